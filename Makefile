@@ -1,0 +1,61 @@
+# What needs to be typed: make demo, make test. Everything lands in .venv beside this file.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+ARGS ?=
+
+# One stamp for each set of packages; newer than these two files means nothing to install.
+LOCK := pyproject.toml constraints.txt
+DEMO_READY := $(VENV)/.ready-demo
+TEST_READY := $(VENV)/.ready-test
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-long lint format clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+demo: $(DEMO_READY) ## export ShiftViT to integer-only TFLite into exports/, and verify it
+	@$(BIN)/edgevit export shiftvit --format tflite-int8 --out exports
+
+test: lint ## all checks: lint, then the tests that take seconds (ARGS="-k name" to choose)
+	@echo "pytest" && $(BIN)/pytest $(ARGS)
+
+test-long: $(TEST_READY) ## the tests that take minutes
+	@$(BIN)/pytest -m long $(ARGS)
+
+lint: $(TEST_READY) ## ruff, mypy and the import contracts
+	@echo "ruff check" && $(BIN)/ruff check --quiet
+	@echo "ruff format" && $(BIN)/ruff format --check --quiet || \
+		{ echo "Some files are not formatted. Run: make format" >&2; exit 1; }
+	@echo "mypy" && $(BIN)/mypy
+	@echo "lint-imports" && $(BIN)/lint-imports --no-logo
+
+format: $(TEST_READY) ## rewrite the files as ruff wants them
+	@$(BIN)/ruff check --fix --quiet; $(BIN)/ruff format
+
+clean: ## remove what the other targets wrote, except .venv and runs/
+	@rm -rf build dist exports *.egg-info .hypothesis .mypy_cache .pytest_cache .ruff_cache \
+		.import_linter_cache
+	@find . \( -path ./$(VENV) -o -path ./runs \) -prune -o -name __pycache__ -prune -exec rm -rf {} +
+
+# pip arrives last in a new venv: where it is missing, the venv is missing or half made.
+$(BIN)/pip:
+	$(if $(filter True,$(shell $(PYTHON) -c \
+		'import sys; print((3, 11) <= sys.version_info < (3, 13))' 2>/dev/null)),,$(error \
+		$(PYTHON) is missing or is not Python 3.11 or 3.12. Install Python 3.11, or name another: \
+		make PYTHON=python3.12))
+	@echo "Creating $(VENV) with $(PYTHON)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(DEMO_READY): $(LOCK) | $(BIN)/pip
+	@echo "Installing what an export needs into $(VENV) (TensorFlow and LiteRT; minutes, once)"
+	@$(PIP_INSTALL) --constraint constraints.txt --editable '.[tensorflow,litert]'
+	@touch $@
+
+# Holds all that the demo needs, so it settles both stamps.
+$(TEST_READY): $(LOCK) | $(BIN)/pip
+	@echo "Installing all that development needs into $(VENV) (3 GB; minutes, once)"
+	@$(PIP_INSTALL) --constraint constraints.txt --editable '.[export,train,dev]'
+	@touch $(DEMO_READY) $@

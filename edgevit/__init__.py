@@ -1,0 +1,57 @@
+"""edgevit: a trained Keras vision model goes in; files that an edge runtime has run come out.
+
+Importing this package imports no framework; each name is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "build": "edgevit.models.build",
+    "evaluate": "edgevit.pipeline",
+    "export": "edgevit.pipeline",
+    "export_all": "edgevit.pipeline",
+    "inspect": "edgevit.verify.audit",
+    "load": "edgevit.models.weights",
+    "open_session": "edgevit.runtimes",
+    "train": "edgevit.training.run",
+    "verify": "edgevit.pipeline",
+}
+
+__all__ = [
+    "__version__",
+    "build",
+    "evaluate",
+    "export",
+    "export_all",
+    "inspect",
+    "load",
+    "open_session",
+    "train",
+    "verify",
+]
+
+if TYPE_CHECKING:
+    from edgevit.models.build import build
+    from edgevit.models.weights import load
+    from edgevit.pipeline import evaluate, export, export_all, verify
+    from edgevit.runtimes import open_session
+    from edgevit.training.run import train_model as train
+    from edgevit.verify.audit import inspect
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'edgevit' has no attribute {name!r}")
+    attribute = "train_model" if name == "train" else name
+    value = getattr(importlib.import_module(_HOMES[name]), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""Raw latency and size measurements, with the machine that they came from."""

@@ -1,0 +1,84 @@
+"""``edgevit models`` and ``edgevit targets``."""
+
+from __future__ import annotations
+
+import click
+
+from edgevit.cli import console, options
+
+
+@click.command()
+@options.as_json
+def models(as_json: bool) -> None:
+    """List the architectures, their sizes and whether weights ship with them."""
+    from edgevit.models import ARTIFACTS, MODELS
+
+    rows = []
+    for spec in MODELS.values():
+        shipped = (ARTIFACTS / spec.name / "weights.safetensors").exists()
+        rows.append(
+            {
+                "name": spec.name,
+                "title": spec.title,
+                "paper": spec.paper,
+                "variants": list(spec.variants),
+                "outputs": list(spec.outputs),
+                "classes": list(spec.class_names),
+                "weights": shipped,
+            }
+        )
+
+    def text() -> str:
+        return console.table(
+            ["model", "variants", "outputs", "weights", "paper"],
+            [
+                [
+                    row["name"],
+                    ", ".join(row["variants"]),
+                    ", ".join(row["outputs"]),
+                    "shipped" if row["weights"] else "-",
+                    f"{row['title']}: {row['paper']}",
+                ]
+                for row in rows
+            ],
+        )
+
+    console.answer(rows, as_json, text)
+
+
+@click.command()
+@options.as_json
+def targets(as_json: bool) -> None:
+    """List what a model can be exported to, and how strictly each is verified."""
+    from edgevit.core.targets import TARGETS
+
+    rows = [
+        {
+            "name": target.name,
+            "runtime": target.runtime,
+            "needs_calibration": target.needs_calibration,
+            "integer_only": target.integer_only,
+            "tolerance": target.tolerance,
+            "summary": target.summary,
+        }
+        for target in TARGETS.values()
+    ]
+
+    def text() -> str:
+        return console.table(
+            ["target", "runtime", "passes if", "what it is"],
+            [
+                [target.name, target.runtime, _limits(target.tolerance), target.summary]
+                for target in TARGETS.values()
+            ],
+        )
+
+    console.answer(rows, as_json, text)
+
+
+def _limits(tolerance) -> str:
+    limits = [f"same top-1 >= {100 * tolerance.min_agreement:.0f} %"]
+    if tolerance.max_abs is not None:
+        limits.insert(0, f"|diff| <= {tolerance.max_abs:g}")
+    limits.append(f"mean/std <= {100 * tolerance.max_relative:g} %")
+    return ", ".join(limits)

@@ -1,0 +1,156 @@
+"""The terminal: people read stderr, programs read one JSON document on stdout."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from edgevit.core.serialization import to_json
+
+_stderr_fd = 2  # where people read, also while fd 2 itself is diverted
+_stdout_fd = 1
+
+
+def say(line: str = "") -> None:
+    """A line for people."""
+    os.write(_stderr_fd, (line + "\n").encode())
+
+
+def answer(document: Any, as_json: bool, text: Callable[[], str]) -> None:
+    """The result of a verb on stdout: JSON, or text for people."""
+    content = to_json(document, indent=2) if as_json else text()
+    os.write(_stdout_fd, (content.rstrip("\n") + "\n").encode())
+
+
+@contextlib.contextmanager
+def native_output_hidden(verbose: bool) -> Iterator[None]:
+    """Keeps what converters and runtimes print from C++ off the terminal.
+
+    Both descriptors go to a temporary file while the context lasts, so that stdout stays one JSON
+    document; ``verbose`` sends everything to stderr instead.
+    """
+    global _stderr_fd, _stdout_fd
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = os.dup(1), os.dup(2)
+    with tempfile.TemporaryFile() as log:
+        os.dup2(kept[1] if verbose else log.fileno(), 1)
+        if not verbose:
+            os.dup2(log.fileno(), 2)
+        _stdout_fd, _stderr_fd = kept
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os.dup2(kept[0], 1)
+            os.dup2(kept[1], 2)
+            _stdout_fd, _stderr_fd = 1, 2
+            os.close(kept[0])
+            os.close(kept[1])
+
+
+def table(columns: list[str], rows: list[list[str]], right: tuple[str, ...] = ()) -> str:
+    """A table as text.
+
+    Args:
+        columns: headings.
+        rows: cells.
+        right: headings of the columns that are aligned to the right.
+    """
+    from io import StringIO
+
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in columns:
+        drawn.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*row)
+    stream = StringIO()
+    width = max(80, _terminal_width())
+    Console(file=stream, width=width, color_system=None, markup=False).print(drawn)
+    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines() if line.strip())
+
+
+@contextlib.contextmanager
+def working(quiet: bool = False) -> Iterator[Working]:
+    """A live status line and progress bar on stderr, where stderr is a terminal."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    with os.fdopen(os.dup(_stderr_fd), "w") as stream:
+        console = Console(file=stream, force_terminal=os.isatty(stream.fileno()))
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(elapsed_when_finished=True),
+        )
+        live = console.is_terminal and not quiet
+        with Progress(*columns, console=console, transient=True, disable=not live) as progress:
+            yield Working(progress, None if quiet else (None if live else say))
+
+
+class Working:
+    """What :func:`working` hands out: a status line and a progress bar.
+
+    Args:
+        progress: rich's live display.
+        plain: where lines go if there is no live display; None: nowhere.
+    """
+
+    def __init__(self, progress: Any, plain: Callable[[str], None] | None):
+        self._progress = progress
+        self._plain = plain
+        self._task: Any = None
+        self._line = ""
+
+    def status(self, line: str) -> None:
+        """Says what is being done."""
+        self._line = line
+        if self._plain:
+            self._plain(line)
+        self._start(None)
+
+    def advance(self, done: int, total: int) -> None:
+        """Moves the bar; a total of 0 is unknown."""
+        if self._task is None:
+            self._start(total or None)
+        self._progress.update(self._task, completed=done, total=total or None)
+
+    def _start(self, total: int | None) -> None:
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+        self._task = self._progress.add_task(self._line, total=total)
+
+
+def megabytes(size_bytes: int) -> str:
+    """Bytes as MB (10^6)."""
+    return f"{size_bytes / 1e6:.2f}"
+
+
+def shown_path(path: Path) -> str:
+    """A path as the user would type it."""
+    with contextlib.suppress(ValueError):
+        return str(path.resolve().relative_to(Path.cwd()))
+    return str(path)
+
+
+def _terminal_width() -> int:
+    with contextlib.suppress(OSError):
+        return os.get_terminal_size(_stderr_fd).columns
+    return 120

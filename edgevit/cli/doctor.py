@@ -1,0 +1,71 @@
+"""``edgevit doctor``."""
+
+from __future__ import annotations
+
+import platform
+
+import click
+
+from edgevit.cli import console, options
+
+# verb or target -> (distributions it needs, extra that brings them)
+NEEDS: dict[str, tuple[tuple[str, ...], str]] = {
+    "savedmodel": (("keras", "tensorflow"), "tensorflow"),
+    "tflite": (("keras", "tensorflow", "ai-edge-litert"), "export"),
+    "onnx": (("keras", "tensorflow", "tf2onnx", "onnx", "onnxruntime"), "export"),
+    "verify tflite": (("ai-edge-litert",), "litert"),
+    "verify onnx": (("onnxruntime",), "onnx"),
+    "train": (("keras", "tensorflow", "jax", "matplotlib"), "train"),
+}
+
+
+@click.command()
+@options.as_json
+def doctor(as_json: bool) -> None:
+    """Say what is installed, what is missing for which target, and how to get it."""
+    from edgevit.core.versions import installed_version
+    from edgevit.models import ARTIFACTS, MODELS
+
+    packages = {
+        name: installed_version(name)
+        for name in sorted({name for names, _ in NEEDS.values() for name in names})
+    }
+    checks = {}
+    for purpose, (names, extra) in NEEDS.items():
+        missing = [name for name in names if packages[name] is None]
+        checks[purpose] = {
+            "ready": not missing,
+            "missing": missing,
+            "get": f"pip install 'edgevit[{extra}]'" if missing else "",
+        }
+    shipped = {name: (ARTIFACTS / name / "weights.safetensors").exists() for name in MODELS}
+    document = {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "packages": packages,
+        "checks": checks,
+        "weights": shipped,
+    }
+
+    def text() -> str:
+        rows = [
+            [
+                purpose,
+                "ready" if check["ready"] else "missing " + ", ".join(check["missing"]),
+                check["get"],
+            ]
+            for purpose, check in checks.items()
+        ]
+        versions = ", ".join(f"{name} {number}" for name, number in packages.items() if number)
+        weights = ", ".join(
+            f"{name}: {'there' if there else 'missing'}" for name, there in shipped.items()
+        )
+        return "\n".join(
+            [
+                f"Python {platform.python_version()} on {platform.machine()}; {versions or 'no framework'}",
+                console.table(["for", "state", "get it with"], rows),
+                f"shipped weights: {weights}",
+            ]
+        )
+
+    console.answer(document, as_json, text)

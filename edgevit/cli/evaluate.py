@@ -1,0 +1,63 @@
+"""``edgevit evaluate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgevit.cli import console, options
+
+
+@click.command()
+@click.argument("model")
+@options.data
+@click.option("--limit", type=click.IntRange(min=1), help="Only so many images, drawn by a seed.")
+@click.option("--kernels", help="LiteRT kernels: xnnpack (default), builtin or reference.")
+@options.weights
+@options.trust_code
+@options.as_json
+def evaluate(
+    model: str,
+    data: str | None,
+    limit: int | None,
+    kernels: str | None,
+    weights: Path | None,
+    trust_code: bool,
+    as_json: bool,
+) -> None:
+    """Top-1 and top-5 accuracy of MODEL over the test images of a dataset.
+
+    MODEL is an exported file, run by its own runtime, or an architecture or .keras file, run by
+    Keras in float32.
+
+    \b
+    edgevit evaluate shiftvit --data cifar10.tar.gz
+    edgevit evaluate exports/shiftvit-tflite-int8.tflite --data cifar10.tar.gz
+    """
+    from edgevit.models import find_model
+
+    if not Path(model).exists() and Path(model).suffix == "":
+        find_model(model)
+    with console.working() as work:
+        from edgevit.data.datasets import find_source
+        from edgevit.pipeline import evaluate as evaluate_model
+
+        found = evaluate_model(
+            model,
+            find_source(data),
+            limit,
+            kernels,
+            weights,
+            trust_code,
+            work.status,
+            work.advance,
+        )
+
+    def text() -> str:
+        return (
+            f"{model}: top-1 {found.top1:.2f} %, top-5 {found.top5:.2f} % of {found.images:,} test "
+            f"images ({found.source}), run by {found.runtime} in {found.seconds:.0f} s"
+        )
+
+    console.answer(found, as_json, text)

@@ -1,0 +1,154 @@
+"""``edgevit export``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgevit.cli import console, options
+
+if TYPE_CHECKING:
+    from edgevit.pipeline import Outcome
+
+
+@click.command()
+@click.argument("model")
+@click.option(
+    "--format",
+    "formats",
+    required=True,
+    metavar="TARGET[,TARGET...]",
+    help="Targets, or 'all'. See 'edgevit targets'.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("exports"),
+    show_default=True,
+    help="Folder for the files.",
+)
+@click.option(
+    "--calibration",
+    metavar="PATH",
+    help="Images for int8: a dataset or a folder of pictures. Default: ranges shipped with the "
+    "weights.",
+)
+@click.option(
+    "--preprocess/--no-preprocess",
+    default=True,
+    help="Take the raw image (uint8, 0..255) and resize and scale inside, or export the bare "
+    "network.  [default: preprocess]",
+)
+@click.option(
+    "--batch",
+    default="1",
+    show_default=True,
+    callback=options.parse_batch,
+    metavar="N|dynamic",
+    help="Images a run.",
+)
+@click.option(
+    "--io-dtype",
+    type=click.Choice(["uint8", "int8", "float32"]),
+    help="Element type of the input. Default: uint8 for raw images, float32 for a bare network.",
+)
+@options.weights
+@options.trust_code
+@click.option("--keep-failed", is_flag=True, help="Write a file even if its verification fails.")
+@options.as_json
+def export(
+    model: str,
+    formats: str,
+    out: Path,
+    calibration: str | None,
+    preprocess: bool,
+    batch: int | None,
+    io_dtype: str | None,
+    weights: Path | None,
+    trust_code: bool,
+    keep_failed: bool,
+    as_json: bool,
+) -> None:
+    """Export MODEL and verify each file in its own runtime.
+
+    MODEL is an architecture with shipped weights (see 'edgevit models'), a .keras file, or the
+    folder of a training run. A file appears whole or not at all, with a manifest beside it, and
+    only if its runtime agrees with the float model.
+
+    \b
+    edgevit export shiftvit --format tflite-int8
+    edgevit export shiftvit --format all --out build
+    edgevit export my_model.keras --format tflite-int8 --calibration photos/
+    """
+    from edgevit.core.targets import find_targets
+    from edgevit.models import find_model
+
+    targets = find_targets(formats)  # before anything slow is imported
+    if not Path(model).exists() and not model.endswith((".keras", ".safetensors")):
+        find_model(model)
+    with console.working() as work:
+        from edgevit.pipeline import export_all
+
+        outcomes = export_all(
+            model,
+            targets,
+            out,
+            weights=weights,
+            calibration=calibration,
+            preprocess=preprocess,
+            batch=batch,
+            io_dtype=io_dtype,
+            trust_code=trust_code,
+            keep_failed=keep_failed,
+            status=work.status,
+            progress=work.advance,
+        )
+    console.answer([_document(outcome) for outcome in outcomes], as_json, lambda: _text(outcomes))
+    if any(outcome.verdict != "pass" for outcome in outcomes):
+        sys.exit(1)
+
+
+def _document(outcome: Outcome) -> dict[str, Any]:
+    from edgevit.reports.text import summarise_parity
+
+    artifact = outcome.artifact
+    figures = summarise_parity(outcome.reports)
+    return {
+        "target": outcome.target.name,
+        "path": str(artifact.path) if artifact else None,
+        "size_bytes": artifact.size_bytes if artifact else None,
+        "sha256": artifact.sha256 if artifact else None,
+        "verdict": str(outcome.verdict),
+        "max_abs": figures["max_abs"],
+        "top1_agreement": figures["top1_agreement"],
+        "seconds": round(outcome.seconds, 2),
+    }
+
+
+def _text(outcomes: list[Outcome]) -> str:
+    from edgevit.reports.text import summarise_parity
+
+    rows = []
+    for outcome in outcomes:
+        figures = summarise_parity(outcome.reports)
+        artifact = outcome.artifact
+        rows.append(
+            [
+                outcome.target.name,
+                str(outcome.verdict),
+                console.megabytes(artifact.size_bytes) if artifact else "-",
+                f"{figures['max_abs']:.2g}",
+                f"{100 * figures['relative']:.2g} %",
+                f"{100 * figures['top1_agreement']:.1f} %",
+                f"{outcome.seconds:.1f}",
+                console.shown_path(artifact.path) if artifact else "not written",
+            ]
+        )
+    headings = ["target", "verdict", "MB", "max |diff|", "mean/std", "same top-1", "s", "file"]
+    images = outcomes[0].reports[0].images
+    runtimes = sorted({report.runtime for outcome in outcomes for report in outcome.reports})
+    note = f"{images} golden images, each file against float Keras, run in {', '.join(runtimes)}."
+    return console.table(headings, rows, right=tuple(headings[2:7])) + "\n" + note

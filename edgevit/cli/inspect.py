@@ -1,0 +1,54 @@
+"""``edgevit inspect``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgevit.cli import console, options
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@options.as_json
+def inspect(file: Path, as_json: bool) -> None:
+    """List what is really inside FILE.
+
+    Operators, element types, float islands in an integer file, custom and Flex operators, how
+    XNNPACK cuts the graph, inputs and outputs.
+
+    \b
+    edgevit inspect exports/shiftvit-tflite-int8.tflite
+    edgevit inspect exports/shiftvit-onnx-float32.onnx --json
+    """
+    from edgevit.runtimes import detect_format
+    from edgevit.verify.audit import inspect as inspect_file
+
+    detect_format(file)
+    found = inspect_file(file)
+
+    def text() -> str:
+        rows = [
+            [name, str(count), str(found.float_ops.get(name, "")) or "-"]
+            for name, count in found.ops.items()
+        ]
+        lines = [console.table(["operator", "count", "on floats"], rows, ("count", "on floats"))]
+        types = ", ".join(f"{count} {kind}" for kind, count in found.tensor_types.items())
+        lines.append(f"tensors:      {types}")
+        lines.append(f"integer only: {'yes' if found.integer_only else 'no'}")
+        lines.append(f"custom ops:   {', '.join(found.custom_ops) or 'none'}")
+        if found.partitions:
+            lines.append(
+                f"XNNPACK:      {found.partitions['delegated']} parts; "
+                f"{found.partitions['left']} operators are left to LiteRT's own kernels"
+            )
+        for side, specs in (("input", found.inputs), ("output", found.outputs)):
+            for spec in specs:
+                shape = " ".join("?" if size is None else str(size) for size in spec.shape)
+                lines.append(f"{side + ':':13} {spec.name} {spec.dtype} {shape}")
+        counted = f", {found.parameters:,} stored values" if found.parameters else ""
+        lines.append(f"size:         {console.megabytes(found.size_bytes)} MB{counted}")
+        return "\n".join(lines)
+
+    console.answer(found, as_json, text)

@@ -1,0 +1,126 @@
+"""``edgevit``: the verbs, and the one place where an error becomes a line and an exit code."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import signal
+import sys
+import traceback
+from typing import NoReturn
+
+import click
+
+from edgevit import __version__
+from edgevit.cli import console
+from edgevit.cli.catalogue import models, targets
+from edgevit.cli.doctor import doctor
+from edgevit.cli.evaluate import evaluate
+from edgevit.cli.export import export
+from edgevit.cli.inspect import inspect
+from edgevit.cli.predict import predict
+from edgevit.cli.train import train
+from edgevit.cli.verify import verify
+from edgevit.core.errors import EdgevitError
+from edgevit.core.serialization import to_json
+
+VERBS = (export, verify, inspect, evaluate, predict, train, models, targets, doctor)
+
+
+class Verbs(click.Group):
+    """A group that lists its verbs in the order of use and names near misses."""
+
+    def list_commands(self, context):
+        return [verb.name for verb in VERBS]
+
+    def resolve_command(self, context, args):
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            near = difflib.get_close_matches(args[0], list(self.commands), n=2, cutoff=0.5)
+            hint = f" Did you mean {' or '.join(near)}?" if near else ""
+            raise click.UsageError(f"no such verb {args[0]!r}.{hint} See 'edgevit --help'.")
+        return super().resolve_command(context, args)
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="edgevit")
+@click.option("--verbose", is_flag=True, help="Show what converters and runtimes print.")
+@click.pass_context
+def cli(context: click.Context, verbose: bool) -> None:
+    """Take a trained Keras vision model to the edge, and prove that it arrived.
+
+    \b
+    Export the shipped ShiftViT, verified in the runtime it will meet:
+      edgevit export shiftvit --format tflite-int8
+    Look inside, check again, classify a picture:
+      edgevit inspect exports/shiftvit-tflite-int8.tflite
+      edgevit verify exports/shiftvit-tflite-int8.tflite
+      edgevit predict exports/shiftvit-tflite-int8.tflite cat.jpg
+
+    Every verb takes --json: one document on stdout, everything else on stderr. The exit code is 0
+    only when the verdict is pass, 1 when something failed, 2 when the input cannot be used.
+    """
+    context.obj = {"verbose": verbose}
+
+
+for _verb in VERBS:
+    cli.add_command(_verb)
+
+
+def main() -> NoReturn:
+    """Entry point of the console script."""
+    _set_environment()
+    arguments = sys.argv[1:]
+    verbose = "--verbose" in arguments
+    arguments = [argument for argument in arguments if argument != "--verbose"]
+    as_json = "--json" in arguments
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    try:
+        with console.native_output_hidden(verbose):
+            try:
+                code = cli.main(args=arguments, prog_name="edgevit", standalone_mode=False)
+            except click.ClickException as error:
+                code = _fail(error.format_message(), 2, as_json)
+            except click.exceptions.Abort:
+                code = _fail("interrupted.", 130, False)
+            except KeyboardInterrupt:
+                code = _fail("interrupted; nothing half-written is left.", 130, False)
+            except EdgevitError as error:
+                code = _fail(str(error), error.exit_code, as_json)
+            except MemoryError:
+                code = _fail(
+                    "not enough memory. Close other programs, or lower --batch.", 1, as_json
+                )
+            except OSError as error:
+                code = _fail(f"{error.filename or ''}: {error.strerror or error}", 1, as_json)
+            except Exception as error:
+                if verbose:
+                    console.say(traceback.format_exc())
+                text = " ".join(str(error).split())[:300]
+                code = _fail(
+                    f"internal error: {type(error).__name__}: {text}. This is a defect of edgevit; "
+                    "'edgevit --verbose ...' shows where.",
+                    1,
+                    as_json,
+                )
+    except BrokenPipeError:
+        code = 1
+    sys.exit(code or 0)
+
+
+def _fail(message: str, code: int, as_json: bool) -> int:
+    console.say(f"edgevit: error: {message}")
+    if as_json:
+        console.answer({"error": message}, True, lambda: to_json({}))
+    return code
+
+
+def _set_environment() -> None:
+    """Decides for the frameworks before any is imported; what the user set stays."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # same bits on every processor
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # train chooses another before it imports Keras
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""``edgevit predict``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from edgevit.cli import console, options
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--top", type=click.IntRange(min=1), default=3, show_default=True, help="Classes.")
+@options.as_json
+def predict(file: Path, images: tuple[Path, ...], top: int, as_json: bool) -> None:
+    """Classify pictures with an exported FILE, in its own runtime.
+
+    A picture of any size is resized to what the file takes.
+
+    \b
+    edgevit predict exports/shiftvit-tflite-int8.tflite cat.jpg dog.png
+    """
+    import numpy as np
+
+    from edgevit.core.artifact import MANIFEST_KEY, Manifest
+    from edgevit.data.images import read_image
+    from edgevit.runtimes import open_session
+    from edgevit.verify.compare import find_output
+
+    answers = []
+    with open_session(file) as session:
+        rows, columns = (size or 32 for size in session.inputs[0].shape[1:3])
+        names: tuple[str, ...] = ()
+        if MANIFEST_KEY in session.metadata:
+            manifest = Manifest.from_document(json.loads(session.metadata[MANIFEST_KEY]), file.name)
+            names = manifest.class_names
+            if manifest.preprocess:
+                rows, columns = manifest.preprocess.input_size
+        pictures = [read_image(path, (rows, columns)) for path in images]  # all before any answer
+        for path, picture in zip(images, pictures, strict=True):
+            logits = find_output(session.run(picture[None]), "logits", session)[0]
+            weights = np.exp(logits - logits.max())
+            shares = weights / weights.sum()
+            order = np.argsort(-shares, kind="stable")[:top]
+            found = [
+                {
+                    "class": names[index] if index < len(names) else str(index),
+                    "index": int(index),
+                    "probability": float(shares[index]),
+                }
+                for index in order
+            ]
+            answers.append({"image": str(path), "classes": found})
+
+    def text() -> str:
+        lines = []
+        for entry in answers:
+            ranked = ", ".join(
+                f"{found['class']} {100 * found['probability']:.1f} %" for found in entry["classes"]
+            )
+            lines.append(f"{entry['image']}: {ranked}")
+        return "\n".join(lines)
+
+    console.answer(answers, as_json, text)

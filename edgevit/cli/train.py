@@ -1,0 +1,105 @@
+"""``edgevit train``."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import click
+
+from edgevit.cli import console, options
+
+
+@click.command()
+@click.argument("model")
+@options.data
+@click.option("--recipe", "recipe_name", default="cpu-progressive", show_default=True, help="How.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipe's.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Instead of the recipe's.")
+@click.option("--learning-rate", type=float, help="Peak, instead of the recipe's.")
+@click.option("--form", default="paper", show_default=True, help="paper or tutorial.")
+@click.option("--init", type=click.Path(path_type=Path), help="Weights to start from.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder for checkpoint, log, curves and weights.  [default: runs/MODEL]",
+)
+@click.option(
+    "--backend",
+    type=click.Choice(["jax", "torch", "tensorflow"]),
+    default="jax",
+    show_default=True,
+    help="What Keras trains on.",
+)
+@options.as_json
+def train(
+    model: str,
+    data: str | None,
+    recipe_name: str,
+    epochs: int | None,
+    batch_size: int | None,
+    learning_rate: float | None,
+    form: str,
+    init: Path | None,
+    seed: int,
+    out: Path | None,
+    backend: str,
+    as_json: bool,
+) -> None:
+    """Train MODEL on the training images of a dataset; a fifth is held out for validation.
+
+    A run that was killed goes on where it stopped, to the same weights, when the same command is
+    given again. The folder then holds weights (float16), log.csv, curves.png and a model card, and
+    'edgevit export FOLDER --format ...' exports it.
+
+    \b
+    edgevit train shiftvit --data cifar10.tar.gz
+    edgevit train shiftvit --data flowers/ --recipe plain --epochs 5 --out runs/flowers
+    """
+    from edgevit.core.files import check_writable
+    from edgevit.models import find_model
+    from edgevit.training.recipe import find_recipe
+
+    find_model(model)
+    recipe = find_recipe(recipe_name)
+    changes = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    recipe = replace(recipe, **{key: value for key, value in changes.items() if value is not None})
+    os.environ["KERAS_BACKEND"] = backend
+    folder = out or Path("runs") / model
+    check_writable(folder)
+    with console.working() as work:
+        from edgevit.data.datasets import find_source, load_dataset, split_validation
+
+        work.status("reading the training images")
+        dataset = load_dataset(find_source(data), "train", (32, 32), work.advance)
+        training, validation = split_validation(dataset, seed=0)
+
+        from edgevit.training.run import train_model
+
+        work.status(f"training {model} on {len(training):,} images with {backend}")
+        total = recipe.epochs
+
+        def progress(epoch: int, step: int, steps: int, values: dict) -> None:
+            work.advance(epoch * steps + step, total * steps)
+
+        result = train_model(
+            model, form, recipe, training, validation, folder, seed, init, progress
+        )
+    document = {
+        "model": model,
+        "recipe": asdict(recipe),
+        "validation_top1": result.validation_top1,
+        "weights": str(folder / "weights.safetensors"),
+        "epochs": len(result.log),
+    }
+    console.answer(
+        document,
+        as_json,
+        lambda: (
+            f"{model}: {result.validation_top1:.2f} % of {len(validation):,} validation images after "
+            f"{len(result.log)} epochs. Export it: edgevit export {console.shown_path(folder)} "
+            "--format tflite-int8 --calibration PATH"
+        ),
+    )

@@ -1,0 +1,92 @@
+"""``edgevit verify``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from edgevit.cli import console, options
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@options.data
+@click.option(
+    "--against",
+    metavar="MODEL",
+    help="Float model for agreement on --data. Default: the shipped weights, if the file came "
+    "from them.",
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Only so many images of --data.")
+@options.as_json
+def verify(
+    file: Path, data: str | None, against: str | None, limit: int | None, as_json: bool
+) -> None:
+    """Run FILE in its runtime and hold it against the float model's logits.
+
+    The golden images and logits were recorded at export and travel inside the file. A TFLite file
+    runs twice: with XNNPACK, as on devices, and with LiteRT's reference kernels. With --data the
+    test images of a dataset are classified as well: accuracy, and agreement with float Keras. Fails closed: damage, NaN, or a file without
+    recorded logits is never a pass.
+
+    \b
+    edgevit verify exports/shiftvit-tflite-int8.tflite
+    edgevit verify exports/shiftvit-onnx-float32.onnx --data cifar10.tar.gz
+    """
+    from edgevit.reports.text import summarise_parity
+    from edgevit.runtimes import detect_format
+
+    detect_format(file)
+    with console.working() as work:
+        from edgevit.pipeline import verify as verify_file
+
+        found = verify_file(file, data, against, limit, work.status, work.advance)
+    figures = summarise_parity(found.reports)
+    document = {
+        "verdict": str(found.verdict),
+        "runtime": " + ".join(report.runtime for report in found.reports),
+        "images": found.reports[0].images,
+        "max_abs": figures["max_abs"],
+        "mean_abs": figures["mean_abs"],
+        "top1_agreement": figures["top1_agreement"],
+        "target": found.target.name,
+        "runs": list(found.reports),
+    }
+    if found.damage:
+        document["damage"] = found.damage
+    if found.accuracy:
+        document["accuracy"] = found.accuracy
+    if found.real:
+        document["real_images"] = found.real
+
+    def text() -> str:
+        headings = ["runtime", "images", "verdict", "max |diff|", "mean |diff|", "same top-1"]
+        rows = [
+            [
+                report.runtime,
+                f"{report.images} {kind}",
+                str(report.verdict(found.target.tolerance)),
+                f"{report.max_abs:.3g}",
+                f"{report.mean_abs:.3g}",
+                f"{100 * report.top1_agreement:.2f} %",
+            ]
+            for kind, reports in (("golden", found.reports), ("real", (found.real,)))
+            for report in reports
+            if report is not None
+        ]
+        lines = [console.table(headings, rows, right=tuple(headings[3:]))]
+        if found.accuracy:
+            lines.append(
+                f"{found.accuracy.images} test images of {found.accuracy.source}: "
+                f"top-1 {found.accuracy.top1:.2f} %, top-5 {found.accuracy.top5:.2f} %"
+            )
+        if found.damage:
+            lines.append(f"{console.shown_path(file)}: {found.damage}")
+        lines.append(f"{console.shown_path(file)} ({found.target.name}): {found.verdict}")
+        return "\n".join(lines)
+
+    console.answer(document, as_json, text)
+    if found.verdict != "pass":
+        sys.exit(1)

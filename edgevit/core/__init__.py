@@ -1,0 +1,1 @@
+"""The nouns. The standard library and numpy only."""

@@ -1,0 +1,99 @@
+"""Every error that edgevit raises on purpose.
+
+    EdgevitError                  exit code 1
+    ├── InputError                exit code 2: what the user handed over cannot be used
+    │   ├── ConfigError           a size or an option that makes no sense
+    │   ├── UnknownNameError      no such model, target, recipe ...; near misses are named
+    │   ├── DataError             a dataset, an archive or an image that cannot be read
+    │   └── ModelFileError        weights, a .keras file or an exported file that cannot be read
+    ├── MissingDependencyError    a package that this verb needs is not installed
+    ├── ExportError               a converter, a quantiser or the audit refused
+    ├── RuntimeFailure            a runtime refused to load or to run a file
+    └── OutputError               a file could not be written
+
+A message gives the fact, the limit and the next step, in one line. Only ``cli`` prints it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class EdgevitError(Exception):
+    """Base of all errors of this package.
+
+    Attributes:
+        exit_code: what the command line exits with.
+    """
+
+    exit_code = 1
+
+
+class InputError(EdgevitError):
+    """What the user handed over cannot be used."""
+
+    exit_code = 2
+
+
+class ConfigError(InputError, ValueError):
+    """A size or an option that makes no sense."""
+
+
+class UnknownNameError(InputError, KeyError):
+    """A name that is in no table. The message names the near misses.
+
+    Args:
+        noun: what was looked up, such as "model".
+        name: what was asked for.
+        known: the names that exist.
+        hint: the next step, such as "Run 'edgevit models' for the list."
+    """
+
+    def __init__(self, noun: str, name: str, known: Iterable[str], hint: str = ""):
+        known = sorted(known)
+        near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
+        listed = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(known)}."
+        self.message = " ".join(
+            part for part in (f"unknown {noun} {name!r}.", listed, hint) if part
+        )
+        super().__init__(self.message)
+
+    def __str__(self) -> str:  # KeyError would print the repr
+        return self.message
+
+
+class DataError(InputError):
+    """A dataset, an archive or an image that cannot be read."""
+
+
+class ModelFileError(InputError):
+    """Weights, a .keras file or an exported file that cannot be read."""
+
+
+class MissingDependencyError(EdgevitError):
+    """A package that this verb needs is not installed.
+
+    Args:
+        package: name to import.
+        extra: the extra of edgevit that brings it.
+        purpose: what needs it.
+    """
+
+    def __init__(self, package: str, extra: str, purpose: str):
+        super().__init__(
+            f"{purpose} needs the package {package!r}, which is not installed. "
+            f"Run: pip install 'edgevit[{extra}]'"
+        )
+
+
+class ExportError(EdgevitError):
+    """A converter, a quantiser or the audit refused."""
+
+
+class RuntimeFailure(EdgevitError):
+    """A runtime refused to load or to run a file."""
+
+
+class OutputError(EdgevitError):
+    """A file could not be written."""

@@ -1,0 +1,95 @@
+"""Golden images and what the float model said of them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edgevit.core.errors import ModelFileError
+from edgevit.core.probe_images import GENERATOR, draw_images
+from edgevit.core.serialization import decode_array, encode_array
+
+COUNT = 256
+EMBEDDED_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class ReferenceSet:
+    """Images with the float model's outputs, recorded when the file was exported.
+
+    Attributes:
+        images: uint8 N H W 3, drawn by :mod:`edgevit.core.probe_images`.
+        logits: float32 N classes.
+        seed: of the drawing.
+    """
+
+    images: np.ndarray
+    logits: np.ndarray
+    seed: int = 0
+
+    @property
+    def digest(self) -> str:
+        """sha256 of images and logits, as hex."""
+        return _digest(self.images, self.logits)
+
+    def to_document(self) -> dict[str, Any]:
+        """What travels inside a file: all logits, the recipe of the images, and the first few.
+
+        The few embedded images allow a check where edgevit cannot be installed.
+        """
+        few = max(1, min(8, EMBEDDED_BYTES // max(1, self.images[0].nbytes)))
+        return {
+            "generator": GENERATOR,
+            "seed": self.seed,
+            "count": len(self.images),
+            "size": list(self.images.shape[1:3]),
+            "images_sha256": _digest(self.images),
+            "logits_sha256": _digest(self.logits),
+            "logits": encode_array(self.logits),
+            "first_images": encode_array(self.images[:few]),
+        }
+
+    @classmethod
+    def from_document(cls, document: dict[str, Any], name: str) -> ReferenceSet:
+        """Draws the images again and checks every digest.
+
+        Args:
+            document: of :meth:`to_document`.
+            name: how errors call the file.
+
+        Raises:
+            ModelFileError: damaged, from an unknown generator, or drawn differently here.
+        """
+        try:
+            logits = decode_array(document["logits"])
+            few = decode_array(document["first_images"])
+            count, size, seed = document["count"], tuple(document["size"]), document["seed"]
+            generator, expected = document["generator"], document["images_sha256"]
+            recorded = document["logits_sha256"]
+        except (KeyError, ValueError, TypeError) as error:
+            raise ModelFileError(f"{name}: its embedded reference is damaged ({error}).") from None
+        if generator != GENERATOR:
+            raise ModelFileError(
+                f"{name}: its golden images come from {generator!r}; this version draws "
+                f"{GENERATOR!r}. Export it again."
+            )
+        if _digest(logits) != recorded or len(logits) != count:
+            raise ModelFileError(f"{name}: its embedded reference logits are damaged.")
+        images = draw_images(count, size, seed)
+        if _digest(images) != expected or not np.array_equal(images[: len(few)], few):
+            raise ModelFileError(
+                f"{name}: the golden images cannot be drawn again on this machine (numpy "
+                f"{np.__version__}). Verify it with the numpy that is pinned in constraints.txt."
+            )
+        return cls(images, logits, seed)
+
+
+def _digest(*arrays: np.ndarray) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(str(array.shape).encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

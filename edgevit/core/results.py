@@ -1,0 +1,80 @@
+"""Raw measurements. Verdicts are derived from them, never stored, and fail closed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from edgevit.core.targets import Tolerance
+
+
+class Verdict(StrEnum):
+    """Outcome of a check."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    NOT_RUN = "not run"
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """A file's logits against the float model's, on the same images.
+
+    Attributes:
+        runtime: runtime and kernel set that ran the file.
+        images: how many images were compared.
+        max_abs: largest |difference| of any logit; NaN if any output is not finite.
+        mean_abs: mean |difference|.
+        relative: mean_abs over the standard deviation of the reference logits.
+        top1_agreement: share of images in [0, 1] with the same class. A tie in the file's logits
+            counts as agreement when the reference's class is among the tied ones.
+    """
+
+    runtime: str
+    images: int
+    max_abs: float
+    mean_abs: float
+    relative: float
+    top1_agreement: float
+
+    def verdict(self, tolerance: Tolerance) -> Verdict:
+        """PASS only if every limit holds. No image is NOT_RUN; a NaN anywhere is a FAIL."""
+        if self.images == 0:
+            return Verdict.NOT_RUN
+        holds = self.relative <= tolerance.max_relative
+        holds = holds and self.top1_agreement >= tolerance.min_agreement
+        holds = holds and bool(np.isfinite([self.max_abs, self.mean_abs]).all())
+        if tolerance.max_abs is not None:
+            holds = holds and self.max_abs <= tolerance.max_abs
+        return Verdict.PASS if holds else Verdict.FAIL
+
+
+@dataclass(frozen=True)
+class AccuracyReport:
+    """Accuracy over labelled images.
+
+    Attributes:
+        images: how many.
+        top1: percent.
+        top5: percent.
+        runtime: what ran the model.
+        source: dataset.
+        seconds: wall time of the whole evaluation.
+    """
+
+    images: int
+    top1: float
+    top5: float
+    runtime: str
+    source: str
+    seconds: float
+
+
+def worst(verdicts: list[Verdict]) -> Verdict:
+    """The verdict over several checks: a failure wins, then what did not run."""
+    for verdict in (Verdict.FAIL, Verdict.NOT_RUN):
+        if verdict in verdicts:
+            return verdict
+    return Verdict.PASS if verdicts else Verdict.NOT_RUN

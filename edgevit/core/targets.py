@@ -1,0 +1,198 @@
+"""What a model can be exported to. Adding a target adds a row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from edgevit.core.errors import UnknownNameError
+
+
+class Format(StrEnum):
+    """File format."""
+
+    SAVEDMODEL = "savedmodel"
+    TFLITE = "tflite"
+    ONNX = "onnx"
+
+
+class Precision(StrEnum):
+    """Number format of weights and arithmetic."""
+
+    FLOAT32 = "float32"
+    FLOAT16 = "float16"  # float16 weights, float32 arithmetic
+    DYNAMIC = "dynamic"  # int8 weights, activations quantised on the fly
+    INT8 = "int8"  # integers from input to output
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far a file may be from the float model and still pass. All limits must hold.
+
+    Attributes:
+        max_abs: largest |difference| of any logit, absolute. None: no limit.
+        max_relative: mean |difference| of the logits over their standard deviation.
+        min_agreement: share of images with the same top-1 class, in [0, 1].
+        reason: why these limits.
+    """
+
+    max_abs: float | None
+    max_relative: float
+    min_agreement: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """One kind of file.
+
+    Attributes:
+        format: file format.
+        precision: of weights and arithmetic.
+        runtime: name of the runtime that verifies it, a key of OPENERS.
+        suffix: of the file name; "" for a folder.
+        needs_calibration: whether activation ranges are needed.
+        integer_only: whether a float tensor anywhere is a defect.
+        tolerance: policy of the verdict.
+        summary: one line for people.
+    """
+
+    format: Format
+    precision: Precision
+    runtime: str
+    suffix: str
+    needs_calibration: bool
+    integer_only: bool
+    tolerance: Tolerance
+    summary: str
+
+    @property
+    def name(self) -> str:
+        """``<format>-<precision>``; a SavedModel has one precision and goes without."""
+        return (
+            str(self.format)
+            if self.format is Format.SAVEDMODEL
+            else f"{self.format}-{self.precision}"
+        )
+
+    def file_name(self, model: str) -> str:
+        """What the file of a model is called."""
+        return f"{model}-{self.name}{self.suffix}"
+
+
+EXACT = Tolerance(
+    max_abs=1e-4,
+    max_relative=1e-5,
+    min_agreement=1.0,
+    reason="same float32 arithmetic in another order",
+)
+HALF = Tolerance(
+    max_abs=2e-2,
+    max_relative=2e-3,
+    min_agreement=0.98,
+    reason="weights rounded to 11 significant bits",
+)
+WEIGHTS_8BIT = Tolerance(
+    max_abs=None,
+    max_relative=0.08,
+    min_agreement=0.90,
+    reason="weights rounded to 8 bits a channel, activations to 8 bits a row",
+)
+ALL_8BIT = Tolerance(
+    max_abs=None,
+    max_relative=0.20,
+    min_agreement=0.80,
+    reason="every tensor rounded to 8 bits; drawn images lie closer to class borders than photographs",
+)
+
+TARGETS: dict[str, Target] = {
+    target.name: target
+    for target in (
+        Target(
+            Format.SAVEDMODEL,
+            Precision.FLOAT32,
+            runtime="tensorflow",
+            suffix="",
+            needs_calibration=False,
+            integer_only=False,
+            tolerance=EXACT,
+            summary="TensorFlow SavedModel folder, for servers and other converters",
+        ),
+        Target(
+            Format.TFLITE,
+            Precision.FLOAT32,
+            runtime="litert",
+            suffix=".tflite",
+            needs_calibration=False,
+            integer_only=False,
+            tolerance=EXACT,
+            summary="LiteRT, float32 throughout",
+        ),
+        Target(
+            Format.TFLITE,
+            Precision.FLOAT16,
+            runtime="litert",
+            suffix=".tflite",
+            needs_calibration=False,
+            integer_only=False,
+            tolerance=HALF,
+            summary="LiteRT, float16 weights: half the size",
+        ),
+        Target(
+            Format.TFLITE,
+            Precision.DYNAMIC,
+            runtime="litert",
+            suffix=".tflite",
+            needs_calibration=False,
+            integer_only=False,
+            tolerance=WEIGHTS_8BIT,
+            summary="LiteRT, int8 weights, activations quantised on the fly",
+        ),
+        Target(
+            Format.TFLITE,
+            Precision.INT8,
+            runtime="litert",
+            suffix=".tflite",
+            needs_calibration=True,
+            integer_only=True,
+            tolerance=ALL_8BIT,
+            summary="LiteRT, integers from input to output, for any CPU, NPU or DSP",
+        ),
+        Target(
+            Format.ONNX,
+            Precision.FLOAT32,
+            runtime="onnxruntime",
+            suffix=".onnx",
+            needs_calibration=False,
+            integer_only=False,
+            tolerance=EXACT,
+            summary="ONNX for onnxruntime, float32 throughout",
+        ),
+    )
+}
+
+
+def find_target(name: str) -> Target:
+    """The target of this name.
+
+    Raises:
+        UnknownNameError: there is none; near misses are named.
+    """
+    try:
+        return TARGETS[name]
+    except KeyError:
+        raise UnknownNameError(
+            "format", name, [*TARGETS, "all"], "Run 'edgevit targets' for the list."
+        ) from None
+
+
+def find_targets(names: str) -> list[Target]:
+    """Targets of a comma-separated list; "all" is every row.
+
+    Raises:
+        UnknownNameError: one of the names is unknown.
+    """
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    if wanted == ["all"]:
+        return list(TARGETS.values())
+    return [find_target(name) for name in dict.fromkeys(wanted)] or [find_target("")]

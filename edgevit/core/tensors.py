@@ -1,0 +1,100 @@
+"""What a tensor at the border of a model looks like, and how raw pixels become network input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """Name, shape and element type of one input or output.
+
+    Attributes:
+        name: as a session's result calls it.
+        shape: sizes; None where the size is free.
+        dtype: numpy name of the element type.
+    """
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """Raw uint8 pixels to network input, as a contract that can be executed.
+
+    The steps, in order: resize (bilinear, half-pixel centres, no antialiasing), crop the centre,
+    then ``x * scale + offset`` for each channel.
+
+    Attributes:
+        input_size: (rows, columns) of the raw image.
+        network_size: (rows, columns) that enter the network.
+        resize: (rows, columns) to resize to before the crop; None: network_size.
+        scale: factor for each of R, G, B.
+        offset: added after the scale, for each of R, G, B.
+    """
+
+    input_size: tuple[int, int] = (32, 32)
+    network_size: tuple[int, int] = (32, 32)
+    resize: tuple[int, int] | None = None
+    scale: tuple[float, float, float] = (1 / 255, 1 / 255, 1 / 255)
+    offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    def __post_init__(self):
+        for name in ("input_size", "network_size", "resize", "scale", "offset"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, tuple(value))
+
+    @property
+    def resized(self) -> tuple[int, int]:
+        """(rows, columns) after the resize, before the crop."""
+        return self.resize or self.network_size
+
+    @property
+    def crop_origin(self) -> tuple[int, int]:
+        """(top, left) of the centre crop, in pixels."""
+        rows, columns = self.resized
+        return (rows - self.network_size[0]) // 2, (columns - self.network_size[1]) // 2
+
+    def apply(self, images: np.ndarray) -> np.ndarray:
+        """Executes the contract in numpy.
+
+        Args:
+            images: uint8 B H W 3 of any size.
+
+        Returns:
+            float32 B h w 3 with (h, w) = network_size.
+        """
+        x = resize_bilinear(images.astype(np.float32), self.resized)
+        top, left = self.crop_origin
+        x = x[:, top : top + self.network_size[0], left : left + self.network_size[1]]
+        return x * np.array(self.scale, np.float32) + np.array(self.offset, np.float32)
+
+
+def resize_bilinear(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Bilinear resize with half-pixel centres and no antialiasing, as TensorFlow 2 does.
+
+    Args:
+        images: float32 B H W C.
+        size: (rows, columns).
+
+    Returns:
+        float32 B rows columns C.
+    """
+    if images.shape[1:3] == tuple(size):
+        return images
+    for axis, length in ((1, size[0]), (2, size[1])):
+        old = images.shape[axis]
+        position = (np.arange(length, dtype=np.float64) + 0.5) * old / length - 0.5
+        low = np.floor(position).astype(int)
+        weight = (position - low).astype(np.float32)
+        first = np.take(images, np.clip(low, 0, old - 1), axis=axis)
+        second = np.take(images, np.clip(low + 1, 0, old - 1), axis=axis)
+        shape = [1, 1, 1, 1]
+        shape[axis] = length
+        images = first + (second - first) * weight.reshape(shape)
+    return images

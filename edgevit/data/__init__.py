@@ -1,0 +1,1 @@
+"""Labelled images from files, and the calibration samples drawn from them."""

@@ -1,0 +1,416 @@
+"""Labelled images from class folders, archives of class folders, npz files or keras.datasets.
+
+Nothing is ever unpacked to disk, and an archive whose member names leave its own folder is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import lzma
+import os
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from edgevit.core.errors import ConfigError, DataError
+from edgevit.core.models import CIFAR10_CLASSES
+from edgevit.data.images import MAX_FILE_BYTES, decode_image, is_image_name
+
+SPLITS = ("train", "test")
+KERAS_DATASETS = ("cifar10", "cifar100")
+ENVIRONMENT_VARIABLE = "EDGEVIT_DATA"
+Progress = Callable[[int, int], None]
+
+# What the standard library raises on a damaged archive; RuntimeError: an encrypted zip member.
+READ_ERRORS = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    MemoryError,
+)
+
+
+@dataclass(frozen=True)
+class ImageDataset:
+    """Labelled images of one size.
+
+    Attributes:
+        images: uint8 N H W 3.
+        labels: int64 N, an index into class_names.
+        class_names: sorted names of the classes.
+        split: "train", "validation", "test" or "all".
+        source: where the images came from, for reports (a file's name, never its folder).
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+    split: str
+    source: str
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def digest(self) -> str:
+        """sha256 over pixels and labels, as hex."""
+        return digest_arrays(self.images, self.labels)
+
+    def select(self, indices: np.ndarray, split: str | None = None) -> ImageDataset:
+        """The images at these indices, in this order."""
+        return replace(
+            self,
+            images=self.images[indices],
+            labels=self.labels[indices],
+            split=split or self.split,
+        )
+
+
+def digest_arrays(*arrays: np.ndarray) -> str:
+    """sha256 over shapes, types and bytes of arrays, as hex."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.shape}{array.dtype.str}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def find_source(data: str | None) -> str:
+    """The dataset that was asked for: ``--data``, else the variable EDGEVIT_DATA.
+
+    EDGEVIT_DATA may also name a folder that holds one archive of class folders.
+
+    Raises:
+        DataError: neither is given.
+    """
+    source = data or os.environ.get(ENVIRONMENT_VARIABLE)
+    if not source:
+        raise DataError(
+            f"no dataset. Give --data PATH (class folders, tar, zip, npz, or cifar10) or set "
+            f"{ENVIRONMENT_VARIABLE}."
+        )
+    return source
+
+
+def load_dataset(
+    source: str | Path,
+    split: str = "train",
+    size: tuple[int, int] | None = None,
+    progress: Progress | None = None,
+) -> ImageDataset:
+    """Reads one split of a dataset into memory.
+
+    Args:
+        source: a directory of class folders (directly, or below ``train/`` and ``test/``), a tar
+            (optionally gz, bz2 or xz) or zip of the same, an npz with ``x_train y_train x_test
+            y_test``, or the name of a Keras dataset (cifar10, cifar100; needs a network).
+        split: "train" or "test". Without ``train/`` and ``test/`` folders, the same seeded fifth
+            of every class is held out as "test".
+        size: (rows, columns) that every image is resized to. None: the images' own size, which
+            must then be the same for all.
+        progress: called with (images read, images in all or 0).
+
+    Raises:
+        DataError: nothing there, no image in it, damaged files, unsafe archive.
+        ConfigError: an unknown split.
+    """
+    if split not in SPLITS:
+        raise ConfigError(f"split must be one of {SPLITS}. Received: split={split!r}")
+    if str(source) in KERAS_DATASETS and not Path(source).exists():
+        return _load_keras(str(source), split)
+    path = _find_archive(Path(source))
+    if path.is_dir():
+        files = _list_folder(path)
+    elif path.suffix == ".npz":
+        return _load_npz(path, split)
+    else:
+        files = _list_archive(path)
+    return _read_class_folders(files, split, size, path.name, progress)
+
+
+def split_validation(
+    dataset: ImageDataset, held_out: float = 0.2, seed: int = 0
+) -> tuple[ImageDataset, ImageDataset]:
+    """A seeded stratified split: the same share of every class is held out.
+
+    50,000 CIFAR training images give 40,000 and 10,000, as in the Keras tutorials.
+
+    Returns:
+        (train, validation).
+    """
+    if not 0.0 < held_out < 1.0:
+        raise ConfigError(f"held_out must lie between 0 and 1. Received: held_out={held_out}")
+    rng = np.random.default_rng(seed)
+    kept, held = [], []
+    for label in range(len(dataset.class_names)):
+        members = rng.permutation(np.flatnonzero(dataset.labels == label))
+        count = round(len(members) * held_out)
+        held.append(members[:count])
+        kept.append(members[count:])
+    train = dataset.select(np.sort(np.concatenate(kept)), "train")
+    return train, dataset.select(np.sort(np.concatenate(held)), "validation")
+
+
+@dataclass(frozen=True)
+class _ImageFile:
+    """A picture in a folder or an archive: split ("" where there is none), class and name."""
+
+    split: str
+    label: str
+    name: str
+    read: Callable[[], bytes]
+
+
+def _find_archive(path: Path) -> Path:
+    """The path itself, or the one archive in a folder that holds no class folder."""
+    if not path.exists():
+        raise DataError(f"{path}: no such file or directory.")
+    if path.is_dir() and not any(entry.is_dir() for entry in path.iterdir()):
+        endings = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".zip", ".npz")
+        archives = sorted(entry for entry in path.iterdir() if entry.name.endswith(endings))
+        if len(archives) == 1:
+            return archives[0]
+    return path
+
+
+def _classify(name: str, read: Callable[[], bytes]) -> _ImageFile | None:
+    """Reads split and class out of a member's path; None for anything that is no image."""
+    parts = PurePosixPath(name).parts
+    if not is_image_name(name) or parts[-1].startswith("."):
+        return None
+    parts = parts[:-1]
+    for index, part in enumerate(parts):
+        if part.lower() in SPLITS and index + 1 < len(parts):
+            return _ImageFile(part.lower(), parts[index + 1], name, read)
+    if not parts:
+        return None
+    return _ImageFile("", parts[-1], name, read)
+
+
+def _list_folder(root: Path) -> Iterator[_ImageFile]:
+    for path in sorted(root.rglob("*")):
+        if path.is_file():
+            file = _classify(path.relative_to(root).as_posix(), path.read_bytes)
+            if file is not None:
+                _check_size(root, file.name, path.stat().st_size)
+                yield file
+
+
+def _list_archive(path: Path) -> Iterator[_ImageFile]:
+    try:
+        if tarfile.is_tarfile(path):
+            return _list_tar(path)
+        if zipfile.is_zipfile(path):
+            return _list_zip(path)
+    except READ_ERRORS as error:
+        raise _damaged(path, error) from None
+    raise DataError(
+        f"{path}: neither a directory nor a readable tar, zip or npz file. It may be cut short."
+    )
+
+
+def _damaged(path: Path | str, error: BaseException) -> DataError:
+    return DataError(f"{path}: the archive is damaged ({_in_one_line(error)}).")
+
+
+def _in_one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
+def _check_size(source: Path, name: str, size: int) -> None:
+    if size > MAX_FILE_BYTES:
+        raise DataError(
+            f"{source}: {name!r} is larger than the limit of {MAX_FILE_BYTES >> 20} MiB."
+        )
+
+
+def _check_member(archive: Path, name: str, size: int) -> None:
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    if name.startswith(("/", "\\")) or ".." in parts or (parts and ":" in parts[0]):
+        raise DataError(
+            f"{archive}: the member {name!r} points outside the archive's own folder. "
+            "The archive is refused; nothing was unpacked."
+        )
+    _check_size(archive, name, size)
+
+
+def _list_tar(path: Path) -> Iterator[_ImageFile]:
+    try:
+        with tarfile.open(path) as archive:
+            for member in archive:
+                _check_member(path, member.name, member.size)
+                if member.isreg():
+                    file = _classify(member.name, _tar_reader(archive, member))
+                    if file is not None:
+                        yield file
+            _check_tar_end(path, archive)
+    except READ_ERRORS as error:
+        raise _damaged(path, error) from None
+
+
+def _check_tar_end(path: Path, archive: tarfile.TarFile) -> None:
+    """Refuses a tar that does not end in its block of zeros, or whose checksum is wrong.
+
+    tarfile takes a damaged or missing header behind the first one for the end of the archive, so
+    half a dataset would pass for a whole one.
+    """
+    stream = archive.fileobj
+    assert stream is not None  # it was opened by name
+    stream.seek(archive.offset)
+    if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise DataError(f"{path}: the archive is damaged (cut short, or a header is unreadable).")
+    while stream.read(1 << 20):  # gzip, bzip2 and xz compare their checksum at the very end
+        pass
+
+
+def _tar_reader(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Callable[[], bytes]:
+    def read() -> bytes:
+        stream = archive.extractfile(member)
+        return stream.read() if stream is not None else b""
+
+    return read
+
+
+def _list_zip(path: Path) -> Iterator[_ImageFile]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                _check_member(path, member.filename, member.file_size)
+                if not member.is_dir():
+                    file = _classify(member.filename, partial(archive.read, member))
+                    if file is not None:
+                        yield file
+    except READ_ERRORS as error:
+        raise _damaged(path, error) from None
+
+
+def _read_file(file: _ImageFile, source: str) -> bytes:
+    try:
+        return file.read()
+    except READ_ERRORS as error:
+        reason = _in_one_line(error)
+        raise DataError(f"{source}/{file.name}: cannot be read ({reason}).") from None
+
+
+def _read_class_folders(
+    files: Iterator[_ImageFile],
+    split: str,
+    size: tuple[int, int] | None,
+    source: str,
+    progress: Progress | None,
+) -> ImageDataset:
+    images: list[np.ndarray] = []
+    labels: list[str] = []
+    names: list[str] = []
+    splits: set[str] = set()
+    classes: set[str] = set()
+    for file in files:
+        classes.add(file.label)
+        splits.add(file.split)
+        if file.split in ("", split):
+            images.append(decode_image(_read_file(file, source), f"{source}/{file.name}", size))
+            labels.append(file.label)
+            names.append(file.name)
+            if progress and len(images) % 500 == 0:
+                progress(len(images), 0)
+    if "" in splits and len(splits) > 1:
+        raise DataError(
+            f"{source}: holds images both inside and outside train/ and test/ folders. Use one layout."
+        )
+    if not images:
+        raise DataError(
+            f"{source}: no image for the split {split!r}. Expected class folders such as "
+            f"{split}/cat/1.jpg or cat/1.jpg."
+        )
+    shapes = {image.shape for image in images}
+    if len(shapes) > 1:
+        raise DataError(
+            f"{source}: images of {len(shapes)} different sizes. Give one size to resize them to."
+        )
+    order = np.argsort(np.asarray(names), kind="stable")
+    class_names = tuple(sorted(classes))
+    index = {name: number for number, name in enumerate(class_names)}
+    dataset = ImageDataset(
+        images=np.stack(images)[order],
+        labels=np.array([index[label] for label in labels], dtype=np.int64)[order],
+        class_names=class_names,
+        split=split,
+        source=source,
+    )
+    if "" not in splits:
+        return dataset
+    train, held = split_validation(dataset, held_out=0.2, seed=0)
+    return replace(train if split == "train" else held, split=split)
+
+
+def _load_npz(path: Path, split: str) -> ImageDataset:
+    try:
+        arrays = np.load(path, allow_pickle=False)
+        if not isinstance(arrays, np.lib.npyio.NpzFile):
+            raise KeyError(f"x_{split} is not in a file of one array")
+        with arrays:
+            images, labels = arrays[f"x_{split}"], arrays[f"y_{split}"]
+            all_labels = [arrays[f"y_{name}"] for name in SPLITS if f"y_{name}" in arrays]
+            names = arrays.get("class_names", None)
+    except KeyError as error:
+        raise DataError(
+            f"{path}: {error}. An npz dataset holds x_train, y_train, x_test and y_test."
+        ) from None
+    except READ_ERRORS as error:
+        raise DataError(f"{path}: the npz file is damaged ({_in_one_line(error)}).") from None
+    return _from_arrays(images, labels, all_labels, names, split, path.name)
+
+
+def _from_arrays(images, labels, all_labels, names, split: str, source: str) -> ImageDataset:
+    """Checks arrays; ``all_labels`` are those of every split, so that all have the same classes."""
+    labels = np.asarray(labels).reshape(-1)
+    if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
+        raise DataError(
+            f"{source}: images must be uint8 N H W 3. Received: {images.dtype} {images.shape}"
+        )
+    if len(labels) != len(images) or not len(labels) or labels.dtype.kind not in "iu":
+        raise DataError(
+            f"{source}: {len(images)} images need as many integer labels. "
+            f"Received: {labels.dtype} {labels.shape}"
+        )
+    if int(labels.min()) < 0:
+        raise DataError(f"{source}: labels must count from 0. Received: {int(labels.min())}")
+    last = max(int(np.max(part)) for part in all_labels if np.size(part))
+    if names is None:
+        names = [str(number) for number in range(last + 1)]
+    if last >= len(names):
+        raise DataError(f"{source}: class_names has {len(names)} names. Received: label {last}")
+    return ImageDataset(
+        images=images,
+        labels=labels.astype(np.int64),
+        class_names=tuple(str(name) for name in names),
+        split=split,
+        source=source,
+    )
+
+
+def _load_keras(name: str, split: str) -> ImageDataset:
+    import keras
+
+    try:
+        train, test = getattr(keras.datasets, name).load_data()
+    except Exception as error:
+        raise DataError(
+            f"{name}: keras.datasets could not download it ({_in_one_line(error)}). "
+            "Give --data PATH instead."
+        ) from None
+    images, labels = train if split == "train" else test
+    names = CIFAR10_CLASSES if name == "cifar10" else None
+    all_labels = [train[1], test[1]]
+    return _from_arrays(images, labels, all_labels, names, split, f"keras.datasets.{name}")

@@ -1,0 +1,1 @@
+"""Attention and gate maps as pictures."""

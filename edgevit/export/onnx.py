@@ -1,0 +1,139 @@
+"""Keras to ONNX, through tf2onnx with the handlers that it lacks."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any
+
+import numpy as np
+
+from edgevit.core.errors import ExportError, MissingDependencyError
+from edgevit.core.targets import Format
+from edgevit.export.source import ExportOptions, Source
+from edgevit.export.trace import check_io_dtype, trace
+
+OPSET = 17
+
+
+def export_onnx(source: Source, options: ExportOptions) -> tuple[bytes, tuple[str, ...]]:
+    """Lowers a model to one float32 ONNX file.
+
+    Args:
+        source: what to export.
+        options: batch, preprocessing, input type.
+
+    Returns:
+        (content, steps taken).
+
+    Raises:
+        ExportError: tf2onnx refuses the graph, or leaves an operator that is not ONNX.
+        MissingDependencyError: tf2onnx or onnx is not installed.
+    """
+    try:
+        import onnx
+        import tf2onnx
+    except ImportError as error:
+        raise MissingDependencyError(error.name or "tf2onnx", "onnx", "An ONNX export") from None
+    traced = trace(source, Format.ONNX, options, check_io_dtype(options))
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    try:
+        model, _ = tf2onnx.convert.from_function(
+            traced.module.forward,
+            input_signature=traced.module.forward.input_signature,
+            opset=OPSET,
+            custom_op_handlers={"Erfc": (_erfc, [])},
+        )
+    except Exception as error:  # tf2onnx raises ValueError, KeyError, AssertionError ...
+        text = " ".join(str(error).split())
+        raise ExportError(f"{source.name}: tf2onnx refuses it ({text[:300]}).") from None
+    foreign = sorted({node.op_type for node in model.graph.node if node.domain or not _known(node)})
+    if foreign:
+        raise ExportError(
+            f"{source.name}: no ONNX form for {', '.join(foreign)}; onnxruntime would refuse the file."
+        )
+    _make_names_canonical(model)
+    model.producer_name, model.producer_version = "edgevit", ""
+    del model.metadata_props[:]
+    onnx.checker.check_model(model, full_check=True)
+    steps = (*traced.steps, f"tf2onnx to opset {OPSET}")
+    return model.SerializeToString(deterministic=True), steps
+
+
+def embed_onnx(data: bytes, documents: dict[str, str]) -> bytes:
+    """The same file with text documents in its metadata."""
+    import onnx
+
+    model = onnx.load_from_string(data)
+    onnx.helper.set_model_props(model, documents)
+    return model.SerializeToString(deterministic=True)
+
+
+def _erfc(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """tf2onnx handler: erfc(x) = 1 - erf(x)."""
+    one = ctx.make_const(f"{name}_one", np.ones((), dtype=np.float32)).output[0]
+    shape, dtype = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
+    source, result = node.input[0], node.output[0]
+    ctx.remove_node(name)
+    inner = ctx.make_node("Erf", [source], shapes=[shape], dtypes=[dtype])
+    ctx.make_node(
+        "Sub", [one, inner.output[0]], name=name, outputs=[result], shapes=[shape], dtypes=[dtype]
+    )
+
+
+def _known(node: Any) -> bool:
+    import onnx
+
+    return onnx.defs.has(node.op_type, OPSET, "")
+
+
+def _make_names_canonical(model: Any) -> None:
+    """Replaces tf2onnx's running numbers, which go on from one export to the next.
+
+    Nodes are called after their Keras layer and operator, values after their node; inputs and
+    outputs of the graph keep their names.
+    """
+    graph = model.graph
+    kept = {value.name for value in (*graph.input, *graph.output)}
+    renamed: dict[str, str] = {"": ""}
+    taken: set[str] = set(kept)
+
+    def unique(wanted: str) -> str:
+        name, number = wanted, 1
+        while name in taken:
+            number += 1
+            name = f"{wanted}_{number}"
+        taken.add(name)
+        return name
+
+    order = sorted(graph.initializer, key=lambda tensor: _first_use(graph, tensor.name))
+    for node in graph.node:
+        node.name = unique(f"{_layer_path(node.name)}/{node.op_type}".lstrip("/"))
+        for number, output in enumerate(node.output):
+            if output and output not in kept:
+                renamed[output] = f"{node.name}:{number}"
+    for tensor in order:
+        renamed[tensor.name] = unique(f"{_layer_path(tensor.name)}/constant".lstrip("/"))
+        tensor.name = renamed[tensor.name]
+    for node in graph.node:
+        for side in (node.input, node.output):
+            for place, name in enumerate(side):
+                side[place] = renamed.get(name, name)
+    del graph.initializer[:]
+    graph.initializer.extend(order)
+    del graph.value_info[:]
+    graph.name = "edgevit"
+
+
+def _first_use(graph: Any, name: str) -> int:
+    for number, node in enumerate(graph.node):
+        if name in node.input:
+            return number * 1000 + list(node.input).index(name)
+    return len(graph.node) * 1000
+
+
+def _layer_path(name: str) -> str:
+    """The Keras layer's path in a TensorFlow node name, without numbers that run on."""
+    parts = [part for part in re.split(r"[/;]", name) if not part.startswith("StatefulPartitioned")]
+    parts = [re.sub(r"(__\d+|_\d+)$", "", part.split(":")[0]) for part in parts[:-1]]
+    return "/".join(part for part in parts if part)

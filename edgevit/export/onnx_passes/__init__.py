@@ -1,0 +1,1 @@
+"""Rewrites of an ONNX graph, one a file, in one ordered tuple."""

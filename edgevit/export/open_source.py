@@ -1,0 +1,98 @@
+"""From a trained model to the bare float network that the exporters start from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from edgevit.core.errors import ModelFileError
+from edgevit.core.tensors import Preprocess
+from edgevit.export.quantize.ranges import RangeRecord
+from edgevit.export.source import Source
+from edgevit.models.weights import RANGES_FILE, TrainedModel
+
+if TYPE_CHECKING:
+    import keras
+
+
+def bare_source(
+    model: TrainedModel, name: str, contract: Preprocess | None, class_names: tuple[str, ...]
+) -> Source:
+    """Strips preprocessing off a network, names its outputs and finds its ranges.
+
+    Args:
+        model: a loaded model.
+        name: for file names.
+        contract: preprocessing of a model that is not ours. None: our own contract, that of a
+            Preprocessing layer inside, or raw 0..255 as float.
+        class_names: of a model that is not ours.
+
+    Raises:
+        ModelFileError: no output that can be compared.
+    """
+    network, inside = strip_preprocessing(model.network)
+    rows, columns = (int(size) for size in network.inputs[0].shape[1:3])
+    own = model.plan.preprocess if model.plan else inside
+    found = contract or own or Preprocess(input_size=(rows, columns), scale=(1.0, 1.0, 1.0))
+    if found.network_size != (rows, columns):
+        found = replace(found, network_size=(rows, columns), resize=None)
+    ranges = None
+    if model.folder is not None and (model.folder / RANGES_FILE).exists():
+        file = model.folder / RANGES_FILE
+        ranges = RangeRecord.from_text(file.read_text(), str(file))
+    return Source(
+        name=name,
+        network=name_outputs(network),
+        preprocess=found,
+        class_names=class_names or model.class_names,
+        weights_sha256=model.weights_sha256,
+        ranges=ranges,
+    )
+
+
+def strip_preprocessing(network: keras.Model) -> tuple[keras.Model, Preprocess | None]:
+    """Cuts our Preprocessing layer off the front of a functional model, if it begins with one."""
+    import keras
+
+    from edgevit.layers.preprocessing import Preprocessing
+
+    if isinstance(network, keras.src.models.functional.Functional):
+        for layer in network.layers[1:2]:
+            if isinstance(layer, Preprocessing):
+                size = network.inputs[0].shape[1:3]
+                contract = replace(layer.contract, input_size=tuple(size))
+                bare = keras.Model(layer.output, network.output, name=network.name)
+                return bare, contract
+    return network, None
+
+
+def name_outputs(network: keras.Model) -> keras.Model:
+    """A model whose outputs are a dict with "logits" among them."""
+    outputs = network(network.inputs[0]) if network.outputs is None else network.output
+    if isinstance(outputs, dict) and "logits" in outputs:
+        return network
+    import keras
+
+    named = _named(outputs, network)
+    return keras.Model(network.inputs[0], named, name=network.name)
+
+
+def _named(outputs: Any, network: keras.Model) -> dict[str, Any]:
+    if isinstance(outputs, dict):
+        items = dict(outputs)
+    elif isinstance(outputs, (list, tuple)):
+        names = network.output_names
+        items = dict(zip(names, outputs, strict=True))
+    else:
+        return {"logits": outputs}
+    if len(items) == 1:
+        return {"logits": next(iter(items.values()))}
+    if "logits" in items:
+        return items
+    ranks = [name for name, value in items.items() if len(value.shape) == 2]
+    if not ranks:
+        raise ModelFileError(
+            f"{network.name}: none of its outputs {', '.join(items)} has the shape B classes. "
+            "Name one of them 'logits'."
+        )
+    return {"logits" if name == ranks[0] else name: value for name, value in items.items()}

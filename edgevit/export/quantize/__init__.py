@@ -1,0 +1,1 @@
+"""Quantisation recipes, activation ranges and the mixed-precision search."""

@@ -1,0 +1,30 @@
+"""One export: lower, stage. The row of EXPORTERS decides how."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from edgevit.core.targets import Format, Target
+from edgevit.export.onnx import export_onnx
+from edgevit.export.quantize.ranges import RangeRecord
+from edgevit.export.savedmodel import export_savedmodel
+from edgevit.export.source import ExportOptions, Source
+from edgevit.export.tflite import export_tflite
+
+# (source, target, options, ranges, staged path) -> (content, or None for a staged folder; steps)
+Exporter = Callable[
+    [Source, Target, ExportOptions, RangeRecord | None, Path],
+    tuple[bytes | None, tuple[str, ...]],
+]
+
+EXPORTERS: dict[Format, Exporter] = {
+    Format.SAVEDMODEL: lambda source, target, options, ranges, path: (
+        None,
+        export_savedmodel(source, options, path),
+    ),
+    Format.TFLITE: lambda source, target, options, ranges, path: export_tflite(
+        source, target, options, ranges
+    ),
+    Format.ONNX: lambda source, target, options, ranges, path: export_onnx(source, options),
+}

@@ -1,0 +1,50 @@
+"""What the exporters start from: a bare float network and everything known about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edgevit.core.tensors import Preprocess
+
+if TYPE_CHECKING:
+    import keras
+
+    from edgevit.export.quantize.ranges import RangeRecord
+
+
+@dataclass(frozen=True)
+class Source:
+    """A trained model on its way out.
+
+    Attributes:
+        name: of the architecture, or of the .keras file.
+        network: float32 in, named outputs; without preprocessing.
+        preprocess: raw pixels to what the network takes.
+        class_names: of the logits; empty if unknown.
+        weights_sha256: digest of the weights as they are exported.
+        ranges: activation ranges that ship with the weights, if any.
+    """
+
+    name: str
+    network: keras.Model
+    preprocess: Preprocess
+    class_names: tuple[str, ...]
+    weights_sha256: str
+    ranges: RangeRecord | None = None
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What a user may choose for any target.
+
+    Attributes:
+        batch: images a run; None leaves it free.
+        preprocess: whether the file takes raw images, or the network's own float input.
+        io_dtype: element type of the input: "uint8", "int8" or "float32"; None is uint8 for a
+            file that takes raw images and float32 for a bare network.
+    """
+
+    batch: int | None = 1
+    preprocess: bool = True
+    io_dtype: str | None = None

@@ -1,0 +1,94 @@
+"""From a Keras model to one TensorFlow graph with a fixed signature."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from edgevit.core.errors import ConfigError, ExportError
+from edgevit.core.targets import Format
+from edgevit.export.lowering import LOWERINGS, applied
+from edgevit.export.source import ExportOptions, Source
+
+INPUT = "images"
+RAW_TYPES = ("uint8", "int8", "float32")
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A graph that is ready for a converter.
+
+    Attributes:
+        module: tf.Module that owns the variables and the function.
+        function: concrete function ``images -> {name: output}``.
+        steps: for the manifest.
+    """
+
+    module: Any
+    function: Any
+    steps: tuple[str, ...]
+
+
+def check_io_dtype(options: ExportOptions) -> str:
+    """The element type of the input.
+
+    Raises:
+        ConfigError: an unknown type, or integers for a bare network.
+    """
+    wanted = options.io_dtype or ("uint8" if options.preprocess else "float32")
+    if wanted not in RAW_TYPES:
+        raise ConfigError(f"--io-dtype must be one of {', '.join(RAW_TYPES)}. Received: {wanted!r}")
+    if not options.preprocess and wanted == "uint8":
+        raise ConfigError(
+            "a bare network (--no-preprocess) takes float32 or int8, not raw uint8 pixels. "
+            "Drop --io-dtype, or keep the preprocessing inside."
+        )
+    return wanted
+
+
+def trace(source: Source, kind: Format, options: ExportOptions, dtype: str) -> Traced:
+    """Traces preprocessing and network as one function.
+
+    Args:
+        source: what to export.
+        kind: decides how layers are written (see :mod:`edgevit.export.lowering`).
+        options: batch and preprocessing.
+        dtype: element type of the traced input.
+
+    Raises:
+        ConfigError: Keras does not run on TensorFlow in this process.
+        ExportError: the model cannot be traced.
+    """
+    import keras
+    import tensorflow as tf
+
+    from edgevit.layers.preprocessing import Preprocessing
+
+    if keras.backend.backend() != "tensorflow":
+        raise ConfigError(
+            f"export needs Keras on TensorFlow, and this process runs it on "
+            f"{keras.backend.backend()}. Set KERAS_BACKEND=tensorflow before Keras is imported."
+        )
+    network = source.network
+    contract = source.preprocess
+    preprocessing = Preprocessing.of(contract) if options.preprocess else None
+    size = contract.input_size if preprocessing else contract.network_size
+    lowering = LOWERINGS[kind]
+
+    def forward(images):
+        x = preprocessing(images) if preprocessing else tf.cast(images, tf.float32)
+        return dict(network(x, training=False))
+
+    signature = tf.TensorSpec((options.batch, *size, 3), dtype, name=INPUT)
+    module = tf.Module(name=source.name)
+    module.variables_ = [variable.value for variable in network.variables]
+    module.forward = tf.function(forward, input_signature=[signature], autograph=False)
+    try:
+        with applied(lowering):
+            function = module.forward.get_concrete_function()
+    except Exception as error:  # whatever a user's layer raises while it is traced
+        raise ExportError(
+            f"{source.name}: TensorFlow cannot trace it ({' '.join(str(error).split())[:300]})."
+        ) from None
+    inside = ("preprocessing inside the graph",) if preprocessing else ()
+    return Traced(module, function, (*inside, *lowering.steps))

@@ -1,0 +1,71 @@
+"""The preprocessing contract as a layer, so that raw pixels may enter the graph."""
+
+from __future__ import annotations
+
+import keras
+from keras import ops
+
+from edgevit.core.tensors import Preprocess
+
+
+class Preprocessing(keras.layers.Layer):
+    """Executes a :class:`edgevit.core.tensors.Preprocess` inside the graph.
+
+    Input: B H W 3 in 0..255, uint8 or float. Output: float B h w 3.
+
+    Args:
+        network_size: (rows, columns) of the result.
+        resize: (rows, columns) before the centre crop; None: network_size.
+        scale: factor for each channel.
+        offset: added for each channel after the scale.
+    """
+
+    def __init__(
+        self, network_size, resize=None, scale=(1 / 255,) * 3, offset=(0.0,) * 3, **kwargs
+    ):
+        super().__init__(**kwargs)
+        self.contract = Preprocess(
+            network_size=tuple(network_size), resize=resize, scale=scale, offset=offset
+        )
+
+    @classmethod
+    def of(cls, contract: Preprocess, name: str = "preprocessing") -> Preprocessing:
+        """The layer that executes this contract."""
+        return cls(
+            contract.network_size, contract.resize, contract.scale, contract.offset, name=name
+        )
+
+    def build(self, input_shape):
+        self.built = True
+
+    def call(self, images):
+        contract = self.contract
+        x = ops.cast(images, self.compute_dtype)  # B H W 3
+        if tuple(x.shape[1:3]) != contract.resized:
+            x = ops.image.resize(x, contract.resized, "bilinear", data_format="channels_last")
+        if contract.resized != contract.network_size:
+            (top, left), (rows, columns) = contract.crop_origin, contract.network_size
+            x = x[:, top : top + rows, left : left + columns]  # B h w 3
+        scale, offset = contract.scale, contract.offset
+        # One number for all channels stays a scalar: converters fold it into what follows.
+        x = x * (scale[0] if len(set(scale)) == 1 else ops.convert_to_tensor(scale, x.dtype))
+        if any(offset):
+            x = x + ops.convert_to_tensor(offset, x.dtype)
+        return x
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], *self.contract.network_size, input_shape[-1])
+
+    def compute_output_spec(self, images):
+        shape = self.compute_output_shape(images.shape)
+        return keras.KerasTensor(shape, dtype=self.compute_dtype)
+
+    def get_config(self):
+        contract = self.contract
+        return {
+            **super().get_config(),
+            "network_size": contract.network_size,
+            "resize": contract.resize,
+            "scale": contract.scale,
+            "offset": contract.offset,
+        }

@@ -1,0 +1,39 @@
+"""The architectures. Importing this table imports no framework."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgevit.core.errors import UnknownNameError
+from edgevit.core.models import CIFAR10_CLASSES, ModelSpec
+
+ARTIFACTS = Path(__file__).resolve().parents[2] / "artifacts"
+
+MODELS: dict[str, ModelSpec] = {
+    spec.name: spec
+    for spec in (
+        ModelSpec(
+            name="shiftvit",
+            title="ShiftViT",
+            paper="Wang et al. 2022, arXiv:2201.10801",
+            module="edgevit.models.shiftvit",
+            outputs=("logits",),
+            variants=("cifar", "tiny", "small", "base"),
+            class_names=CIFAR10_CLASSES,
+        ),
+    )
+}
+
+
+def find_model(name: str) -> ModelSpec:
+    """The architecture of this name.
+
+    Raises:
+        UnknownNameError: there is none; near misses are named.
+    """
+    try:
+        return MODELS[name]
+    except KeyError:
+        raise UnknownNameError(
+            "model", name, MODELS, "Run 'edgevit models' for the list."
+        ) from None

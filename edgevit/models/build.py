@@ -1,0 +1,120 @@
+"""From a name and a config to a keras.Model."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, fields, replace
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from edgevit.core.errors import ConfigError, UnknownNameError
+from edgevit.core.models import ModelSpec
+from edgevit.core.tensors import Preprocess
+from edgevit.models import MODELS, find_model
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything about a network that is known before it is built.
+
+    Attributes:
+        spec: the architecture.
+        config: its frozen sizes.
+        preprocess: raw pixels to network input.
+    """
+
+    spec: ModelSpec
+    config: Any
+    preprocess: Preprocess
+
+
+def plan_model(
+    name: str, variant: str | None = None, input_size: tuple[int, int] = (32, 32), **config: Any
+) -> Plan:
+    """Decides sizes and preprocessing, without building anything.
+
+    Args:
+        name: an architecture, such as "shiftvit".
+        variant: a published size; None is the tutorial's.
+        input_size: (rows, columns) of the raw image.
+        **config: fields of the architecture's config that differ from the variant's.
+
+    Raises:
+        UnknownNameError: no such architecture, variant or config field.
+        ConfigError: sizes that make no sense.
+    """
+    spec = find_model(name)
+    module = import_architecture(spec)
+    if variant is not None and variant not in module.VARIANTS:
+        raise UnknownNameError(f"variant of {name}", variant, module.VARIANTS)
+    known = {field.name for field in fields(module.Config)}
+    for key in config:
+        if key not in known:
+            raise UnknownNameError(f"option of {name}", key, known)
+    try:
+        sizes = module.Config(**{**(module.VARIANTS[variant] if variant else {}), **config})
+    except TypeError as error:
+        raise ConfigError(f"{name}: {error}") from None
+    return Plan(spec, sizes, replace(module.preprocess_of(sizes), input_size=tuple(input_size)))
+
+
+def build(
+    name: str,
+    form: str = "paper",
+    preprocess: bool = False,
+    variant: str | None = None,
+    input_size: tuple[int, int] = (32, 32),
+    **config: Any,
+) -> keras.Model:
+    """Builds an architecture with freshly initialised weights.
+
+    Args:
+        name: an architecture, such as "shiftvit".
+        form: "paper", or "tutorial" for what the published Keras code computes; the latter's
+            weights are in the tutorial's order, so ``set_weights`` takes its checkpoints.
+        preprocess: whether the model takes raw images (uint8 B H W 3, 0..255) and resizes and
+            scales them itself. Otherwise it takes float B H W 3 as the network expects them.
+        variant: a published size; None is the tutorial's.
+        input_size: (rows, columns) of the raw image; used with ``preprocess=True``.
+        **config: fields of the architecture's config, such as ``num_classes=100``.
+
+    Returns:
+        A functional keras.Model with one input "images" and a dict of named outputs, "logits"
+        (float B classes) among them.
+
+    Raises:
+        UnknownNameError: no such architecture, variant or config field.
+        ConfigError: sizes that make no sense.
+    """
+    return build_plan(plan_model(name, variant, input_size, form=form, **config), preprocess)
+
+
+def build_plan(plan: Plan, preprocess: bool = False) -> keras.Model:
+    """Builds what :func:`plan_model` decided; see :func:`build`."""
+    import keras
+
+    from edgevit.layers.preprocessing import Preprocessing
+
+    module = import_architecture(plan.spec)
+    size = plan.preprocess.input_size if preprocess else plan.preprocess.network_size
+    images = keras.Input((*size, 3), dtype="uint8" if preprocess else "float32", name="images")
+    x = Preprocessing.of(plan.preprocess)(images) if preprocess else images
+    return keras.Model(images, module.forward(x, plan.config), name=plan.spec.name)
+
+
+def import_architecture(spec: ModelSpec) -> ModuleType:
+    """The module that builds this architecture. Imports Keras."""
+    return importlib.import_module(spec.module)
+
+
+def custom_objects() -> dict[str, type]:
+    """Every layer class of this package by name, for ``keras.saving.load_model``."""
+    from edgevit.layers.preprocessing import Preprocessing
+
+    found: dict[str, type] = {"Preprocessing": Preprocessing}
+    for spec in MODELS.values():
+        found.update(import_architecture(spec).CUSTOM_OBJECTS)
+    return found

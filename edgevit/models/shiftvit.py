@@ -1,0 +1,221 @@
+"""ShiftViT: a vision transformer whose attention is replaced by a shift of channels.
+
+Source: Wang et al. 2022, "When Shift Operation Meets Vision Transformer: An Extremely Simple
+Alternative to Attention Mechanism" (arXiv:2201.10801); default sizes from the Keras example "A
+Vision Transformer without Attention".
+
+Deviations of the published Keras code from the paper (``form="tutorial"`` reproduces them):
+the shift crops and pads at the same offset, so nothing moves; its groups hold ``num_div`` channels
+at every width instead of ``channels // num_div``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import keras
+from keras import layers
+
+from edgevit.core.errors import ConfigError
+from edgevit.core.tensors import Preprocess
+from edgevit.layers.drop_path import DropPath
+from edgevit.layers.shift import BorderErase, PartialShift
+
+SHIFTS: dict[str, type[layers.Layer]] = {"paper": PartialShift, "tutorial": BorderErase}
+
+
+@dataclass(frozen=True)
+class ShiftViTConfig:
+    """Sizes of one ShiftViT.
+
+    Attributes:
+        form: "paper" (a real shift) or "tutorial" (what the published Keras code computes).
+        image_size: side of the square image that enters the network, in pixels.
+        patch_size: side of a patch, in pixels.
+        dim: channels of the first stage; each stage doubles them.
+        depths: shift blocks in each stage.
+        num_div: divisions of the channel axis in the shift.
+        shift_pixels: distance of the shift, in pixels.
+        mlp_ratio: hidden width of the MLP, as a multiple of the channels.
+        dropout: rate after each Dense of the MLP, training only.
+        drop_path: largest stochastic-depth rate, reached by the last block of each stage.
+        epsilon: of LayerNormalization.
+        num_classes: length of the logits.
+    """
+
+    form: str = "paper"
+    image_size: int = 48
+    patch_size: int = 4
+    dim: int = 96
+    depths: tuple[int, ...] = (2, 4, 8, 2)
+    num_div: int = 12
+    shift_pixels: int = 1
+    mlp_ratio: float = 2.0
+    dropout: float = 0.2
+    drop_path: float = 0.2
+    epsilon: float = 1e-5
+    num_classes: int = 10
+
+    def __post_init__(self):
+        object.__setattr__(self, "depths", tuple(self.depths))
+        if self.form not in SHIFTS:
+            raise ConfigError(f"form must be one of {sorted(SHIFTS)}. Received: form={self.form!r}")
+        groups = self.num_div if self.form == "paper" else 4 * self.num_div
+        if self.num_div < 4 or self.dim < groups:
+            raise ConfigError(
+                f"four channel groups are shifted, so num_div must be at least 4 and dim at least "
+                f"{groups}. Received: num_div={self.num_div}, dim={self.dim}"
+            )
+        sizes = (self.image_size, self.patch_size, self.shift_pixels, self.num_classes)
+        if min(*sizes, *self.depths) < 1 or self.mlp_ratio <= 0:
+            raise ConfigError(
+                "sizes and depths must be at least 1. Received: "
+                f"image_size={self.image_size}, patch_size={self.patch_size}, "
+                f"shift_pixels={self.shift_pixels}, num_classes={self.num_classes}, "
+                f"depths={self.depths}, mlp_ratio={self.mlp_ratio}"
+            )
+
+
+VARIANTS = {
+    "cifar": {},
+    # Table 1 of the paper; 224x224 images, 1,000 classes.
+    "tiny": {"image_size": 224, "dim": 96, "depths": (6, 8, 18, 6), "num_classes": 1000},
+    "small": {"image_size": 224, "dim": 96, "depths": (10, 18, 36, 10), "num_classes": 1000},
+    "base": {"image_size": 224, "dim": 128, "depths": (10, 18, 36, 10), "num_classes": 1000},
+}
+
+
+class ShiftViTBlock(layers.Layer):
+    """Shift, then a residual MLP of the normalised result. B H W C -> B H W C."""
+
+    def __init__(
+        self,
+        form="paper",
+        num_div=12,
+        shift_pixels=1,
+        mlp_ratio=2.0,
+        dropout=0.0,
+        drop_path=0.0,
+        epsilon=1e-5,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.config = {
+            "form": form,
+            "num_div": num_div,
+            "shift_pixels": shift_pixels,
+            "mlp_ratio": mlp_ratio,
+            "dropout": dropout,
+            "drop_path": drop_path,
+            "epsilon": epsilon,
+        }
+        self.shift = SHIFTS[form](num_div, shift_pixels, name="shift")
+        self.norm = layers.LayerNormalization(epsilon=epsilon, name="norm")
+        self.drop_path = DropPath(drop_path, name="drop_path")
+
+    def build(self, input_shape):
+        channels = input_shape[-1]
+        config = self.config
+        hidden = int(config["mlp_ratio"] * channels)
+        self.expand = layers.Dense(hidden, activation=_gelu_exact, name="expand")
+        self.project = layers.Dense(channels, name="project")
+        self.drop = layers.Dropout(config["dropout"], name="drop")
+        self.shift.build(input_shape)
+        self.norm.build(input_shape)
+        self.expand.build(input_shape)
+        self.project.build((*input_shape[:-1], hidden))
+        self.built = True
+
+    def call(self, x, training=False):
+        x = self.shift(x)  # B H W C
+        y = self.expand(self.norm(x))  # B H W hidden
+        y = self.drop(y, training=training)
+        y = self.project(y)  # B H W C
+        y = self.drop(y, training=training)
+        return x + self.drop_path(y, training=training)
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
+
+    def get_config(self):
+        return {**super().get_config(), **self.config}
+
+
+class PatchMerging(layers.Layer):
+    """Normalises, then merges 2x2 tokens and doubles the channels. B H W C -> B H/2 W/2 2C."""
+
+    def __init__(self, epsilon=1e-5, **kwargs):
+        super().__init__(**kwargs)
+        self.epsilon = epsilon
+
+    def build(self, input_shape):
+        # The tutorial creates the reduction before the norm; its checkpoints are in that order.
+        self.reduction = layers.Conv2D(
+            2 * input_shape[-1], 2, strides=2, padding="same", use_bias=False, name="reduction"
+        )
+        self.norm = layers.LayerNormalization(epsilon=self.epsilon, name="norm")
+        self.reduction.build(input_shape)
+        self.norm.build(input_shape)
+        self.built = True
+
+    def call(self, x):
+        return self.reduction(self.norm(x))
+
+    def compute_output_shape(self, input_shape):
+        batch, rows, columns, channels = input_shape
+        return (batch, -(-rows // 2), -(-columns // 2), 2 * channels)
+
+    def get_config(self):
+        return {**super().get_config(), "epsilon": self.epsilon}
+
+
+def _gelu_exact(x):
+    return keras.ops.gelu(x, approximate=False)
+
+
+def forward(images, config: ShiftViTConfig):
+    """Builds the network on symbolic images B H W 3 in [0, 1]; returns {"logits": B classes}."""
+    x = layers.Conv2D(
+        config.dim,
+        config.patch_size,
+        strides=config.patch_size,
+        padding="same",
+        name="patch_projection",
+    )(images)  # B H/p W/p dim
+    for stage, depth in enumerate(config.depths):
+        for block in range(depth):
+            rate = config.drop_path * block / (depth - 1) if depth > 1 else 0.0
+            x = ShiftViTBlock(
+                form=config.form,
+                num_div=config.num_div,
+                shift_pixels=config.shift_pixels,
+                mlp_ratio=config.mlp_ratio,
+                dropout=config.dropout,
+                drop_path=rate,
+                epsilon=config.epsilon,
+                name=f"stage{stage + 1}_block{block + 1}",
+            )(x)
+        if stage < len(config.depths) - 1:
+            x = PatchMerging(config.epsilon, name=f"stage{stage + 1}_merge")(x)
+    x = layers.GlobalAveragePooling2D(name="pool")(x)  # B C
+    return {"logits": layers.Dense(config.num_classes, name="classifier")(x)}  # B classes
+
+
+def preprocess_of(config: ShiftViTConfig) -> Preprocess:
+    """The pixels that these weights expect: [0, 1] at the network's size.
+
+    The tutorial evaluates on the centre crop of a slightly larger resize (52 to 48 pixels for
+    32x32 images), which its checkpoints have learnt.
+    """
+    size = (config.image_size, config.image_size)
+    if config.form == "tutorial":
+        larger = config.image_size * 52 // 48
+        return Preprocess(network_size=size, resize=(larger, larger))
+    return Preprocess(network_size=size)
+
+
+Config = ShiftViTConfig
+CUSTOM_OBJECTS = {
+    layer.__name__: layer
+    for layer in (ShiftViTBlock, PatchMerging, PartialShift, BorderErase, DropPath)
+}

@@ -1,0 +1,250 @@
+"""Weights on disk: safetensors with the config inside; and models from whatever the user names."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgevit.core.errors import InputError, ModelFileError
+from edgevit.core.files import write_whole
+from edgevit.core.serialization import to_json
+from edgevit.models import ARTIFACTS, MODELS, find_model
+from edgevit.models.build import Plan, build_plan, custom_objects, plan_model
+
+if TYPE_CHECKING:
+    import keras
+
+WEIGHTS_FILE = "weights.safetensors"
+RANGES_FILE = "ranges.json"
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A network with trained weights.
+
+    Attributes:
+        plan: architecture, config and preprocessing; None for a model that is not ours.
+        network: takes what the network expects (no preprocessing inside); named outputs.
+        class_names: of the logits; empty if unknown.
+        weights_sha256: digest of the weights in memory.
+        folder: where weights and ranges lie; None for a .keras file.
+    """
+
+    plan: Plan | None
+    network: keras.Model
+    class_names: tuple[str, ...]
+    weights_sha256: str
+    folder: Path | None
+
+
+def save_weights(
+    path: Path, plan: Plan, weights: list[np.ndarray], class_names: tuple[str, ...], dtype: str
+) -> None:
+    """Writes weights, whole, with everything that is needed to build the network again.
+
+    Args:
+        path: a .safetensors file.
+        plan: of the network.
+        weights: in ``get_weights`` order.
+        class_names: of the logits.
+        dtype: "float16" or "float32" on disk.
+
+    Raises:
+        ModelFileError: a weight is not finite, or does not fit into float16.
+    """
+    from safetensors.numpy import save
+
+    tensors = {}
+    for number, array in enumerate(weights):
+        stored = np.ascontiguousarray(array, dtype=dtype)
+        if not np.isfinite(stored).all():
+            raise ModelFileError(f"{path}: weight {number} is not finite in {dtype}.")
+        tensors[f"{number:04d}"] = stored
+    description = {
+        "model": plan.spec.name,
+        "config": json.loads(to_json(asdict(plan.config))),
+        "input_size": list(plan.preprocess.input_size),
+        "class_names": list(class_names),
+    }
+    write_whole(path, save(tensors, {"edgevit": to_json(description)}))
+
+
+def load_weights(path: Path) -> TrainedModel:
+    """Builds the network that a weights file describes and fills it.
+
+    Raises:
+        ModelFileError: missing, truncated, damaged, of another architecture, or not finite.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not path.exists():
+        raise ModelFileError(
+            f"{path}: no such weights. Train them with 'edgevit train', or restore the file."
+        )
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            description = json.loads((file.metadata() or {})["edgevit"])
+            stored = [file.get_tensor(name) for name in sorted(file.keys())]
+        plan = plan_model(
+            description["model"],
+            input_size=tuple(description["input_size"]),
+            **description["config"],
+        )
+        class_names = tuple(description["class_names"])
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+        if isinstance(error, InputError):
+            raise ModelFileError(f"{path}: {error}") from None
+        raise ModelFileError(
+            f"{path}: truncated or damaged weights ({' '.join(str(error).split())[:160]}). "
+            "Restore the file, or train again."
+        ) from None
+    network = build_plan(plan)
+    weights = [array.astype(np.float32) for array in stored]
+    _check_weights(path, network, weights)
+    network.set_weights(weights)
+    return TrainedModel(plan, network, class_names, digest_weights(weights), path.parent)
+
+
+def load(name: str, preprocess: bool = False) -> keras.Model:
+    """An architecture with its shipped weights, or a model from a file, as a keras.Model.
+
+    Args:
+        name: an architecture, a .keras or .safetensors file, or a training run's folder.
+        preprocess: whether the model takes raw images (uint8 B H W 3).
+
+    Raises:
+        UnknownNameError: no such architecture, and no such file.
+        ModelFileError: the file cannot be used.
+    """
+    trained = load_model(name)
+    if not preprocess or trained.plan is None:
+        return trained.network
+    model = build_plan(trained.plan, preprocess=True)
+    model.set_weights(trained.network.get_weights())
+    return model
+
+
+def load_model(name: str, weights: Path | None = None, trust: bool = False) -> TrainedModel:
+    """A trained model by architecture name (shipped weights), .keras file or weights file.
+
+    Args:
+        name: an architecture, a .keras file, a .safetensors file or a folder that holds one.
+        weights: weights to use instead of the shipped ones.
+        trust: whether a .keras file may run Python code that it contains (Lambda layers).
+
+    Raises:
+        UnknownNameError: no such architecture, and no such file.
+        ModelFileError: the file cannot be used.
+    """
+    path = Path(name)
+    if path.suffix in (".keras", ".safetensors") or (path.is_dir() and name not in MODELS):
+        if path.is_dir():
+            path = path / WEIGHTS_FILE
+        return load_keras_file(path, trust) if path.suffix == ".keras" else load_weights(path)
+    spec = find_model(name)
+    if weights is not None and weights.is_dir():
+        weights = weights / WEIGHTS_FILE
+    model = load_weights(weights or ARTIFACTS / spec.name / WEIGHTS_FILE)
+    if model.plan is None or model.plan.spec.name != spec.name:
+        raise ModelFileError(f"{weights}: holds weights of another architecture than {spec.name}.")
+    return model
+
+
+def load_keras_file(path: Path, trust: bool = False) -> TrainedModel:
+    """Loads any image classifier that Keras saved.
+
+    Raises:
+        ModelFileError: missing, damaged, holds code that nobody trusted, or is no image network.
+    """
+    import keras
+
+    if not path.exists():
+        raise ModelFileError(f"{path}: no such file.")
+    if not zipfile.is_zipfile(path):
+        raise ModelFileError(
+            f"{path}: truncated or no .keras file (a .keras file is a zip archive)."
+        )
+    if not trust and _has_lambda(path):
+        raise ModelFileError(
+            f"{path}: contains a Lambda layer, which runs Python code from the file. If you trust "
+            "where it came from, give --trust-code."
+        )
+    try:
+        model = keras.saving.load_model(
+            path, custom_objects=custom_objects(), compile=False, safe_mode=not trust
+        )
+    except Exception as error:  # Keras raises TypeError, ValueError, KeyError, OSError ...
+        text = " ".join(str(error).split())
+        raise ModelFileError(f"{path}: Keras cannot load it ({text[:240]}).") from None
+    return describe_network(model, path.stem, str(path))
+
+
+def describe_network(model: keras.Model, name: str, origin: str) -> TrainedModel:
+    """Checks that a model is an image network and names its outputs.
+
+    Raises:
+        ModelFileError: several inputs, no images, or weights that are not finite.
+    """
+    inputs = model.inputs or []
+    shape = tuple(inputs[0].shape) if len(inputs) == 1 else None
+    if shape is None or len(shape) != 4 or shape[-1] != 3 or None in shape[1:]:
+        raise ModelFileError(
+            f"{origin}: edgevit exports networks with one input of images B H W 3 of a fixed size. "
+            f"Received: {[tuple(value.shape) for value in inputs]}"
+        )
+    weights = model.get_weights()
+    _check_weights(Path(origin), model, weights)
+    return TrainedModel(None, model, (), digest_weights(weights), None)
+
+
+def digest_weights(weights: list[np.ndarray]) -> str:
+    """sha256 over shapes and float32 values, as hex."""
+    digest = hashlib.sha256()
+    for array in weights:
+        digest.update(str(array.shape).encode())
+        digest.update(np.ascontiguousarray(array, dtype="<f4").tobytes())
+    return digest.hexdigest()
+
+
+def _check_weights(path: Path, network: keras.Model, weights: list[np.ndarray]) -> None:
+    expected = network.weights
+    if len(weights) != len(expected):
+        raise ModelFileError(
+            f"{path}: {len(weights)} weight arrays, where the network has {len(expected)}."
+        )
+    for variable, array in zip(expected, weights, strict=True):
+        if tuple(variable.shape) != array.shape:
+            raise ModelFileError(
+                f"{path}: {variable.path} is {array.shape}, where the network has "
+                f"{tuple(variable.shape)}."
+            )
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ModelFileError(
+                f"{path}: {variable.path} holds NaN or infinity, so every answer would be wrong. "
+                "Train again, or restore the file."
+            )
+
+
+def _has_lambda(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            config = json.loads(archive.read("config.json"))
+    except (KeyError, ValueError, zipfile.BadZipFile, OSError) as error:
+        raise ModelFileError(f"{path}: the .keras file is damaged ({error}).") from None
+    return _contains_class(config, "Lambda")
+
+
+def _contains_class(value: Any, name: str) -> bool:
+    if isinstance(value, dict):
+        if value.get("class_name") == name:
+            return True
+        return any(_contains_class(item, name) for item in value.values())
+    if isinstance(value, list):
+        return any(_contains_class(item, name) for item in value)
+    return False

@@ -1,0 +1,1 @@
+"""Results as text, markdown and one self-contained HTML page."""

@@ -1,0 +1,168 @@
+"""TFLite files in LiteRT (ai-edge-litert), with XNNPACK or with the reference kernels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgevit.core.errors import MissingDependencyError, RuntimeFailure
+from edgevit.core.tensors import TensorSpec
+from edgevit.runtimes.session import BatchedSession, load_failure
+from edgevit.runtimes.tflite_file import read_metadata
+
+KERNELS = ("xnnpack", "builtin", "reference")
+
+
+class LiteRTSession(BatchedSession):
+    """One .tflite file.
+
+    Args:
+        path: the file.
+        kernels: "xnnpack" (what devices run), "builtin" (LiteRT's optimised kernels without the
+            delegate) or "reference" (the plain C++ kernels that define the results).
+        threads: for the kernels.
+
+    Raises:
+        MissingDependencyError: ai-edge-litert is not installed.
+        RuntimeFailure: LiteRT refuses the file.
+    """
+
+    def __init__(self, path: Path, kernels: str = "xnnpack", threads: int = 1):
+        self.path = path
+        self.runtime = f"litert-{kernels}"
+        try:
+            self._interpreter = open_interpreter(path, kernels, threads)
+            self._interpreter.allocate_tensors()
+            self.metadata = read_metadata(path)
+        except (ValueError, RuntimeError) as error:
+            raise load_failure(path, "LiteRT", error) from None
+        (source,) = self._interpreter.get_input_details()[:1]
+        signature = _first_signature(self._interpreter)
+        self._source = source["index"]
+        self.inputs = (_spec(source, signature["inputs"]),)
+        self._results = self._interpreter.get_output_details()
+        names = _output_names(self._interpreter, self._results, signature["outputs"])
+        self._names = names
+        self.outputs = tuple(
+            TensorSpec(name, _declared_shape(detail), np.dtype(detail["dtype"]).name)
+            for name, detail in zip(names, self._results, strict=True)
+        )
+        self.quantization = source["quantization"] if source["quantization"][0] else None
+        self._resized = tuple(source["shape"])
+        self.read_contract()
+
+    def run_chunk(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+        try:
+            if batch.shape != self._resized:
+                self._interpreter.resize_tensor_input(self._source, batch.shape)
+                self._interpreter.allocate_tensors()
+                self._resized = batch.shape
+            self._interpreter.set_tensor(self._source, batch)
+            self._interpreter.invoke()
+        except (ValueError, RuntimeError) as error:
+            raise RuntimeFailure(f"{self.path}: LiteRT cannot run it ({error}).") from None
+        found = {}
+        for name, detail in zip(self._names, self._results, strict=True):
+            value = self._interpreter.get_tensor(detail["index"])
+            scale, zero = detail["quantization"]
+            if value.dtype.kind in "iu" and scale:
+                value = (value.astype(np.float32) - zero) * np.float32(scale)
+            found[name] = value.astype(np.float32)
+        return found
+
+    def close(self) -> None:
+        self._interpreter = None
+
+
+def open_interpreter(
+    path: Path, kernels: str = "xnnpack", threads: int = 1, preserve_all: bool = False
+) -> Any:
+    """A bare LiteRT interpreter.
+
+    Args:
+        path: the file.
+        kernels: one of KERNELS.
+        threads: for the kernels.
+        preserve_all: keep every intermediate tensor readable after a run.
+
+    Raises:
+        MissingDependencyError: ai-edge-litert is not installed.
+        ValueError: LiteRT refuses the file.
+    """
+    try:
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+    except ImportError:
+        raise MissingDependencyError("ai_edge_litert", "litert", "Running a .tflite file") from None
+    resolver = {
+        "xnnpack": OpResolverType.AUTO,
+        "builtin": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        "reference": OpResolverType.BUILTIN_REF,
+    }[kernels]
+    return Interpreter(
+        str(path),
+        num_threads=threads,
+        experimental_op_resolver_type=resolver,
+        experimental_preserve_all_tensors=preserve_all,
+    )
+
+
+def count_partitions(path: Path) -> dict[str, int]:
+    """How XNNPACK cuts the graph.
+
+    Returns:
+        "delegated": parts that XNNPACK runs; "left": operators that LiteRT's own kernels run.
+    """
+    interpreter = open_interpreter(path)
+    interpreter.allocate_tensors()
+    operators = interpreter._get_ops_details()
+    delegates = [op for op in operators if op["op_name"] == "DELEGATE"]
+    return {"delegated": len(delegates), "left": _count_left(operators, delegates)}
+
+
+def _count_left(operators: list[dict], delegates: list[dict]) -> int:
+    """Operators outside every delegated part.
+
+    LiteRT lists the original operators first and the delegates after them. An operator is inside a
+    part when walking back from the part's outputs to its inputs passes it.
+    """
+    originals = [op for op in operators if op["op_name"] != "DELEGATE"]
+    producer = {int(out): n for n, op in enumerate(originals) for out in op["outputs"]}
+    inside: set[int] = set()
+    for part in delegates:
+        borders = {int(index) for index in part["inputs"]}
+        queue = [int(index) for index in part["outputs"]]
+        while queue:
+            tensor = queue.pop()
+            number = producer.get(tensor)
+            if tensor in borders or number is None or number in inside:
+                continue
+            inside.add(number)
+            queue.extend(int(index) for index in originals[number]["inputs"])
+    return len(originals) - len(inside)
+
+
+def _first_signature(interpreter: Any) -> dict[str, list[str]]:
+    signatures = interpreter.get_signature_list()
+    return next(iter(signatures.values())) if signatures else {"inputs": [], "outputs": []}
+
+
+def _spec(detail: dict, names: list[str]) -> TensorSpec:
+    name = names[0] if len(names) == 1 else detail["name"]
+    return TensorSpec(name, _declared_shape(detail), np.dtype(detail["dtype"]).name)
+
+
+def _declared_shape(detail: dict) -> tuple[int | None, ...]:
+    return tuple(None if size < 0 else int(size) for size in detail["shape_signature"])
+
+
+def _output_names(interpreter: Any, results: list[dict], names: list[str]) -> list[str]:
+    """Names of the signature, in the order of the interpreter's outputs."""
+    if not names:
+        return [detail["name"] for detail in results]
+    if len(names) == 1:
+        return list(names)
+    runner = interpreter.get_signature_runner(next(iter(interpreter.get_signature_list())))
+    by_index = {detail["index"]: name for name, detail in runner.get_output_details().items()}
+    return [by_index.get(detail["index"], detail["name"]) for detail in results]

@@ -1,0 +1,157 @@
+"""What every runtime offers, and the one place where pixels become a file's own input type."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import numpy as np
+
+from edgevit.core.artifact import MANIFEST_KEY, Manifest
+from edgevit.core.errors import ConfigError, RuntimeFailure
+from edgevit.core.tensors import Preprocess, TensorSpec
+
+
+class Session(Protocol):
+    """An exported file, loaded in a runtime. A context manager.
+
+    Attributes:
+        path: the file.
+        runtime: name of runtime and kernel set, such as "litert-xnnpack".
+        inputs: as the file declares them.
+        outputs: likewise, with their own (perhaps integer) types.
+        metadata: text documents that travel inside the file, by key.
+    """
+
+    path: Path
+    runtime: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    metadata: dict[str, str]
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *error: Any) -> None: ...
+
+    def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Runs a batch of any size.
+
+        Args:
+            images: uint8 B H W 3 raw pixels; or the file's own input as it declares it.
+
+        Returns:
+            float32 arrays by output name, dequantised, first axis B.
+
+        Raises:
+            ConfigError: images of the wrong shape or type.
+            RuntimeFailure: the runtime refused.
+        """
+        ...
+
+
+class BatchedSession(ABC):
+    """Any batch in, chunks of the file's own batch to the runtime, float32 out.
+
+    A runtime's file implements :meth:`run_chunk`, fills the attributes and may override
+    ``close``.
+    """
+
+    path: Path
+    runtime: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    metadata: dict[str, str]
+    contract: Preprocess | None = None
+    quantization: tuple[float, int] | None = None  # (scale, zero point) of an integer input
+
+    @abstractmethod
+    def run_chunk(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+        """Runs exactly one batch of the file's own size and input type; float32 results."""
+
+    def close(self) -> None:  # noqa: B027  (a runtime without anything to free keeps this)
+        """Frees the runtime."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """See :meth:`Session.run`."""
+        images = np.asarray(images)
+        spec = self.inputs[0]
+        if images.ndim != len(spec.shape):
+            raise ConfigError(
+                f"{self.path.name} takes {_shape_text(spec)}. Received: {images.dtype} {images.shape}"
+            )
+        if len(images) == 0:
+            raise ConfigError(f"{self.path.name}: a batch of no images cannot be run.")
+        ready = self._prepare(images)
+        size = spec.shape[0] or len(ready)
+        parts: list[dict[str, np.ndarray]] = []
+        for start in range(0, len(ready), size):
+            chunk = ready[start : start + size]
+            missing = size - len(chunk)
+            if missing:  # the last chunk of a fixed batch is filled up and cut again
+                chunk = np.concatenate([chunk, np.repeat(chunk[-1:], missing, axis=0)])
+            result = self.run_chunk(np.ascontiguousarray(chunk))
+            parts.append({name: value[: size - missing] for name, value in result.items()})
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def read_contract(self) -> None:
+        """Takes over the preprocessing of a bare network from the manifest inside the file."""
+        if MANIFEST_KEY in self.metadata:
+            try:
+                document = json.loads(self.metadata[MANIFEST_KEY])
+            except ValueError:
+                return  # verify says so; running the bare file is still possible
+            manifest = Manifest.from_document(document, self.path.name)
+            if not manifest.preprocess_inside:
+                self.contract = manifest.preprocess
+
+    def _prepare(self, images: np.ndarray) -> np.ndarray:
+        spec = self.inputs[0]
+        raw = images.dtype == np.uint8
+        if raw and self.contract is not None:
+            images = self.contract.apply(images)
+        wanted = np.dtype(spec.dtype)
+        sizes = spec.shape[1:]
+        if any(w is not None and w != g for w, g in zip(sizes, images.shape[1:], strict=True)):
+            raise ConfigError(
+                f"{self.path.name} takes {_shape_text(spec)}. Received: {images.dtype} {images.shape}"
+            )
+        if images.dtype == wanted:
+            return images
+        if wanted.kind == "f" and images.dtype.kind in "fu":
+            return images.astype(wanted)
+        if wanted.kind in "iu" and self.quantization:
+            scale, zero = self.quantization
+            limits = np.iinfo(wanted)
+            levels = np.rint(images.astype(np.float64) / scale) + zero
+            return np.clip(levels, limits.min, limits.max).astype(wanted)
+        raise ConfigError(
+            f"{self.path.name} takes {_shape_text(spec)}. Received: {images.dtype} {images.shape}"
+        )
+
+
+def load_failure(path: Path, runtime: str, error: Exception) -> RuntimeFailure:
+    """One clear line for a file that a runtime refuses."""
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return RuntimeFailure(
+        f"{path}: {runtime} cannot load it ({reason}). The file is damaged or of another format; "
+        "export it again."
+    )
+
+
+def _shape_text(spec: TensorSpec) -> str:
+    sizes = ["any" if size is None else str(size) for size in spec.shape[1:]]
+    return f"{spec.dtype} images of shape B {' '.join(sizes)}"

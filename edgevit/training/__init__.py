@@ -1,0 +1,1 @@
+"""Frozen recipes and the plain Keras fit that carries them out."""

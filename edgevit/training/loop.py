@@ -1,0 +1,225 @@
+"""The training run: plain ``keras.Model.fit`` on any backend, resumable to the same trajectory."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from edgevit.core.errors import ConfigError
+from edgevit.data.datasets import ImageDataset
+from edgevit.models.build import Plan, build_plan, import_architecture
+from edgevit.training.augment import AugmentedBatches
+from edgevit.training.checkpoint import read_state, restore_checkpoint, write_checkpoint
+from edgevit.training.recipe import Recipe
+from edgevit.training.schedule import WarmupCosine
+
+StepProgress = Callable[[int, int, int, dict], None]
+MONITOR_IMAGES = 2000
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a finished run leaves in memory.
+
+    Attributes:
+        weights: the moving average, in ``get_weights`` order.
+        log: one dict an epoch.
+        validation_top1: percent, on all validation images.
+    """
+
+    weights: list[np.ndarray]
+    log: list[dict]
+    validation_top1: float
+
+
+def train(
+    plan: Plan,
+    recipe: Recipe,
+    train_set: ImageDataset,
+    validation_set: ImageDataset,
+    folder: Path,
+    seed: int = 0,
+    initial_weights: list[np.ndarray] | None = None,
+    progress: StepProgress | None = None,
+) -> TrainingResult:
+    """Trains, writing a checkpoint and a log after every epoch; resumes where a kill left off.
+
+    Args:
+        plan: what to train.
+        recipe: how.
+        train_set: uint8 images of plan.preprocess.input_size.
+        validation_set: likewise; the first 2,000 are watched, all are used at the end.
+        folder: checkpoint, log.csv; made if missing.
+        seed: of initial weights, order, augmentation and dropped paths.
+        initial_weights: to start from, in ``get_weights`` order; None: fresh ones.
+        progress: called with (epoch, step, steps an epoch, {"loss": ...}) every few steps.
+
+    Raises:
+        ConfigError: the folder holds the checkpoint of another run; or the loss is not finite.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    identity = {
+        "recipe": json.loads(json.dumps(asdict(recipe))),
+        "seed": seed,
+        "data": train_set.digest,
+        "model": plan.spec.name,
+    }
+    state = read_state(folder)
+    if state is not None and state["identity"] != identity:
+        differing = [key for key in identity if state["identity"].get(key) != identity[key]]
+        raise ConfigError(
+            f"{folder}: holds the checkpoint of another run (differs in {', '.join(differing)}). "
+            "Give another --out, or delete checkpoint.npz."
+        )
+    batches = AugmentedBatches(train_set, recipe, seed)
+    phases = recipe.phases(plan.config.image_size)
+    for first, last, size in phases:
+        state = read_state(folder)
+        done = state["epoch"] if state else 0
+        if done >= last and last != recipe.epochs:
+            continue
+        keras.utils.set_random_seed(seed)
+        model = _compile(_at_size(plan, recipe, size), recipe, len(batches))
+        if state:
+            restore_checkpoint(folder, model)
+        elif initial_weights is not None:
+            model.set_weights(initial_weights)
+        if done < last:
+            epoch_end = _EpochEnd(folder, identity, state, batches, validation_set, seed, progress)
+            model.fit(
+                batches,
+                initial_epoch=max(first, done),
+                epochs=last,
+                shuffle=False,
+                verbose=0,
+                callbacks=[epoch_end],
+            )
+    restore_checkpoint(folder, model)
+    with_average(model)
+    top1 = 100 * float(np.mean(predict(model, validation_set.images) == validation_set.labels))
+    state = read_state(folder)
+    assert state is not None  # at least one epoch was trained or restored
+    return TrainingResult(model.get_weights(), state["log"], top1)
+
+
+def predict(model: keras.Model, images: np.ndarray, batch_size: int = 250) -> np.ndarray:
+    """Class index for each raw image. int64 N."""
+    logits = model.predict(images, batch_size=batch_size, verbose=0)["logits"]
+    return np.argmax(logits, axis=-1)
+
+
+def with_average(model: keras.Model) -> None:
+    """Exchanges the weights with the optimizer's moving average; a second call undoes it."""
+    optimizer = model.optimizer
+    if not optimizer.use_ema:
+        return
+    averages = optimizer._model_variables_moving_average
+    for variable, average in zip(model.trainable_variables, averages, strict=True):
+        kept = np.array(keras.ops.convert_to_numpy(variable))
+        variable.assign(np.array(keras.ops.convert_to_numpy(average)))
+        average.assign(kept)
+
+
+def write_log(folder: Path, log: list[dict]) -> None:
+    """Writes log.csv, one row an epoch."""
+    with (folder / "log.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, fieldnames=list(log[0]))
+        writer.writeheader()
+        writer.writerows(log)
+
+
+def _at_size(plan: Plan, recipe: Recipe, size: int) -> keras.Model:
+    """The model on raw images, with the recipe's dropout rates, at one network size."""
+    module = import_architecture(plan.spec)
+    config = replace(plan.config, **{**recipe.config, "image_size": size})
+    preprocess = replace(module.preprocess_of(config), input_size=plan.preprocess.input_size)
+    return build_plan(Plan(plan.spec, config, preprocess), preprocess=True)
+
+
+def _compile(model: keras.Model, recipe: Recipe, steps: int) -> keras.Model:
+    optimizer = keras.optimizers.AdamW(
+        WarmupCosine(
+            recipe.learning_rate, int(recipe.warmup_epochs * steps), recipe.epochs * steps
+        ),
+        weight_decay=recipe.weight_decay,
+        global_clipnorm=recipe.clip_norm or None,
+        use_ema=recipe.ema_momentum > 0,
+        ema_momentum=recipe.ema_momentum,
+    )
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    model.compile(
+        optimizer=optimizer,
+        loss={"logits": loss},
+        metrics={"logits": [keras.metrics.CategoricalAccuracy(name="accuracy")]},
+    )
+    return model
+
+
+class _EpochEnd(keras.callbacks.Callback):
+    """Seeds each epoch; after it validates the average, writes log and checkpoint."""
+
+    def __init__(self, folder, identity, state, batches, validation_set, seed, progress):
+        super().__init__()
+        self.folder = folder
+        self.identity = identity
+        self.log = list(state["log"]) if state else []
+        self.batches = batches
+        self.watched = validation_set.select(
+            np.random.default_rng(0).permutation(len(validation_set))[:MONITOR_IMAGES]
+        )
+        self.seed = seed
+        self.progress = progress
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.started = time.perf_counter()
+        self.epoch = epoch
+        self.batches.start_epoch(epoch)
+        for number, variable in enumerate(seed_variables(self.model)):
+            words = np.random.SeedSequence((self.seed, epoch, number)).generate_state(2)
+            variable.assign(words.astype(variable.dtype))
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.progress and (batch % 5 == 0 or batch + 1 == len(self.batches)):
+            values = {key: float(value) for key, value in (logs or {}).items()}
+            self.progress(self.epoch, batch + 1, len(self.batches), values)
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs = {key: float(value) for key, value in (logs or {}).items()}
+        if not np.isfinite(logs["loss"]):
+            raise ConfigError(
+                f"the loss is {logs['loss']} after epoch {epoch + 1}. Lower the learning rate; the "
+                "checkpoint of the epoch before is kept."
+            )
+        seconds = time.perf_counter() - self.started
+        with_average(self.model)
+        top1 = float(np.mean(predict(self.model, self.watched.images) == self.watched.labels))
+        with_average(self.model)
+        self.log.append(
+            {
+                "epoch": epoch + 1,
+                "image_size": self.model.get_layer("preprocessing").contract.network_size[0],
+                "loss": round(logs["loss"], 5),
+                "train_top1": round(100 * logs["accuracy"], 2),
+                "validation_top1": round(100 * top1, 2),
+                "seconds": round(seconds, 1),
+            }
+        )
+        write_checkpoint(self.folder, self.model, epoch + 1, self.identity, self.log)
+        write_log(self.folder, self.log)
+
+
+def seed_variables(model: keras.Model) -> list:
+    """States of all random-number generators inside a model, in a fixed order."""
+    return [
+        layer.seed_generator.state
+        for layer in model._flatten_layers()
+        if hasattr(layer, "seed_generator") and layer.seed_generator is not None
+    ]

@@ -1,0 +1,110 @@
+"""Training recipes, each a frozen value with a name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from edgevit.core.errors import ConfigError, UnknownNameError
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained.
+
+    Attributes:
+        name: as typed on the command line and written into the model card.
+        epochs: passes over the training images.
+        batch_size: images a step.
+        learning_rate: peak of AdamW's rate, after the warm-up.
+        warmup_epochs: epochs of linear warm-up; a cosine to zero follows.
+        weight_decay: of AdamW; not applied to biases and norms.
+        label_smoothing: share of the target spread over all classes.
+        clip_norm: global gradient norm; 0 is off.
+        ema_momentum: of the exponential moving average of the weights, which is what is
+            validated and shipped; 0 is off.
+        config: fields of the architecture's config that differ in training (dropout rates).
+        resolutions: (first epoch, network's image size) pairs; empty: the config's own size
+            throughout. Small images first cost a fraction (Tan & Le 2021, arXiv:2104.00298).
+        crop_padding: pixels of reflected border for the random crop.
+        flip: whether images are mirrored at random.
+        jpeg_probability: share of images that are re-encoded as JPEG.
+        jpeg_quality: lowest and highest quality of that JPEG.
+        cutmix_probability: share of batches mixed by CutMix (Yun et al. 2019, arXiv:1905.04899).
+        mixing_until: fraction of the epochs after which CutMix is off.
+    """
+
+    name: str
+    epochs: int = 30
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    warmup_epochs: float = 1.5
+    weight_decay: float = 0.05
+    label_smoothing: float = 0.1
+    clip_norm: float = 1.0
+    ema_momentum: float = 0.998
+    config: dict = field(default_factory=lambda: {"dropout": 0.0, "drop_path": 0.1})
+    resolutions: tuple[tuple[int, int], ...] = ()
+    crop_padding: int = 4
+    flip: bool = True
+    jpeg_probability: float = 0.3
+    jpeg_quality: tuple[int, int] = (50, 100)
+    cutmix_probability: float = 0.0
+    mixing_until: float = 0.8
+
+    def __post_init__(self):
+        starts = [start for start, _ in self.resolutions]
+        if self.epochs < 1 or self.batch_size < 1:
+            raise ConfigError(
+                "a recipe needs at least one epoch and one image a batch. Received: "
+                f"epochs={self.epochs}, batch_size={self.batch_size}"
+            )
+        if starts and (starts[0] != 0 or starts != sorted(set(starts))):
+            raise ConfigError(
+                f"resolutions start at epoch 0 and rise. Received: {self.resolutions}"
+            )
+
+    def phases(self, image_size: int) -> list[tuple[int, int, int]]:
+        """(first epoch, epoch after the last, image size) for each resolution."""
+        steps = [step for step in self.resolutions if step[0] < self.epochs] or [(0, image_size)]
+        ends = [start for start, _ in steps[1:]] + [self.epochs]
+        return [(start, end, size) for (start, size), end in zip(steps, ends, strict=True)]
+
+
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (
+        # For two CPU cores and two hours: native 32x32 first, the network's own 48x48 at the end.
+        Recipe(
+            name="cpu-progressive",
+            epochs=22,
+            resolutions=((0, 32), (17, 48)),
+            cutmix_probability=0.4,
+            mixing_until=0.75,
+        ),
+        Recipe(name="plain", epochs=14, jpeg_probability=0.0, label_smoothing=0.0),
+        # For a GPU: long enough for strong regularisation to pay.
+        Recipe(
+            name="gpu-long",
+            epochs=200,
+            batch_size=512,
+            learning_rate=2e-3,
+            warmup_epochs=10,
+            ema_momentum=0.9995,
+            config={"dropout": 0.0, "drop_path": 0.2},
+            cutmix_probability=0.7,
+            mixing_until=0.9,
+        ),
+    )
+}
+
+
+def find_recipe(name: str) -> Recipe:
+    """The recipe of this name.
+
+    Raises:
+        UnknownNameError: there is none; near misses are named.
+    """
+    try:
+        return RECIPES[name]
+    except KeyError:
+        raise UnknownNameError("recipe", name, RECIPES) from None

@@ -1,0 +1,200 @@
+"""What is really inside a file: operators, element types, float islands, delegate partitions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgevit.core.errors import ExportError, MissingDependencyError, ModelFileError
+from edgevit.core.targets import Format, Target
+from edgevit.core.tensors import TensorSpec
+from edgevit.runtimes import detect_format, open_session
+
+FLOAT_TYPES = ("float16", "float32", "float64", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """The contents of one exported file.
+
+    Attributes:
+        format: of the file.
+        size_bytes: of file or folder.
+        ops: how often each operator occurs.
+        tensor_types: how many tensors of each element type.
+        integer_only: whether no tensor anywhere holds floats.
+        float_ops: how often each operator touches a float tensor.
+        custom_ops: operators that are no builtin of the format, Flex ops among them.
+        partitions: for TFLite, parts that XNNPACK takes over ("delegated") and operators that it
+            leaves to LiteRT's own kernels ("left"); None elsewhere.
+        parameters: values stored in constant tensors; None where it is not counted.
+        inputs: as the runtime declares them.
+        outputs: likewise.
+    """
+
+    format: str
+    size_bytes: int
+    ops: dict[str, int]
+    tensor_types: dict[str, int]
+    integer_only: bool
+    float_ops: dict[str, int]
+    custom_ops: tuple[str, ...]
+    partitions: dict[str, int] | None
+    parameters: int | None
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+def inspect(path: str | Path) -> Inspection:
+    """Lists what is inside an exported file.
+
+    Raises:
+        ModelFileError: no such file, or damaged.
+        RuntimeFailure: its runtime refuses it.
+    """
+    path = Path(path)
+    inspectors = {
+        Format.TFLITE: _inspect_tflite,
+        Format.ONNX: _inspect_onnx,
+        Format.SAVEDMODEL: _inspect_savedmodel,
+    }
+    return inspectors[detect_format(path)](path)
+
+
+def audit(inspection: Inspection, target: Target, name: str) -> None:
+    """Refuses what a target must not contain.
+
+    Raises:
+        ExportError: a custom or Flex op, or a float tensor in an integer-only file.
+    """
+    if inspection.custom_ops:
+        raise ExportError(
+            f"{name}: {', '.join(inspection.custom_ops)} is no builtin operator of "
+            f"{inspection.format}, so an edge runtime refuses the file. Nothing was written."
+        )
+    if target.integer_only and not inspection.integer_only:
+        listed = ", ".join(f"{count} {op}" for op, count in sorted(inspection.float_ops.items()))
+        raise ExportError(
+            f"{name}: {target.name} must hold integers only, but these operators touch floats: "
+            f"{listed}. Nothing was written."
+        )
+
+
+def _inspect_tflite(path: Path) -> Inspection:
+    from edgevit.runtimes.litert import count_partitions
+    from edgevit.runtimes.tflite_file import (
+        custom_op_names,
+        is_constant,
+        op_names,
+        parse_model,
+        tensor_type,
+    )
+
+    model = parse_model(path.read_bytes(), str(path))
+    ops: Counter[str] = Counter()
+    float_ops: Counter[str] = Counter()
+    types: Counter[str] = Counter()
+    parameters = 0
+    for graph, names in zip(model.subgraphs, op_names(model), strict=True):
+        kinds = [tensor_type(tensor) for tensor in graph.tensors]
+        types.update(kinds)
+        ops.update(names)
+        for operator, name in zip(graph.operators or [], names, strict=True):
+            touched = [index for index in (*operator.inputs, *operator.outputs) if index >= 0]
+            if any(kinds[index] in FLOAT_TYPES for index in touched):
+                float_ops[name] += 1
+        for tensor in graph.tensors:
+            if is_constant(model, tensor):
+                count = 1
+                for size in tensor.shape if tensor.shape is not None else ():
+                    count *= int(size)
+                parameters += count
+    with open_session(path) as session:
+        inputs, outputs = session.inputs, session.outputs
+    return Inspection(
+        format=str(Format.TFLITE),
+        size_bytes=path.stat().st_size,
+        ops=_sorted(ops),
+        tensor_types=_sorted(types),
+        integer_only=not any(kind in FLOAT_TYPES for kind in types),
+        float_ops=_sorted(float_ops),
+        custom_ops=tuple(custom_op_names(model)),
+        partitions=count_partitions(path),
+        parameters=parameters,
+        inputs=inputs,
+        outputs=outputs,
+    )
+
+
+def _inspect_onnx(path: Path) -> Inspection:
+    try:
+        import onnx
+    except ImportError:
+        raise MissingDependencyError("onnx", "onnx", "Inspecting an .onnx file") from None
+    try:
+        model = onnx.shape_inference.infer_shapes(onnx.load(str(path)))
+    except Exception as error:  # protobuf and onnx raise several types for damaged files
+        text = " ".join(str(error).split())[:200]
+        raise ModelFileError(f"{path}: the ONNX file is damaged ({text}).") from None
+    with open_session(path) as session:
+        inputs, outputs = session.inputs, session.outputs
+    graph = model.graph
+    kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        kinds[value.name] = value.type.tensor_type.elem_type
+    names = {number: name.lower() for name, number in onnx.TensorProto.DataType.items()}
+    renamed = {"float": "float32", "double": "float64"}
+    typed = {name: renamed.get(names[kind], names[kind]) for name, kind in kinds.items()}
+    float_ops: Counter[str] = Counter()
+    for node in graph.node:
+        if any(typed.get(name) in FLOAT_TYPES for name in (*node.input, *node.output)):
+            float_ops[node.op_type] += 1
+    parameters = 0
+    for tensor in graph.initializer:
+        count = 1
+        for size in tensor.dims:
+            count *= size
+        parameters += count
+    return Inspection(
+        format=str(Format.ONNX),
+        size_bytes=path.stat().st_size,
+        ops=_sorted(Counter(node.op_type for node in graph.node)),
+        tensor_types=_sorted(Counter(typed.values())),
+        integer_only=not any(kind in FLOAT_TYPES for kind in typed.values()),
+        float_ops=_sorted(float_ops),
+        custom_ops=tuple(sorted({f"{n.domain}.{n.op_type}" for n in graph.node if n.domain})),
+        partitions=None,
+        parameters=parameters,
+        inputs=inputs,
+        outputs=outputs,
+    )
+
+
+def _inspect_savedmodel(path: Path) -> Inspection:
+    from edgevit.core.files import size_path
+    from edgevit.runtimes.savedmodel import list_nodes
+
+    nodes = list_nodes(path)
+    with open_session(path) as session:
+        inputs, outputs = session.inputs, session.outputs
+    ops = Counter(op for op, _ in nodes)
+    types = Counter(kind for _, kinds in nodes for kind in kinds)
+    float_ops = Counter(op for op, kinds in nodes if any(kind in FLOAT_TYPES for kind in kinds))
+    return Inspection(
+        format=str(Format.SAVEDMODEL),
+        size_bytes=size_path(path),
+        ops=_sorted(ops),
+        tensor_types=_sorted(types),
+        integer_only=not any(kind in FLOAT_TYPES for kind in types),
+        float_ops=_sorted(float_ops),
+        custom_ops=(),
+        partitions=None,
+        parameters=None,
+        inputs=inputs,
+        outputs=outputs,
+    )
+
+
+def _sorted(counts: Counter[str]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

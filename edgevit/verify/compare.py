@@ -1,0 +1,115 @@
+"""A session's logits against recorded ones, or against labels."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from edgevit.core.errors import RuntimeFailure
+from edgevit.core.reference import ReferenceSet
+from edgevit.core.results import AccuracyReport, ParityReport
+from edgevit.runtimes.session import Session
+from edgevit.verify.metrics import agreement, top_k
+
+Progress = Callable[[int, int], None]
+CHUNK = 50
+
+
+def compare(session: Session, reference: ReferenceSet, output: str = "logits") -> ParityReport:
+    """Runs the golden images and measures the distance to the float logits.
+
+    Args:
+        session: an opened file.
+        reference: golden images and float logits.
+        output: name of the output to compare.
+
+    Raises:
+        RuntimeFailure: the file has no such output, or one of another shape.
+    """
+    logits = find_output(session.run(reference.images), output, session)
+    if logits.shape != reference.logits.shape:
+        raise RuntimeFailure(
+            f"{session.path}: {output!r} has the shape {logits.shape}; the float model's has "
+            f"{reference.logits.shape}."
+        )
+    return measure_parity(logits, reference.logits, session.runtime)
+
+
+def measure_parity(logits: np.ndarray, reference: np.ndarray, runtime: str) -> ParityReport:
+    """The distance between two sets of logits, float B classes each. Not finite: NaN."""
+    if not np.isfinite(logits).all():
+        return ParityReport(
+            runtime, len(logits), np.nan, np.nan, np.nan, agreement(logits, reference)
+        )
+    difference = np.abs(logits.astype(np.float64) - reference.astype(np.float64))
+    spread = float(reference.std())
+    mean = float(difference.mean()) if difference.size else 0.0
+    return ParityReport(
+        runtime=runtime,
+        images=len(logits),
+        max_abs=float(difference.max()) if difference.size else 0.0,
+        mean_abs=mean,
+        relative=mean / spread if spread > 0 else (0.0 if mean == 0 else float("inf")),
+        top1_agreement=agreement(logits, reference),
+    )
+
+
+def run_all(
+    run: Callable[[np.ndarray], np.ndarray], images: np.ndarray, progress: Progress | None = None
+) -> np.ndarray:
+    """Runs many images in small chunks. float32 N classes.
+
+    Args:
+        run: uint8 B H W 3 -> float32 B classes.
+        images: uint8 N H W 3.
+        progress: called with (images done, images in all).
+    """
+    parts = []
+    for start in range(0, len(images), CHUNK):
+        parts.append(run(images[start : start + CHUNK]))
+        if progress:
+            progress(min(start + CHUNK, len(images)), len(images))
+    return np.concatenate(parts)
+
+
+def measure_accuracy(
+    run: Callable[[np.ndarray], np.ndarray],
+    images: np.ndarray,
+    labels: np.ndarray,
+    runtime: str,
+    source: str,
+    progress: Progress | None = None,
+) -> AccuracyReport:
+    """Accuracy over labelled images; arguments as in :func:`run_all`."""
+    start = time.perf_counter()
+    logits = run_all(run, images, progress)
+    return score(logits, labels, runtime, source, time.perf_counter() - start)
+
+
+def score(
+    logits: np.ndarray, labels: np.ndarray, runtime: str, source: str, seconds: float
+) -> AccuracyReport:
+    """Accuracy of logits that were computed already; arguments as in AccuracyReport."""
+    return AccuracyReport(
+        images=len(logits),
+        top1=top_k(logits, labels, 1),
+        top5=top_k(logits, labels, 5),
+        runtime=runtime,
+        source=source,
+        seconds=seconds,
+    )
+
+
+def find_output(outputs: dict[str, np.ndarray], name: str, session: Session) -> np.ndarray:
+    """One output by name; the only one there is goes by any name.
+
+    Raises:
+        RuntimeFailure: there are several, and none of this name.
+    """
+    if name in outputs:
+        return outputs[name]
+    if len(outputs) == 1:
+        return next(iter(outputs.values()))
+    raise RuntimeFailure(f"{session.path}: no output {name!r} among {', '.join(sorted(outputs))}.")

@@ -1,0 +1,77 @@
+"""The lock: complete for what make installs, and what is installed here is what it says."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def read_pins(text: str) -> dict[str, str]:
+    """Version of each package in a constraints file."""
+    pins = {}
+    for line in text.splitlines():
+        if line and not line.startswith("#"):
+            match = re.fullmatch(r"([\w.-]+)==([\w.]+)", line)  # no '+cpu', no URL, no range
+            assert match, line
+            pins[canonicalize_name(match[1])] = match[2]
+    return pins
+
+
+PINS = read_pins((ROOT / "constraints.txt").read_text())
+
+
+def list_needed(*extras: str) -> set[str]:
+    """Names of all packages that edgevit with these extras brings, the indirect ones too."""
+    waiting = [Requirement(text) for text in PROJECT["dependencies"]]
+    waiting += [Requirement(f"edgevit[{','.join(extras)}]")]
+    seen: set[tuple[str, str]] = set()
+    while waiting:
+        requirement = waiting.pop()
+        name = canonicalize_name(requirement.name)
+        for extra in ("", *requirement.extras):
+            if (name, extra) in seen:
+                continue
+            seen.add((name, extra))
+            if name == "edgevit":
+                further = PROJECT["optional-dependencies"][extra] if extra else []
+            else:
+                further = metadata.requires(name) or []
+            candidates = [Requirement(text) for text in further]
+            waiting += [
+                c for c in candidates if not c.marker or c.marker.evaluate({"extra": extra})
+            ]
+    return {name for name, _ in seen} - {"edgevit"}
+
+
+def test_the_lock_pins_exactly_what_export_train_and_dev_need():
+    assert list_needed("export", "train", "dev") == set(PINS) - {"torch"}
+
+
+def test_what_is_installed_is_what_the_lock_says():
+    installed = {name: metadata.version(name) for name in set(PINS) - {"torch"}}
+    assert installed == {name: PINS[name] for name in installed}
+
+
+def test_every_package_that_is_asked_for_is_pinned():
+    groups = [PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()]
+    asked = {canonicalize_name(Requirement(text).name) for group in groups for text in group}
+    assert asked - {"edgevit"} <= set(PINS)
+
+
+def test_torch_comes_only_when_it_is_asked_for():
+    asking = {
+        name
+        for name, group in PROJECT["optional-dependencies"].items()
+        if any(Requirement(text).name == "torch" for text in group)
+    }
+    assert asking == {"torch"}
+    assert "torch" not in list_needed("export", "train", "dev")
+    assert ".[export,train,dev]" in (ROOT / "Makefile").read_text()
