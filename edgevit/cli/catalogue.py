@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from edgevit.cli import console, options
@@ -13,7 +15,7 @@ def models(as_json: bool) -> None:
     """List the architectures, their sizes and whether weights ship with them."""
     from edgevit.models import ARTIFACTS, MODELS
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for spec in MODELS.values():
         shipped = (ARTIFACTS / spec.name / "weights.safetensors").exists()
         rows.append(

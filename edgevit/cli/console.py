@@ -29,10 +29,11 @@ def answer(document: Any, as_json: bool, text: Callable[[], str]) -> None:
 
 @contextlib.contextmanager
 def native_output_hidden(verbose: bool) -> Iterator[None]:
-    """Keeps what converters and runtimes print from C++ off the terminal.
+    """Keeps what converters and runtimes print off the terminal.
 
     Both descriptors go to a temporary file while the context lasts, so that stdout stays one JSON
-    document; ``verbose`` sends everything to stderr instead.
+    document; ``verbose`` sends everything to stderr instead. What edgevit itself prints (through
+    sys.stdout, or with the functions of this module) still arrives.
     """
     global _stderr_fd, _stdout_fd
     sys.stdout.flush()
@@ -43,10 +44,13 @@ def native_output_hidden(verbose: bool) -> Iterator[None]:
         if not verbose:
             os.dup2(log.fileno(), 2)
         _stdout_fd, _stderr_fd = kept
+        own_stdout = sys.stdout
+        sys.stdout = os.fdopen(os.dup(kept[0]), "w")
         try:
             yield
         finally:
-            sys.stdout.flush()
+            sys.stdout.close()
+            sys.stdout = own_stdout
             sys.stderr.flush()
             os.dup2(kept[0], 1)
             os.dup2(kept[1], 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from typing import Any
 
 import click
 
@@ -30,7 +31,7 @@ def doctor(as_json: bool) -> None:
         name: installed_version(name)
         for name in sorted({name for names, _ in NEEDS.values() for name in names})
     }
-    checks = {}
+    checks: dict[str, dict[str, Any]] = {}
     for purpose, (names, extra) in NEEDS.items():
         missing = [name for name in names if packages[name] is None]
         checks[purpose] = {
@@ -62,7 +63,8 @@ def doctor(as_json: bool) -> None:
         )
         return "\n".join(
             [
-                f"Python {platform.python_version()} on {platform.machine()}; {versions or 'no framework'}",
+                f"Python {platform.python_version()} on {platform.machine()}",
+                versions or "no framework is installed",
                 console.table(["for", "state", "get it with"], rows),
                 f"shipped weights: {weights}",
             ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -30,7 +31,7 @@ def predict(file: Path, images: tuple[Path, ...], top: int, as_json: bool) -> No
     from edgevit.runtimes import open_session
     from edgevit.verify.compare import find_output
 
-    answers = []
+    answers: list[dict[str, Any]] = []
     with open_session(file) as session:
         rows, columns = (size or 32 for size in session.inputs[0].shape[1:3])
         names: tuple[str, ...] = ()

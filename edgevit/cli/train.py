@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -64,7 +65,11 @@ def train(
 
     find_model(model)
     recipe = find_recipe(recipe_name)
-    changes = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    changes: dict[str, Any] = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+    }
     recipe = replace(recipe, **{key: value for key, value in changes.items() if value is not None})
     os.environ["KERAS_BACKEND"] = backend
     folder = out or Path("runs") / model
@@ -98,8 +103,8 @@ def train(
         document,
         as_json,
         lambda: (
-            f"{model}: {result.validation_top1:.2f} % of {len(validation):,} validation images after "
-            f"{len(result.log)} epochs. Export it: edgevit export {console.shown_path(folder)} "
-            "--format tflite-int8 --calibration PATH"
+            f"{model}: {result.validation_top1:.2f} % of {len(validation):,} validation images "
+            f"after {len(result.log)} epochs. Export it:\n  edgevit export "
+            f"{console.shown_path(folder)} --format tflite-int8 --calibration PATH"
         ),
     )

@@ -28,8 +28,8 @@ def verify(
 
     The golden images and logits were recorded at export and travel inside the file. A TFLite file
     runs twice: with XNNPACK, as on devices, and with LiteRT's reference kernels. With --data the
-    test images of a dataset are classified as well: accuracy, and agreement with float Keras. Fails closed: damage, NaN, or a file without
-    recorded logits is never a pass.
+    test images of a dataset are classified as well: accuracy, and agreement with float Keras.
+    Fails closed: damage, NaN, or a file without recorded logits is never a pass.
 
     \b
     edgevit verify exports/shiftvit-tflite-int8.tflite

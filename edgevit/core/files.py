@@ -128,5 +128,5 @@ def _is_running(pid: int) -> bool:
 def _explain(path: Path, error: Exception) -> OutputError:
     reason = getattr(error, "strerror", None) or str(error)
     return OutputError(
-        f"{path}: cannot be written ({reason}). Choose another place with --out, or free some space."
+        f"{path}: cannot be written ({reason}). Choose another place with --out, or free space."
     )

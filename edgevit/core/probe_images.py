@@ -84,7 +84,7 @@ def _colour(rng: np.random.Generator, luminance: int, chroma: int) -> np.ndarray
 
 
 def _octaves(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
-    """Noise whose amplitude halves with each doubling of frequency. int64 rows columns, about +-64."""
+    """Noise whose amplitude halves with each octave. int64 rows columns, about +-64."""
     total = np.zeros((rows, columns), dtype=np.int64)
     step, weight = 16, 32
     while step >= 1:

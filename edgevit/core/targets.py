@@ -102,7 +102,7 @@ ALL_8BIT = Tolerance(
     max_abs=None,
     max_relative=0.20,
     min_agreement=0.80,
-    reason="every tensor rounded to 8 bits; drawn images lie closer to class borders than photographs",
+    reason="every tensor rounded to 8 bits; drawn images lie closer to class borders than photos",
 )
 
 TARGETS: dict[str, Target] = {
@@ -187,12 +187,11 @@ def find_target(name: str) -> Target:
 
 
 def find_targets(names: str) -> list[Target]:
-    """Targets of a comma-separated list; "all" is every row.
+    """Targets of a comma-separated list; "all" in it is every row.
 
     Raises:
         UnknownNameError: one of the names is unknown.
     """
-    wanted = [name.strip() for name in names.split(",") if name.strip()]
-    if wanted == ["all"]:
-        return list(TARGETS.values())
-    return [find_target(name) for name in dict.fromkeys(wanted)] or [find_target("")]
+    wanted = [name.strip() for name in names.split(",") if name.strip()] or [""]
+    rows = [list(TARGETS.values()) if name == "all" else [find_target(name)] for name in wanted]
+    return list(dict.fromkeys(target for row in rows for target in row))

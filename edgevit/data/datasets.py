@@ -326,7 +326,8 @@ def _read_class_folders(
                 progress(len(images), 0)
     if "" in splits and len(splits) > 1:
         raise DataError(
-            f"{source}: holds images both inside and outside train/ and test/ folders. Use one layout."
+            f"{source}: holds images both inside and outside train/ and test/ folders. "
+            "Use one layout."
         )
     if not images:
         raise DataError(

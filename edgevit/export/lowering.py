@@ -52,7 +52,7 @@ def layer_norm_textbook(layer: Any, x: Any) -> Any:
 
 
 def gelu_textbook(x: Any, approximate: bool) -> Any:
-    """Exact GELU through Erf (Hendrycks & Gimpel 2016, arXiv:1606.08415), as onnxruntime fuses it."""
+    """Exact GELU through Erf (Hendrycks & Gimpel 2016, arXiv:1606.08415): onnxruntime fuses it."""
     import tensorflow as tf
 
     if approximate:

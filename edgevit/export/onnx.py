@@ -42,7 +42,7 @@ def export_onnx(source: Source, options: ExportOptions) -> tuple[bytes, tuple[st
             traced.module.forward,
             input_signature=traced.module.forward.input_signature,
             opset=OPSET,
-            custom_op_handlers={"Erfc": (_erfc, [])},
+            custom_op_handlers={"Erfc": (erfc_handler, [])},
         )
     except Exception as error:  # tf2onnx raises ValueError, KeyError, AssertionError ...
         text = " ".join(str(error).split())
@@ -50,7 +50,7 @@ def export_onnx(source: Source, options: ExportOptions) -> tuple[bytes, tuple[st
     foreign = sorted({node.op_type for node in model.graph.node if node.domain or not _known(node)})
     if foreign:
         raise ExportError(
-            f"{source.name}: no ONNX form for {', '.join(foreign)}; onnxruntime would refuse the file."
+            f"{source.name}: no ONNX form for {', '.join(foreign)}; onnxruntime would refuse it."
         )
     _make_names_canonical(model)
     model.producer_name, model.producer_version = "edgevit", ""
@@ -69,7 +69,7 @@ def embed_onnx(data: bytes, documents: dict[str, str]) -> bytes:
     return model.SerializeToString(deterministic=True)
 
 
-def _erfc(ctx: Any, node: Any, name: str, args: Any) -> None:
+def erfc_handler(ctx: Any, node: Any, name: str, args: Any) -> None:
     """tf2onnx handler: erfc(x) = 1 - erf(x)."""
     one = ctx.make_const(f"{name}_one", np.ones((), dtype=np.float32)).output[0]
     shape, dtype = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])

@@ -90,9 +90,7 @@ class BatchedSession(ABC):
         images = np.asarray(images)
         spec = self.inputs[0]
         if images.ndim != len(spec.shape):
-            raise ConfigError(
-                f"{self.path.name} takes {_shape_text(spec)}. Received: {images.dtype} {images.shape}"
-            )
+            raise ConfigError(self._refusal(images))
         if len(images) == 0:
             raise ConfigError(f"{self.path.name}: a batch of no images cannot be run.")
         ready = self._prepare(images)
@@ -118,6 +116,13 @@ class BatchedSession(ABC):
             if not manifest.preprocess_inside:
                 self.contract = manifest.preprocess
 
+    def _refusal(self, images: np.ndarray) -> str:
+        sizes = ["any" if size is None else str(size) for size in self.inputs[0].shape[1:]]
+        return (
+            f"{self.path.name} takes {self.inputs[0].dtype} images of shape B {' '.join(sizes)}. "
+            f"Received: {images.dtype} {images.shape}"
+        )
+
     def _prepare(self, images: np.ndarray) -> np.ndarray:
         spec = self.inputs[0]
         raw = images.dtype == np.uint8
@@ -126,9 +131,7 @@ class BatchedSession(ABC):
         wanted = np.dtype(spec.dtype)
         sizes = spec.shape[1:]
         if any(w is not None and w != g for w, g in zip(sizes, images.shape[1:], strict=True)):
-            raise ConfigError(
-                f"{self.path.name} takes {_shape_text(spec)}. Received: {images.dtype} {images.shape}"
-            )
+            raise ConfigError(self._refusal(images))
         if images.dtype == wanted:
             return images
         if wanted.kind == "f" and images.dtype.kind in "fu":
@@ -138,9 +141,7 @@ class BatchedSession(ABC):
             limits = np.iinfo(wanted)
             levels = np.rint(images.astype(np.float64) / scale) + zero
             return np.clip(levels, limits.min, limits.max).astype(wanted)
-        raise ConfigError(
-            f"{self.path.name} takes {_shape_text(spec)}. Received: {images.dtype} {images.shape}"
-        )
+        raise ConfigError(self._refusal(images))
 
 
 def load_failure(path: Path, runtime: str, error: Exception) -> RuntimeFailure:
@@ -150,8 +151,3 @@ def load_failure(path: Path, runtime: str, error: Exception) -> RuntimeFailure:
         f"{path}: {runtime} cannot load it ({reason}). The file is damaged or of another format; "
         "export it again."
     )
-
-
-def _shape_text(spec: TensorSpec) -> str:
-    sizes = ["any" if size is None else str(size) for size in spec.shape[1:]]
-    return f"{spec.dtype} images of shape B {' '.join(sizes)}"

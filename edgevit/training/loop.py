@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import keras
 import numpy as np
 
 from edgevit.core.errors import ConfigError
+from edgevit.core.files import check_writable, write_whole
 from edgevit.data.datasets import ImageDataset
 from edgevit.models.build import Plan, build_plan, import_architecture
 from edgevit.training.augment import AugmentedBatches
@@ -62,18 +64,26 @@ def train(
         progress: called with (epoch, step, steps an epoch, {"loss": ...}) every few steps.
 
     Raises:
-        ConfigError: the folder holds the checkpoint of another run; or the loss is not finite.
+        ConfigError: the folder holds the checkpoint of another run; the images do not fit the
+            network; or the loss is not finite.
+        ModelFileError: the checkpoint in the folder is damaged.
+        OutputError: the folder cannot be written to.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    _check_data(plan, train_set)
+    _check_data(plan, validation_set)
+    check_writable(folder)
     identity = {
         "recipe": json.loads(json.dumps(asdict(recipe))),
         "seed": seed,
         "data": train_set.digest,
         "model": plan.spec.name,
+        "config": json.loads(json.dumps(asdict(plan.config))),
     }
     state = read_state(folder)
-    if state is not None and state["identity"] != identity:
-        differing = [key for key in identity if state["identity"].get(key) != identity[key]]
+    # A key that an older checkpoint does not hold cannot differ.
+    known = state["identity"] if state is not None else {}
+    differing = [key for key in identity if known.get(key, identity[key]) != identity[key]]
+    if differing:
         raise ConfigError(
             f"{folder}: holds the checkpoint of another run (differs in {', '.join(differing)}). "
             "Give another --out, or delete checkpoint.npz."
@@ -129,10 +139,20 @@ def with_average(model: keras.Model) -> None:
 
 def write_log(folder: Path, log: list[dict]) -> None:
     """Writes log.csv, one row an epoch."""
-    with (folder / "log.csv").open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, fieldnames=list(log[0]))
-        writer.writeheader()
-        writer.writerows(log)
+    stream = io.StringIO(newline="")
+    writer = csv.DictWriter(stream, fieldnames=list(log[0]))
+    writer.writeheader()
+    writer.writerows(log)
+    write_whole(folder / "log.csv", stream.getvalue().encode())
+
+
+def _check_data(plan: Plan, dataset: ImageDataset) -> None:
+    (rows, columns), classes = dataset.images.shape[1:3], len(dataset.class_names)
+    if (rows, columns) != plan.preprocess.input_size or classes != plan.config.num_classes:
+        raise ConfigError(
+            f"{dataset.source}: {classes} classes of {rows}x{columns} pixels do not fit a network "
+            f"of num_classes={plan.config.num_classes}, input_size={plan.preprocess.input_size}."
+        )
 
 
 def _at_size(plan: Plan, recipe: Recipe, size: int) -> keras.Model:

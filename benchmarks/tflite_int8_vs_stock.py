@@ -1,0 +1,85 @@
+"""Our integer-only int8 ShiftViT against TFLiteConverter's int8 of the same weights.
+
+The stock file is what the documentation of TFLiteConverter leads to: Keras' own SavedModel export
+with a batch of one, optimizations DEFAULT and a representative dataset. Both are calibrated on the
+same images (CIFAR training images where EDGEVIT_DATA names them, else drawn ones) and take raw
+images with the resize inside.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from report import parse_options, publish
+
+import edgevit
+from edgevit.bench.measure import measure_interleaved
+from edgevit.core.probe_images import draw_images
+from edgevit.data.calibration import sample_source
+from edgevit.runtimes.litert import open_interpreter
+from edgevit.verify.audit import inspect
+
+IMAGES = 300
+
+
+def main() -> None:
+    options = parse_options(__doc__)
+    data = os.environ.get("EDGEVIT_DATA")
+    images = sample_source(data, (32, 32), IMAGES).images if data else draw_images(IMAGES, (32, 32))
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        files = {
+            "stock int8": write_stock(folder / "stock.tflite", images, quantise=True),
+            "stock float32": write_stock(folder / "stock32.tflite", images, quantise=False),
+        }
+        for target in ("tflite-int8", "tflite-float32", "tflite-dynamic"):
+            calibration = images if target == "tflite-int8" else None
+            outcome = edgevit.export("shiftvit", target, folder, calibration=calibration)
+            assert outcome.artifact is not None, f"{target}: {outcome.verdict}"
+            files[f"ours {target.removeprefix('tflite-')}"] = outcome.artifact.path
+        candidates, notes = {}, {}
+        for name, path in files.items():
+            interpreter = open_interpreter(path)
+            interpreter.allocate_tensors()
+            entry = interpreter.get_input_details()[0]
+            interpreter.set_tensor(entry["index"], images[:1].astype(entry["dtype"]))
+            candidates[name] = interpreter.invoke
+            found = inspect(path)
+            notes[name] = (
+                f"{found.size_bytes / 1e6:.2f} MB, integer only: {found.integer_only}, "
+                f"XNNPACK parts: {found.partitions}"
+            )
+        samples = measure_interleaved(candidates, options.rounds)
+    publish(samples, "stock int8", notes, options.json)
+
+
+def write_stock(path: Path, images, quantise: bool) -> Path:
+    """What a user of TFLiteConverter gets by hand."""
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    trained = edgevit.load("shiftvit")
+    raw = keras.Input((32, 32, 3), dtype="float32", name="images")
+    x = keras.layers.Resizing(48, 48, interpolation="bilinear")(raw)
+    x = keras.layers.Rescaling(1 / 255)(x)
+    model = keras.Model(raw, trained(x, training=False)["logits"])
+    with tempfile.TemporaryDirectory() as folder:
+        signature = [keras.InputSpec(shape=(1, 32, 32, 3), dtype="float32")]
+        model.export(folder, format="tf_saved_model", input_signature=signature, verbose=False)
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        if quantise:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.representative_dataset = lambda: (
+                [image[None].astype(np.float32)] for image in images
+            )
+            converter.inference_input_type = tf.uint8
+            converter.inference_output_type = tf.int8
+        path.write_bytes(converter.convert())
+    return path
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""Makes artifacts/<model>/ from a finished training run: what `edgevit export` needs anywhere.
+
+    python tools/ship_weights.py runs/shiftvit --data cifar10-jpeg.tar.gz
+
+Writes weights (float16), activation ranges measured on training images, the training log, the
+learning curves, the recipe and a model card with accuracies that are measured here, once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+os.environ["KERAS_BACKEND"] = "tensorflow"
+
+from edgevit.core.files import write_whole
+from edgevit.data.calibration import sample_source
+from edgevit.export.source import ExportOptions
+from edgevit.export.tflite import calibrate
+from edgevit.models import ARTIFACTS
+from edgevit.models.weights import RANGES_FILE, WEIGHTS_FILE
+from edgevit.pipeline import CALIBRATION_IMAGES, evaluate, open_source
+
+CARD = """\
+# {title}
+
+{paper}. Form `{form}`, {parameters:,} parameters, {classes} classes, input {rows}x{columns} (raw
+uint8 images; resized to {network}x{network} inside).
+
+| measured on | images | top-1 | top-5 |
+| --- | --- | --- | --- |
+| validation (held out of the training images) | {validation_images:,} | {validation_top1:.2f} % | |
+| test (read once, after training) | {test_images:,} | {test_top1:.2f} % | {test_top5:.2f} % |
+
+Data: `{data}`: CIFAR-10 (Krizhevsky 2009) re-encoded as JPEG at quality 75 with chroma subsampling,
+so these figures are "CIFAR-10 (JPEG q75)" and not comparable to the digit with the original pixels.
+{train_images:,} images to train, {validation_images:,} to validate: a seeded, stratified split.
+
+Recipe `{recipe}`, seed {seed}: {epochs} epochs, batch {batch}, AdamW at {rate:g} (weight decay
+{decay:g}), warm-up and cosine, label smoothing {smoothing:g}, CutMix on {cutmix:.0%} of the batches
+until {until:.0%} of the epochs, random crop and mirror, random JPEG quality, stochastic depth up to
+{drop_path:g}, moving average of the weights ({ema:g}). Image sizes by first epoch: {resolutions}.
+Repeat it with `edgevit train {name} --recipe {recipe} --seed {seed} --data PATH`.
+
+| file | what |
+| --- | --- |
+| `weights.safetensors` | the averaged weights in float16, with the config inside |
+| `ranges.json` | activation ranges over {ranges_images} training images (digest inside), for int8 |
+| `log.csv`, `curves.png` | one row an epoch; learning curves |
+| `recipe.json` | the recipe, whole |
+
+Intended for showing that an export arrives unharmed and for comparing runtimes; ten classes of
+32x32 photographs are no product. The network sees nothing but the whole image: no detection, no
+rejection of what is none of the ten.
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path, help="folder of the training run")
+    parser.add_argument("--data", required=True, help="the dataset that it was trained on")
+    options = parser.parse_args()
+    source = open_source(options.run)
+    folder = ARTIFACTS / source.name
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (WEIGHTS_FILE, "log.csv", "curves.png", "recipe.json"):
+        shutil.copyfile(options.run / name, folder / name)
+    sample = sample_source(options.data, source.preprocess.input_size, CALIBRATION_IMAGES)
+    record = calibrate(source, ExportOptions(), sample.images, sample.source, sample.digest)
+    write_whole(folder / RANGES_FILE, record.to_text().encode())
+    test = evaluate(source.name, options.data)
+    run = json.loads((options.run / "recipe.json").read_text())
+    write_whole(folder / "README.md", describe(source, record, run, test).encode())
+    print(f"{source.name}: test top-1 {test.top1:.2f} %, top-5 {test.top5:.2f} %")
+
+
+def describe(source, record, run: dict, test) -> str:
+    """The model card."""
+    from edgevit.models import find_model
+    from edgevit.models.weights import load_model
+
+    recipe = run["recipe"]
+    plan = load_model(source.name).plan
+    assert plan is not None
+    rows, columns = source.preprocess.input_size
+    spec = find_model(source.name)
+    return CARD.format(
+        name=spec.name,
+        title=spec.title,
+        paper=spec.paper,
+        form=plan.config.form,
+        parameters=source.network.count_params(),
+        classes=len(source.class_names),
+        rows=rows,
+        columns=columns,
+        network=source.preprocess.network_size[0],
+        validation_images=run["validation_images"],
+        validation_top1=run["validation_top1"],
+        test_images=test.images,
+        test_top1=test.top1,
+        test_top5=test.top5,
+        data=run["data"],
+        train_images=run["train_images"],
+        recipe=recipe["name"],
+        seed=run["seed"],
+        epochs=recipe["epochs"],
+        batch=recipe["batch_size"],
+        rate=recipe["learning_rate"],
+        decay=recipe["weight_decay"],
+        smoothing=recipe["label_smoothing"],
+        cutmix=recipe["cutmix_probability"],
+        until=recipe["mixing_until"],
+        drop_path=recipe["config"].get("drop_path", 0.0),
+        ema=recipe["ema_momentum"],
+        resolutions=", ".join(f"{size} px from {first}" for first, size in recipe["resolutions"])
+        or "the network's own",
+        ranges_images=record.images,
+    )
+
+
+if __name__ == "__main__":
+    main()
