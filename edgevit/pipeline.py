@@ -24,6 +24,7 @@ from edgevit.core.errors import ConfigError, MissingDependencyError, ModelFileEr
 from edgevit.core.files import check_writable, digest_path, move_whole, size_path, write_whole
 from edgevit.core.reference import ReferenceSet
 from edgevit.core.results import AccuracyReport, ParityReport, Verdict, worst
+from edgevit.core.seal import find_damage
 from edgevit.core.targets import Target, find_target, find_targets
 from edgevit.core.tensors import Preprocess
 from edgevit.core.versions import tool_versions
@@ -79,15 +80,15 @@ class Verification:
 
     Attributes:
         path: the file.
-        target: what it claims to be.
-        reports: on the golden images, one for each kernel set.
+        target: what it claims to be; None for a damaged file.
+        reports: on the golden images, one for each kernel set; none for a damaged file.
         real: on a dataset's images against the float model's, if asked for.
         accuracy: on a dataset, if asked for.
         damage: why the file is not what was exported; empty if it is.
     """
 
     path: Path
-    target: Target
+    target: Target | None
     reports: tuple[ParityReport, ...]
     real: ParityReport | None = None
     accuracy: AccuracyReport | None = None
@@ -96,7 +97,7 @@ class Verification:
     @property
     def verdict(self) -> Verdict:
         """FAIL for damage; else the worst of the reports."""
-        if self.damage:
+        if self.damage or self.target is None:
             return Verdict.FAIL
         return worst([report.verdict(self.target.tolerance) for report in self.reports])
 
@@ -363,14 +364,17 @@ def verify(
     """
     say = status or (lambda line: None)
     path = Path(path)
-    damage = _compare_digest(path)
+    sets = kernel_sets(path)
+    damage = find_damage(path) or _compare_digest(path)
+    if damage:  # a damaged file is not run: it may take the runtime's process down
+        return Verification(path, None, (), damage=damage)
     reports: list[ParityReport] = []
-    for kernels in kernel_sets(path):
+    for kernels in sets:
         say(f"running {path.name} with {kernels} kernels")
         with open_session(path, kernels) as session:
             manifest, reference = read_papers(session.metadata, path)
             reports.append(compare(session, reference))
-    result = Verification(path, find_target(manifest.target), tuple(reports), damage=damage)
+    result = Verification(path, find_target(manifest.target), tuple(reports))
     if data is None:
         return result
     say("reading the test images")

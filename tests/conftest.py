@@ -9,12 +9,12 @@ os.environ["KERAS_BACKEND"] = os.environ.get("EDGEVIT_TEST_BACKEND", "tensorflow
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
-from collections.abc import Callable  # noqa: E402
+from collections.abc import Callable
 
-import numpy as np  # noqa: E402
-import pytest  # noqa: E402
+import numpy as np
+import pytest
 
-from edgevit.data.datasets import ENVIRONMENT_VARIABLE, ImageDataset, load_dataset  # noqa: E402
+from edgevit.data.datasets import ENVIRONMENT_VARIABLE, ImageDataset, load_dataset
 
 
 def draw_images(count: int, size: int | tuple[int, int] = 32, seed: int = 0) -> np.ndarray:

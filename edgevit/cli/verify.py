@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgevit.cli import console, options
+
+if TYPE_CHECKING:
+    from edgevit.pipeline import Verification
 
 
 @click.command()
@@ -44,14 +48,14 @@ def verify(
 
         found = verify_file(file, data, against, limit, work.status, work.advance)
     figures = summarise_parity(found.reports)
-    document = {
+    document: dict[str, Any] = {
         "verdict": str(found.verdict),
         "runtime": " + ".join(report.runtime for report in found.reports),
-        "images": found.reports[0].images,
+        "images": min((report.images for report in found.reports), default=0),
         "max_abs": figures["max_abs"],
         "mean_abs": figures["mean_abs"],
         "top1_agreement": figures["top1_agreement"],
-        "target": found.target.name,
+        "target": found.target.name if found.target else None,
         "runs": list(found.reports),
     }
     if found.damage:
@@ -61,32 +65,36 @@ def verify(
     if found.real:
         document["real_images"] = found.real
 
-    def text() -> str:
-        headings = ["runtime", "images", "verdict", "max |diff|", "mean |diff|", "same top-1"]
-        rows = [
-            [
-                report.runtime,
-                f"{report.images} {kind}",
-                str(report.verdict(found.target.tolerance)),
-                f"{report.max_abs:.3g}",
-                f"{report.mean_abs:.3g}",
-                f"{100 * report.top1_agreement:.2f} %",
-            ]
-            for kind, reports in (("golden", found.reports), ("real", (found.real,)))
-            for report in reports
-            if report is not None
-        ]
-        lines = [console.table(headings, rows, right=tuple(headings[3:]))]
-        if found.accuracy:
-            lines.append(
-                f"{found.accuracy.images} test images of {found.accuracy.source}: "
-                f"top-1 {found.accuracy.top1:.2f} %, top-5 {found.accuracy.top5:.2f} %"
-            )
-        if found.damage:
-            lines.append(f"{console.shown_path(file)}: {found.damage}")
-        lines.append(f"{console.shown_path(file)} ({found.target.name}): {found.verdict}")
-        return "\n".join(lines)
-
-    console.answer(document, as_json, text)
+    console.answer(document, as_json, lambda: _text(found))
     if found.verdict != "pass":
         sys.exit(1)
+
+
+def _text(found: Verification) -> str:
+    shown = console.shown_path(found.path)
+    if found.target is None:
+        return f"{shown}: {found.damage}\n{shown}: {found.verdict}"
+    tolerance = found.target.tolerance
+    headings = ["runtime", "images", "verdict", "max |diff|", "mean |diff|", "same top-1"]
+    runs = [("golden", report) for report in found.reports]
+    if found.real:
+        runs.append(("real", found.real))
+    rows = [
+        [
+            report.runtime,
+            f"{report.images} {kind}",
+            str(report.verdict(tolerance)) if kind == "golden" else "",
+            f"{report.max_abs:.3g}",
+            f"{report.mean_abs:.3g}",
+            f"{100 * report.top1_agreement:.2f} %",
+        ]
+        for kind, report in runs
+    ]
+    lines = [console.table(headings, rows, right=tuple(headings[3:]))]
+    if found.accuracy:
+        lines.append(
+            f"{found.accuracy.images} test images of {found.accuracy.source}: "
+            f"top-1 {found.accuracy.top1:.2f} %, top-5 {found.accuracy.top5:.2f} %"
+        )
+    lines.append(f"{shown} ({found.target.name}): {found.verdict}")
+    return "\n".join(lines)

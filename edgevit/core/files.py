@@ -77,11 +77,18 @@ def check_writable(folder: Path) -> None:
             probe.unlink(missing_ok=True)
 
 
-def digest_path(path: Path) -> str:
-    """sha256 of a file, or of a folder's relative names and contents in order, as hex."""
+def digest_path(path: Path, without: Path | None = None) -> str:
+    """sha256 of a file, or of a folder's relative names and contents in order, as hex.
+
+    Args:
+        path: file or folder.
+        without: a file in the folder that does not count.
+    """
     digest = hashlib.sha256()
     if path.is_dir():
         for file in sorted(entry for entry in path.rglob("*") if entry.is_file()):
+            if file == without:
+                continue
             digest.update(file.relative_to(path).as_posix().encode() + b"\0")
             digest.update(hashlib.sha256(file.read_bytes()).digest())
         return digest.hexdigest()

@@ -69,6 +69,9 @@ class ReferenceSet:
             count, size, seed = document["count"], tuple(document["size"]), document["seed"]
             generator, expected = document["generator"], document["images_sha256"]
             recorded = document["logits_sha256"]
+            if len(few) == 0 or size != few.shape[1:3]:
+                raise ValueError(f"size {size} of images {few.shape}")
+            np.random.SeedSequence((seed, 0))  # raises for what is no seed
         except (KeyError, ValueError, TypeError) as error:
             raise ModelFileError(f"{name}: its embedded reference is damaged ({error}).") from None
         if generator != GENERATOR:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from edgevit.core.artifact import MANIFEST_KEY, REFERENCE_KEY, Manifest
 from edgevit.core.reference import ReferenceSet
+from edgevit.core.seal import BLANK, SEAL_KEY, seal
 from edgevit.core.serialization import to_json
 
 LABELS_KEY = "edgevit.labels"
@@ -17,17 +18,19 @@ def papers(manifest: Manifest, reference: ReferenceSet) -> dict[str, str]:
 
     ``edgevit.manifest``: what the file is. ``edgevit.reference``: golden images and float logits.
     ``edgevit.labels``: class names, a JSON list. ``edgevit.preprocess``: the contract.
+    ``edgevit.seal``: sha256 of the file with the seal itself blank.
     """
     return {
         MANIFEST_KEY: to_json(manifest.to_document()),
         REFERENCE_KEY: to_json(reference.to_document()),
         LABELS_KEY: to_json(list(manifest.class_names)),
         PREPROCESS_KEY: to_json(manifest.preprocess),
+        SEAL_KEY: to_json(BLANK),
     }
 
 
 def embed(path: Path, data: bytes | None, documents: dict[str, str]) -> None:
-    """Writes a staged file with its papers inside; a SavedModel folder gets them as files.
+    """Writes a staged file with its papers inside and seals it; a folder gets them as files.
 
     Args:
         path: staged .tflite or .onnx file to write, or the staged SavedModel folder.
@@ -47,3 +50,4 @@ def embed(path: Path, data: bytes | None, documents: dict[str, str]) -> None:
         from edgevit.export.tflite import embed_tflite
 
         path.write_bytes(embed_tflite(data, documents))
+    seal(path)

@@ -106,7 +106,8 @@ def refusal(*arguments, **options) -> str:
     with pytest.raises(DataError) as caught:
         load_dataset(*arguments, **options)
     message = str(caught.value)
-    assert message and "\n" not in message
+    assert message
+    assert "\n" not in message
     return message
 
 
@@ -126,7 +127,8 @@ def test_train_and_test_folders_are_read_pixel_for_pixel_in_sorted_order(
             dataset.images, images[:, members].reshape(3 * count, 8, 8, 3)
         )
         np.testing.assert_array_equal(dataset.labels, np.repeat([0, 1, 2], count))
-        assert dataset.images.dtype == np.uint8 and dataset.labels.dtype == np.int64
+        assert dataset.images.dtype == np.uint8
+        assert dataset.labels.dtype == np.int64
         assert (dataset.class_names, dataset.split, dataset.source) == (CLASSES, split, container)
 
 
@@ -253,7 +255,8 @@ def test_a_keras_dataset_is_asked_by_name(monkeypatch, drawn_images):
     train, test = load_dataset("cifar10", "train"), load_dataset("cifar10", "test")
     assert (train.labels.tolist(), test.labels.tolist()) == ([9, 0, 3], [3])
     np.testing.assert_array_equal(test.images, images[3:])
-    assert train.class_names[9] == "truck" and len(train.class_names) == 10
+    assert train.class_names[9] == "truck"
+    assert len(train.class_names) == 10
     assert test.class_names == train.class_names
 
 
@@ -481,17 +484,17 @@ def test_a_flipped_byte_never_ends_in_anything_but_a_data_error(container, split
     data = path.read_bytes()
     # Member names in the central directory of a zip are the one part without a checksum.
     end = data.find(b"PK\x01\x02") if container == "set.zip" else len(data)
-    refused = 0
+    messages = []
     for position in np.linspace(0, end - 1, 60).astype(int):
         path.write_bytes(data[:position] + bytes([data[position] ^ 0x55]) + data[position + 1 :])
         try:
             dataset = load_dataset(path, "train")
         except DataError as error:
-            assert "\n" not in str(error)
-            refused += 1
+            messages.append(str(error))
         else:  # a byte that carries nothing, such as a time stamp or a name in the other split
             assert dataset.digest == intact
-    assert refused >= 30
+    assert len(messages) >= 30
+    assert "\n" not in "".join(messages)
 
 
 def test_an_encrypted_zip_is_refused(split_files, tmp_path):
@@ -565,7 +568,8 @@ def test_a_file_above_the_size_limit_is_refused(container, split_files, tmp_path
     big = {**split_files[0], "train/ant/big.png": bytes((1 << 20) + 1)}
     path = WRITERS[container](tmp_path / container, big)
     message = refusal(path)
-    assert "big.png" in message and "1 MiB" in message
+    assert "big.png" in message
+    assert "1 MiB" in message
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,67 @@
+"""A digest inside the file itself: one changed bit shows even without a manifest beside it.
+
+The seal is a marker followed by 64 hexadecimal digits somewhere in the file. It is the sha256 of
+the whole file with these digits set to zero.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+from edgevit.core.files import digest_path
+
+SEAL_KEY = "edgevit.seal"
+_MARKER = b"edgevit-seal-sha256:"
+BLANK = (_MARKER + b"0" * 64).decode()  # what an exporter embeds before sealing
+_SEAL = re.compile(re.escape(_MARKER) + rb"([0-9a-f]{64})")
+
+
+def seal(path: Path) -> None:
+    """Fills in the seal of a finished file that holds a blank one; a folder gets a file for it.
+
+    Raises:
+        ValueError: there is not exactly one blank seal in the file.
+    """
+    if path.is_dir():
+        place = _seal_file(path)
+        place.write_text(_folder_seal(path, place))
+        return
+    data = path.read_bytes()
+    count = data.count(BLANK.encode())
+    if count != 1:
+        raise ValueError(f"{path.name}: expected one blank seal, found {count}")
+    digest = hashlib.sha256(data).hexdigest()
+    path.write_bytes(data.replace(BLANK.encode(), _MARKER + digest.encode()))
+
+
+def find_damage(path: Path) -> str:
+    """Why a file or folder is not as it was sealed; empty if it is.
+
+    A file without a seal (not ours) is not judged here: the answer is empty too.
+    """
+    if path.is_dir():
+        place = _seal_file(path)
+        if not place.exists() or place.read_text() == _folder_seal(path, place):
+            return ""
+        return "its content is not what was sealed at export: files changed since"
+    data = path.read_bytes()
+    found = _SEAL.findall(data)
+    if not found and _MARKER not in data:
+        return ""
+    if len(found) != 1:
+        return "its seal is damaged"
+    blank = data.replace(_MARKER + found[0], BLANK.encode())
+    if hashlib.sha256(blank).hexdigest().encode() == found[0]:
+        return ""
+    return "its content is not what was sealed at export: bytes changed since"
+
+
+def _folder_seal(folder: Path, place: Path) -> str:
+    return json.dumps(_MARKER.decode() + digest_path(folder, without=place))
+
+
+def _seal_file(folder: Path) -> Path:
+    return folder / "assets.extra" / f"{SEAL_KEY}.json"
