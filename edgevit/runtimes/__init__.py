@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edgevit.core.errors import ConfigError, ModelFileError
+from edgevit.core.seal import find_damage
 from edgevit.core.targets import Format
 from edgevit.runtimes.session import Session
 
@@ -50,17 +51,29 @@ def open_session(path: str | Path, kernels: str | None = None, threads: int = 1)
         dict of float32 arrays, "logits" among them.
 
     Raises:
-        ModelFileError: no such file, or of no known kind.
+        ModelFileError: no such file, of no known kind, or changed since it was exported.
         MissingDependencyError: the runtime is not installed.
         RuntimeFailure: the runtime refuses the file.
     """
     path = Path(path)
     kind = detect_format(path)
+    refuse_damage(path)
     module, name, sets = OPENERS[kind]
     opener: Callable[..., Session] = getattr(importlib.import_module(module), name)
     if kernels is not None and kernels not in (*sets, "builtin"):
         raise ConfigError(f"{kind} has the kernel sets {', '.join(sets)}. Received: {kernels!r}")
     return opener(path, kernels=kernels or sets[0], threads=threads)
+
+
+def refuse_damage(path: Path) -> None:
+    """Stops before a runtime reads a sealed file that changed: it may take the process down.
+
+    Raises:
+        ModelFileError: the file is not as it was sealed.
+    """
+    damage = find_damage(path)
+    if damage:
+        raise ModelFileError(f"{path}: {damage}. Export it again.")
 
 
 def kernel_sets(path: Path) -> tuple[str, ...]:

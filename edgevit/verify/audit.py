@@ -9,7 +9,7 @@ from pathlib import Path
 from edgevit.core.errors import ExportError, MissingDependencyError, ModelFileError
 from edgevit.core.targets import Format, Target
 from edgevit.core.tensors import TensorSpec
-from edgevit.runtimes import detect_format, open_session
+from edgevit.runtimes import detect_format, open_session, refuse_damage
 
 FLOAT_TYPES = ("float16", "float32", "float64", "bfloat16")
 
@@ -59,7 +59,9 @@ def inspect(path: str | Path) -> Inspection:
         Format.ONNX: _inspect_onnx,
         Format.SAVEDMODEL: _inspect_savedmodel,
     }
-    return inspectors[detect_format(path)](path)
+    inspector = inspectors[detect_format(path)]
+    refuse_damage(path)
+    return inspector(path)
 
 
 def audit(inspection: Inspection, target: Target, name: str) -> None:
