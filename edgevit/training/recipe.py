@@ -77,7 +77,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe(
             name="cpu-progressive",
             epochs=22,
-            resolutions=((0, 32), (17, 48)),
+            resolutions=((0, 32), (15, 48)),
             cutmix_probability=0.4,
             mixing_until=0.75,
         ),

@@ -26,7 +26,7 @@ def test_the_drawn_images_are_those_that_exported_files_expect():
 def test_the_digest_of_a_reference_is_the_one_that_exported_files_carry():
     logits = np.arange(6, dtype=np.float32).reshape(2, 3)
     reference = ReferenceSet(np.full((2, 1, 1, 3), 7, np.uint8), logits)
-    text = "(2, 1, 1, 3)".encode() + b"\x07" * 6 + "(2, 3)".encode() + logits.tobytes()
+    text = b"(2, 1, 1, 3)" + b"\x07" * 6 + b"(2, 3)" + logits.tobytes()
     assert reference.digest == hashlib.sha256(text).hexdigest()
 
 

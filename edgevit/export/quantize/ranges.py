@@ -126,8 +126,9 @@ def measure_ranges(
             interpreter.invoke()
             for index, name in watched.items():
                 value = interpreter.get_tensor(index)
-                low[name] = min(low.get(name, np.inf), float(value.min()))
-                high[name] = max(high.get(name, -np.inf), float(value.max()))
+                # Unlike min and max, these keep a NaN once there is one.
+                low[name] = float(np.minimum(low.get(name, np.inf), value.min()))
+                high[name] = float(np.maximum(high.get(name, -np.inf), value.max()))
             if progress:
                 progress(number + 1, len(images))
     for name in low:

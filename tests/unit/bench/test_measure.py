@@ -1,0 +1,109 @@
+"""The stopwatch: a known sleep is measured, and equal candidates come out equal."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from edgevit.bench.environment import describe_environment
+from edgevit.bench.measure import Samples, measure_interleaved
+
+SLEEP_MS = 10.0
+
+
+def sleep() -> None:
+    time.sleep(SLEEP_MS / 1000)
+
+
+@pytest.fixture(scope="module")
+def asleep() -> Samples:
+    return measure_interleaved({"a": sleep, "b": sleep}, rounds=25, runs=2, warmup=1)
+
+
+def test_a_sleep_of_known_length_is_measured_within_30_percent(asleep):
+    for name in ("a", "b"):
+        assert asleep.median_ms(name) == pytest.approx(SLEEP_MS, rel=0.3)
+        assert asleep.median_ms(name) >= SLEEP_MS  # a sleep is never shorter
+
+
+def test_a_candidate_against_itself_has_1_in_its_interval(asleep):
+    ratio, low, high = asleep.ratio("a", "b")
+    assert low <= 1.0 <= high
+    assert low <= ratio <= high
+
+
+def test_every_round_of_every_candidate_leaves_a_raw_sample(asleep):
+    assert {name: len(values) for name, values in asleep.latency_ns.items()} == {"a": 25, "b": 25}
+    assert all(isinstance(value, int) for value in asleep.latency_ns["a"])
+
+
+def test_the_number_of_calls_is_warmup_plus_rounds_times_runs():
+    calls = {"a": 0, "b": 0}
+
+    def counted(name):
+        def run():
+            calls[name] += 1
+
+        return run
+
+    measure_interleaved({name: counted(name) for name in calls}, rounds=7, runs=3, warmup=4)
+    assert calls == {"a": 4 + 21, "b": 4 + 21}
+
+
+def test_candidates_take_turns_in_an_order_that_changes_and_can_be_repeated():
+    def order_of(seed: int) -> str:
+        seen: list[str] = []
+        candidates = {name: lambda name=name: seen.append(name) for name in "abc"}
+        measure_interleaved(candidates, rounds=20, runs=1, warmup=0, seed=seed)
+        return "".join(seen)
+
+    order = order_of(0)
+    rounds = [order[start : start + 3] for start in range(0, len(order), 3)]
+    assert all(sorted(turn) == ["a", "b", "c"] for turn in rounds)
+    assert len(set(rounds)) > 1
+    assert order == order_of(0) != order_of(1)
+
+
+def test_a_candidate_that_takes_twice_as_long_has_a_ratio_of_2():
+    rng = np.random.default_rng(0)
+    base = rng.normal(1e6, 2e4, 101)
+    samples = Samples({"slow": tuple(2 * base), "fast": tuple(base)})
+    ratio, low, high = samples.ratio("slow", "fast")
+    assert ratio == pytest.approx(2.0)
+    assert low <= 2.0 <= high
+    inverse, *_ = samples.ratio("fast", "slow")
+    assert inverse == pytest.approx(0.5)
+
+
+def test_the_interval_leaves_out_1_where_the_difference_is_real():
+    rng = np.random.default_rng(1)
+    samples = Samples(
+        {"a": tuple(rng.normal(1.2e6, 5e4, 60)), "b": tuple(rng.normal(1e6, 5e4, 60))}
+    )
+    _, low, high = samples.ratio("a", "b")
+    assert 1.0 < low < 1.2 < high < 1.4
+
+
+def test_the_interval_of_equal_candidates_holds_1_in_about_95_of_100_runs():
+    rng = np.random.default_rng(2)
+    held = 0
+    for _ in range(100):
+        pair = rng.normal(1e6, 5e4, (2, 41))
+        _, low, high = Samples({"a": tuple(pair[0]), "b": tuple(pair[1])}).ratio("a", "b")
+        held += low <= 1.0 <= high
+    assert 88 <= held <= 100
+
+
+def test_the_middle_and_the_spread_withstand_one_wild_sample():
+    samples = Samples({"a": (1_000_000, 1_100_000, 900_000, 1_050_000, 90_000_000)})
+    assert samples.median_ms("a") == pytest.approx(1.05)
+    assert samples.spread_ms("a") == pytest.approx(0.05)
+
+
+def test_the_machine_is_described_with_its_cores_and_versions():
+    found = describe_environment()
+    assert found["cores"] >= 1
+    assert found["versions"]["python"].startswith("3.")
+    assert set(found) == {"cpu", "instruction_sets", "cores", "system", "machine", "versions"}
