@@ -4,6 +4,9 @@ The stock file is what the documentation of TFLiteConverter leads to: Keras' own
 with a batch of one, optimizations DEFAULT and a representative dataset. Both are calibrated on the
 same images (CIFAR training images where EDGEVIT_DATA names them, else drawn ones) and take raw
 images with the resize inside.
+
+"matrix products alone" is the floor: a network of the same Dense and Conv2D layers with nothing in
+between, quantised the same way. What a file takes above it is the cost of everything else.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from report import parse_options, publish
 import edgevit
 from edgevit.bench.measure import measure_interleaved
 from edgevit.core.probe_images import draw_images
+from edgevit.core.tensors import Preprocess
 from edgevit.data.calibration import sample_source
 from edgevit.runtimes.litert import open_interpreter
 from edgevit.verify.audit import inspect
@@ -39,6 +43,7 @@ def main() -> None:
             outcome = edgevit.export("shiftvit", target, folder, calibration=calibration)
             assert outcome.artifact is not None, f"{target}: {outcome.verdict}"
             files[f"ours {target.removeprefix('tflite-')}"] = outcome.artifact.path
+        files["matrix products alone"] = write_products_alone(folder, images)
         candidates, notes = {}, {}
         for name, path in files.items():
             interpreter = open_interpreter(path)
@@ -79,6 +84,37 @@ def write_stock(path: Path, images, quantise: bool) -> Path:
             converter.inference_output_type = tf.int8
         path.write_bytes(converter.convert())
     return path
+
+
+def write_products_alone(folder: Path, images) -> Path:
+    """ShiftViT's Dense and Conv2D layers, without norms, activations, shifts and residuals."""
+    import keras
+
+    from edgevit.models.build import plan_model
+
+    config = plan_model("shiftvit").config
+    x = raw = keras.Input((config.image_size, config.image_size, 3))
+    x = keras.layers.Conv2D(config.dim, config.patch_size, strides=config.patch_size)(x)
+    for stage, depth in enumerate(config.depths):
+        width = config.dim * 2**stage
+        for _ in range(depth):
+            x = keras.layers.Dense(int(width * config.mlp_ratio))(x)
+            x = keras.layers.Dense(width)(x)
+        if stage < len(config.depths) - 1:
+            x = keras.layers.Conv2D(2 * width, 2, strides=2, padding="same", use_bias=False)(x)
+    x = keras.layers.Dense(config.num_classes)(keras.layers.GlobalAveragePooling2D()(x))
+    network = keras.Model(raw, {"logits": x}, name="products")
+    contract = Preprocess(network_size=(config.image_size, config.image_size))
+    outcome = edgevit.export(
+        network,
+        "tflite-int8",
+        folder,
+        calibration=images[:8],
+        preprocess=contract,
+        keep_failed=True,
+    )
+    assert outcome.artifact is not None
+    return outcome.artifact.path
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from edgevit.core.errors import MissingDependencyError, ModelFileError
+from edgevit.core.tensors import TensorSpec
 
 IDENTIFIER = b"TFL3"
 ALIGNMENT = 16  # bytes; the schema's force_align of weight buffers, which kernels rely on
@@ -114,6 +115,19 @@ def op_names(model: Any) -> list[list[str]]:
 def custom_op_names(model: Any) -> list[str]:
     """Names of operators that are no LiteRT builtin (Flex ops among them)."""
     return sorted(_text(code.customCode) for code in model.operatorCodes if code.customCode)
+
+
+def declared_specs(model: Any) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    """(inputs, outputs) of the first subgraph as the file declares them, without a runtime."""
+    graph = model.subgraphs[0]
+
+    def spec(index: int) -> TensorSpec:
+        tensor = graph.tensors[index]
+        shape = tensor.shape if tensor.shapeSignature is None else tensor.shapeSignature
+        sizes = tuple(None if size < 0 else int(size) for size in (() if shape is None else shape))
+        return TensorSpec(tensor_name(tensor), sizes, tensor_type(tensor))
+
+    return tuple(map(spec, graph.inputs)), tuple(map(spec, graph.outputs))
 
 
 def tensor_type(tensor: Any) -> str:

@@ -27,7 +27,7 @@ class Inspection:
         float_ops: how often each operator touches a float tensor.
         custom_ops: operators that are no builtin of the format, Flex ops among them.
         partitions: for TFLite, parts that XNNPACK takes over ("delegated") and operators that it
-            leaves to LiteRT's own kernels ("left"); None elsewhere.
+            leaves to LiteRT's own kernels ("left"); None elsewhere and with custom operators.
         parameters: values stored in constant tensors; None where it is not counted.
         inputs: as the runtime declares them.
         outputs: likewise.
@@ -87,6 +87,7 @@ def _inspect_tflite(path: Path) -> Inspection:
     from edgevit.runtimes.litert import count_partitions
     from edgevit.runtimes.tflite_file import (
         custom_op_names,
+        declared_specs,
         is_constant,
         op_names,
         parse_model,
@@ -112,8 +113,12 @@ def _inspect_tflite(path: Path) -> Inspection:
                 for size in tensor.shape if tensor.shape is not None else ():
                     count *= int(size)
                 parameters += count
-    with open_session(path) as session:
-        inputs, outputs = session.inputs, session.outputs
+    custom = tuple(custom_op_names(model))
+    if custom:  # LiteRT may refuse to load it; what is inside can be told all the same
+        inputs, outputs = declared_specs(model)
+    else:
+        with open_session(path) as session:
+            inputs, outputs = session.inputs, session.outputs
     return Inspection(
         format=str(Format.TFLITE),
         size_bytes=path.stat().st_size,
@@ -121,8 +126,8 @@ def _inspect_tflite(path: Path) -> Inspection:
         tensor_types=_sorted(types),
         integer_only=not any(kind in FLOAT_TYPES for kind in types),
         float_ops=_sorted(float_ops),
-        custom_ops=tuple(custom_op_names(model)),
-        partitions=count_partitions(path),
+        custom_ops=custom,
+        partitions=None if custom else count_partitions(path),
         parameters=parameters,
         inputs=inputs,
         outputs=outputs,
@@ -139,8 +144,6 @@ def _inspect_onnx(path: Path) -> Inspection:
     except Exception as error:  # protobuf and onnx raise several types for damaged files
         text = " ".join(str(error).split())[:200]
         raise ModelFileError(f"{path}: the ONNX file is damaged ({text}).") from None
-    with open_session(path) as session:
-        inputs, outputs = session.inputs, session.outputs
     graph = model.graph
     kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}
     for value in (*graph.input, *graph.output, *graph.value_info):
@@ -148,6 +151,22 @@ def _inspect_onnx(path: Path) -> Inspection:
     names = {number: name.lower() for name, number in onnx.TensorProto.DataType.items()}
     renamed = {"float": "float32", "double": "float64"}
     typed = {name: renamed.get(names[kind], names[kind]) for name, kind in kinds.items()}
+    custom = tuple(sorted({f"{node.domain}.{node.op_type}" for node in graph.node if node.domain}))
+    if custom:  # onnxruntime may refuse to load it; what is inside can be told all the same
+        inputs, outputs = (
+            tuple(
+                TensorSpec(
+                    value.name,
+                    tuple(size.dim_value or None for size in value.type.tensor_type.shape.dim),
+                    typed[value.name],
+                )
+                for value in side
+            )
+            for side in (graph.input, graph.output)
+        )
+    else:
+        with open_session(path) as session:
+            inputs, outputs = session.inputs, session.outputs
     float_ops: Counter[str] = Counter()
     for node in graph.node:
         if any(typed.get(name) in FLOAT_TYPES for name in (*node.input, *node.output)):
@@ -165,7 +184,7 @@ def _inspect_onnx(path: Path) -> Inspection:
         tensor_types=_sorted(Counter(typed.values())),
         integer_only=not any(kind in FLOAT_TYPES for kind in typed.values()),
         float_ops=_sorted(float_ops),
-        custom_ops=tuple(sorted({f"{n.domain}.{n.op_type}" for n in graph.node if n.domain})),
+        custom_ops=custom,
         partitions=None,
         parameters=parameters,
         inputs=inputs,

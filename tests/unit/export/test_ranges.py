@@ -31,9 +31,7 @@ def convert(function) -> bytes:
     module = tf.Module()
     module.forward = function
     concrete = function.get_concrete_function()
-    return bytes(
-        tf.lite.TFLiteConverter.from_concrete_functions([concrete], module).convert()
-    )
+    return bytes(tf.lite.TFLiteConverter.from_concrete_functions([concrete], module).convert())
 
 
 @tf.function(input_signature=[tf.TensorSpec((1, 6, 6, 3), tf.float32, name="images")])
@@ -172,12 +170,12 @@ def test_shipped_ranges_are_taken_when_weights_and_graph_are_theirs():
 
 
 def test_without_shipped_ranges_the_calibration_option_is_named():
-    with pytest.raises(ConfigError, match="no activation ranges ship.*--calibration PATH"):
+    with pytest.raises(ConfigError, match=r"no activation ranges ship.*--calibration PATH"):
         find_ranges(replace(SOURCE, ranges=None), ExportOptions(), None, print)
 
 
 def test_shipped_ranges_of_other_weights_are_refused():
-    with pytest.raises(ConfigError, match="belong to other weights.*--calibration PATH"):
+    with pytest.raises(ConfigError, match=r"belong to other weights.*--calibration PATH"):
         find_ranges(replace(SOURCE, weights_sha256="33"), ExportOptions(), None, print)
 
 

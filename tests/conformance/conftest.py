@@ -1,0 +1,158 @@
+"""One tiny ShiftViT, exported once to every target; what the conformance tests share."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgevit.core.models import CIFAR10_CLASSES
+from edgevit.core.probe_images import draw_images
+from edgevit.core.targets import TARGETS
+
+ROOT = Path(__file__).parents[2]
+RAW_SIZE = (12, 12)
+SIZES = {"image_size": 16, "dim": 48, "depths": (1, 1), "num_classes": 10}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command said.
+
+    Attributes:
+        code: its exit code.
+        out: standard output.
+        err: standard error.
+    """
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self):
+        """Standard output as the one JSON document that it must be."""
+        return json.loads(self.out)
+
+    @property
+    def error(self) -> str:
+        """The one line on standard error; fails where there is another."""
+        (line,) = [line for line in self.err.splitlines() if line.startswith("edgevit: error:")]
+        assert "Traceback" not in self.err
+        return line
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory) -> Path:
+    """A training run's folder: seeded weights of a tiny ShiftViT, and their activation ranges."""
+    import keras
+
+    from edgevit.export.source import ExportOptions
+    from edgevit.export.tflite import calibrate
+    from edgevit.models.build import build_plan, plan_model
+    from edgevit.models.weights import RANGES_FILE, WEIGHTS_FILE, save_weights
+    from edgevit.pipeline import open_source
+
+    keras.utils.set_random_seed(0)
+    plan = plan_model("shiftvit", input_size=RAW_SIZE, **SIZES)
+    folder = tmp_path_factory.mktemp("tiny") / "run"
+    weights = build_plan(plan).get_weights()
+    save_weights(folder / WEIGHTS_FILE, plan, weights, CIFAR10_CLASSES, "float32")
+    images = draw_images(32, RAW_SIZE, seed=9)
+    ranges = calibrate(open_source(folder), ExportOptions(), images, "drawn", "00")
+    (folder / RANGES_FILE).write_text(ranges.to_text())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def outcomes(tiny_run, tmp_path_factory) -> dict:
+    """The outcome of each target's export, by name. Every file is exported once a session."""
+    from edgevit.pipeline import export_all
+
+    folder = tmp_path_factory.mktemp("exports")
+    return {outcome.target.name: outcome for outcome in export_all(tiny_run, "all", folder)}
+
+
+@pytest.fixture(scope="session")
+def exported(outcomes) -> dict[str, Path]:
+    """The exported file of each target, by name. To be read only."""
+    return {name: outcome.artifact.path for name, outcome in outcomes.items()}
+
+
+@pytest.fixture
+def copied(exported, tmp_path) -> Callable[..., Path]:
+    """A function (target, manifest=True) -> a copy of the file that a test may break."""
+
+    def copy(name: str, manifest: bool = True) -> Path:
+        source = exported[name]
+        path = tmp_path / "copy" / source.name
+        path.parent.mkdir(exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, path)
+        else:
+            shutil.copy(source, path)
+        if manifest:
+            papers = source.with_name(source.name + ".manifest.json")
+            shutil.copy(papers, path.with_name(papers.name))
+        return path
+
+    return copy
+
+
+@pytest.fixture(scope="session")
+def raw_images() -> np.ndarray:
+    """uint8 50 12 12 3, other images than the golden ones."""
+    return draw_images(50, RAW_SIZE, seed=77)
+
+
+@pytest.fixture
+def command(capfd, monkeypatch) -> Callable[..., Answer]:
+    """The command line in this process, through its own error boundary: (arguments) -> Answer."""
+    from edgevit.cli import main as module
+
+    monkeypatch.setenv("KERAS_BACKEND", os.environ["KERAS_BACKEND"])  # put back afterwards
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1"))
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def run(*arguments: object) -> Answer:
+        capfd.readouterr()
+        monkeypatch.setattr(sys, "argv", ["edgevit", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            module.main()
+        out, err = capfd.readouterr()
+        return Answer(caught.value.code or 0, out, err)
+
+    yield run
+    signal.signal(signal.SIGTERM, handler)
+
+
+@pytest.fixture(scope="session")
+def command_process() -> Callable[..., Answer]:
+    """The command line in a process of its own; slow, since frameworks are imported anew."""
+
+    def run(*arguments: object, **environment: str) -> Answer:
+        found = subprocess.run(
+            [sys.executable, "-m", "edgevit.cli.main", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+            timeout=280,
+        )
+        return Answer(found.returncode, found.stdout, found.stderr)
+
+    return run
+
+
+def pytest_generate_tests(metafunc):
+    """Every test that asks for a ``target`` runs for every row of TARGETS."""
+    if "target" in metafunc.fixturenames:
+        metafunc.parametrize("target", TARGETS.values(), ids=TARGETS)

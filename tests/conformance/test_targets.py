@@ -1,0 +1,145 @@
+"""Every target: the file agrees with the float model, and carries the papers that prove it."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from edgevit.core.artifact import Manifest, manifest_path, read_manifest_file
+from edgevit.core.files import digest_path, size_path
+from edgevit.core.models import CIFAR10_CLASSES
+from edgevit.core.reference import COUNT, ReferenceSet
+from edgevit.core.results import Verdict
+from edgevit.core.targets import TARGETS, Format, Precision
+from edgevit.core.tensors import Preprocess
+from edgevit.pipeline import open_source, verify
+from edgevit.runtimes import kernel_sets, open_session
+
+KEYS = {"edgevit.manifest", "edgevit.labels", "edgevit.preprocess", "edgevit.reference"}
+LARGEST = {Precision.FLOAT32: 1e-4, Precision.FLOAT16: 2e-2}
+
+
+@pytest.fixture(scope="module")
+def float_model(tiny_run):
+    return open_source(tiny_run)
+
+
+def test_every_kernel_set_of_the_runtime_passes(outcomes, target):
+    outcome = outcomes[target.name]
+    assert outcome.verdict is Verdict.PASS
+    assert len(outcome.reports) == len(kernel_sets(outcome.artifact.path))
+    for report in outcome.reports:
+        assert report.verdict(target.tolerance) is Verdict.PASS
+        assert report.images == COUNT
+
+
+def test_the_logits_are_as_near_as_the_precision_allows(outcomes, target):
+    for report in outcomes[target.name].reports:
+        limit = LARGEST.get(target.precision, np.inf)
+        assert report.max_abs <= limit
+        assert report.mean_abs <= report.max_abs
+        assert 0 < report.relative <= target.tolerance.max_relative
+        assert report.top1_agreement >= target.tolerance.min_agreement
+
+
+def test_a_file_agrees_with_the_float_model_on_other_images_too(
+    exported, target, float_model, raw_images
+):
+    from edgevit.export.record_reference import float_logits
+
+    expected = float_logits(float_model, raw_images)
+    with open_session(exported[target.name]) as session:
+        found = session.run(raw_images)["logits"]
+    assert found.shape == expected.shape == (50, 10)
+    difference = np.abs(found - expected)
+    assert difference.max() <= LARGEST.get(target.precision, np.inf)
+    assert difference.mean() / expected.std() <= target.tolerance.max_relative
+
+
+def test_verification_of_the_file_alone_repeats_the_verdict_of_the_export(
+    outcomes, exported, target
+):
+    found = verify(exported[target.name])
+    assert found.verdict is Verdict.PASS
+    assert found.target is target
+    for again, before in zip(found.reports, outcomes[target.name].reports, strict=True):
+        assert again.runtime == before.runtime
+        assert again.max_abs == pytest.approx(before.max_abs, rel=1e-3, abs=1e-6)
+
+
+def test_every_paper_travels_in_the_formats_own_metadata(exported, target):
+    path = exported[target.name]
+    if target.format is Format.ONNX:
+        import onnx
+
+        found = {prop.key: prop.value for prop in onnx.load(path).metadata_props}
+    elif target.format is Format.TFLITE:
+        from ai_edge_litert.schema_py_generated import Model
+
+        model = Model.GetRootAs(path.read_bytes(), 0)
+        entries = [model.Metadata(number) for number in range(model.MetadataLength())]
+        found = {
+            entry.Name().decode(): model.Buffers(entry.Buffer()).DataAsNumpy().tobytes().decode()
+            for entry in entries
+            if entry.Name().startswith(b"edgevit.")
+        }
+    else:
+        files = (path / "assets.extra").glob("edgevit.*.json")
+        found = {file.stem: file.read_text() for file in files}
+    assert set(found) >= KEYS
+    assert json.loads(found["edgevit.labels"]) == list(CIFAR10_CLASSES)
+    contract = Preprocess(**json.loads(found["edgevit.preprocess"]))
+    assert (contract.input_size, contract.network_size) == ((12, 12), (16, 16))
+    manifest = Manifest.from_document(json.loads(found["edgevit.manifest"]), "x")
+    reference = ReferenceSet.from_document(json.loads(found["edgevit.reference"]), "x")
+    assert manifest.target == target.name
+    assert manifest.reference_sha256 == reference.digest
+    assert len(reference.images) == COUNT
+
+
+def test_a_session_hands_out_the_same_papers(exported, target):
+    with open_session(exported[target.name]) as session:
+        assert set(session.metadata) >= KEYS
+
+
+def test_the_manifest_beside_the_file_says_what_the_file_is(outcomes, exported, target):
+    path = exported[target.name]
+    document = read_manifest_file(path)
+    assert document["file"] == path.name == f"shiftvit-{target.name}{target.suffix}"
+    assert document["sha256"] == digest_path(path) == outcomes[target.name].artifact.sha256
+    assert document["size_bytes"] == size_path(path)
+    beside = Manifest.from_document(document, path.name)
+    with open_session(path) as session:
+        assert session.metadata["edgevit.manifest"] == json.dumps(beside.to_document())
+        assert (beside.inputs, beside.outputs) == (session.inputs, session.outputs)
+    assert beside.class_names == CIFAR10_CLASSES
+    assert (beside.calibration is not None) == target.needs_calibration
+    assert beside.steps
+    assert {"python", "edgevit", "keras", "tensorflow"} - {"edgevit"} <= set(beside.versions)
+
+
+def test_a_file_takes_one_raw_image_and_gives_named_logits(exported, target):
+    with open_session(exported[target.name]) as session:
+        (entry,) = session.inputs
+        results = {spec.name: spec for spec in session.outputs}
+    assert entry.shape == (1, 12, 12, 3)
+    assert entry.dtype == "uint8"
+    assert results["logits"].shape == (1, 10)
+    assert results["logits"].dtype == ("int8" if target.integer_only else "float32")
+
+
+def test_nothing_else_lies_in_the_folder_than_files_and_their_manifests(exported):
+    folder = next(iter(exported.values())).parent
+    expected = {path.name for path in exported.values()}
+    expected |= {manifest_path(path).name for path in exported.values()}
+    assert {entry.name for entry in folder.iterdir()} == expected
+    assert len(expected) == 2 * len(TARGETS)
+
+
+def test_files_are_as_small_as_their_precision_promises(exported):
+    size = {name: size_path(path) for name, path in exported.items()}
+    assert size["tflite-float16"] < 0.7 * size["tflite-float32"]
+    assert size["tflite-int8"] < 0.5 * size["tflite-float32"]
+    assert size["tflite-dynamic"] < 0.5 * size["tflite-float32"]
