@@ -36,8 +36,12 @@ class LiteRTSession(BatchedSession):
             self._interpreter = open_interpreter(path, kernels, threads)
             self._interpreter.allocate_tensors()
             self.metadata = read_metadata(path)
+            self._describe()
         except (ValueError, RuntimeError) as error:
             raise load_failure(path, "LiteRT", error) from None
+        self.read_contract()
+
+    def _describe(self) -> None:
         (source,) = self._interpreter.get_input_details()[:1]
         signature = _first_signature(self._interpreter)
         self._source = source["index"]
@@ -51,7 +55,6 @@ class LiteRTSession(BatchedSession):
         )
         self.quantization = source["quantization"] if source["quantization"][0] else None
         self._resized = tuple(source["shape"])
-        self.read_contract()
 
     def run_chunk(self, batch: np.ndarray) -> dict[str, np.ndarray]:
         try:
@@ -113,10 +116,16 @@ def count_partitions(path: Path) -> dict[str, int]:
 
     Returns:
         "delegated": parts that XNNPACK runs; "left": operators that LiteRT's own kernels run.
+
+    Raises:
+        RuntimeFailure: LiteRT refuses the file.
     """
-    interpreter = open_interpreter(path)
-    interpreter.allocate_tensors()
-    operators = interpreter._get_ops_details()
+    try:
+        interpreter = open_interpreter(path)
+        interpreter.allocate_tensors()
+        operators = interpreter._get_ops_details()
+    except (ValueError, RuntimeError) as error:
+        raise load_failure(path, "LiteRT", error) from None
     delegates = [op for op in operators if op["op_name"] == "DELEGATE"]
     return {"delegated": len(delegates), "left": _count_left(operators, delegates)}
 

@@ -46,14 +46,15 @@ class OnnxRuntimeSession(BatchedSession):
         options.inter_op_num_threads = 1
         options.log_severity_level = 4
         try:
+            # The fallback would print to stdout and try the same provider again.
             self._session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
+                str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0
             )
+            self.inputs = tuple(_spec(value) for value in self._session.get_inputs())
+            self.outputs = tuple(_spec(value) for value in self._session.get_outputs())
+            self.metadata = dict(self._session.get_modelmeta().custom_metadata_map)
         except Exception as error:  # onnxruntime's exceptions share no public base class
             raise load_failure(path, "onnxruntime", error) from None
-        self.inputs = tuple(_spec(value) for value in self._session.get_inputs())
-        self.outputs = tuple(_spec(value) for value in self._session.get_outputs())
-        self.metadata = dict(self._session.get_modelmeta().custom_metadata_map)
         self.read_contract()
 
     def run_chunk(self, batch: np.ndarray) -> dict[str, np.ndarray]:

@@ -148,7 +148,8 @@ def is_constant(model: Any, tensor: Any) -> bool:
 
 
 def _text(value: bytes | str | None) -> str:
-    return value.decode() if isinstance(value, bytes) else (value or "")
+    """Text of a name; bytes that are no text, as in a damaged file, do not stop the reading."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else (value or "")
 
 
 def _bytes(value: bytes | str | None) -> bytes:
