@@ -41,7 +41,8 @@ Data: `{data}`: CIFAR-10 (Krizhevsky 2009) re-encoded as JPEG at quality 75 with
 so these figures are "CIFAR-10 (JPEG q75)" and not comparable to the digit with the original pixels.
 {train_images:,} images to train, {validation_images:,} to validate: a seeded, stratified split.
 
-Recipe `{recipe}`, seed {seed}: {epochs} epochs, batch {batch}, AdamW at {rate:g} (weight decay
+Recipe `{recipe}`, seed {seed}: {completed} of {epochs} epochs, batch {batch},
+AdamW at {rate:g} (weight decay
 {decay:g}), warm-up and cosine, label smoothing {smoothing:g}, CutMix on {cutmix:.0%} of the batches
 until {until:.0%} of the epochs, random crop and mirror, random JPEG quality, stochastic depth up to
 {drop_path:g}, moving average of the weights ({ema:g}). Image sizes by first epoch: {resolutions}.
@@ -109,6 +110,7 @@ def describe(source, record, run: dict, test) -> str:
         recipe=recipe["name"],
         seed=run["seed"],
         epochs=recipe["epochs"],
+        completed=run["epochs_completed"],
         batch=recipe["batch_size"],
         rate=recipe["learning_rate"],
         decay=recipe["weight_decay"],

@@ -7,7 +7,7 @@ from pathlib import Path
 from edgevit.core.files import write_whole
 from edgevit.core.serialization import to_json
 from edgevit.data.datasets import ImageDataset
-from edgevit.models.build import plan_model
+from edgevit.models.build import Plan, plan_model
 from edgevit.models.weights import WEIGHTS_FILE, load_weights, save_weights
 from edgevit.training.curves import draw_curves
 from edgevit.training.loop import StepProgress, TrainingResult, train, write_log
@@ -42,16 +42,30 @@ def train_model(
     plan = plan_model(name, input_size=size, form=form, num_classes=len(train_set.class_names))
     start = load_weights(initial).network.get_weights() if initial else None
     result = train(plan, recipe, train_set, validation_set, folder, seed, start, progress=progress)
+    write_run(folder, plan, recipe, result, train_set, validation_set, seed)
+    return result
+
+
+def write_run(
+    folder: Path,
+    plan: Plan,
+    recipe: Recipe,
+    result: TrainingResult,
+    train_set: ImageDataset,
+    validation_set: ImageDataset,
+    seed: int,
+) -> None:
+    """Writes what a run leaves for others: weights, log, curves and the recipe as followed."""
     save_weights(folder / WEIGHTS_FILE, plan, result.weights, train_set.class_names, "float16")
     write_log(folder, result.log)
     draw_curves(result.log, folder / "curves.png", plan.spec.title)
     document = {
         "recipe": recipe,
         "seed": seed,
+        "epochs_completed": len(result.log),
         "data": train_set.source,
         "train_images": len(train_set),
         "validation_images": len(validation_set),
         "validation_top1": result.validation_top1,
     }
     write_whole(folder / "recipe.json", (to_json(document, indent=2) + "\n").encode())
-    return result
