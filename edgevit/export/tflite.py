@@ -32,7 +32,7 @@ def export_tflite(
     Raises:
         ExportError: a converter refuses, or ranges are missing.
     """
-    wanted = check_io_dtype(options)
+    wanted = check_io_dtype(options, integer=target.precision is Precision.INT8)
     if target.precision is Precision.INT8:
         if ranges is None:
             raise ExportError(f"{target.name} needs activation ranges. Give --calibration PATH.")

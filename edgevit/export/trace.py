@@ -29,11 +29,15 @@ class Traced:
     steps: tuple[str, ...]
 
 
-def check_io_dtype(options: ExportOptions) -> str:
+def check_io_dtype(options: ExportOptions, integer: bool = False) -> str:
     """The element type of the input.
 
+    Args:
+        options: what the user chose.
+        integer: whether the file computes in integers.
+
     Raises:
-        ConfigError: an unknown type, or integers for a bare network.
+        ConfigError: an unknown type, integers for a bare network, or int8 for a float file.
     """
     wanted = options.io_dtype or ("uint8" if options.preprocess else "float32")
     if wanted not in RAW_TYPES:
@@ -42,6 +46,11 @@ def check_io_dtype(options: ExportOptions) -> str:
         raise ConfigError(
             "a bare network (--no-preprocess) takes float32 or int8, not raw uint8 pixels. "
             "Drop --io-dtype, or keep the preprocessing inside."
+        )
+    if wanted == "int8" and not integer:
+        raise ConfigError(
+            "only tflite-int8 takes int8, since a float file has no scale to read it with. "
+            "Drop --io-dtype, or choose uint8 or float32."
         )
     return wanted
 

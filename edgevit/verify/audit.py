@@ -68,19 +68,27 @@ def audit(inspection: Inspection, target: Target, name: str) -> None:
     """Refuses what a target must not contain.
 
     Raises:
-        ExportError: a custom or Flex op, or a float tensor in an integer-only file.
+        ExportError: a custom or Flex op, or a float tensor in an integer-only file other than its
+            own input and output, where the user asked for float ones.
     """
     if inspection.custom_ops:
         raise ExportError(
             f"{name}: {', '.join(inspection.custom_ops)} is no builtin operator of "
             f"{inspection.format}, so an edge runtime refuses the file. Nothing was written."
         )
-    if target.integer_only and not inspection.integer_only:
+    if target.integer_only and not (inspection.integer_only or _floats_at_borders(inspection)):
         listed = ", ".join(f"{count} {op}" for op, count in sorted(inspection.float_ops.items()))
         raise ExportError(
             f"{name}: {target.name} must hold integers only, but these operators touch floats: "
             f"{listed}. Nothing was written."
         )
+
+
+def _floats_at_borders(inspection: Inspection) -> bool:
+    """Whether the file's own inputs and outputs are its only float tensors."""
+    borders = [s for s in (*inspection.inputs, *inspection.outputs) if s.dtype in FLOAT_TYPES]
+    floats = sum(inspection.tensor_types.get(kind, 0) for kind in FLOAT_TYPES)
+    return floats == len(borders) and set(inspection.float_ops) <= {"QUANTIZE", "DEQUANTIZE"}
 
 
 def _inspect_tflite(path: Path) -> Inspection:

@@ -157,7 +157,8 @@ def test_a_bare_integer_network_can_take_int8(tiny_run, raw_images, tmp_path, ba
     with open_session(path) as session:
         assert (session.inputs[0].dtype, session.inputs[0].shape) == ("int8", (1, 16, 16, 3))
         found = session.run(raw_images)["logits"]
-    assert close("tflite-int8", found, logits_of(bare["tflite-int8"], raw_images))
+    # numpy and LiteRT round halves differently, so a few pixels enter one level apart.
+    assert np.abs(found - logits_of(bare["tflite-int8"], raw_images)).max() < 0.3
 
 
 @pytest.mark.parametrize(
@@ -182,4 +183,3 @@ def test_a_choice_that_makes_no_sense_is_refused_and_nothing_is_written(
         export(tiny_run, name, tmp_path / "out", **options)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists() or [*(tmp_path / "out").iterdir()] == []
-    print(caught.value)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from edgevit.core.errors import ExportError
 from edgevit.runtimes.tflite_file import (
     is_constant,
+    op_names,
     pack_model,
     parse_model,
     tensor_name,
@@ -24,6 +27,7 @@ def annotate_ranges(graph: bytes, ranges: dict[str, tuple[float, float]]) -> byt
     """
     model = parse_model(graph, "float graph")
     (subgraph,) = model.subgraphs
+    ranges = _carry_through_reshapes(model, ranges)
     missing = []
     for tensor in subgraph.tensors:
         if tensor_type(tensor) != "float32" or is_constant(model, tensor):
@@ -41,6 +45,26 @@ def annotate_ranges(graph: bytes, ranges: dict[str, tuple[float, float]]) -> byt
             "among them: it belongs to another graph. Calibrate anew with --calibration PATH."
         )
     return pack_model(model)
+
+
+def _carry_through_reshapes(
+    model: Any, ranges: dict[str, tuple[float, float]]
+) -> dict[str, tuple[float, float]]:
+    """A reshape keeps every value, so both of its sides have the range of either.
+
+    A graph with a free batch has reshapes that the calibrated one, with a batch of one, has not.
+    """
+    found = dict(ranges)
+    (subgraph,), (names,) = model.subgraphs, op_names(model)
+    for operator, name in zip(subgraph.operators, names, strict=True):
+        if name == "RESHAPE":
+            before = tensor_name(subgraph.tensors[operator.inputs[0]])
+            after = tensor_name(subgraph.tensors[operator.outputs[0]])
+            if before in found:
+                found.setdefault(after, found[before])
+            elif after in found:
+                found[before] = found[after]
+    return found
 
 
 def quantize(graph: bytes, input_type: str, output_type: str) -> bytes:

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from edgevit.core.errors import ExportError
 from edgevit.core.targets import TARGETS, find_target
+from edgevit.core.tensors import TensorSpec
 from edgevit.runtimes.tflite_file import custom_op_names, op_names, parse_model
 from edgevit.verify.audit import Inspection, audit, inspect
 
@@ -83,9 +84,26 @@ def test_a_float_island_is_refused_where_integers_were_promised_and_the_operator
     audit(island, find_target("tflite-dynamic"), "net.tflite")
 
 
+def test_floats_at_the_border_alone_are_what_the_user_asked_for():
+    specs = {
+        "inputs": (TensorSpec("images", (1, 4, 4, 3), "float32"),),
+        "outputs": (TensorSpec("logits", (1, 3), "float32"),),
+        "integer_only": False,
+    }
+    border = {"tensor_types": {"int8": 5, "float32": 2}, "float_ops": {"QUANTIZE": 1}}
+    audit(changed(**specs, **border), find_target("tflite-int8"), "net.tflite")
+    for inner in (
+        {**border, "tensor_types": {"int8": 5, "float32": 3}},
+        {**border, "tensor_types": {"int8": 5, "float32": 2, "float16": 1}},
+        {**border, "float_ops": {"QUANTIZE": 1, "ADD": 1}},
+    ):
+        with pytest.raises(ExportError, match="must hold integers only"):
+            audit(changed(**specs, **inner), find_target("tflite-int8"), "net.tflite")
+
+
 def test_a_float_tensor_that_no_operator_touches_is_refused_too():
-    with pytest.raises(ExportError):
-        audit(changed(integer_only=False), find_target("tflite-int8"), "net.tflite")
+    with pytest.raises(ExportError, match="must hold integers only"):
+        audit(changed(integer_only=False, tensor_types={"float32": 1}), find_target("tflite-int8"), "net.tflite")
 
 
 @pytest.mark.parametrize("name", ["FlexTan", "Erfc"])
