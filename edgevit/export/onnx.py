@@ -10,6 +10,7 @@ import numpy as np
 
 from edgevit.core.errors import ExportError, MissingDependencyError
 from edgevit.core.targets import Format
+from edgevit.export.ordered_sets import ordered_sets
 from edgevit.export.source import ExportOptions, Source
 from edgevit.export.trace import check_io_dtype, trace
 
@@ -32,18 +33,19 @@ def export_onnx(source: Source, options: ExportOptions) -> tuple[bytes, tuple[st
     """
     try:
         import onnx
-        import tf2onnx
+        import tf2onnx.convert  # with all of its modules, which ordered_sets must find
     except ImportError as error:
         raise MissingDependencyError(error.name or "tf2onnx", "onnx", "An ONNX export") from None
     traced = trace(source, Format.ONNX, options, check_io_dtype(options))
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     try:
-        model, _ = tf2onnx.convert.from_function(
-            traced.module.forward,
-            input_signature=traced.module.forward.input_signature,
-            opset=OPSET,
-            custom_op_handlers={"Erfc": (erfc_handler, [])},
-        )
+        with ordered_sets("tf2onnx"):
+            model, _ = tf2onnx.convert.from_function(
+                traced.module.forward,
+                input_signature=traced.module.forward.input_signature,
+                opset=OPSET,
+                custom_op_handlers={"Erfc": (erfc_handler, [])},
+            )
     except Exception as error:  # tf2onnx raises ValueError, KeyError, AssertionError ...
         text = " ".join(str(error).split())
         raise ExportError(f"{source.name}: tf2onnx refuses it ({text[:300]}).") from None
@@ -90,8 +92,8 @@ def _known(node: Any) -> bool:
 def _make_names_canonical(model: Any) -> None:
     """Replaces tf2onnx's running numbers, which go on from one export to the next.
 
-    Nodes are called after their Keras layer and operator, values after their node; inputs and
-    outputs of the graph keep their names.
+    Nodes are called after their Keras layer and operator, values after their node, constants after
+    the first node that takes them; inputs and outputs of the graph keep their names.
     """
     graph = model.graph
     kept = {value.name for value in (*graph.input, *graph.output)}
@@ -112,8 +114,13 @@ def _make_names_canonical(model: Any) -> None:
         for number, output in enumerate(node.output):
             if output and output not in kept:
                 renamed[output] = f"{node.name}:{number}"
+    users: dict[str, str] = {}
+    for node in graph.node:
+        for name in node.input:
+            users.setdefault(name, node.name)
     for tensor in order:
-        renamed[tensor.name] = unique(f"{_layer_path(tensor.name)}/constant".lstrip("/"))
+        # After its first user: of several equal constants tf2onnx keeps now one, now another.
+        renamed[tensor.name] = unique(f"{users.get(tensor.name, 'unused')}/constant")
         tensor.name = renamed[tensor.name]
     for node in graph.node:
         for side in (node.input, node.output):
@@ -123,6 +130,7 @@ def _make_names_canonical(model: Any) -> None:
     graph.initializer.extend(order)
     del graph.value_info[:]
     graph.name = "edgevit"
+    graph.doc_string = ""
 
 
 def _first_use(graph: Any, name: str) -> int:

@@ -90,7 +90,6 @@ def trace(source: Source, kind: Format, options: ExportOptions, dtype: str) -> T
 
     signature = tf.TensorSpec((options.batch, *size, 3), dtype, name=INPUT)
     module = tf.Module(name=source.name)
-    module.variables_ = [variable.value for variable in network.variables]
     module.forward = tf.function(forward, input_signature=[signature], autograph=False)
     try:
         with applied(lowering):
@@ -99,5 +98,7 @@ def trace(source: Source, kind: Format, options: ExportOptions, dtype: str) -> T
         raise ExportError(
             f"{source.name}: TensorFlow cannot trace it ({' '.join(str(error).split())[:300]})."
         ) from None
+    read = {id(variable) for variable in function.variables}  # not the seeds of random layers
+    module.variables_ = [v.value for v in network.variables if id(v.value) in read]
     inside = ("preprocessing inside the graph",) if preprocessing else ()
     return Traced(module, function, (*inside, *lowering.steps))

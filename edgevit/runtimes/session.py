@@ -136,7 +136,7 @@ class BatchedSession(ABC):
             return images
         if wanted.kind == "f" and images.dtype.kind in "fu":
             return images.astype(wanted)
-        if wanted.kind in "iu" and self.quantization:
+        if wanted.kind in "iu" and images.dtype.kind in "fu" and self.quantization:
             scale, zero = self.quantization
             limits = np.iinfo(wanted)
             levels = np.rint(images.astype(np.float64) / scale) + zero

@@ -19,6 +19,9 @@ from edgevit.core.models import CIFAR10_CLASSES
 from edgevit.core.probe_images import draw_images
 from edgevit.core.targets import TARGETS
 
+# As the command line sets it, so that files from this process equal those from another.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+
 ROOT = Path(__file__).parents[2]
 RAW_SIZE = (12, 12)
 SIZES = {"image_size": 16, "dim": 48, "depths": (1, 1), "num_classes": 10}
@@ -120,7 +123,7 @@ def command(capfd, monkeypatch) -> Callable[..., Answer]:
     from edgevit.cli import main as module
 
     monkeypatch.setenv("KERAS_BACKEND", os.environ["KERAS_BACKEND"])  # put back afterwards
-    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1"))
+    monkeypatch.delenv("EDGEVIT_DATA", raising=False)
     handler = signal.getsignal(signal.SIGTERM)
 
     def run(*arguments: object) -> Answer:
@@ -150,6 +153,14 @@ def command_process() -> Callable[..., Answer]:
         return Answer(found.returncode, found.stdout, found.stderr)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def exported_by_process(tiny_run, command_process, tmp_path_factory) -> tuple[Answer, Path]:
+    """Two targets exported by the command line in another process: (its answer, the folder)."""
+    folder = tmp_path_factory.mktemp("process")
+    options = ("--format", "tflite-int8,onnx-float32", "--out", folder, "--json")
+    return command_process("export", tiny_run, *options, PYTHONHASHSEED="123"), folder
 
 
 def pytest_generate_tests(metafunc):

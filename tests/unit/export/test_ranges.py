@@ -22,7 +22,12 @@ from edgevit.export.quantize.ranges import (  # noqa: E402
 from edgevit.export.source import ExportOptions, Source  # noqa: E402
 from edgevit.export.tflite import describe_graph  # noqa: E402
 from edgevit.pipeline import find_ranges  # noqa: E402
-from edgevit.runtimes.tflite_file import is_constant, parse_model, tensor_name  # noqa: E402
+from edgevit.runtimes.tflite_file import (  # noqa: E402
+    is_constant,
+    op_names,
+    parse_model,
+    tensor_name,
+)
 
 KERNEL = np.random.default_rng(0).normal(size=(3, 3, 3, 4)).astype(np.float32)
 
@@ -122,6 +127,27 @@ def test_ranges_of_another_graph_are_refused_with_a_tensor_named(graph, images):
     with pytest.raises(ExportError, match="belongs to another graph") as caught:
         annotate_ranges(graph, others)
     assert repr(missing) in str(caught.value)
+
+
+def test_a_reshape_that_the_record_does_not_know_takes_the_range_of_its_other_side():
+    @tf.function(input_signature=[tf.TensorSpec((1, 6, 6, 3), tf.float32, name="images")])
+    def reshaping(images):
+        x = tf.reshape(tf.nn.relu(images), (1, 36, 3))
+        return {"logits": tf.reshape(tf.nn.relu(x - 1.0), (1, 108))}
+
+    graph = convert(reshaping)
+    model = parse_model(graph, "net")
+    reshapes = [
+        [tensor_name(model.subgraphs[0].tensors[index[0]]) for index in (op.inputs, op.outputs)]
+        for op, name in zip(model.subgraphs[0].operators, op_names(model)[0], strict=True)
+        if name == "RESHAPE"
+    ]
+    whole = {name: (0.0, 1.0 + k) for k, (_, name) in enumerate(activation_names(graph))}
+    for before, after in reshapes:
+        whole[after] = whole[before]
+    for lost in reshapes[0]:  # either side
+        partial = {name: pair for name, pair in whole.items() if name != lost}
+        assert annotate_ranges(graph, partial) == annotate_ranges(graph, whole)
 
 
 def test_a_record_survives_the_round_trip_and_its_text_is_always_the_same():

@@ -150,6 +150,28 @@ def test_a_killed_run_resumes_to_the_same_weights(epoch, step, complete, data, s
     assert result.validation_top1 == expected.validation_top1
 
 
+def test_the_optimizer_counts_its_steps_across_the_change_of_resolution(straight):
+    values, _ = state_of(straight[1])
+    counters = [
+        int(value)
+        for name, value in values.items()
+        if name.startswith("optimizer_") and value.dtype.kind in "iu" and value.ndim == 0
+    ]
+    assert counters == [3 * 2]  # epochs x batches
+
+
+def test_a_change_of_resolution_goes_on_with_the_weights_of_the_checkpoint(data, copy_of):
+    folder = copy_of(2)
+    with np.load(folder / "checkpoint.npz") as arrays:
+        contents = {name: arrays[name] for name in arrays.files}
+    for name in contents:
+        if name.startswith("weight_"):
+            contents[name] = np.full_like(contents[name], np.nan)
+    np.savez(folder / "checkpoint.npz", **contents)
+    with pytest.raises(ConfigError, match="the loss is nan after epoch 3"):
+        run(data, folder)
+
+
 def test_a_finished_run_is_not_trained_again(data, straight, copy_of):
     expected, _ = straight
     result = run(data, copy_of(3), progress=kill_at(2, 1))  # would die if it trained
@@ -203,9 +225,11 @@ def test_training_lowers_the_loss(data, tmp_path):
     assert log[-1]["loss"] < 0.9 * log[0]["loss"]
 
 
-def test_a_learning_rate_of_zero_keeps_the_initial_weights(data, tmp_path):
+def test_a_learning_rate_of_zero_keeps_the_initial_weights_through_a_change_of_resolution(
+    data, tmp_path
+):
     initial = build("shiftvit", **SIZES).get_weights()
-    still = replace(RECIPE, epochs=1, learning_rate=0.0, resolutions=())
+    still = replace(RECIPE, epochs=2, learning_rate=0.0, resolutions=((0, 16), (1, 20)))
     result = run(data, tmp_path, recipe=still, initial_weights=initial)
     for value, wanted in zip(result.weights, initial, strict=True):
         np.testing.assert_allclose(value, wanted, **CLOSE)

@@ -103,7 +103,11 @@ def test_floats_at_the_border_alone_are_what_the_user_asked_for():
 
 def test_a_float_tensor_that_no_operator_touches_is_refused_too():
     with pytest.raises(ExportError, match="must hold integers only"):
-        audit(changed(integer_only=False, tensor_types={"float32": 1}), find_target("tflite-int8"), "net.tflite")
+        audit(
+            changed(integer_only=False, tensor_types={"float32": 1}),
+            find_target("tflite-int8"),
+            "net.tflite",
+        )
 
 
 @pytest.mark.parametrize("name", ["FlexTan", "Erfc"])
