@@ -30,7 +30,7 @@ def bare_source(
     Raises:
         ModelFileError: no output that can be compared.
     """
-    network, inside = strip_preprocessing(model.network)
+    network, inside = strip_preprocessing(as_functional(model.network))
     rows, columns = (int(size) for size in network.inputs[0].shape[1:3])
     own = model.plan.preprocess if model.plan else inside
     found = contract or own or Preprocess(input_size=(rows, columns), scale=(1.0, 1.0, 1.0))
@@ -48,6 +48,15 @@ def bare_source(
         weights_sha256=model.weights_sha256,
         ranges=ranges,
     )
+
+
+def as_functional(network: keras.Model) -> keras.Model:
+    """A Sequential model as the functional one inside it; any other as it is."""
+    import keras
+
+    if isinstance(network, keras.Sequential):
+        return keras.Model(network.inputs[0], network.outputs[0], name=network.name)
+    return network
 
 
 def strip_preprocessing(network: keras.Model) -> tuple[keras.Model, Preprocess | None]:

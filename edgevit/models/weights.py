@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
+import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -191,7 +192,7 @@ def describe_network(model: keras.Model, name: str, origin: str) -> TrainedModel
     Raises:
         ModelFileError: several inputs, no images, or weights that are not finite.
     """
-    inputs = model.inputs or []
+    inputs = getattr(model, "inputs", None) or []  # a model that was never built has none
     shape = tuple(inputs[0].shape) if len(inputs) == 1 else None
     if shape is None or len(shape) != 4 or shape[-1] != 3 or None in shape[1:]:
         raise ModelFileError(
@@ -235,7 +236,7 @@ def _has_lambda(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             config = json.loads(archive.read("config.json"))
-    except (KeyError, ValueError, zipfile.BadZipFile, OSError) as error:
+    except (KeyError, ValueError, RuntimeError, OSError, zipfile.BadZipFile, zlib.error) as error:
         raise ModelFileError(f"{path}: the .keras file is damaged ({error}).") from None
     return _contains_class(config, "Lambda")
 

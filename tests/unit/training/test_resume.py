@@ -207,6 +207,16 @@ def test_the_result_is_the_moving_average_and_its_accuracy_on_all_images(data, s
     np.testing.assert_array_equal(predict(model, images, batch_size=7), logits.argmax(axis=-1))
 
 
+def test_averaging_and_validating_leave_the_trained_weights_alone(data, straight, tmp_path):
+    with pytest.raises(Killed):
+        run(data, tmp_path, recipe=replace(RECIPE, ema_momentum=0.0), progress=kill_at(1, 1))
+    plain, _ = state_of(tmp_path)
+    averaged, _ = state_of(straight[1].parent / "copies" / "1")
+    for name in plain:
+        if name.startswith("weight_"):
+            np.testing.assert_allclose(averaged[name], plain[name], err_msg=name, **CLOSE)
+
+
 def test_the_log_has_a_row_for_each_epoch_with_its_image_size(straight):
     result, folder = straight
     with (folder / "log.csv").open(newline="") as stream:

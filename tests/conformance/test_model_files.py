@@ -1,0 +1,432 @@
+"""What goes in: .keras files and weights files; whole ones work, others say why they do not."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgevit.core.artifact import read_manifest_file
+from edgevit.core.errors import EdgevitError, ModelFileError, UnknownNameError
+from edgevit.core.models import CIFAR10_CLASSES
+from edgevit.core.probe_images import draw_images
+from edgevit.core.results import Verdict
+from edgevit.core.tensors import Preprocess
+from edgevit.layers.preprocessing import Preprocessing
+from edgevit.models.build import build, build_plan, plan_model
+from edgevit.models.weights import (
+    describe_network,
+    digest_weights,
+    load,
+    load_model,
+    load_weights,
+    save_weights,
+)
+from edgevit.pipeline import export, export_all, open_source
+from edgevit.runtimes import open_session
+
+SIZE = (20, 18)
+SIZES = {"image_size": 16, "dim": 48, "depths": (1, 1), "num_classes": 10}
+
+
+def small_network(seed: int = 3) -> keras.Model:
+    """An ordinary classifier: scaling, convolutions, batch normalisation, pooling, dense."""
+    keras.utils.set_random_seed(seed)
+    layers = keras.layers
+    network = keras.Sequential(
+        [
+            keras.Input((*SIZE, 3)),
+            layers.Rescaling(1 / 255),
+            layers.Conv2D(8, 3, padding="same", use_bias=False),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.MaxPooling2D(),
+            layers.Conv2D(16, 3, activation="relu"),
+            layers.Dropout(0.5),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(5),
+        ],
+        name="small",
+    )
+    rng = np.random.default_rng(seed)
+    gamma, beta, mean, variance = network.layers[2].get_weights()
+    network.layers[2].set_weights(
+        [
+            gamma + 0.1,
+            beta - 0.1,
+            rng.normal(0, 0.2, mean.shape),
+            rng.uniform(0.5, 2, variance.shape),
+        ]
+    )
+    return network
+
+
+@pytest.fixture(scope="module")
+def keras_file(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("keras") / "small.keras"
+    small_network().save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory) -> Path:
+    """A plain folder of PNGs, some of another size than the network takes."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for number, image in enumerate(draw_images(24, SIZE, seed=5)):
+        Image.fromarray(image).save(folder / f"{number}.png")
+    Image.fromarray(draw_images(1, (40, 50), seed=6)[0]).save(folder / "large.png")
+    return folder
+
+
+def refusal(call) -> str:
+    with pytest.raises(ModelFileError) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_an_ordinary_keras_file_is_exported_and_verified(keras_file, pictures, tmp_path):
+    targets = "tflite-float32,tflite-int8,onnx-float32"
+    outcomes = export_all(keras_file, targets, tmp_path, calibration=pictures)
+    assert [outcome.verdict for outcome in outcomes] == [Verdict.PASS] * 3
+    images = draw_images(30, SIZE, seed=8)
+    expected = np.asarray(small_network()(images.astype(np.float32), training=False))
+    for outcome in outcomes:
+        with open_session(outcome.artifact.path) as session:
+            found = session.run(images)["logits"]
+        limit = 0.2 * expected.std() if outcome.target.integer_only else 1e-4
+        assert np.abs(found - expected).mean() <= limit
+        assert outcome.artifact.path.name == f"small-{outcome.target.name}{outcome.target.suffix}"
+    calibration = read_manifest_file(outcomes[1].artifact.path)["calibration"]
+    assert calibration["images"] == 25
+    assert calibration["source"] == f"{pictures.name}, pictures"
+
+
+def test_a_file_with_our_preprocessing_inside_gives_it_up_to_the_exporter(tmp_path):
+    keras.utils.set_random_seed(1)
+    model = build("shiftvit", preprocess=True, input_size=(12, 12), **SIZES)
+    model.save(tmp_path / "whole.keras")
+    images = draw_images(8, (12, 12), seed=2)
+    expected = np.asarray(model(images, training=False)["logits"])
+    outcome = export(tmp_path / "whole.keras", "onnx-float32", tmp_path / "out")
+    assert outcome.verdict is Verdict.PASS
+    document = read_manifest_file(outcome.artifact.path)
+    assert document["preprocess"]["input_size"] == [12, 12]
+    assert document["preprocess"]["network_size"] == [16, 16]
+    assert document["preprocess"]["scale"] == pytest.approx([1 / 255] * 3)
+    with open_session(outcome.artifact.path) as session:
+        assert session.inputs[0].dtype == "uint8"
+        np.testing.assert_allclose(session.run(images)["logits"], expected, atol=1e-4)
+
+
+def test_a_sequential_model_with_our_preprocessing_gives_it_up_as_well():
+    network = keras.Sequential(
+        [
+            keras.Input((12, 12, 3)),
+            Preprocessing((16, 16), scale=(0.5, 0.5, 0.5)),
+            keras.layers.GlobalAveragePooling2D(),
+        ],
+        name="mean",
+    )
+    source = open_source(network)
+    assert source.preprocess == Preprocess((12, 12), (16, 16), scale=(0.5, 0.5, 0.5))
+    assert source.network.inputs[0].shape == (None, 16, 16, 3)
+    images = np.full((1, 16, 16, 3), 7.0, np.float32)
+    np.testing.assert_allclose(np.asarray(source.network(images)["logits"]), [[7.0] * 3])
+
+
+def test_a_model_in_memory_is_exported_under_its_own_name(tmp_path):
+    names = ("a", "b", "c", "d", "e")
+    outcome = export(small_network(), "onnx-float32", tmp_path, class_names=names)
+    assert outcome.verdict is Verdict.PASS
+    assert outcome.artifact.path.name == "small-onnx-float32.onnx"
+    assert outcome.artifact.manifest.class_names == names
+
+
+def test_a_lambda_layer_is_refused_in_one_line_unless_the_code_is_trusted(tmp_path):
+    path = tmp_path / "code.keras"
+    images = keras.Input((8, 8, 3))
+    x = keras.layers.Lambda(lambda value: value * 2.0)(images)
+    keras.Model(images, keras.layers.GlobalAveragePooling2D()(x)).save(path)
+    message = refusal(lambda: load_model(str(path)))
+    assert message.startswith(f"{path}: contains a Lambda layer")
+    assert "--trust-code" in message
+    trusted = load_model(str(path), trust=True)
+    found = trusted.network(np.full((1, 8, 8, 3), 3.0, np.float32))
+    np.testing.assert_allclose(np.asarray(found), [[6.0] * 3])
+
+
+def test_a_lambda_layer_inside_an_inner_model_is_found_as_well(tmp_path):
+    path = tmp_path / "nested.keras"
+    inner_images = keras.Input((8, 8, 3))
+    inner = keras.Model(inner_images, keras.layers.Lambda(lambda v: v + 1.0)(inner_images))
+    images = keras.Input((8, 8, 3))
+    keras.Model(images, keras.layers.GlobalAveragePooling2D()(inner(images))).save(path)
+    assert "Lambda" in refusal(lambda: load_model(str(path)))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_refused_by_name(tmp_path, value):
+    network = small_network()
+    kernel, *rest = network.layers[1].get_weights()
+    kernel[0, 0, 0, 0] = value
+    network.layers[1].set_weights([kernel, *rest])
+    network.save(tmp_path / "nan.keras")
+    message = refusal(lambda: load_model(str(tmp_path / "nan.keras")))
+    assert "NaN or infinity" in message
+    assert "conv2d" in message
+    assert "kernel holds" in message
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
+def test_a_truncated_keras_file_is_refused(keras_file, tmp_path, share):
+    data = keras_file.read_bytes()
+    path = tmp_path / "cut.keras"
+    path.write_bytes(data[: int(len(data) * share)])
+    assert "truncated" in refusal(lambda: load_model(str(path)))
+
+
+@pytest.mark.parametrize("member", ["config.json", "model.weights.h5"])
+def test_a_keras_file_that_lacks_a_part_is_refused(keras_file, tmp_path, member):
+    path = tmp_path / "part.keras"
+    with zipfile.ZipFile(keras_file) as whole, zipfile.ZipFile(path, "w") as part:
+        for name in whole.namelist():
+            if name != member:
+                part.writestr(name, whole.read(name))
+    refusal(lambda: load_model(str(path)))
+
+
+def test_a_keras_file_with_any_damaged_region_is_refused_or_loads(keras_file, tmp_path):
+    """Damage is never a crash of another kind; a checksum of the zip finds nearly all of it."""
+    data = keras_file.read_bytes()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for number in range(16):
+        broken = bytearray(data)
+        start = int(rng.integers(0, len(data) - 40))
+        broken[start : start + 40] = rng.integers(0, 256, 40, np.uint8).tobytes()
+        path = tmp_path / f"broken{number}.keras"
+        path.write_bytes(broken)
+        try:
+            load_model(str(path))
+        except ModelFileError:
+            refused += 1
+    assert refused >= 12
+
+
+def test_a_zip_with_compressed_members_that_are_damaged_is_refused(keras_file, tmp_path):
+    path = tmp_path / "deflated.keras"
+    packed = zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED)
+    with zipfile.ZipFile(keras_file) as whole, packed:
+        for name in whole.namelist():
+            packed.writestr(name, whole.read(name))
+    load_model(str(path))
+    with zipfile.ZipFile(path) as packed:
+        start = packed.getinfo("config.json").header_offset + 60
+    data = bytearray(path.read_bytes())
+    data[start : start + 30] = b"\xff" * 30
+    path.write_bytes(data)
+    refusal(lambda: load_model(str(path)))
+
+
+def unbuilt() -> keras.Model:
+    return keras.Sequential([keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(3)])
+
+
+def two_inputs() -> keras.Model:
+    images = [keras.Input((8, 8, 3)), keras.Input((8, 8, 3))]
+    return keras.Model(images, keras.layers.Add()(images))
+
+
+def of_shape(*shape) -> keras.Model:
+    entry = keras.Input(shape)
+    return keras.Model(entry, keras.layers.Activation("relu")(entry))
+
+
+class Subclassed(keras.Model):
+    def call(self, images):
+        return images
+
+
+@pytest.mark.parametrize(
+    "network",
+    [unbuilt, two_inputs, lambda: of_shape(10), lambda: of_shape(None, None, 3), Subclassed],
+    ids=["unbuilt", "two inputs", "no image", "any size", "subclassed"],
+)
+def test_a_model_that_is_no_image_network_of_one_size_is_refused(network):
+    message = refusal(lambda: describe_network(network(), "net", "net.keras"))
+    assert message.startswith("net.keras: edgevit exports networks with one input of images")
+
+
+def test_a_model_without_a_row_of_logits_is_refused(tmp_path):
+    images = keras.Input((8, 8, 3))
+    outputs = {"a": keras.layers.ReLU()(images), "b": keras.layers.ReLU()(images)}
+    network = keras.Model(images, outputs, name="maps")
+    with pytest.raises(ModelFileError, match="none of its outputs a, b has the shape B classes"):
+        export(network, "onnx-float32", tmp_path)
+    assert [*tmp_path.iterdir()] == []
+
+
+# Weights files
+
+
+@pytest.fixture
+def run(tiny_run, tmp_path) -> Path:
+    """A copy of the run's folder that a test may break."""
+    return Path(shutil.copytree(tiny_run, tmp_path / "run"))
+
+
+def test_a_weights_file_gives_back_what_was_saved(tmp_path):
+    keras.utils.set_random_seed(4)
+    plan = plan_model("shiftvit", input_size=(12, 12), **SIZES)
+    weights = build_plan(plan).get_weights()
+    for dtype, atol in (("float32", 0), ("float16", 1e-3)):
+        path = tmp_path / dtype / "weights.safetensors"
+        save_weights(path, plan, weights, CIFAR10_CLASSES, dtype)
+        found = load_weights(path)
+        assert (found.plan, found.class_names) == (plan, CIFAR10_CLASSES)
+        assert found.folder == path.parent
+        loaded = found.network.get_weights()
+        for again, before in zip(loaded, weights, strict=True):
+            np.testing.assert_allclose(again, before, atol=atol)
+        assert found.weights_sha256 == digest_weights(loaded)
+
+
+def test_a_folder_and_its_file_name_the_same_model(tiny_run):
+    by_folder, by_file = (
+        load_model(str(path)) for path in (tiny_run, tiny_run / "weights.safetensors")
+    )
+    assert by_folder.weights_sha256 == by_file.weights_sha256
+    taken = load_model("shiftvit", weights=tiny_run)
+    assert taken.weights_sha256 == by_file.weights_sha256
+
+
+def test_a_model_with_raw_input_can_be_loaded(tiny_run, exported, raw_images):
+    model = load(str(tiny_run), preprocess=True)
+    logits = np.asarray(model(raw_images, training=False)["logits"])
+    with open_session(exported["onnx-float32"]) as session:
+        np.testing.assert_allclose(session.run(raw_images)["logits"], logits, atol=1e-4)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])
+def test_truncated_weights_are_refused(run, share):
+    path = run / "weights.safetensors"
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    assert "truncated or damaged weights" in refusal(lambda: load_weights(path))
+
+
+@pytest.mark.parametrize("content", [b"text, renamed", bytes(100), b"\xff" * 5000])
+def test_a_file_that_holds_no_weights_is_refused(run, content):
+    path = run / "weights.safetensors"
+    path.write_bytes(content)
+    assert "truncated or damaged weights" in refusal(lambda: load_weights(path))
+
+
+def rewrite(path: Path, change) -> None:
+    """Writes a weights file again after ``change(tensors, description)``."""
+    import json
+
+    from safetensors import safe_open
+    from safetensors.numpy import save_file
+
+    with safe_open(str(path), framework="numpy") as file:
+        tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
+        description = json.loads(file.metadata()["edgevit"])
+    metadata = change(tensors, description)
+    if metadata is None:
+        metadata = {"edgevit": json.dumps(description)}
+    save_file(tensors, str(path), metadata)
+
+
+def drop_last(tensors, description):
+    tensors.pop(max(tensors))
+
+
+def transpose_one(tensors, description):
+    name = next(name for name, value in tensors.items() if value.ndim == 2)
+    tensors[name] = np.ascontiguousarray(tensors[name].T)
+
+
+def spoil_one(tensors, description):
+    tensors["0002"] = np.full_like(tensors["0002"], np.nan)
+
+
+def no_papers(tensors, description):
+    return {"other": "tool"}
+
+
+def other_model(tensors, description):
+    description["model"] = "shiftvot"
+
+
+def other_option(tensors, description):
+    description["config"]["widht"] = 3
+
+
+def bad_option(tensors, description):
+    description["config"]["num_div"] = 1
+
+
+def other_classes(tensors, description):
+    description["config"]["num_classes"] = 11
+
+
+def no_size(tensors, description):
+    description["input_size"] = None
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (drop_last, "weight arrays, where the network has"),
+        (transpose_one, "where the network has"),
+        (spoil_one, "NaN or infinity"),
+        (no_papers, "edgevit"),
+        (other_model, "shiftvit"),
+        (other_option, "widht"),
+        (bad_option, "num_div"),
+        (other_classes, "where the network has"),
+        (no_size, "damaged"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused_with_the_reason(run, change, words):
+    path = run / "weights.safetensors"
+    rewrite(path, change)
+    assert words in refusal(lambda: load_weights(path))
+
+
+def test_missing_weights_are_refused(tmp_path):
+    assert "no such weights" in refusal(lambda: load_model(str(tmp_path)))
+    assert "no such file" in refusal(lambda: load_model(str(tmp_path / "net.keras")))
+    with pytest.raises(UnknownNameError, match="shiftvit"):
+        load_model("shiftvot")
+
+
+def test_weights_that_cannot_be_stored_are_not_written(tmp_path):
+    plan = plan_model("shiftvit", input_size=(12, 12), **SIZES)
+    for value, dtype in ((np.nan, "float32"), (np.inf, "float16")):
+        with pytest.raises(ModelFileError, match="not finite"):
+            save_weights(tmp_path / "w.safetensors", plan, [np.full(3, value)], (), dtype)
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_ranges_beside_the_weights_that_are_damaged_are_refused(run):
+    (run / "ranges.json").write_text('{"ranges": {"a": [NaN, 1]}}')
+    with pytest.raises(EdgevitError, match=r"ranges\.json"):
+        export(run, "tflite-int8", run / "out")
+
+
+def test_ranges_beside_other_weights_are_refused(run):
+    rewrite(run / "weights.safetensors", lambda tensors, description: scale(tensors))
+    with pytest.raises(EdgevitError, match="belong to other weights"):
+        export(run, "tflite-int8", run / "out")
+
+
+def scale(tensors) -> None:
+    tensors["0000"] = tensors["0000"] * 2
