@@ -40,6 +40,7 @@ def main() -> None:
             nodes = onnx.load(str(path)).graph.node
             common = Counter(node.op_type for node in nodes).most_common(6)
             notes[name] = f"{len(nodes)} nodes, {dict(common)}"
+        print("measuring", flush=True)
         samples = measure_interleaved(candidates, options.rounds)
     publish(samples, "tf2onnx + Erfc handler", notes, options.json)
 

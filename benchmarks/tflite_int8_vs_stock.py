@@ -56,6 +56,7 @@ def main() -> None:
                 f"{found.size_bytes / 1e6:.2f} MB, integer only: {found.integer_only}, "
                 f"XNNPACK parts: {found.partitions}"
             )
+        print("measuring", flush=True)
         samples = measure_interleaved(candidates, options.rounds)
     publish(samples, "stock int8", notes, options.json)
 

@@ -6,6 +6,8 @@ Importing this package imports no framework; each name is loaded when it is firs
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -55,3 +57,18 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+class _Package(ModuleType):
+    """Keeps ``edgevit.export`` and ``edgevit.verify`` the verbs (docs/decisions/0005).
+
+    Importing a module of the room ``edgevit/export`` makes the import system bind the name
+    ``export`` on this package to that room, and the verb would be gone.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

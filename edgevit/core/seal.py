@@ -44,7 +44,7 @@ def find_damage(path: Path) -> str:
     """
     if path.is_dir():
         place = _seal_file(path)
-        if not place.exists() or place.read_text() == _folder_seal(path, place):
+        if not place.exists() or place.read_bytes() == _folder_seal(path, place).encode():
             return ""
         return "its content is not what was sealed at export: files changed since"
     data = path.read_bytes()

@@ -88,16 +88,21 @@ def read_metadata(path: Path) -> dict[str, str]:
 def add_metadata(model: Any, documents: dict[str, str]) -> None:
     """Puts text documents into a ``ModelT``; an older one of the same key is replaced."""
     schema = _schema()
-    names = {key.encode() for key in documents}
-    model.metadata = [entry for entry in model.metadata or [] if _bytes(entry.name) not in names]
+    entries = list(model.metadata or [])
+    places = {_bytes(entry.name): entry.buffer for entry in entries}
     for key, text in documents.items():
+        content = np.frombuffer(text.encode(), dtype=np.uint8)
+        if key.encode() in places:
+            model.buffers[places[key.encode()]].data = content
+            continue
         buffer = schema.BufferT()
-        buffer.data = np.frombuffer(text.encode(), dtype=np.uint8)
+        buffer.data = content
         model.buffers.append(buffer)
         entry = schema.MetadataT()
         entry.name = key
         entry.buffer = len(model.buffers) - 1
-        model.metadata.append(entry)
+        entries.append(entry)
+    model.metadata = entries
 
 
 def op_names(model: Any) -> list[list[str]]:

@@ -111,11 +111,14 @@ def test_metadata_comes_back_as_it_went_in(graph, tmp_path):
 
 
 def test_metadata_of_the_same_key_is_replaced_and_not_doubled(graph, tmp_path):
-    data = graph
-    for text in ("first", "second", "third"):
+    data, sizes = graph, []
+    for text in ("first", "other", "third"):
         model = parse_model(data, "net")
         add_metadata(model, {"edgevit.a": text})
         data = pack_model(model)
+        sizes.append(len(data))
+    assert len(set(sizes)) == 1
+    assert b"first" not in data
     path = tmp_path / "net.tflite"
     path.write_bytes(data)
     names = [entry.name for entry in parse_model(data, "net").metadata]

@@ -1,0 +1,303 @@
+"""Verification fails closed: whatever was done to a file, it is never a pass and never a crash."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgevit.core.artifact import MANIFEST_KEY, REFERENCE_KEY, manifest_path
+from edgevit.core.errors import EdgevitError, ModelFileError, RuntimeFailure
+from edgevit.core.reference import ReferenceSet
+from edgevit.core.results import Verdict
+from edgevit.core.seal import BLANK, SEAL_KEY, find_damage, seal
+from edgevit.core.serialization import to_json
+from edgevit.pipeline import verify
+from edgevit.runtimes import open_session
+from edgevit.runtimes.tflite_file import add_metadata, is_constant, pack_model, parse_model
+
+ROOT = Path(__file__).parents[2]
+FILES = ("tflite-float32", "tflite-float16", "tflite-dynamic", "tflite-int8", "onnx-float32")
+
+
+def change_weights(path: Path, change) -> None:
+    """Applies ``change(bytes)`` to the largest stored tensor of a file, in place."""
+    data = bytearray(path.read_bytes())
+    if path.suffix == ".onnx":
+        import onnx
+
+        tensors = onnx.load(path).graph.initializer
+        content = max((tensor.raw_data for tensor in tensors), key=len)
+    else:
+        model = parse_model(bytes(data), "net")
+        stored = [t for t in model.subgraphs[0].tensors if is_constant(model, t)]
+        buffers = [model.buffers[tensor.buffer].data for tensor in stored]
+        content = max(buffers, key=len).tobytes()
+    start = bytes(data).index(content)
+    data[start : start + len(content)] = change(content)
+    path.write_bytes(data)
+
+
+def flip_one_bit(content: bytes) -> bytes:
+    return content[:1000] + bytes([content[1000] ^ 1]) + content[1001:]
+
+
+def shuffle(content: bytes) -> bytes:
+    """The same values in another order: a file that runs perfectly well."""
+    values = np.frombuffer(content, "V4")
+    return np.random.default_rng(0).permutation(values).tobytes()
+
+
+def unseal(path: Path) -> None:
+    """Blanks the seal, as in a file that its author would seal now."""
+    data = path.read_bytes()
+    start = data.index(b"edgevit-seal-sha256:")
+    path.write_bytes(data[:start] + BLANK.encode() + data[start + len(BLANK) :])
+
+
+def replace_papers(path: Path, documents: dict[str, str]) -> None:
+    """Puts other papers into a file and seals it anew, so that only their content can tell."""
+    documents = {**documents, SEAL_KEY: to_json(BLANK)}
+    if path.suffix == ".onnx":
+        import onnx
+
+        model = onnx.load(path)
+        kept = {prop.key: prop.value for prop in model.metadata_props}
+        onnx.helper.set_model_props(model, {**kept, **documents})
+        path.write_bytes(model.SerializeToString())
+    else:
+        model = parse_model(path.read_bytes(), "net")
+        add_metadata(model, documents)
+        path.write_bytes(pack_model(model))
+    seal(path)
+    assert find_damage(path) == ""
+
+
+def papers_of(path: Path) -> dict[str, str]:
+    with open_session(path) as session:
+        return session.metadata
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("manifest", [True, False], ids=["manifest", "alone"])
+def test_one_flipped_bit_in_the_weights_is_damage(copied, name, manifest):
+    path = copied(name, manifest)
+    change_weights(path, flip_one_bit)
+    found = verify(path)
+    assert found.verdict is Verdict.FAIL
+    assert "changed" in found.damage
+    assert found.reports == ()  # it was not run
+
+
+def test_the_manifest_beside_a_file_that_was_sealed_anew_tells_that_it_changed(copied):
+    path = copied("onnx-float32")
+    change_weights(path, flip_one_bit)
+    unseal(path)
+    seal(path)
+    assert find_damage(path) == ""
+    found = verify(path)
+    assert found.verdict is Verdict.FAIL
+    assert "sha256" in found.damage
+    assert "manifest beside it" in found.damage
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_wrong_weights_under_a_whole_seal_fail_by_their_logits(copied, name):
+    path = copied(name, manifest=False)
+    change_weights(path, shuffle)
+    unseal(path)
+    seal(path)
+    found = verify(path)
+    assert found.damage == ""
+    assert found.verdict is Verdict.FAIL
+    for report in found.reports:
+        assert report.verdict(found.target.tolerance) is Verdict.FAIL
+
+
+def test_weights_of_nan_under_a_whole_seal_fail(copied):
+    path = copied("onnx-float32", manifest=False)
+    nan = np.float32("nan").tobytes()
+    change_weights(path, lambda content: nan * (len(content) // 4))
+    unseal(path)
+    seal(path)
+    found = verify(path)
+    assert found.verdict is Verdict.FAIL
+    assert np.isnan(found.reports[0].max_abs)
+
+
+@pytest.mark.parametrize("name", ["tflite-int8", "onnx-float32"])
+def test_a_manifest_of_another_file_is_damage(copied, exported, name):
+    path = copied(name)
+    manifest_path(path).write_bytes(manifest_path(exported["tflite-float16"]).read_bytes())
+    found = verify(path)
+    assert found.verdict is Verdict.FAIL
+    assert "sha256" in found.damage
+
+
+def test_a_manifest_that_is_no_json_or_says_nothing_is_never_a_pass(copied):
+    path = copied("onnx-float32")
+    manifest_path(path).write_text("{}")
+    assert verify(path).verdict is Verdict.FAIL
+    manifest_path(path).write_text("{")
+    with pytest.raises(ModelFileError, match="manifest"):
+        verify(path)
+
+
+@pytest.mark.parametrize("name", ["tflite-int8", "onnx-float32"])
+def test_swapped_logits_inside_the_file_are_refused(copied, name):
+    path = copied(name, manifest=False)
+    papers = papers_of(path)
+    reference = ReferenceSet.from_document(json.loads(papers[REFERENCE_KEY]), "x")
+    other = ReferenceSet(reference.images, reference.logits[::-1], reference.seed)
+    replace_papers(path, {REFERENCE_KEY: to_json(other.to_document())})
+    with pytest.raises(ModelFileError, match="are not those that were recorded"):
+        verify(path)
+
+
+@pytest.mark.parametrize("name", ["tflite-int8", "onnx-float32"])
+def test_swapped_logits_with_a_manifest_to_match_fail_by_parity(copied, name):
+    path = copied(name, manifest=False)
+    papers = papers_of(path)
+    reference = ReferenceSet.from_document(json.loads(papers[REFERENCE_KEY]), "x")
+    other = ReferenceSet(reference.images, reference.logits[::-1].copy(), reference.seed)
+    manifest = {**json.loads(papers[MANIFEST_KEY]), "reference_sha256": other.digest}
+    documents = {
+        REFERENCE_KEY: to_json(other.to_document()),
+        MANIFEST_KEY: to_json(manifest),
+    }
+    replace_papers(path, documents)
+    assert verify(path).verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize(
+    "documents",
+    [
+        {REFERENCE_KEY: "{"},
+        {REFERENCE_KEY: "[]"},
+        {MANIFEST_KEY: "{"},
+        {MANIFEST_KEY: "null"},
+        {MANIFEST_KEY: '{"version": 99}'},
+    ],
+    ids=str,
+)
+def test_papers_that_cannot_be_read_are_refused_in_one_line(copied, documents):
+    path = copied("onnx-float32", manifest=False)
+    replace_papers(path, documents)
+    with pytest.raises(ModelFileError) as caught:
+        verify(path)
+    assert path.name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_target_that_does_not_exist_is_refused(copied):
+    path = copied("onnx-float32", manifest=False)
+    manifest = json.loads(papers_of(path)[MANIFEST_KEY])
+    replace_papers(path, {MANIFEST_KEY: to_json({**manifest, "target": "onnx-float8"})})
+    with pytest.raises(EdgevitError, match="onnx-float8"):
+        verify(path)
+
+
+def test_a_foreign_file_without_papers_has_nothing_to_be_held_against(tmp_path):
+    import tensorflow as tf
+
+    @tf.function(input_signature=[tf.TensorSpec((1, 4, 4, 3), tf.float32)])
+    def forward(images):
+        return tf.reduce_mean(images, axis=(1, 2))
+
+    module = tf.Module()
+    module.forward = forward
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [forward.get_concrete_function()], module
+    )
+    path = tmp_path / "foreign.tflite"
+    path.write_bytes(bytes(converter.convert()))
+    with pytest.raises(ModelFileError, match="carries no reference logits") as caught:
+        verify(path)
+    assert "edgevit evaluate" in str(caught.value)
+    with open_session(path) as session:  # it still runs
+        found = session.run(np.full((3, 4, 4, 3), 2.0, np.float32))
+    np.testing.assert_allclose(next(iter(found.values())), np.full((3, 3), 2.0))
+
+
+@pytest.mark.parametrize("name", ["variables", "variables/variables.index", "saved_model.pb"])
+def test_a_savedmodel_that_lacks_a_part_is_never_a_pass(copied, name):
+    import shutil
+
+    path = copied("savedmodel", manifest=False)
+    lost = path / name
+    shutil.rmtree(lost) if lost.is_dir() else lost.unlink()
+    if name == "saved_model.pb":
+        with pytest.raises(ModelFileError, match=r"without saved_model\.pb"):
+            verify(path)
+        return
+    assert verify(path).verdict is Verdict.FAIL
+    (path / "assets.extra" / f"{SEAL_KEY}.json").unlink()  # nor for TensorFlow itself
+    with pytest.raises(RuntimeFailure, match="TensorFlow cannot load it") as caught:
+        verify(path)
+    assert "\n" not in str(caught.value)
+
+
+# Damage that a runtime gets to see runs in a process of its own: it may take the process down.
+OPENED = """
+import json, sys
+from edgevit.core.errors import EdgevitError
+from edgevit.pipeline import verify
+from edgevit.verify.audit import inspect
+
+for name in sys.argv[1:]:
+    for check in (verify, inspect):
+        print(name, check.__name__, end=" ", flush=True)
+        try:
+            found = check(name)
+            print("verdict", getattr(found, "verdict", "read"), flush=True)
+        except EdgevitError as error:
+            assert "\\n" not in str(error), error
+            print("refused", type(error).__name__, flush=True)
+"""
+
+
+def write_damaged(name: str, source: Path, folder: Path) -> list[Path]:
+    """Copies that no seal protects: cut, spoilt at random, or of another kind altogether."""
+    data, suffix = source.read_bytes(), source.suffix
+    marker = data.index(b"edgevit-seal-sha256:")
+    unmarked = data[:marker] + b"e" + data[marker:][1:].replace(b"seal-sha256", b"sael-sha256", 1)
+    rng = np.random.default_rng(1)
+    contents = {"empty": b"", "text": b"this is no model\n" * 50}
+    contents["random"] = rng.integers(0, 256, 5000, np.uint8).tobytes()
+    contents["head"] = data[:8] + contents["random"]
+    for share in (0.05, 0.3, 0.6, 0.9, 0.99):
+        contents[f"cut{share}"] = unmarked[: int(len(data) * share)]
+    for number in range(8):
+        spoilt = bytearray(unmarked)
+        for place in rng.integers(0, len(data), 200 if number % 2 else 3):
+            spoilt[place] = int(rng.integers(0, 256))
+        contents[f"spoilt{number}"] = bytes(spoilt)
+    paths = []
+    for key, content in contents.items():
+        paths.append(folder / f"{name}-{key}{suffix}")
+        paths[-1].write_bytes(content)
+    return paths
+
+
+@pytest.mark.parametrize("name", ["tflite-int8", "tflite-float32", "onnx-float32"])
+def test_damage_that_a_runtime_sees_is_refused_or_fails_but_never_crashes(exported, tmp_path, name):
+    paths = write_damaged(name, exported[name], tmp_path)
+    found = subprocess.run(
+        [sys.executable, "-c", OPENED, *map(str, paths)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=250,
+    )
+    assert found.returncode == 0, found.stdout[-300:] + found.stderr[-2000:]
+    lines = [line.split() for line in found.stdout.splitlines()]
+    assert len(lines) == 2 * len(paths)
+    for file, check, kind, what in lines:
+        spoilt = "spoilt" in file  # a few changed bytes may leave a file that works
+        assert kind == "refused" or spoilt, (file, check, kind, what)
+    assert sum(kind == "refused" for _, _, kind, _ in lines) >= 2 * 9
