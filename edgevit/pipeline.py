@@ -29,6 +29,7 @@ from edgevit.core.targets import Target, find_target, find_targets
 from edgevit.core.tensors import Preprocess
 from edgevit.core.versions import tool_versions
 from edgevit.runtimes import kernel_sets, open_session
+from edgevit.runtimes.session import image_size
 from edgevit.verify.audit import audit, inspect
 from edgevit.verify.compare import (
     compare,
@@ -379,7 +380,7 @@ def verify(
     if data is None:
         return result
     say("reading the test images")
-    dataset = _load_test(data, manifest.preprocess, limit)
+    dataset = _load_test(data, manifest.preprocess, manifest.class_names, limit)
     with open_session(path) as session:
         say(f"classifying {len(dataset)} test images with {session.runtime}")
         started = time.perf_counter()
@@ -474,13 +475,14 @@ def evaluate(
     exported = path.suffix in (".tflite", ".onnx") or (path / "saved_model.pb").exists()
     if exported:
         with open_session(path, kernels) as session:
-            rows, columns = session.inputs[0].shape[1:3]
-            contract = Preprocess(input_size=(rows or 32, columns or 32))
+            contract = Preprocess(input_size=image_size(session))
+            class_names: tuple[str, ...] = ()
             if MANIFEST_KEY in session.metadata:
                 document = json.loads(session.metadata[MANIFEST_KEY])
-                contract = Manifest.from_document(document, path.name).preprocess or contract
+                manifest = Manifest.from_document(document, path.name)
+                contract, class_names = manifest.preprocess or contract, manifest.class_names
             say("reading the test images")
-            dataset = _load_test(data, contract, limit)
+            dataset = _load_test(data, contract, class_names, limit)
             return measure_accuracy(
                 _logits_of(session),
                 dataset.images,
@@ -494,7 +496,7 @@ def evaluate(
     say("loading the model")
     source = open_source(model, weights, trust_code=trust_code)
     say("reading the test images")
-    dataset = _load_test(data, source.preprocess, limit)
+    dataset = _load_test(data, source.preprocess, source.class_names, limit)
     return measure_accuracy(
         lambda images: float_logits(source, images),
         dataset.images,
@@ -506,12 +508,20 @@ def evaluate(
 
 
 def _load_test(
-    data: str | Path, contract: Preprocess | None, limit: int | None = None
+    data: str | Path,
+    contract: Preprocess | None,
+    class_names: tuple[str, ...],
+    limit: int | None = None,
 ) -> ImageDataset:
     from edgevit.data.datasets import load_dataset
 
     size = contract.input_size if contract else None
     dataset = load_dataset(data, "test", size)
+    places = {name: number for number, name in enumerate(class_names)}
+    if all(name in places for name in dataset.class_names):
+        # By name: the dataset may hold some of the model's classes only, or in another order.
+        labels = np.array([places[name] for name in dataset.class_names])[dataset.labels]
+        dataset = replace(dataset, labels=labels, class_names=class_names)
     if limit is not None and limit < len(dataset):
         chosen = np.random.default_rng(0).permutation(len(dataset))[:limit]
         dataset = dataset.select(np.sort(chosen))

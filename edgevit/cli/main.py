@@ -71,7 +71,7 @@ def main() -> NoReturn:
     _set_environment()
     arguments = sys.argv[1:]
     verbose = "--verbose" in arguments
-    arguments = [argument for argument in arguments if argument != "--verbose"]
+    arguments = [argument for argument in arguments if argument != "--verbose"] or ["--help"]
     as_json = "--json" in arguments
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:

@@ -32,6 +32,6 @@ def parse_batch(context: click.Context, parameter: click.Parameter, value: str) 
     """``--batch 4`` or ``--batch dynamic``."""
     if value == "dynamic":
         return None
-    if not value.isdigit() or int(value) < 1:
+    if not value.isdecimal() or int(value) < 1:
         raise click.BadParameter(f"{value!r} is neither a number of at least 1 nor 'dynamic'.")
     return int(value)

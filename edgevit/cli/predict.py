@@ -29,11 +29,12 @@ def predict(file: Path, images: tuple[Path, ...], top: int, as_json: bool) -> No
     from edgevit.core.artifact import MANIFEST_KEY, Manifest
     from edgevit.data.images import read_image
     from edgevit.runtimes import open_session
+    from edgevit.runtimes.session import image_size
     from edgevit.verify.compare import find_output
 
     answers: list[dict[str, Any]] = []
     with open_session(file) as session:
-        rows, columns = (size or 32 for size in session.inputs[0].shape[1:3])
+        rows, columns = image_size(session)
         names: tuple[str, ...] = ()
         if MANIFEST_KEY in session.metadata:
             manifest = Manifest.from_document(json.loads(session.metadata[MANIFEST_KEY]), file.name)

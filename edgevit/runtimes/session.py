@@ -11,7 +11,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from edgevit.core.artifact import MANIFEST_KEY, Manifest
-from edgevit.core.errors import ConfigError, RuntimeFailure
+from edgevit.core.errors import ConfigError, ModelFileError, RuntimeFailure
 from edgevit.core.tensors import Preprocess, TensorSpec
 
 
@@ -142,6 +142,18 @@ class BatchedSession(ABC):
             levels = np.rint(images.astype(np.float64) / scale) + zero
             return np.clip(levels, limits.min, limits.max).astype(wanted)
         raise ConfigError(self._refusal(images))
+
+
+def image_size(session: Session) -> tuple[int, int]:
+    """(rows, columns) of the images that a file takes; 32 where a size is free.
+
+    Raises:
+        ModelFileError: it takes no images.
+    """
+    shape = session.inputs[0].shape
+    if len(shape) != 4 or shape[-1] not in (3, None):
+        raise ModelFileError(f"{session.path}: takes {shape}, not images of shape B H W 3.")
+    return shape[1] or 32, shape[2] or 32
 
 
 def load_failure(path: Path, runtime: str, error: Exception) -> RuntimeFailure:

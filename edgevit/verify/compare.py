@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from edgevit.core.errors import RuntimeFailure
+from edgevit.core.errors import DataError, RuntimeFailure
 from edgevit.core.reference import ReferenceSet
 from edgevit.core.results import AccuracyReport, ParityReport
 from edgevit.runtimes.session import Session
@@ -91,7 +91,16 @@ def measure_accuracy(
 def score(
     logits: np.ndarray, labels: np.ndarray, runtime: str, source: str, seconds: float
 ) -> AccuracyReport:
-    """Accuracy of logits that were computed already; arguments as in AccuracyReport."""
+    """Accuracy of logits that were computed already; arguments as in AccuracyReport.
+
+    Raises:
+        DataError: a label that the model has no logit for.
+    """
+    if labels.max() >= logits.shape[-1]:
+        raise DataError(
+            f"{source}: has {labels.max() + 1} classes, where the model tells "
+            f"{logits.shape[-1]} apart. Give a dataset of the model's own classes."
+        )
     return AccuracyReport(
         images=len(logits),
         top1=top_k(logits, labels, 1),

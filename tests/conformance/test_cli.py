@@ -1,0 +1,478 @@
+"""The command line: what it answers, what it prints where, and how it exits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgevit.cli.main import VERBS
+from edgevit.core.files import digest_path, size_path
+from edgevit.core.models import CIFAR10_CLASSES
+from edgevit.core.probe_images import draw_images
+from edgevit.core.targets import TARGETS
+from edgevit.runtimes import open_session
+
+OPTIONS = {verb.name: [option.opts[0] for option in verb.params] for verb in VERBS}
+
+
+@pytest.fixture(scope="module")
+def class_folders(tmp_path_factory) -> Path:
+    """Drawn pictures in the ten class folders that the file knows, under train/ and test/."""
+    root = tmp_path_factory.mktemp("classes")
+    images = draw_images(60, (12, 12), seed=21)
+    for number, image in enumerate(images):
+        split = "test" if number < 40 else "train"
+        folder = root / split / CIFAR10_CLASSES[number % 10]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / f"{number}.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("picture") / "drawn.png"
+    Image.fromarray(draw_images(1, (12, 12), seed=31)[0]).save(path)
+    return path
+
+
+# Help
+
+
+@pytest.mark.parametrize("verb", [verb.name for verb in VERBS])
+def test_help_names_every_option_and_argument_of_a_verb(command, verb):
+    answer = command(verb, "--help")
+    assert (answer.code, answer.err) == (0, "")
+    for name in OPTIONS[verb]:
+        assert (name if name.startswith("-") else name.upper()) in answer.out
+    assert answer.out.startswith(f"Usage: edgevit {verb}")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], []], ids=str)
+def test_help_lists_the_verbs_in_the_order_of_use(command, arguments):
+    answer = command(*arguments)
+    assert (answer.code, answer.err) == (0, "")
+    commands = answer.out[answer.out.index("Commands:") :]
+    places = [commands.index(f"\n  {verb.name} ") for verb in VERBS]
+    assert places == sorted(places)
+
+
+def test_the_version_is_told(command):
+    from edgevit import __version__
+
+    answer = command("--version")
+    assert (answer.code, answer.out.strip()) == (0, f"edgevit, version {__version__}")
+
+
+def test_every_verb_that_answers_can_answer_in_json():
+    assert all("--json" in names for names in OPTIONS.values())
+
+
+# Wrong use: exit code 2, one line on stderr, nothing on stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["exprot", "shiftvit"],
+        ["nonsense"],
+        ["--nonsense"],
+        ["export", "shiftvit"],
+        ["export", "shiftvit", "--format", "tflite"],
+        ["export", "shiftvit", "--format", ""],
+        ["export", "shftvit", "--format", "tflite-int8"],
+        ["export", "shiftvit", "--format", "tflite-int8", "--nonsense"],
+        ["export", "shiftvit", "--format", "tflite-int8", "--io-dtype", "int4"],
+        ["export", "shiftvit", "--format", "tflite-int8", "--batch", "many"],
+        ["export", "shiftvit", "--format", "tflite-int8", "--batch", "-1"],
+        ["export", "shiftvit", "--format", "tflite-int8", "--batch", "²"],
+        ["export", "shiftvit", "more", "--format", "tflite-int8"],
+        ["verify"],
+        ["verify", "missing.tflite"],
+        ["verify", "."],
+        ["inspect", "missing.tflite"],
+        ["predict", "missing.tflite"],
+        ["predict", "missing.tflite", "cat.png"],
+        ["predict", "missing.tflite", "cat.png", "--top", "0"],
+        ["evaluate", "shftvit", "--data", "x"],
+        ["evaluate", "missing.tflite", "--data", "x"],
+        ["evaluate", "shiftvit", "--limit", "0"],
+        ["models", "--all"],
+        ["targets", "more"],
+        ["doctor", "--fix"],
+        ["train", "shiftvit", "--epochs", "0"],
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("as_json", [False, True], ids=["text", "json"])
+def test_wrong_use_exits_with_2_and_one_line(command, tmp_path, monkeypatch, arguments, as_json):
+    monkeypatch.chdir(tmp_path)
+    answer = command(*arguments, *(["--json"] if as_json else []))
+    assert answer.code == 2
+    (line,) = answer.err.splitlines()
+    assert line.startswith("edgevit: error: ")
+    assert "internal error" not in line
+    if as_json:
+        assert answer.document == {"error": line.removeprefix("edgevit: error: ")}
+    else:
+        assert answer.out == ""
+    assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "near"),
+    [
+        (["exprot"], "export"),
+        (["export", "shftvit", "--format", "onnx-float32"], "shiftvit"),
+        (["export", "shiftvit", "--format", "onnx-float23"], "onnx-float32"),
+        (["export", "shiftvit", "--fromat", "onnx-float32"], "--format"),
+    ],
+)
+def test_the_near_miss_is_named(command, arguments, near):
+    answer = command(*arguments)
+    assert near in answer.error.split("Did you mean")[1]
+
+
+def test_a_defect_of_ours_is_said_to_be_one(command, monkeypatch):
+    from edgevit.core import targets
+
+    monkeypatch.setattr(targets, "find_targets", lambda names: 1 / 0)
+    answer = command("export", "shiftvit", "--format", "all")
+    assert answer.code == 1
+    assert "internal error: ZeroDivisionError" in answer.error
+    assert "--verbose" in answer.error
+    assert "Traceback" in command("--verbose", "export", "shiftvit", "--format", "all").err
+
+
+# Export and verify
+
+
+def test_export_in_json_has_exactly_the_promised_keys(exported_by_process):
+    answer, folder = exported_by_process
+    assert answer.code == 0
+    rows = answer.document
+    assert [row["target"] for row in rows] == ["tflite-int8", "onnx-float32"]
+    for row in rows:
+        assert [*row] == [
+            "target",
+            "path",
+            "size_bytes",
+            "sha256",
+            "verdict",
+            "max_abs",
+            "top1_agreement",
+            "seconds",
+        ]
+        path = Path(row["path"])
+        assert path.parent == folder
+        assert row["verdict"] == "pass"
+        assert row["sha256"] == digest_path(path)
+        assert row["size_bytes"] == size_path(path)
+        assert 0 <= row["max_abs"] < 10
+        assert 0.8 <= row["top1_agreement"] <= 1
+        assert row["seconds"] > 0
+
+
+def test_what_converters_print_reaches_neither_stream(exported_by_process):
+    answer, _ = exported_by_process
+    for line in answer.err.splitlines():
+        assert line.startswith(("loading", "recording", "tflite-int8:", "onnx-float32:")), line
+
+
+def test_export_for_people_shows_a_table_and_the_status_goes_to_stderr(
+    command, tiny_run, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)  # a short path is not folded
+    answer = command("export", tiny_run, "--format", "onnx-float32", "--out", "out")
+    assert answer.code == 0
+    assert "pass" in answer.out
+    assert "out/shiftvit-onnx-float32.onnx" in answer.out
+    assert "256 golden images" in answer.out
+    assert "loading the model" in answer.err
+    assert sorted(entry.name for entry in (tmp_path / "out").iterdir()) == [
+        "shiftvit-onnx-float32.onnx",
+        "shiftvit-onnx-float32.onnx.manifest.json",
+    ]
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_file_that_fails_its_verification_exits_with_1_and_is_kept_only_on_request(
+    command, tiny_run, tmp_path, monkeypatch, keep
+):
+    from edgevit.export import onnx
+
+    lower = onnx.trace
+
+    def wrong(source, *arguments):
+        from dataclasses import replace
+
+        contract = replace(source.preprocess, offset=(0.5, 0.5, 0.5))
+        return lower(replace(source, preprocess=contract), *arguments)
+
+    monkeypatch.setattr(onnx, "trace", wrong)  # the graph prepares images in another way
+    answer = command(
+        *("export", tiny_run, "--format", "onnx-float32", "--out", tmp_path, "--json"),
+        *(["--keep-failed"] if keep else []),
+    )
+    assert answer.code == 1
+    (row,) = answer.document
+    assert row["verdict"] == "fail"
+    assert row["max_abs"] > 1e-4
+    assert (row["path"] is not None) == keep
+    assert len([*tmp_path.iterdir()]) == (2 if keep else 0)
+
+
+def test_verify_in_json_has_the_promised_keys(command, exported, target):
+    answer = command("verify", exported[target.name], "--json")
+    assert answer.code == 0
+    found = answer.document
+    names = {"verdict", "runtime", "images", "max_abs", "mean_abs", "top1_agreement"}
+    assert names <= set(found)
+    assert (found["verdict"], found["images"], found["target"]) == ("pass", 256, target.name)
+    assert target.runtime in found["runtime"]
+    assert 0 <= found["mean_abs"] <= found["max_abs"]
+
+
+def test_verify_for_people_says_pass_and_names_every_run(command, exported):
+    answer = command("verify", exported["tflite-float32"])
+    assert answer.code == 0
+    assert answer.out.rstrip().endswith("(tflite-float32): pass")
+    assert "litert-xnnpack" in answer.out
+    assert "litert-reference" in answer.out
+
+
+def test_verify_with_data_adds_accuracy_and_agreement_with_the_float_model(
+    command, exported, class_folders, tiny_run
+):
+    answer = command(
+        *("verify", exported["onnx-float32"], "--data", class_folders, "--against", tiny_run),
+        "--json",
+    )
+    assert answer.code == 0
+    found = answer.document
+    assert found["accuracy"]["images"] == 40
+    assert found["real_images"]["images"] == 40
+    assert found["real_images"]["max_abs"] <= 1e-4
+
+
+def test_verify_against_other_weights_is_refused(command, exported, class_folders, tmp_path):
+    import keras
+
+    from edgevit.models.build import build_plan, plan_model
+    from edgevit.models.weights import save_weights
+
+    keras.utils.set_random_seed(99)
+    sizes = {"image_size": 16, "dim": 48, "depths": (1, 1), "num_classes": 10}
+    plan = plan_model("shiftvit", input_size=(12, 12), **sizes)
+    weights = build_plan(plan).get_weights()
+    save_weights(tmp_path / "weights.safetensors", plan, weights, CIFAR10_CLASSES, "float32")
+    answer = command(
+        *("verify", exported["onnx-float32"], "--data", class_folders, "--against", tmp_path)
+    )
+    assert answer.code == 2
+    assert "not the weights" in answer.error
+
+
+# Inspect, evaluate, predict
+
+
+def test_inspect_in_json_has_the_promised_keys(command, exported, target):
+    answer = command("inspect", exported[target.name], "--json")
+    assert answer.code == 0
+    names = {"format", "ops", "integer_only", "float_ops", "custom_ops", "partitions"}
+    assert {*names, "inputs", "outputs"} <= set(answer.document)
+    assert answer.document["integer_only"] == target.integer_only
+    assert answer.document["inputs"][0]["dtype"] == "uint8"
+
+
+def test_inspect_for_people_lists_operators_and_floats(command, exported):
+    answer = command("inspect", exported["tflite-int8"])
+    assert answer.code == 0
+    assert "integer only: yes" in answer.out
+    assert "custom ops:   none" in answer.out
+    assert "XNNPACK" in answer.out
+    assert "FULLY_CONNECTED" in answer.out
+
+
+def labelled(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    files = sorted(folder.rglob("*.png"))
+    labels = [CIFAR10_CLASSES.index(file.parent.name) for file in files]
+    return np.stack([np.asarray(Image.open(file)) for file in files]), np.array(labels)
+
+
+def test_evaluate_counts_the_right_answers_of_the_test_images(command, exported, class_folders):
+    answer = command("evaluate", exported["onnx-float32"], "--data", class_folders, "--json")
+    assert answer.code == 0
+    assert {"images", "top1", "top5"} <= set(answer.document)
+    images, labels = labelled(class_folders / "test")
+    with open_session(exported["onnx-float32"]) as session:
+        order = np.argsort(-session.run(images)["logits"], axis=-1)
+    assert answer.document["images"] == 40
+    assert answer.document["top1"] == pytest.approx(100 * np.mean(order[:, 0] == labels))
+    five = (order[:, :5] == labels[:, None]).any(axis=-1)
+    assert answer.document["top5"] == pytest.approx(100 * five.mean())
+
+
+def test_evaluate_runs_the_float_model_to_the_same_figures(
+    command, exported, class_folders, tiny_run
+):
+    by_keras = command("evaluate", tiny_run, "--data", class_folders, "--json").document
+    by_file = command(
+        "evaluate", exported["onnx-float32"], "--data", class_folders, "--json"
+    ).document
+    assert (by_keras["top1"], by_keras["top5"]) == (by_file["top1"], by_file["top5"])
+    assert (by_keras["runtime"], by_file["runtime"]) == ("keras", "onnxruntime-cpu")
+
+
+def test_evaluate_takes_the_dataset_from_the_environment_and_a_limit(
+    command, exported, class_folders, monkeypatch
+):
+    monkeypatch.setenv("EDGEVIT_DATA", str(class_folders))
+    answer = command("evaluate", exported["tflite-int8"], "--limit", "7", "--kernels", "reference")
+    assert answer.code == 0
+    assert "of 7 test images" in answer.out
+    assert "litert-reference" in answer.out
+
+
+def test_evaluate_without_a_dataset_says_how_to_name_one(command, exported):
+    answer = command("evaluate", exported["onnx-float32"])
+    assert answer.code == 2
+    assert "--data PATH" in answer.error
+    assert "EDGEVIT_DATA" in answer.error
+
+
+def test_evaluate_on_more_classes_than_the_file_knows_is_refused(command, exported, tmp_path):
+    for number in range(11):
+        folder = tmp_path / "test" / f"class{number:02d}"
+        folder.mkdir(parents=True)
+        Image.fromarray(draw_images(1, (12, 12), seed=number)[0]).save(folder / "a.png")
+    for model in ("onnx-float32", "tflite-int8"):
+        answer = command("evaluate", exported[model], "--data", tmp_path)
+        assert answer.code == 2
+        assert "11 classes" in answer.error
+
+
+def test_labels_go_by_class_name_where_a_dataset_holds_only_some_classes(
+    command, exported, class_folders, tmp_path
+):
+    import shutil
+
+    for name in ("cat", "truck"):
+        shutil.copytree(class_folders / "test" / name, tmp_path / "test" / name)
+    images, labels = labelled(tmp_path / "test")
+    with open_session(exported["onnx-float32"]) as session:
+        ranks = np.argsort(-session.run(images)["logits"], axis=-1)
+    answer = command("evaluate", exported["onnx-float32"], "--data", tmp_path, "--json")
+    five = (ranks[:, :5] == labels[:, None]).any(axis=-1)
+    assert answer.document["images"] == 8
+    assert answer.document["top5"] == pytest.approx(100 * five.mean())
+    assert answer.document["top1"] == pytest.approx(100 * np.mean(ranks[:, 0] == labels))
+
+
+def test_predict_gives_the_same_classes_as_the_session(command, exported, target, picture):
+    answer = command("predict", exported[target.name], picture, "--json", "--top", "10")
+    assert answer.code == 0
+    (entry,) = answer.document
+    with open_session(exported[target.name]) as session:
+        logits = session.run(np.asarray(Image.open(picture))[None])["logits"][0]
+    assert entry["image"] == str(picture)
+    assert entry["classes"][0]["index"] == int(np.argmax(logits))
+    assert entry["classes"][0]["class"] == CIFAR10_CLASSES[int(np.argmax(logits))]
+    assert sum(found["probability"] for found in entry["classes"]) == pytest.approx(1)
+
+
+def test_predict_for_people_is_one_line_a_picture(command, exported, picture):
+    answer = command("predict", exported["onnx-float32"], picture, picture, "--top", "2")
+    assert answer.code == 0
+    lines = answer.out.splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith(f"{picture}: ") and line.count("%") == 2 for line in lines)
+
+
+def test_one_bad_picture_among_good_ones_gives_no_half_answer(command, exported, picture, tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    answer = command("predict", exported["onnx-float32"], picture, tmp_path / "bad.png")
+    assert (answer.code, answer.out) == (2, "")
+    assert "bad.png" in answer.error
+
+
+def test_a_file_that_takes_no_images_is_refused_by_every_verb_that_shows_it_pictures(
+    command, class_folders, picture, tmp_path
+):
+    import onnx
+
+    make = onnx.helper
+    entry = make.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 4])
+    result = make.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, 4])
+    graph = make.make_graph([make.make_node("Relu", ["x"], ["y"])], "net", [entry], [result])
+    path = tmp_path / "vector.onnx"
+    onnx.save(make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=8), path)
+    assert command("inspect", path).code == 0
+    for arguments in (
+        ("predict", path, picture),
+        ("evaluate", path, "--data", class_folders),
+    ):
+        answer = command(*arguments)
+        assert answer.code == 2
+        assert "internal" not in answer.error
+
+
+# Catalogue and doctor
+
+
+def test_models_names_every_architecture_and_its_weights(command):
+    found = command("models", "--json").document
+    assert [row["name"] for row in found] == ["shiftvit"]
+    assert set(found[0]) >= {"name", "title", "paper", "variants", "outputs", "classes", "weights"}
+    answer = command("models")
+    assert (answer.code, answer.err) == (0, "")
+    assert "2201.10801" in answer.out
+
+
+def test_targets_names_every_row_and_its_limits(command):
+    found = command("targets", "--json").document
+    assert [row["name"] for row in found] == [*TARGETS]
+    for row in found:
+        limits = TARGETS[row["name"]].tolerance
+        assert row["tolerance"]["max_abs"] == limits.max_abs
+        assert row["tolerance"]["min_agreement"] == limits.min_agreement
+    answer = command("targets")
+    assert (answer.code, answer.err) == (0, "")
+    assert all(name in answer.out for name in TARGETS)
+
+
+def test_doctor_says_what_is_there(command, monkeypatch):
+    found = command("doctor", "--json").document
+    assert set(found) == {"python", "machine", "packages", "checks", "weights"}
+    assert found["checks"]["onnx"] == {"ready": True, "missing": [], "get": ""}
+    answer = command("doctor")
+    assert (answer.code, answer.err) == (0, "")
+    assert "ready" in answer.out
+
+
+def test_doctor_says_what_is_missing_and_how_to_get_it(command, monkeypatch):
+    from edgevit.core import versions
+
+    own = versions.installed_version
+    monkeypatch.setattr(
+        versions, "installed_version", lambda name: None if name == "onnxruntime" else own(name)
+    )
+    check = command("doctor", "--json").document["checks"]["verify onnx"]
+    assert check["ready"] is False
+    assert check["missing"] == ["onnxruntime"]
+    assert check["get"] == "pip install 'edgevit[onnx]'"
+    assert "missing onnxruntime" in command("doctor").out
+
+
+def test_every_answer_in_json_is_one_document(command, exported, picture):
+    for arguments in (
+        ("models",),
+        ("targets",),
+        ("doctor",),
+        ("inspect", exported["savedmodel"]),
+        ("predict", exported["savedmodel"], picture),
+    ):
+        json.loads(command(*arguments, "--json").out)

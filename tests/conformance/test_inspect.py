@@ -1,0 +1,111 @@
+"""What is really inside the exported files: operators, element types, partitions."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgevit.core.errors import ExportError
+from edgevit.core.files import size_path
+from edgevit.core.targets import Format, find_target
+from edgevit.verify.audit import audit, inspect
+
+FLOAT_ISLANDS = ("tflite-float32", "tflite-float16", "tflite-dynamic", "onnx-float32", "savedmodel")
+
+
+@pytest.fixture(scope="module")
+def inspections(exported) -> dict:
+    return {name: inspect(path) for name, path in exported.items()}
+
+
+def test_the_file_passes_the_audit_of_its_own_target(inspections, target):
+    audit(inspections[target.name], target, "net")
+
+
+def test_size_format_and_borders_are_those_of_the_file(inspections, exported, target):
+    found = inspections[target.name]
+    assert found.format == str(target.format)
+    assert found.size_bytes == size_path(exported[target.name])
+    assert [(spec.name, spec.shape, spec.dtype) for spec in found.inputs] == [
+        ("images", (1, 12, 12, 3), "uint8")
+    ]
+    assert [spec.name for spec in found.outputs] == ["logits"]
+
+
+def test_no_file_holds_a_custom_operator(inspections, target):
+    assert inspections[target.name].custom_ops == ()
+
+
+def test_the_integer_file_holds_no_float_at_all(inspections):
+    found = inspections["tflite-int8"]
+    assert found.integer_only
+    assert found.float_ops == {}
+    assert set(found.tensor_types) <= {"uint8", "int8", "int16", "int32", "int64", "bool"}
+    assert found.tensor_types["int8"] > 40
+    assert (found.inputs[0].dtype, found.outputs[0].dtype) == ("uint8", "int8")
+
+
+@pytest.mark.parametrize("name", FLOAT_ISLANDS)
+def test_float_operators_of_every_other_file_are_reported(inspections, name):
+    found = inspections[name]
+    assert not found.integer_only
+    assert found.float_ops
+    for operator, count in found.float_ops.items():
+        assert 1 <= count <= found.ops[operator]
+
+
+@pytest.mark.parametrize("name", FLOAT_ISLANDS)
+def test_the_audit_refuses_a_float_file_where_integers_were_promised(inspections, name):
+    with pytest.raises(ExportError, match="must hold integers only") as caught:
+        audit(inspections[name], find_target("tflite-int8"), "net")
+    for operator in inspections[name].float_ops:
+        assert operator in str(caught.value)
+
+
+def test_operators_of_tflite_files_are_counted_as_litert_lists_them(exported, inspections, target):
+    if target.format is not Format.TFLITE:
+        pytest.skip("LiteRT lists TFLite files only")
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    interpreter = Interpreter(str(exported[target.name]), experimental_op_resolver_type=plain)
+    names = [operator["op_name"] for operator in interpreter._get_ops_details()]
+    assert inspections[target.name].ops == {name: names.count(name) for name in names}
+
+
+def test_operators_of_the_onnx_file_are_counted_node_by_node(exported, inspections):
+    import onnx
+
+    names = [node.op_type for node in onnx.load(exported["onnx-float32"]).graph.node]
+    found = inspections["onnx-float32"]
+    assert found.ops == {name: names.count(name) for name in names}
+    assert "Erf" in found.ops  # the exact GELU, as onnxruntime fuses it
+    assert sum(found.ops.values()) < 120
+
+
+def test_layer_normalisation_is_written_in_the_lowered_form(inspections):
+    for name in ("tflite-float32", "tflite-int8"):
+        ops = inspections[name].ops
+        assert ops["RSQRT"] == 3  # one for each LayerNormalization
+        assert ops["GELU"] == 2
+        assert "SQUARED_DIFFERENCE" not in ops
+        assert "NEG" not in ops
+
+
+def test_xnnpack_takes_nearly_the_whole_float_graph(inspections):
+    found = inspections["tflite-float32"].partitions
+    assert found == {"delegated": 1, "left": 1}  # the cast of the raw image stays behind
+    integer = inspections["tflite-int8"].partitions
+    assert integer["delegated"] >= 1
+    assert 0 < integer["left"] < sum(inspections["tflite-int8"].ops.values()) / 2
+
+
+def test_only_tflite_files_have_partitions(inspections, target):
+    assert (inspections[target.name].partitions is None) == (target.format is not Format.TFLITE)
+
+
+def test_stored_values_are_about_as_many_as_the_network_has_weights(inspections, tiny_run):
+    from edgevit.models.weights import load_model
+
+    weights = sum(array.size for array in load_model(str(tiny_run)).network.get_weights())
+    for name in ("tflite-float32", "tflite-int8", "onnx-float32"):
+        assert inspections[name].parameters == pytest.approx(weights, rel=0.03)
