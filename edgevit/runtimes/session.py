@@ -106,12 +106,18 @@ class BatchedSession(ABC):
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def read_contract(self) -> None:
-        """Takes over the preprocessing of a bare network from the manifest inside the file."""
+        """Takes over the preprocessing of a bare network from the manifest inside the file.
+
+        Raises:
+            ModelFileError: the manifest is damaged.
+        """
         if MANIFEST_KEY in self.metadata:
             try:
                 document = json.loads(self.metadata[MANIFEST_KEY])
-            except ValueError:
-                return  # verify says so; running the bare file is still possible
+            except ValueError as error:
+                raise ModelFileError(
+                    f"{self.path.name}: its embedded papers are damaged ({error})."
+                ) from None
             manifest = Manifest.from_document(document, self.path.name)
             if not manifest.preprocess_inside:
                 self.contract = manifest.preprocess

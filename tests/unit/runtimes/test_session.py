@@ -123,9 +123,9 @@ def test_a_quantised_input_rounds_and_saturates():
 
 def test_papers_that_are_damaged_or_newer_are_refused_when_the_file_is_opened():
     document = json.loads(bare_metadata()[MANIFEST_KEY])
-    for broken in ({}, {**document, "version": 99}):
+    for broken in ("{}", "{", "", "null", json.dumps({**document, "version": 99})):
         with pytest.raises(ModelFileError, match=r"net\.tflite"):
-            Formula(metadata={MANIFEST_KEY: json.dumps(broken)})
+            Formula(metadata={MANIFEST_KEY: broken})
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,112 @@
+"""tools/run_onnx.py: an ONNX file is used with numpy, Pillow and onnxruntime alone."""
+
+from __future__ import annotations
+
+import ast
+import io
+import subprocess
+import sys
+import tokenize
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgevit.core.models import CIFAR10_CLASSES
+from edgevit.core.probe_images import draw_images
+from edgevit.pipeline import export
+from edgevit.runtimes import open_session
+
+TOOL = Path(__file__).parents[2] / "tools" / "run_onnx.py"
+LARGEST = 60
+# Runs the tool as a script, then tells which packages it pulled in.
+WRAPPED = """
+import runpy, sys
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+print("imported:", *sorted({name.split(".")[0] for name in sys.modules}))
+"""
+
+
+def code_lines(source: str) -> int:
+    """Lines that are neither blank nor comment nor docstring."""
+    held: set[int] = set()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type not in (
+            tokenize.COMMENT,
+            tokenize.NL,
+            tokenize.NEWLINE,
+            tokenize.INDENT,
+            tokenize.DEDENT,
+            tokenize.ENDMARKER,
+        ):
+            held.update(range(token.start[0], token.end[0] + 1))
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, (ast.Module, ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(
+            node
+        ):
+            held -= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+    return len(held)
+
+
+@pytest.fixture(scope="module")
+def bare_file(tiny_run, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("bare")
+    return export(tiny_run, "onnx-float32", folder, preprocess=False).artifact.path
+
+
+@pytest.fixture(scope="module")
+def pictures(exported, tmp_path_factory) -> list[Path]:
+    """PNGs of the file's own size, on which its first class is well ahead of its second."""
+    images = draw_images(60, (12, 12), seed=41)
+    with open_session(exported["onnx-float32"]) as session:
+        best = np.sort(session.run(images)["logits"], axis=-1)
+    clear = np.flatnonzero(best[:, -1] - best[:, -2] > 0.05)[:8]
+    assert len(clear) == 8
+    folder = tmp_path_factory.mktemp("pictures")
+    for number in clear:
+        Image.fromarray(images[number]).save(folder / f"{number}.png")
+    return sorted(folder.iterdir())
+
+
+def run_tool(*arguments: object, folder: Path) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-c", WRAPPED, str(TOOL), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize("kind", ["raw", "bare"])
+def test_the_tool_names_the_same_class_as_a_session(exported, bare_file, pictures, tmp_path, kind):
+    path = exported["onnx-float32"] if kind == "raw" else bare_file
+    found = run_tool(path, *pictures, folder=tmp_path)
+    assert found.returncode == 0, found.stderr
+    *lines, imported = found.stdout.splitlines()
+    images = np.stack([np.asarray(Image.open(picture)) for picture in pictures])
+    with open_session(path) as session:
+        best = np.argmax(session.run(images)["logits"], axis=-1)
+    for line, picture, index in zip(lines, pictures, best, strict=True):
+        assert line.startswith(f"{picture}: {CIFAR10_CLASSES[index]} ")
+    packages = set(imported.removeprefix("imported: ").split())
+    assert {"numpy", "PIL", "onnxruntime"} <= packages
+    assert packages.isdisjoint({"edgevit", "tensorflow", "keras", "tf2onnx", "onnx", "click"})
+
+
+def test_the_tool_without_arguments_says_how_it_is_used(tmp_path):
+    found = run_tool(folder=tmp_path)
+    assert found.returncode == 1
+    assert found.stderr.strip() == "usage: run_onnx.py FILE.onnx IMAGE..."
+
+
+def test_the_tool_is_short_enough_to_be_copied():
+    assert 20 < code_lines(TOOL.read_text()) <= LARGEST
+
+
+def test_lines_of_code_are_counted_without_blanks_comments_and_docstrings():
+    source = '"""Doc.\n\nMore."""\n\n# comment\nx = 1  # two\n\n\ndef f():\n    """Doc."""\n'
+    source += '    return """a\n\nb"""\n'
+    assert code_lines(source) == 5
