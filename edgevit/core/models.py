@@ -16,7 +16,8 @@ class ModelSpec:
         module: dotted name of the file that builds it; imported when first built, since it
             imports Keras. It offers ``Config``, ``VARIANTS``, ``forward``, ``preprocess_of`` and
             ``CUSTOM_OBJECTS``.
-        outputs: names of the outputs; "logits" always.
+        outputs: names of the outputs that it always has; "logits" first.
+        extra_outputs: names of further outputs, there when they are asked for.
         variants: names of the sizes that the module offers.
         class_names: of the shipped weights.
     """
@@ -28,6 +29,7 @@ class ModelSpec:
     outputs: tuple[str, ...]
     variants: tuple[str, ...]
     class_names: tuple[str, ...]
+    extra_outputs: tuple[str, ...] = ()
 
 
 CIFAR10_CLASSES = (

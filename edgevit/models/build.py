@@ -24,15 +24,21 @@ class Plan:
         spec: the architecture.
         config: its frozen sizes.
         preprocess: raw pixels to network input.
+        outputs: names of the outputs; "logits" among them.
     """
 
     spec: ModelSpec
     config: Any
     preprocess: Preprocess
+    outputs: tuple[str, ...] = ("logits",)
 
 
 def plan_model(
-    name: str, variant: str | None = None, input_size: tuple[int, int] = (32, 32), **config: Any
+    name: str,
+    variant: str | None = None,
+    input_size: tuple[int, int] = (32, 32),
+    outputs: tuple[str, ...] | None = None,
+    **config: Any,
 ) -> Plan:
     """Decides sizes and preprocessing, without building anything.
 
@@ -40,10 +46,12 @@ def plan_model(
         name: an architecture, such as "shiftvit".
         variant: a published size; None is the tutorial's.
         input_size: (rows, columns) of the raw image.
+        outputs: names of the outputs, such as ("logits", "attention"); None: those that the
+            architecture always has.
         **config: fields of the architecture's config that differ from the variant's.
 
     Raises:
-        UnknownNameError: no such architecture, variant or config field.
+        UnknownNameError: no such architecture, variant, output or config field.
         ConfigError: sizes that make no sense.
     """
     spec = find_model(name)
@@ -58,7 +66,23 @@ def plan_model(
         sizes = module.Config(**{**(module.VARIANTS[variant] if variant else {}), **config})
     except TypeError as error:
         raise ConfigError(f"{name}: {error}") from None
-    return Plan(spec, sizes, replace(module.preprocess_of(sizes), input_size=tuple(input_size)))
+    contract = replace(module.preprocess_of(sizes), input_size=tuple(input_size))
+    return Plan(spec, sizes, contract, choose_outputs(spec, outputs))
+
+
+def choose_outputs(spec: ModelSpec, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
+    """The outputs that were asked for, "logits" first, each once; None: those always there.
+
+    Raises:
+        UnknownNameError: the architecture has no such output.
+    """
+    if wanted is None:
+        return spec.outputs
+    available = (*spec.outputs, *spec.extra_outputs)
+    for name in wanted:
+        if name not in available:
+            raise UnknownNameError(f"output of {spec.name}", name, available)
+    return tuple(name for name in available if name == "logits" or name in wanted)
 
 
 def build(
@@ -67,6 +91,7 @@ def build(
     preprocess: bool = False,
     variant: str | None = None,
     input_size: tuple[int, int] = (32, 32),
+    outputs: tuple[str, ...] | None = None,
     **config: Any,
 ) -> keras.Model:
     """Builds an architecture with freshly initialised weights.
@@ -79,6 +104,8 @@ def build(
             scales them itself. Otherwise it takes float B H W 3 as the network expects them.
         variant: a published size; None is the tutorial's.
         input_size: (rows, columns) of the raw image; used with ``preprocess=True``.
+        outputs: names of the outputs, such as ("logits", "attention"); None: those that the
+            architecture always has (see ``ModelSpec.outputs`` and ``extra_outputs``).
         **config: fields of the architecture's config, such as ``num_classes=100``.
 
     Returns:
@@ -86,10 +113,11 @@ def build(
         (float B classes) among them.
 
     Raises:
-        UnknownNameError: no such architecture, variant or config field.
+        UnknownNameError: no such architecture, variant, output or config field.
         ConfigError: sizes that make no sense.
     """
-    return build_plan(plan_model(name, variant, input_size, form=form, **config), preprocess)
+    plan = plan_model(name, variant, input_size, outputs, form=form, **config)
+    return build_plan(plan, preprocess)
 
 
 def build_plan(plan: Plan, preprocess: bool = False) -> keras.Model:
@@ -102,7 +130,10 @@ def build_plan(plan: Plan, preprocess: bool = False) -> keras.Model:
     size = plan.preprocess.input_size if preprocess else plan.preprocess.network_size
     images = keras.Input((*size, 3), dtype="uint8" if preprocess else "float32", name="images")
     x = Preprocessing.of(plan.preprocess)(images) if preprocess else images
-    return keras.Model(images, module.forward(x, plan.config), name=plan.spec.name)
+    found = module.forward(x, plan.config)
+    return keras.Model(
+        images, {name: found[name] for name in plan.outputs}, name=plan.spec.name
+    )
 
 
 def import_architecture(spec: ModelSpec) -> ModuleType:

@@ -15,7 +15,7 @@ import numpy as np
 
 from edgevit.core.errors import ConfigError
 from edgevit.core.files import check_writable, write_whole
-from edgevit.data.datasets import ImageDataset
+from edgevit.data.datasets import ImageDataset, digest_arrays
 from edgevit.models.build import Plan, build_plan, import_architecture
 from edgevit.training.augment import AugmentedBatches
 from edgevit.training.checkpoint import read_state, restore_checkpoint, write_checkpoint
@@ -78,6 +78,7 @@ def train(
         "data": train_set.digest,
         "model": plan.spec.name,
         "config": json.loads(json.dumps(asdict(plan.config))),
+        "initial": digest_arrays(*initial_weights) if initial_weights is not None else None,
     }
     state = read_state(folder)
     # A key that an older checkpoint does not hold cannot differ.

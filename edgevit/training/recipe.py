@@ -81,6 +81,14 @@ RECIPES: dict[str, Recipe] = {
             cutmix_probability=0.4,
             mixing_until=0.75,
         ),
+        # On from weights that underfit (`--init`): no mixing, the network's own size throughout.
+        Recipe(
+            name="cpu-continue",
+            epochs=15,
+            learning_rate=8e-4,
+            warmup_epochs=0.5,
+            config={"dropout": 0.0, "drop_path": 0.05},
+        ),
         Recipe(name="plain", epochs=14, jpeg_probability=0.0, label_smoothing=0.0),
         # For a GPU: long enough for strong regularisation to pay.
         Recipe(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -52,6 +53,19 @@ class Answer:
         (line,) = [line for line in self.err.splitlines() if line.startswith("edgevit: error:")]
         assert "Traceback" not in self.err
         return line
+
+
+@pytest.fixture(scope="session", autouse=True)
+def golden_images_drawn_once():
+    """Every export and every verification draws the same golden images; here each set is kept."""
+    from edgevit.core import reference
+    from edgevit.export import record_reference
+
+    kept = functools.cache(draw_images)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (reference, record_reference):
+            patch.setattr(module, "draw_images", lambda *recipe: kept(*recipe).copy())
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,140 @@
+"""The terminal: what goes to which stream, tables, and values as people type and read them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import click
+import pytest
+
+from edgevit.cli import console, options
+
+ROOT = Path(console.__file__).parents[2]
+
+NOISY = textwrap.dedent(
+    """
+    import ctypes, os, sys
+    from edgevit.cli import console
+
+    libc = ctypes.CDLL(None)
+    with console.native_output_hidden(verbose=len(sys.argv) > 1):
+        os.write(1, b"native to stdout\\n")
+        os.write(2, b"native to stderr\\n")
+        libc.puts(b"C library to stdout")
+        libc.fflush(None)
+        print("python to stderr", file=sys.stderr)
+        print("python to stdout")
+        console.say("for people")
+        console.answer({"a": 1}, True, str)
+    os.write(1, b"stdout again\\n")
+    os.write(2, b"stderr again\\n")
+    """
+)
+
+
+def run(code: str, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=60,
+        check=True,
+    )
+
+
+def test_what_libraries_print_from_c_is_hidden_and_what_we_say_is_not():
+    found = run(NOISY)
+    assert "native" not in found.stdout + found.stderr
+    assert "C library" not in found.stdout + found.stderr
+    assert '{\n  "a": 1\n}\n' in found.stdout
+    assert "for people" in found.stderr
+    assert found.stdout.endswith("stdout again\n")
+    assert found.stderr.endswith("stderr again\n")
+
+
+def test_verbose_shows_what_libraries_print_on_stderr_and_keeps_stdout_clean():
+    found = run(NOISY, "verbose")
+    assert "native to stdout" in found.stderr
+    assert "native to stderr" in found.stderr
+    assert "C library to stdout" in found.stderr
+    assert "native" not in found.stdout
+    assert '{\n  "a": 1\n}\n' in found.stdout
+
+
+def test_both_streams_come_back_after_an_error(capfd):
+    before = console._stdout_fd, console._stderr_fd, sys.stdout
+
+    def fail():
+        with console.native_output_hidden(verbose=False):
+            os.write(1, b"hidden\n")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert (console._stdout_fd, console._stderr_fd, sys.stdout) == before
+    os.write(1, b"shown\n")
+    assert capfd.readouterr().out == "shown\n"
+
+
+def test_an_answer_is_one_document_or_one_text(capfd):
+    console.answer({"value": float("nan")}, True, lambda: "text")
+    assert json.loads(capfd.readouterr().out) == {"value": None}
+    console.answer({"value": 1}, False, lambda: "text\n\n")
+    assert capfd.readouterr().out == "text\n"
+
+
+def test_a_table_shows_every_cell_and_aligns_figures_to_the_right():
+    text = console.table(["name", "MB"], [["a[b]", "1.25"], ["longer", "10.50"]], right=("MB",))
+    header, rule, first, second = text.splitlines()
+    assert header.split() == ["name", "MB"]
+    assert set(rule.strip()) == {"─"}
+    assert first.split() == ["a[b]", "1.25"]  # brackets are text, not markup
+    assert second.split() == ["longer", "10.50"]
+    assert first.index("1.25") + 4 == second.index("10.50") + 5
+
+
+def test_a_table_that_is_piped_folds_long_cells_and_loses_nothing():
+    long = "x" * 500
+    text = console.table(["name"], [[long]])
+    assert text.count("x") == 500
+    assert max(len(line) for line in text.splitlines()) <= 200
+
+
+def test_status_lines_go_to_stderr_where_no_terminal_is(capfd):
+    with console.working() as work:
+        work.status("loading")
+        work.advance(1, 10)
+        work.advance(3, 0)
+    assert capfd.readouterr() == ("", "loading\n")
+    with console.working(quiet=True) as work:
+        work.status("loading")
+        work.advance(2, 2)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_megabytes_count_by_the_million():
+    assert console.megabytes(1_000_000) == "1.00"
+    assert console.megabytes(305_584) == "0.31"
+
+
+def test_a_path_is_shown_as_it_would_be_typed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert console.shown_path(tmp_path / "exports" / "a.onnx") == "exports/a.onnx"
+    assert console.shown_path(Path("/elsewhere/a.onnx")) == "/elsewhere/a.onnx"
+
+
+@pytest.mark.parametrize(("typed", "batch"), [("1", 1), ("32", 32), ("dynamic", None)])
+def test_a_batch_is_a_number_or_dynamic(typed, batch):
+    assert options.parse_batch(None, None, typed) == batch
+
+
+@pytest.mark.parametrize("typed", ["0", "-1", "1.5", "", "many", "Dynamic", "²", "1e3"])
+def test_any_other_batch_is_refused(typed):
+    with pytest.raises(click.BadParameter, match="neither a number of at least 1 nor 'dynamic'"):
+        options.parse_batch(None, None, typed)
