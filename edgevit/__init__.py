@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "build": "edgevit.models.build",
     "evaluate": "edgevit.pipeline",
+    "explain": "edgevit.pipeline",
     "export": "edgevit.pipeline",
     "export_all": "edgevit.pipeline",
     "inspect": "edgevit.verify.audit",
@@ -28,6 +29,7 @@ __all__ = [
     "__version__",
     "build",
     "evaluate",
+    "explain",
     "export",
     "export_all",
     "inspect",
@@ -40,7 +42,7 @@ __all__ = [
 if TYPE_CHECKING:
     from edgevit.models.build import build
     from edgevit.models.weights import load
-    from edgevit.pipeline import evaluate, export, export_all, verify
+    from edgevit.pipeline import evaluate, explain, export, export_all, verify
     from edgevit.runtimes import open_session
     from edgevit.training.run import train_model as train
     from edgevit.verify.audit import inspect

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -14,17 +15,15 @@ from edgevit.cli import console, options
 @options.data
 @click.option("--limit", type=click.IntRange(min=1), help="Only so many images, drawn by a seed.")
 @click.option("--kernels", help="LiteRT kernels: xnnpack (default), builtin or reference.")
-@options.weights
-@options.trust_code
+@options.reading
 @options.as_json
 def evaluate(
     model: str,
     data: str | None,
     limit: int | None,
     kernels: str | None,
-    weights: Path | None,
-    trust_code: bool,
     as_json: bool,
+    **reading: Any,
 ) -> None:
     """Top-1 and top-5 accuracy of MODEL over the test images of a dataset.
 
@@ -48,10 +47,9 @@ def evaluate(
             find_source(data),
             limit,
             kernels,
-            weights,
-            trust_code,
             work.status,
             work.advance,
+            **options.opening(**reading),
         )
 
     def text() -> str:

@@ -55,8 +55,7 @@ if TYPE_CHECKING:
     type=click.Choice(["uint8", "int8", "float32"]),
     help="Element type of the input. Default: uint8 for raw images, float32 for a bare network.",
 )
-@options.weights
-@options.trust_code
+@options.reading
 @click.option("--keep-failed", is_flag=True, help="Write a file even if its verification fails.")
 @options.as_json
 def export(
@@ -67,10 +66,9 @@ def export(
     preprocess: bool,
     batch: int | None,
     io_dtype: str | None,
-    weights: Path | None,
-    trust_code: bool,
     keep_failed: bool,
     as_json: bool,
+    **reading: Any,
 ) -> None:
     """Export MODEL and verify each file in its own runtime.
 
@@ -81,7 +79,8 @@ def export(
     \b
     edgevit export shiftvit --format tflite-int8
     edgevit export shiftvit --format all --out build
-    edgevit export my_model.keras --format tflite-int8 --calibration photos/
+    edgevit export patchconvnet --format onnx-float32 --outputs logits,attention
+    edgevit export my.keras --format tflite-int8 --scaling unit --calibration photos/
     """
     from edgevit.core.targets import find_targets
     from edgevit.models import find_model
@@ -92,19 +91,19 @@ def export(
     with console.working() as work:
         from edgevit.pipeline import export_all
 
+        opening = options.opening(**reading)
+        opening["preprocess"] = preprocess
         outcomes = export_all(
             model,
             targets,
             out,
-            weights=weights,
             calibration=calibration,
-            preprocess=preprocess,
             batch=batch,
             io_dtype=io_dtype,
-            trust_code=trust_code,
             keep_failed=keep_failed,
             status=work.status,
             progress=work.advance,
+            **opening,
         )
     console.answer([_document(outcome) for outcome in outcomes], as_json, lambda: _text(outcomes))
     if any(outcome.verdict != "pass" for outcome in outcomes):
@@ -112,11 +111,11 @@ def export(
 
 
 def _document(outcome: Outcome) -> dict[str, Any]:
-    from edgevit.reports.text import summarise_parity
+    from edgevit.reports.text import summarise_others, summarise_parity
 
     artifact = outcome.artifact
     figures = summarise_parity(outcome.reports)
-    return {
+    document = {
         "target": outcome.target.name,
         "path": str(artifact.path) if artifact else None,
         "size_bytes": artifact.size_bytes if artifact else None,
@@ -126,10 +125,12 @@ def _document(outcome: Outcome) -> dict[str, Any]:
         "top1_agreement": figures["top1_agreement"],
         "seconds": round(outcome.seconds, 2),
     }
+    others = summarise_others(outcome.reports)
+    return {**document, "outputs": others} if others else document
 
 
 def _text(outcomes: list[Outcome]) -> str:
-    from edgevit.reports.text import summarise_parity
+    from edgevit.reports.text import summarise_others, summarise_parity
 
     rows = []
     for outcome in outcomes:
@@ -151,4 +152,11 @@ def _text(outcomes: list[Outcome]) -> str:
     images = outcomes[0].reports[0].images
     runtimes = sorted({report.runtime for outcome in outcomes for report in outcome.reports})
     note = f"{images} golden images, each file against float Keras, run in {', '.join(runtimes)}."
-    return console.table(headings, rows, right=tuple(headings[2:7])) + "\n" + note
+    lines = [console.table(headings, rows, right=tuple(headings[2:7])), note]
+    for outcome in outcomes:
+        for name, figure in summarise_others(outcome.reports).items():
+            lines.append(
+                f"{outcome.target.name}, output {name!r}: max |diff| {figure['max_abs']:.2g}, "
+                f"mean/std {100 * figure['relative']:.2g} %"
+            )
+    return "\n".join(lines)

@@ -16,6 +16,7 @@ from edgevit.cli import console
 from edgevit.cli.catalogue import models, targets
 from edgevit.cli.doctor import doctor
 from edgevit.cli.evaluate import evaluate
+from edgevit.cli.explain import explain
 from edgevit.cli.export import export
 from edgevit.cli.inspect import inspect
 from edgevit.cli.predict import predict
@@ -24,7 +25,7 @@ from edgevit.cli.verify import verify
 from edgevit.core.errors import EdgevitError
 from edgevit.core.serialization import to_json
 
-VERBS = (export, verify, inspect, evaluate, predict, train, models, targets, doctor)
+VERBS = (export, verify, inspect, evaluate, predict, explain, train, models, targets, doctor)
 
 
 class Verbs(click.Group):

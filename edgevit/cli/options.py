@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
+import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+from edgevit.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from edgevit.pipeline.sources import Opening
 
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 
@@ -21,12 +31,6 @@ weights = click.option(
     help="Weights instead of the shipped ones: a .safetensors file, or a training run's folder.",
 )
 
-trust_code = click.option(
-    "--trust-code",
-    is_flag=True,
-    help="Let a .keras file run the Python code that it contains (Lambda layers).",
-)
-
 
 def parse_batch(context: click.Context, parameter: click.Parameter, value: str) -> int | None:
     """``--batch 4`` or ``--batch dynamic``."""
@@ -35,3 +39,135 @@ def parse_batch(context: click.Context, parameter: click.Parameter, value: str) 
     if not value.isdecimal() or int(value) < 1:
         raise click.BadParameter(f"{value!r} is neither a number of at least 1 nor 'dynamic'.")
     return int(value)
+
+
+def parse_size(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[int, int] | None:
+    """``--image-size 64`` or ``--image-size 48x64`` (rows x columns)."""
+    if value is None:
+        return None
+    parts = value.lower().split("x")
+    if len(parts) > 2 or not all(part.isdecimal() and 1 <= int(part) <= 8192 for part in parts):
+        raise click.BadParameter(f"{value!r} is neither a side nor ROWSxCOLUMNS, in pixels.")
+    return int(parts[0]), int(parts[-1])
+
+
+def parse_names(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[str, ...] | None:
+    """``--outputs logits,attention``."""
+    if value is None:
+        return None
+    return tuple(name.strip() for name in value.split(",") if name.strip())
+
+
+image_size = click.option(
+    "--image-size",
+    callback=parse_size,
+    metavar="SIDE|HxW",
+    help="Size of the raw image, resized inside. Default: that of the training images.",
+)
+
+_READING = (
+    weights,
+    click.option(
+        "--outputs",
+        callback=parse_names,
+        metavar="NAME[,NAME...]",
+        help="Outputs beside the logits, such as attention, or all. See 'edgevit models'.",
+    ),
+    image_size,
+    click.option(
+        "--scaling",
+        type=click.Choice(["raw", "unit", "signed", "imagenet"]),
+        help="A .keras file of your own: the pixels it expects: 0..255, 0..1, -1..1, or ImageNet's "
+        "mean and deviation.  [default: raw]",
+    ),
+    click.option(
+        "--labels",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="A .keras file of your own: its class names, one a line or a JSON list.",
+    ),
+    click.option(
+        "--import",
+        "modules",
+        multiple=True,
+        metavar="MODULE",
+        help="A .keras file of your own: Python module that registers its classes.",
+    ),
+    click.option(
+        "--trust-code",
+        is_flag=True,
+        help="Let a .keras file run the Python code that it contains (Lambda layers).",
+    ),
+)
+
+
+def reading(command: Callable) -> Callable:
+    """The options that say how MODEL is read; :func:`opening` takes their values."""
+    for option in reversed(_READING):
+        command = option(command)
+    return command
+
+
+def opening(
+    weights: Path | None,
+    outputs: tuple[str, ...] | None,
+    image_size: tuple[int, int] | None,
+    scaling: str | None,
+    labels: Path | None,
+    modules: tuple[str, ...],
+    trust_code: bool,
+) -> Opening:
+    """What the options of :func:`reading` mean to :mod:`edgevit.pipeline`.
+
+    Call it after the Keras backend was chosen: it imports the modules.
+
+    Raises:
+        ConfigError: a module that cannot be imported, or a file of labels without any.
+    """
+    for name in modules:
+        _import_module(name)
+    return {
+        "weights": weights,
+        "outputs": outputs,
+        "image_size": image_size,
+        "scaling": scaling,
+        "class_names": read_labels(labels) if labels else (),
+        "trust_code": trust_code,
+    }
+
+
+def read_labels(path: Path) -> tuple[str, ...]:
+    """Class names out of a text file (one a line) or a JSON list.
+
+    Raises:
+        ConfigError: no such file, no text, or no name in it.
+    """
+    try:
+        text = path.read_text()
+        names = json.loads(text) if path.suffix == ".json" else text.split("\n")
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: the labels cannot be read ({error}).") from None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"{path}: expected a JSON list of class names.")
+    found = tuple(name.strip() for name in names if name.strip())
+    if not found:
+        raise ConfigError(f"{path}: holds no class name.")
+    return found
+
+
+def _import_module(name: str) -> None:
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        importlib.import_module(name)
+    except Exception as error:  # whatever a user's module raises
+        reason = " ".join(str(error).split())[:200]
+        raise ConfigError(
+            f"--import {name}: cannot be imported ({type(error).__name__}: {reason}). It is looked "
+            "for in this folder and among the installed packages."
+        ) from None

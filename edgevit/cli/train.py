@@ -19,8 +19,23 @@ from edgevit.cli import console, options
 @click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipe's.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Instead of the recipe's.")
 @click.option("--learning-rate", type=float, help="Peak, instead of the recipe's.")
-@click.option("--form", default="paper", show_default=True, help="paper or tutorial.")
-@click.option("--init", type=click.Path(path_type=Path), help="Weights to start from.")
+@click.option("--form", help="paper or tutorial.  [default: that of --init, else paper]")
+@click.option(
+    "--variant", help="A published size, see 'edgevit models'.  [default: the tutorial's]"
+)
+@click.option(
+    "--init",
+    type=click.Path(path_type=Path),
+    help="Weights to start from, a file or a run's folder. They bring their sizes along; the head "
+    "is replaced where the classes differ in number.",
+)
+@options.image_size
+@click.option(
+    "--explain-every",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Every N epochs, draw where the network looks on a few validation images.",
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option(
     "--out",
@@ -42,8 +57,11 @@ def train(
     epochs: int | None,
     batch_size: int | None,
     learning_rate: float | None,
-    form: str,
+    form: str | None,
+    variant: str | None,
     init: Path | None,
+    image_size: tuple[int, int] | None,
+    explain_every: int | None,
     seed: int,
     out: Path | None,
     backend: str,
@@ -51,13 +69,15 @@ def train(
 ) -> None:
     """Train MODEL on the training images of a dataset; a fifth is held out for validation.
 
+    Pictures of one size stay as they are, up to the network's; others are resized to it.
     A run that was killed goes on where it stopped, to the same weights, when the same command is
     given again. The folder then holds weights (float16), log.csv, curves.png and a model card, and
     'edgevit export FOLDER --format ...' exports it.
 
     \b
     edgevit train shiftvit --data cifar10.tar.gz
-    edgevit train shiftvit --data flowers/ --recipe plain --epochs 5 --out runs/flowers
+    edgevit train shiftvit --data flowers/ --recipe finetune --out runs/flowers \\
+        --init artifacts/shiftvit/weights.safetensors
     """
     from edgevit.core.files import check_writable
     from edgevit.models import find_model
@@ -78,11 +98,20 @@ def train(
         from edgevit.data.datasets import find_source, load_dataset, split_validation
 
         work.status("reading the training images")
-        dataset = load_dataset(find_source(data), "train", (32, 32), work.advance)
-        training, validation = split_validation(dataset, seed=0)
-
+        source = find_source(data)
         from edgevit.training.run import train_model
+        from edgevit.training.start import open_start
 
+        limit = open_start(model, form, variant, init).plan.preprocess.network_size
+        dataset = load_dataset(source, "train", image_size, work.advance, at_most=limit)
+        training, validation = split_validation(dataset, seed=0)
+        pictures = None
+        if explain_every:
+            from edgevit.explain.during_training import EpochPictures
+
+            pictures = EpochPictures(
+                validation.images[:8], dataset.class_names, folder / "explain", explain_every
+            )
         work.status(f"training {model} on {len(training):,} images with {backend}")
         total = recipe.epochs
 
@@ -90,7 +119,17 @@ def train(
             work.advance(epoch * steps + step, total * steps)
 
         result = train_model(
-            model, form, recipe, training, validation, folder, seed, init, progress
+            model,
+            form,
+            recipe,
+            training,
+            validation,
+            folder,
+            seed,
+            init,
+            progress,
+            variant,
+            pictures,
         )
     document = {
         "model": model,

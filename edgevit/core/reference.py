@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,8 @@ from edgevit.core.serialization import decode_array, encode_array
 
 COUNT = 256
 EMBEDDED_BYTES = 64 * 1024
+OTHERS = 32
+OTHERS_BYTES = 512 * 1024
 
 
 @dataclass(frozen=True)
@@ -24,16 +26,20 @@ class ReferenceSet:
         images: uint8 N H W 3, drawn by :mod:`edgevit.core.probe_images`.
         logits: float32 N classes.
         seed: of the drawing.
+        others: float32 M ... of every further output, by name, on the first M images.
     """
 
     images: np.ndarray
     logits: np.ndarray
     seed: int = 0
+    others: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
-        """sha256 of images and logits, as hex."""
-        return _digest(self.images, self.logits)
+        """sha256 of images, logits and further outputs, as hex."""
+        return _digest(
+            self.images, self.logits, *(self.others[name] for name in sorted(self.others))
+        )
 
     def to_document(self) -> dict[str, Any]:
         """What travels inside a file: all logits, the recipe of the images, and the first few.
@@ -50,7 +56,11 @@ class ReferenceSet:
             "logits_sha256": _digest(self.logits),
             "logits": encode_array(self.logits),
             "first_images": encode_array(self.images[:few]),
+            **({"others": self._encode_others()} if self.others else {}),
         }
+
+    def _encode_others(self) -> dict[str, Any]:
+        return {name: encode_array(self.others[name]) for name in sorted(self.others)}
 
     @classmethod
     def from_document(cls, document: dict[str, Any], name: str) -> ReferenceSet:
@@ -67,12 +77,15 @@ class ReferenceSet:
             logits = decode_array(document["logits"])
             few = decode_array(document["first_images"])
             count, size, seed = document["count"], tuple(document["size"]), document["seed"]
+            others = {
+                str(key): decode_array(value) for key, value in document.get("others", {}).items()
+            }
             generator, expected = document["generator"], document["images_sha256"]
             recorded = document["logits_sha256"]
             if len(few) == 0 or size != few.shape[1:3]:
                 raise ValueError(f"size {size} of images {few.shape}")
             np.random.SeedSequence((seed, 0))  # raises for what is no seed
-        except (KeyError, ValueError, TypeError) as error:
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise ModelFileError(f"{name}: its embedded reference is damaged ({error}).") from None
         if generator != GENERATOR:
             raise ModelFileError(
@@ -87,7 +100,17 @@ class ReferenceSet:
                 f"{name}: the golden images cannot be drawn again on this machine (numpy "
                 f"{np.__version__}). Verify it with the numpy that is pinned in constraints.txt."
             )
-        return cls(images, logits, seed)
+        return cls(images, logits, seed, others)
+
+
+def count_others(value_bytes: int, images: int) -> int:
+    """On how many golden images a further output is recorded: as many as fit into the papers.
+
+    Args:
+        value_bytes: size of the output for one image.
+        images: golden images in all.
+    """
+    return max(1, min(OTHERS, images, OTHERS_BYTES // max(1, value_bytes)))
 
 
 def _digest(*arrays: np.ndarray) -> str:

@@ -19,6 +19,34 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
+class OutputParity:
+    """An output beside the logits against the float model's, on the same images.
+
+    Attributes:
+        name: of the output.
+        images: how many images were compared.
+        max_abs: largest |difference|; NaN if any value is not finite.
+        relative: mean |difference| over the standard deviation of the reference.
+        largest: largest |value| of the reference.
+    """
+
+    name: str
+    images: int
+    max_abs: float
+    relative: float
+    largest: float
+
+    def verdict(self, tolerance: Tolerance) -> Verdict:
+        """PASS only if every limit holds. No image is NOT_RUN; a NaN anywhere is a FAIL."""
+        if self.images == 0:
+            return Verdict.NOT_RUN
+        holds = self.relative <= tolerance.max_relative_other and bool(np.isfinite(self.max_abs))
+        if tolerance.max_abs is not None:
+            holds = holds and self.max_abs <= tolerance.max_abs * max(1.0, self.largest)
+        return Verdict.PASS if holds else Verdict.FAIL
+
+
+@dataclass(frozen=True)
 class ParityReport:
     """A file's logits against the float model's, on the same images.
 
@@ -30,6 +58,7 @@ class ParityReport:
         relative: mean_abs over the standard deviation of the reference logits.
         top1_agreement: share of images in [0, 1] with the same class. A tie in the file's logits
             counts as agreement when the reference's class is among the tied ones.
+        others: one for each further output.
     """
 
     runtime: str
@@ -38,6 +67,7 @@ class ParityReport:
     mean_abs: float
     relative: float
     top1_agreement: float
+    others: tuple[OutputParity, ...] = ()
 
     def verdict(self, tolerance: Tolerance) -> Verdict:
         """PASS only if every limit holds. No image is NOT_RUN; a NaN anywhere is a FAIL."""
@@ -48,7 +78,8 @@ class ParityReport:
         holds = holds and bool(np.isfinite([self.max_abs, self.mean_abs]).all())
         if tolerance.max_abs is not None:
             holds = holds and self.max_abs <= tolerance.max_abs
-        return Verdict.PASS if holds else Verdict.FAIL
+        own = Verdict.PASS if holds else Verdict.FAIL
+        return worst([own, *(other.verdict(tolerance) for other in self.others)])
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgevit.core.errors import UnknownNameError
+
 
 @dataclass(frozen=True)
 class TensorSpec:
@@ -73,6 +75,45 @@ class Preprocess:
         top, left = self.crop_origin
         x = x[:, top : top + self.network_size[0], left : left + self.network_size[1]]
         return x * np.array(self.scale, np.float32) + np.array(self.offset, np.float32)
+
+
+Channels = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """What happens to raw pixels of 0..255 for each of R, G, B: ``x * scale + offset``."""
+
+    scale: Channels
+    offset: Channels
+
+    @classmethod
+    def of_statistics(cls, mean: Channels, deviation: Channels) -> Scaling:
+        """Centres pixels and brings them to unit deviation; both in units of 0..1."""
+        (r, g, b), (dr, dg, db) = mean, deviation
+        return cls((1 / (255 * dr), 1 / (255 * dg), 1 / (255 * db)), (-r / dr, -g / dg, -b / db))
+
+
+# How published networks want their pixels, by name.
+SCALINGS: dict[str, Scaling] = {
+    "raw": Scaling((1.0, 1.0, 1.0), (0.0, 0.0, 0.0)),  # 0..255
+    "unit": Scaling((1 / 255, 1 / 255, 1 / 255), (0.0, 0.0, 0.0)),  # 0..1
+    "signed": Scaling((1 / 127.5, 1 / 127.5, 1 / 127.5), (-1.0, -1.0, -1.0)),  # -1..1
+    # Mean and deviation over ImageNet's training images, as torchvision publishes them.
+    "imagenet": Scaling.of_statistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
+
+
+def find_scaling(name: str) -> Scaling:
+    """The scaling of this name.
+
+    Raises:
+        UnknownNameError: there is none; near misses are named.
+    """
+    try:
+        return SCALINGS[name]
+    except KeyError:
+        raise UnknownNameError("scaling", name, SCALINGS) from None
 
 
 def resize_bilinear(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -1,44 +1,32 @@
-"""Labelled images from class folders, archives of class folders, npz files or keras.datasets.
-
-Nothing is ever unpacked to disk, and an archive whose member names leave its own folder is refused.
-"""
+"""Labelled images from class folders, archives of class folders, npz files or keras.datasets."""
 
 from __future__ import annotations
 
 import hashlib
-import lzma
 import os
-import tarfile
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
 from edgevit.core.errors import ConfigError, DataError
 from edgevit.core.models import CIFAR10_CLASSES
-from edgevit.data.images import MAX_FILE_BYTES, decode_image, is_image_name
+from edgevit.data.archives import (
+    READ_ERRORS,
+    SPLITS,
+    ImageFile,
+    find_archive,
+    in_one_line,
+    list_archive,
+    list_folder,
+    read_file,
+)
+from edgevit.data.images import decode_image, resize_image
 
-SPLITS = ("train", "test")
 KERAS_DATASETS = ("cifar10", "cifar100")
 ENVIRONMENT_VARIABLE = "EDGEVIT_DATA"
 Progress = Callable[[int, int], None]
-
-# What the standard library raises on a damaged archive; RuntimeError: an encrypted zip member.
-READ_ERRORS = (
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    OSError,
-    RuntimeError,
-    ValueError,
-    MemoryError,
-)
 
 
 @dataclass(frozen=True)
@@ -108,6 +96,7 @@ def load_dataset(
     split: str = "train",
     size: tuple[int, int] | None = None,
     progress: Progress | None = None,
+    at_most: tuple[int, int] | None = None,
 ) -> ImageDataset:
     """Reads one split of a dataset into memory.
 
@@ -120,6 +109,8 @@ def load_dataset(
         size: (rows, columns) that every image is resized to. None: the images' own size, which
             must then be the same for all.
         progress: called with (images read, images in all or 0).
+        at_most: (rows, columns) that images are resized to where they are larger, or of
+            different sizes; smaller ones of one size stay. Used if ``size`` is None.
 
     Raises:
         DataError: nothing there, no image in it, damaged files, unsafe archive.
@@ -129,14 +120,14 @@ def load_dataset(
         raise ConfigError(f"split must be one of {SPLITS}. Received: split={split!r}")
     if str(source) in KERAS_DATASETS and not Path(source).exists():
         return _load_keras(str(source), split)
-    path = _find_archive(Path(source))
+    path = find_archive(Path(source))
     if path.is_dir():
-        files = _list_folder(path)
+        files = list_folder(path)
     elif path.suffix == ".npz":
         return _load_npz(path, split)
     else:
-        files = _list_archive(path)
-    return _read_class_folders(files, split, size, path.name, progress)
+        files = list_archive(path)
+    return _read_class_folders(files, split, size, at_most, path.name, progress)
 
 
 def split_validation(
@@ -162,151 +153,11 @@ def split_validation(
     return train, dataset.select(np.sort(np.concatenate(held)), "validation")
 
 
-@dataclass(frozen=True)
-class _ImageFile:
-    """A picture in a folder or an archive: split ("" where there is none), class and name."""
-
-    split: str
-    label: str
-    name: str
-    read: Callable[[], bytes]
-
-
-def _find_archive(path: Path) -> Path:
-    """The path itself, or the one archive in a folder that holds no class folder."""
-    if not path.exists():
-        raise DataError(f"{path}: no such file or directory.")
-    if path.is_dir() and not any(entry.is_dir() for entry in path.iterdir()):
-        endings = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".zip", ".npz")
-        archives = sorted(entry for entry in path.iterdir() if entry.name.endswith(endings))
-        if len(archives) == 1:
-            return archives[0]
-    return path
-
-
-def _classify(name: str, read: Callable[[], bytes]) -> _ImageFile | None:
-    """Reads split and class out of a member's path; None for anything that is no image."""
-    parts = PurePosixPath(name).parts
-    if not is_image_name(name) or parts[-1].startswith("."):
-        return None
-    parts = parts[:-1]
-    for index, part in enumerate(parts):
-        if part.lower() in SPLITS and index + 1 < len(parts):
-            return _ImageFile(part.lower(), parts[index + 1], name, read)
-    if not parts:
-        return None
-    return _ImageFile("", parts[-1], name, read)
-
-
-def _list_folder(root: Path) -> Iterator[_ImageFile]:
-    for path in sorted(root.rglob("*")):
-        if path.is_file():
-            file = _classify(path.relative_to(root).as_posix(), path.read_bytes)
-            if file is not None:
-                _check_size(root, file.name, path.stat().st_size)
-                yield file
-
-
-def _list_archive(path: Path) -> Iterator[_ImageFile]:
-    try:
-        if tarfile.is_tarfile(path):
-            return _list_tar(path)
-        if zipfile.is_zipfile(path):
-            return _list_zip(path)
-    except READ_ERRORS as error:
-        raise _damaged(path, error) from None
-    raise DataError(
-        f"{path}: neither a directory nor a readable tar, zip or npz file. It may be cut short."
-    )
-
-
-def _damaged(path: Path | str, error: BaseException) -> DataError:
-    return DataError(f"{path}: the archive is damaged ({_in_one_line(error)}).")
-
-
-def _in_one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
-
-
-def _check_size(source: Path, name: str, size: int) -> None:
-    if size > MAX_FILE_BYTES:
-        raise DataError(
-            f"{source}: {name!r} is larger than the limit of {MAX_FILE_BYTES >> 20} MiB."
-        )
-
-
-def _check_member(archive: Path, name: str, size: int) -> None:
-    parts = PurePosixPath(name.replace("\\", "/")).parts
-    if name.startswith(("/", "\\")) or ".." in parts or (parts and ":" in parts[0]):
-        raise DataError(
-            f"{archive}: the member {name!r} points outside the archive's own folder. "
-            "The archive is refused; nothing was unpacked."
-        )
-    _check_size(archive, name, size)
-
-
-def _list_tar(path: Path) -> Iterator[_ImageFile]:
-    try:
-        with tarfile.open(path) as archive:
-            for member in archive:
-                _check_member(path, member.name, member.size)
-                if member.isreg():
-                    file = _classify(member.name, _tar_reader(archive, member))
-                    if file is not None:
-                        yield file
-            _check_tar_end(path, archive)
-    except READ_ERRORS as error:
-        raise _damaged(path, error) from None
-
-
-def _check_tar_end(path: Path, archive: tarfile.TarFile) -> None:
-    """Refuses a tar that does not end in its block of zeros, or whose checksum is wrong.
-
-    tarfile takes a damaged or missing header behind the first one for the end of the archive, so
-    half a dataset would pass for a whole one.
-    """
-    stream = archive.fileobj
-    assert stream is not None  # it was opened by name
-    stream.seek(archive.offset)
-    if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-        raise DataError(f"{path}: the archive is damaged (cut short, or a header is unreadable).")
-    while stream.read(1 << 20):  # gzip, bzip2 and xz compare their checksum at the very end
-        pass
-
-
-def _tar_reader(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Callable[[], bytes]:
-    def read() -> bytes:
-        stream = archive.extractfile(member)
-        return stream.read() if stream is not None else b""
-
-    return read
-
-
-def _list_zip(path: Path) -> Iterator[_ImageFile]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
-                _check_member(path, member.filename, member.file_size)
-                if not member.is_dir():
-                    file = _classify(member.filename, partial(archive.read, member))
-                    if file is not None:
-                        yield file
-    except READ_ERRORS as error:
-        raise _damaged(path, error) from None
-
-
-def _read_file(file: _ImageFile, source: str) -> bytes:
-    try:
-        return file.read()
-    except READ_ERRORS as error:
-        reason = _in_one_line(error)
-        raise DataError(f"{source}/{file.name}: cannot be read ({reason}).") from None
-
-
 def _read_class_folders(
-    files: Iterator[_ImageFile],
+    files: Iterator[ImageFile],
     split: str,
     size: tuple[int, int] | None,
+    at_most: tuple[int, int] | None,
     source: str,
     progress: Progress | None,
 ) -> ImageDataset:
@@ -319,7 +170,12 @@ def _read_class_folders(
         classes.add(file.label)
         splits.add(file.split)
         if file.split in ("", split):
-            images.append(decode_image(_read_file(file, source), f"{source}/{file.name}", size))
+            image = decode_image(read_file(file, source), f"{source}/{file.name}", size)
+            if size is None and at_most is not None and _is_other(image, images, at_most):
+                size = at_most
+                images = [resize_image(kept, size) for kept in images]
+                image = resize_image(image, size)
+            images.append(image)
             labels.append(file.label)
             names.append(file.name)
             if progress and len(images) % 500 == 0:
@@ -355,6 +211,13 @@ def _read_class_folders(
     return replace(train if split == "train" else held, split=split)
 
 
+def _is_other(image: np.ndarray, before: list[np.ndarray], at_most: tuple[int, int]) -> bool:
+    """Whether an image is larger than wanted, or of another size than those before."""
+    (rows, columns), (most_rows, most_columns) = image.shape[:2], at_most
+    larger = rows > most_rows or columns > most_columns
+    return larger or (bool(before) and image.shape != before[0].shape)
+
+
 def _load_npz(path: Path, split: str) -> ImageDataset:
     try:
         arrays = np.load(path, allow_pickle=False)
@@ -369,7 +232,7 @@ def _load_npz(path: Path, split: str) -> ImageDataset:
             f"{path}: {error}. An npz dataset holds x_train, y_train, x_test and y_test."
         ) from None
     except READ_ERRORS as error:
-        raise DataError(f"{path}: the npz file is damaged ({_in_one_line(error)}).") from None
+        raise DataError(f"{path}: the npz file is damaged ({in_one_line(error)}).") from None
     return _from_arrays(images, labels, all_labels, names, split, path.name)
 
 
@@ -408,7 +271,7 @@ def _load_keras(name: str, split: str) -> ImageDataset:
         train, test = getattr(keras.datasets, name).load_data()
     except Exception as error:
         raise DataError(
-            f"{name}: keras.datasets could not download it ({_in_one_line(error)}). "
+            f"{name}: keras.datasets could not download it ({in_one_line(error)}). "
             "Give --data PATH instead."
         ) from None
     images, labels = train if split == "train" else test

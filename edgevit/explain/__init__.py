@@ -1,1 +1,1 @@
-"""Attention and gate maps as pictures."""
+"""Where a network looks: its own maps (attention, gates) or occlusion, as pictures."""

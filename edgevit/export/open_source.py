@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from edgevit.core.errors import ModelFileError
+from edgevit.core.errors import ConfigError, ModelFileError, UnknownNameError
 from edgevit.core.tensors import Preprocess
 from edgevit.export.quantize.ranges import RangeRecord
 from edgevit.export.source import Source
@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 
 def bare_source(
-    model: TrainedModel, name: str, contract: Preprocess | None, class_names: tuple[str, ...]
+    model: TrainedModel,
+    name: str,
+    contract: Preprocess | None,
+    class_names: tuple[str, ...],
+    outputs: tuple[str, ...] | None = None,
 ) -> Source:
     """Strips preprocessing off a network, names its outputs and finds its ranges.
 
@@ -26,9 +30,12 @@ def bare_source(
         contract: preprocessing of a model that is not ours. None: our own contract, that of a
             Preprocessing layer inside, or raw 0..255 as float.
         class_names: of a model that is not ours.
+        outputs: which to keep beside "logits"; None: all.
 
     Raises:
         ModelFileError: no output that can be compared.
+        UnknownNameError: no output of this name.
+        ConfigError: not as many class names as logits.
     """
     network, inside = strip_preprocessing(as_functional(model.network))
     rows, columns = (int(size) for size in network.inputs[0].shape[1:3])
@@ -40,14 +47,38 @@ def bare_source(
     if model.folder is not None and (model.folder / RANGES_FILE).exists():
         file = model.folder / RANGES_FILE
         ranges = RangeRecord.from_text(file.read_text(), str(file))
+    network = keep_outputs(name_outputs(network), outputs)
+    names = class_names or model.class_names
+    classes = network.output["logits"].shape[-1]
+    if names and len(names) != classes:
+        raise ConfigError(f"{name}: {len(names)} class names for {classes} logits.")
     return Source(
         name=name,
-        network=name_outputs(network),
+        network=network,
         preprocess=found,
-        class_names=class_names or model.class_names,
+        class_names=names,
         weights_sha256=model.weights_sha256,
         ranges=ranges,
     )
+
+
+def keep_outputs(network: keras.Model, outputs: tuple[str, ...] | None) -> keras.Model:
+    """The network with some of its outputs; "logits" always stays.
+
+    Raises:
+        UnknownNameError: it has no such output.
+    """
+    if outputs is None or "all" in outputs:
+        return network
+    import keras
+
+    for name in outputs:
+        if name not in network.output:
+            raise UnknownNameError(f"output of {network.name}", name, network.output)
+    kept = {
+        name: value for name, value in network.output.items() if name == "logits" or name in outputs
+    }
+    return keras.Model(network.inputs[0], kept, name=network.name)
 
 
 def as_functional(network: keras.Model) -> keras.Model:

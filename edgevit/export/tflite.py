@@ -65,7 +65,9 @@ def describe_graph(source: Source, options: ExportOptions) -> str:
     """What a calibration record is valid for: sizes, not weights."""
     inside = "raw images" if options.preprocess else "bare network"
     rows, columns = source.preprocess.network_size
-    return f"{source.name} {rows}x{columns}, {inside}"
+    others = sorted(name for name in source.network.output if name != "logits")
+    also = f", also {', '.join(others)}" if others else ""
+    return f"{source.name} {rows}x{columns}, {inside}{also}"
 
 
 def calibrate(

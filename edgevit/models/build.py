@@ -71,7 +71,11 @@ def plan_model(
 
 
 def choose_outputs(spec: ModelSpec, wanted: tuple[str, ...] | None) -> tuple[str, ...]:
-    """The outputs that were asked for, "logits" first, each once; None: those always there.
+    """The outputs that were asked for, "logits" first, each once.
+
+    Args:
+        spec: the architecture.
+        wanted: names; "all" among them is every output. None: those that are always there.
 
     Raises:
         UnknownNameError: the architecture has no such output.
@@ -79,6 +83,8 @@ def choose_outputs(spec: ModelSpec, wanted: tuple[str, ...] | None) -> tuple[str
     if wanted is None:
         return spec.outputs
     available = (*spec.outputs, *spec.extra_outputs)
+    if "all" in wanted:
+        return available
     for name in wanted:
         if name not in available:
             raise UnknownNameError(f"output of {spec.name}", name, available)
@@ -104,8 +110,8 @@ def build(
             scales them itself. Otherwise it takes float B H W 3 as the network expects them.
         variant: a published size; None is the tutorial's.
         input_size: (rows, columns) of the raw image; used with ``preprocess=True``.
-        outputs: names of the outputs, such as ("logits", "attention"); None: those that the
-            architecture always has (see ``ModelSpec.outputs`` and ``extra_outputs``).
+        outputs: names of the outputs, such as ("logits", "attention"), or ("all",); None: those
+            that the architecture always has (see ``ModelSpec.outputs`` and ``extra_outputs``).
         **config: fields of the architecture's config, such as ``num_classes=100``.
 
     Returns:
@@ -131,9 +137,7 @@ def build_plan(plan: Plan, preprocess: bool = False) -> keras.Model:
     images = keras.Input((*size, 3), dtype="uint8" if preprocess else "float32", name="images")
     x = Preprocessing.of(plan.preprocess)(images) if preprocess else images
     found = module.forward(x, plan.config)
-    return keras.Model(
-        images, {name: found[name] for name in plan.outputs}, name=plan.spec.name
-    )
+    return keras.Model(images, {name: found[name] for name in plan.outputs}, name=plan.spec.name)
 
 
 def import_architecture(spec: ModelSpec) -> ModuleType:

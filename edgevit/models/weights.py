@@ -76,8 +76,12 @@ def save_weights(
     write_whole(path, save(tensors, {"edgevit": to_json(description)}))
 
 
-def load_weights(path: Path) -> TrainedModel:
+def load_weights(path: Path, outputs: tuple[str, ...] | None = None) -> TrainedModel:
     """Builds the network that a weights file describes and fills it.
+
+    Args:
+        path: a .safetensors file.
+        outputs: see :func:`edgevit.models.build.build`.
 
     Raises:
         ModelFileError: missing, truncated, damaged, of another architecture, or not finite.
@@ -95,6 +99,7 @@ def load_weights(path: Path) -> TrainedModel:
         plan = plan_model(
             description["model"],
             input_size=tuple(description["input_size"]),
+            outputs=outputs,
             **description["config"],
         )
         class_names = tuple(description["class_names"])
@@ -131,13 +136,19 @@ def load(name: str, preprocess: bool = False) -> keras.Model:
     return model
 
 
-def load_model(name: str, weights: Path | None = None, trust: bool = False) -> TrainedModel:
+def load_model(
+    name: str,
+    weights: Path | None = None,
+    trust: bool = False,
+    outputs: tuple[str, ...] | None = None,
+) -> TrainedModel:
     """A trained model by architecture name (shipped weights), .keras file or weights file.
 
     Args:
         name: an architecture, a .keras file, a .safetensors file or a folder that holds one.
         weights: weights to use instead of the shipped ones.
         trust: whether a .keras file may run Python code that it contains (Lambda layers).
+        outputs: of an architecture of ours: see :func:`edgevit.models.build.build`.
 
     Raises:
         UnknownNameError: no such architecture, and no such file.
@@ -147,11 +158,13 @@ def load_model(name: str, weights: Path | None = None, trust: bool = False) -> T
     if path.suffix in (".keras", ".safetensors") or (path.is_dir() and name not in MODELS):
         if path.is_dir():
             path = path / WEIGHTS_FILE
-        return load_keras_file(path, trust) if path.suffix == ".keras" else load_weights(path)
+        if path.suffix == ".keras":
+            return load_keras_file(path, trust)
+        return load_weights(path, outputs)
     spec = find_model(name)
     if weights is not None and weights.is_dir():
         weights = weights / WEIGHTS_FILE
-    model = load_weights(weights or ARTIFACTS / spec.name / WEIGHTS_FILE)
+    model = load_weights(weights or ARTIFACTS / spec.name / WEIGHTS_FILE, outputs)
     if model.plan is None or model.plan.spec.name != spec.name:
         raise ModelFileError(f"{weights}: holds weights of another architecture than {spec.name}.")
     return model
@@ -192,6 +205,7 @@ def describe_network(model: keras.Model, name: str, origin: str) -> TrainedModel
     Raises:
         ModelFileError: several inputs, no images, or weights that are not finite.
     """
+    model = as_functional(model)
     inputs = getattr(model, "inputs", None) or []  # a model that was never built has none
     shape = tuple(inputs[0].shape) if len(inputs) == 1 else None
     if shape is None or len(shape) != 4 or shape[-1] != 3 or None in shape[1:]:
@@ -202,6 +216,21 @@ def describe_network(model: keras.Model, name: str, origin: str) -> TrainedModel
     weights = model.get_weights()
     _check_weights(Path(origin), model, weights)
     return TrainedModel(None, model, (), digest_weights(weights), None)
+
+
+def as_functional(model: keras.Model) -> keras.Model:
+    """A subclassed model that was built on images, wrapped so that it has inputs and outputs."""
+    import keras
+
+    if getattr(model, "inputs", None) or not model.built:
+        return model
+    shape = (model.get_build_config() or {}).get("input_shape")
+    if not isinstance(shape, (list, tuple)) or not all(
+        size is None or isinstance(size, int) for size in shape
+    ):
+        return model
+    images = keras.Input(tuple(shape[1:]), name="images")
+    return keras.Model(images, model(images), name=model.name)
 
 
 def digest_weights(weights: list[np.ndarray]) -> str:

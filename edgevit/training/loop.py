@@ -50,6 +50,7 @@ def train(
     seed: int = 0,
     initial_weights: list[np.ndarray] | None = None,
     progress: StepProgress | None = None,
+    epoch_end: Callable[[int, list[np.ndarray]], None] | None = None,
 ) -> TrainingResult:
     """Trains, writing a checkpoint and a log after every epoch; resumes where a kill left off.
 
@@ -62,6 +63,7 @@ def train(
         seed: of initial weights, order, augmentation and dropped paths.
         initial_weights: to start from, in ``get_weights`` order; None: fresh ones.
         progress: called with (epoch, step, steps an epoch, {"loss": ...}) every few steps.
+        epoch_end: called after every epoch with (epochs done, averaged weights).
 
     Raises:
         ConfigError: the folder holds the checkpoint of another run; the images do not fit the
@@ -103,14 +105,16 @@ def train(
         elif initial_weights is not None:
             model.set_weights(initial_weights)
         if done < last:
-            epoch_end = _EpochEnd(folder, identity, state, batches, validation_set, seed, progress)
+            watcher = _EpochEnd(
+                folder, identity, state, batches, validation_set, seed, progress, epoch_end
+            )
             model.fit(
                 batches,
                 initial_epoch=max(first, done),
                 epochs=last,
                 shuffle=False,
                 verbose=0,
-                callbacks=[epoch_end],
+                callbacks=[watcher],
             )
     restore_checkpoint(folder, model)
     with_average(model)
@@ -161,7 +165,7 @@ def _at_size(plan: Plan, recipe: Recipe, size: int) -> keras.Model:
     module = import_architecture(plan.spec)
     config = replace(plan.config, **{**recipe.config, "image_size": size})
     preprocess = replace(module.preprocess_of(config), input_size=plan.preprocess.input_size)
-    return build_plan(Plan(plan.spec, config, preprocess), preprocess=True)
+    return build_plan(Plan(plan.spec, config, preprocess), preprocess=True)  # logits alone
 
 
 def _compile(model: keras.Model, recipe: Recipe, steps: int) -> keras.Model:
@@ -187,7 +191,9 @@ def _compile(model: keras.Model, recipe: Recipe, steps: int) -> keras.Model:
 class _EpochEnd(keras.callbacks.Callback):
     """Seeds each epoch; after it validates the average, writes log and checkpoint."""
 
-    def __init__(self, folder, identity, state, batches, validation_set, seed, progress):
+    def __init__(
+        self, folder, identity, state, batches, validation_set, seed, progress, epoch_end=None
+    ):
         super().__init__()
         self.folder = folder
         self.identity = identity
@@ -198,6 +204,7 @@ class _EpochEnd(keras.callbacks.Callback):
         )
         self.seed = seed
         self.progress = progress
+        self.epoch_end = epoch_end
 
     def on_epoch_begin(self, epoch, logs=None):
         self.started = time.perf_counter()
@@ -222,6 +229,8 @@ class _EpochEnd(keras.callbacks.Callback):
         seconds = time.perf_counter() - self.started
         with_average(self.model)
         top1 = float(np.mean(predict(self.model, self.watched.images) == self.watched.labels))
+        if self.epoch_end:
+            self.epoch_end(epoch + 1, self.model.get_weights())
         with_average(self.model)
         self.log.append(
             {

@@ -90,6 +90,16 @@ RECIPES: dict[str, Recipe] = {
             config={"dropout": 0.0, "drop_path": 0.05},
         ),
         Recipe(name="plain", epochs=14, jpeg_probability=0.0, label_smoothing=0.0),
+        # A few epochs on somebody's own pictures, from weights trained on others (`--init`).
+        Recipe(
+            name="finetune",
+            epochs=5,
+            batch_size=32,
+            learning_rate=1e-4,
+            warmup_epochs=0.5,
+            ema_momentum=0.0,
+            jpeg_probability=0.0,
+        ),
         # For a GPU: long enough for strong regularisation to pay.
         Recipe(
             name="gpu-long",

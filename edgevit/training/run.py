@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from pathlib import Path
 
-from edgevit.core.files import digest_path, write_whole
+import numpy as np
+
+from edgevit.core.files import write_whole
 from edgevit.core.serialization import to_json
 from edgevit.data.datasets import ImageDataset
-from edgevit.models.build import Plan, plan_model
-from edgevit.models.weights import WEIGHTS_FILE, load_weights, save_weights
+from edgevit.models.build import Plan
+from edgevit.models.weights import WEIGHTS_FILE, save_weights
 from edgevit.training.curves import draw_curves
 from edgevit.training.loop import StepProgress, TrainingResult, train, write_log
 from edgevit.training.recipe import Recipe
+from edgevit.training.start import RUN_FILE, fit_start, open_start
 
-RUN_FILE = "recipe.json"
+EpochEnd = Callable[[int, Plan, list[np.ndarray]], None]
 
 
 def train_model(
     name: str,
-    form: str,
+    form: str | None,
     recipe: Recipe,
     train_set: ImageDataset,
     validation_set: ImageDataset,
@@ -27,26 +30,32 @@ def train_model(
     seed: int = 0,
     initial: Path | None = None,
     progress: StepProgress | None = None,
+    variant: str | None = None,
+    epoch_end: EpochEnd | None = None,
 ) -> TrainingResult:
     """Trains an architecture for the classes of a dataset.
 
     Args:
         name: an architecture.
-        form: "paper" or "tutorial".
+        form: "paper" or "tutorial"; None: that of the initial weights, else "paper".
         recipe: how.
         train_set: images to learn from.
         validation_set: images to choose by.
         folder: for checkpoint, weights.safetensors (float16), log.csv, curves.png, recipe.json.
         seed: of everything random.
-        initial: weights to start from; None: fresh ones.
+        initial: weights to start from, with their sizes; a head for another number of classes is
+            replaced. None: fresh ones.
         progress: see :func:`edgevit.training.loop.train`.
+        variant: a published size, for fresh weights; None is the tutorial's.
+        epoch_end: called after every epoch with (epochs done, plan, averaged weights).
     """
-    size = train_set.images.shape[1:3]
-    plan = plan_model(name, input_size=size, form=form, num_classes=len(train_set.class_names))
-    start = load_weights(initial).network.get_weights() if initial else None
-    result = train(plan, recipe, train_set, validation_set, folder, seed, start, progress=progress)
-    origin = describe_origin(initial) if initial else None
-    write_run(folder, plan, recipe, result, train_set, validation_set, seed, origin)
+    start = fit_start(open_start(name, form, variant, initial), train_set, seed)
+    plan = start.plan
+    call = (lambda epoch, weights: epoch_end(epoch, plan, weights)) if epoch_end else None
+    result = train(
+        plan, recipe, train_set, validation_set, folder, seed, start.weights, progress, call
+    )
+    write_run(folder, plan, recipe, result, train_set, validation_set, seed, start.origin)
     return result
 
 
@@ -63,7 +72,7 @@ def write_run(
     """Writes what a run leaves for others: weights, log, curves and the recipe as followed.
 
     Args:
-        origin: where the initial weights came from (:func:`describe_origin`); None: fresh ones.
+        origin: where the initial weights came from (``Start.origin``); None: fresh ones.
     """
     save_weights(folder / WEIGHTS_FILE, plan, result.weights, train_set.class_names, "float16")
     write_log(folder, result.log)
@@ -79,14 +88,3 @@ def write_run(
         "validation_top1": result.validation_top1,
     }
     write_whole(folder / RUN_FILE, (to_json(document, indent=2) + "\n").encode())
-
-
-def describe_origin(weights: Path) -> dict:
-    """What initial weights were: {"file", "sha256", "run"}; "run" is the recipe.json beside them."""
-    file = weights / WEIGHTS_FILE if weights.is_dir() else weights
-    beside = file.parent / RUN_FILE
-    return {
-        "file": file.name,
-        "sha256": digest_path(file),
-        "run": json.loads(beside.read_text()) if beside.is_file() else None,
-    }

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from edgevit.core.errors import DataError, RuntimeFailure
 from edgevit.core.reference import ReferenceSet
-from edgevit.core.results import AccuracyReport, ParityReport
+from edgevit.core.results import AccuracyReport, OutputParity, ParityReport
 from edgevit.runtimes.session import Session
 from edgevit.verify.metrics import agreement, top_k
 
@@ -18,7 +19,7 @@ CHUNK = 50
 
 
 def compare(session: Session, reference: ReferenceSet, output: str = "logits") -> ParityReport:
-    """Runs the golden images and measures the distance to the float logits.
+    """Runs the golden images and measures the distance to the float model's outputs.
 
     Args:
         session: an opened file.
@@ -28,13 +29,49 @@ def compare(session: Session, reference: ReferenceSet, output: str = "logits") -
     Raises:
         RuntimeFailure: the file has no such output, or one of another shape.
     """
-    logits = find_output(session.run(reference.images), output, session)
+    found = session.run(reference.images)
+    logits = find_output(found, output, session)
     if logits.shape != reference.logits.shape:
         raise RuntimeFailure(
             f"{session.path}: {output!r} has the shape {logits.shape}; the float model's has "
             f"{reference.logits.shape}."
         )
-    return measure_parity(logits, reference.logits, session.runtime)
+    others = tuple(
+        measure_other(find_output(found, name, session), expected, name, session)
+        for name, expected in sorted(reference.others.items())
+    )
+    return replace(measure_parity(logits, reference.logits, session.runtime), others=others)
+
+
+def measure_other(
+    values: np.ndarray, expected: np.ndarray, name: str, session: Session
+) -> OutputParity:
+    """The distance of one further output to the float model's, on the first M golden images.
+
+    Args:
+        values: float N ..., of the file.
+        expected: float M ..., M <= N.
+        name: of the output.
+        session: for the error.
+
+    Raises:
+        RuntimeFailure: the shapes differ.
+    """
+    values = values[: len(expected)]
+    if values.shape != expected.shape:
+        raise RuntimeFailure(
+            f"{session.path}: {name!r} has the shape {values.shape}; the float model's has "
+            f"{expected.shape}."
+        )
+    difference = np.abs(values.astype(np.float64) - expected.astype(np.float64))
+    spread, mean = float(expected.std()), float(difference.mean())
+    return OutputParity(
+        name=name,
+        images=len(expected),
+        max_abs=float(difference.max()) if np.isfinite(difference).all() else float("nan"),
+        relative=mean / spread if spread > 0 else (0.0 if mean == 0 else float("inf")),
+        largest=float(np.abs(expected).max()),
+    )
 
 
 def measure_parity(logits: np.ndarray, reference: np.ndarray, runtime: str) -> ParityReport:

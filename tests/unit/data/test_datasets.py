@@ -562,9 +562,9 @@ def test_an_unreadable_image_in_a_folder_is_refused(split_files, tmp_path, monke
 
 @pytest.mark.parametrize("container", ["folder", "set.tar", "set.zip"])
 def test_a_file_above_the_size_limit_is_refused(container, split_files, tmp_path, monkeypatch):
-    from edgevit.data import datasets
+    from edgevit.data import archives
 
-    monkeypatch.setattr(datasets, "MAX_FILE_BYTES", 1 << 20)
+    monkeypatch.setattr(archives, "MAX_FILE_BYTES", 1 << 20)
     big = {**split_files[0], "train/ant/big.png": bytes((1 << 20) + 1)}
     path = WRITERS[container](tmp_path / container, big)
     message = refusal(path)
@@ -611,3 +611,41 @@ def test_a_single_array_named_npz_is_refused(tmp_path):
     with (tmp_path / "set.npz").open("wb") as stream:
         np.save(stream, np.zeros(3))
     assert "x_train" in refusal(tmp_path / "set.npz")
+
+
+# --- sizes ----------------------------------------------------------------------------------------
+
+
+def folder_of(tmp_path: Path, sizes: list[tuple[int, int]]) -> Path:
+    rng = np.random.default_rng(0)
+    for number, (rows, columns) in enumerate(sizes):
+        path = tmp_path / "set" / "train" / CLASSES[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(png(rng.integers(0, 255, (rows, columns, 3), dtype=np.uint8)))
+    return tmp_path / "set"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ([(8, 8), (8, 8), (8, 8)], (8, 8)),  # small ones of one size stay
+        ([(12, 10), (12, 10)], (12, 10)),  # the limit itself
+        ([(8, 8), (8, 8), (9, 8)], (12, 10)),  # different sizes
+        ([(30, 40), (30, 40)], (12, 10)),  # too large
+        ([(8, 11), (8, 11)], (12, 10)),  # too wide
+    ],
+)
+def test_pictures_keep_their_size_up_to_a_limit_if_they_share_it(sizes, expected, tmp_path):
+    found = load_dataset(folder_of(tmp_path, sizes), "train", at_most=(12, 10))
+    assert found.images.shape == (len(sizes), *expected, 3)
+
+
+def test_a_given_size_wins_over_the_limit(tmp_path):
+    found = load_dataset(folder_of(tmp_path, [(8, 8)] * 2), "train", (5, 6), at_most=(12, 10))
+    assert found.images.shape[1:3] == (5, 6)
+
+
+def test_resizing_after_a_later_picture_gives_the_same_pixels_as_resizing_at_once(tmp_path):
+    folder = folder_of(tmp_path, [(8, 8), (8, 8), (9, 8)])
+    late = load_dataset(folder, "train", at_most=(12, 10)).images
+    np.testing.assert_array_equal(late, load_dataset(folder, "train", (12, 10)).images)

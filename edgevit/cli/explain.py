@@ -1,0 +1,78 @@
+"""``edgevit explain``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgevit.cli import console, options
+
+
+@click.command()
+@click.argument("model")
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("explanations"),
+    show_default=True,
+    help="Folder for the drawings.",
+)
+@click.option(
+    "--method",
+    type=click.Choice(["auto", "attention", "gates", "modulator", "occlusion"]),
+    default="auto",
+    show_default=True,
+    help="auto: every map that the network gives, occlusion where it gives none.",
+)
+@options.reading
+@options.as_json
+def explain(
+    model: str, images: tuple[Path, ...], out: Path, method: str, as_json: bool, **reading: Any
+) -> None:
+    """Draw where MODEL looks on pictures.
+
+    MODEL is an exported file, which runs in its own runtime, or an architecture or .keras file,
+    which Keras runs. PatchConvNet, ViT and GCViT show attention, FocalNet its gates and modulator;
+    any classifier can be explained by occlusion: pieces of the picture are covered, and the map
+    shows how much of the answer's probability is lost.
+
+    \b
+    edgevit explain patchconvnet cat.jpg
+    edgevit export patchconvnet --format tflite-int8 --outputs logits,attention
+    edgevit explain exports/patchconvnet-tflite-int8.tflite cat.jpg --out drawings
+    """
+    from edgevit.models import find_model
+
+    if not Path(model).exists() and Path(model).suffix == "":
+        find_model(model)
+    with console.working() as work:
+        from edgevit.pipeline import explain as explain_pictures
+
+        drawn = explain_pictures(
+            model, list(images), out, method, work.status, **options.opening(**reading)
+        )
+    document = [
+        {
+            "image": str(item.image),
+            "path": str(item.path),
+            "method": item.explanation.method,
+            "class": item.explanation.label,
+            "probability": item.explanation.probability,
+            "runtime": item.runtime,
+            "maps": [drawing.title for drawing in item.explanation.maps],
+        }
+        for item in drawn
+    ]
+
+    def text() -> str:
+        return "\n".join(
+            f"{item.image}: {item.explanation.label} "
+            f"{100 * item.explanation.probability:.1f} %, {item.explanation.method} by "
+            f"{item.runtime}: {console.shown_path(item.path)}"
+            for item in drawn
+        )
+
+    console.answer(document, as_json, text)

@@ -1,0 +1,37 @@
+"""What the verbs do, each as one readable function over the rooms below.
+
+``exporting``: lower, audit, embed, run, publish. ``verifying``: a file against its papers.
+``evaluating``: accuracy. ``explaining``: where a network looks.
+``sources``: what the user named, opened.
+"""
+
+from __future__ import annotations
+
+from edgevit.pipeline.evaluating import evaluate
+from edgevit.pipeline.explaining import DrawnExplanation, explain
+from edgevit.pipeline.exporting import (
+    CALIBRATION_IMAGES,
+    Outcome,
+    export,
+    export_all,
+    find_ranges,
+    publish,
+)
+from edgevit.pipeline.sources import open_source
+from edgevit.pipeline.verifying import Verification, read_papers, verify
+
+__all__ = [
+    "CALIBRATION_IMAGES",
+    "DrawnExplanation",
+    "Outcome",
+    "Verification",
+    "evaluate",
+    "explain",
+    "export",
+    "export_all",
+    "find_ranges",
+    "open_source",
+    "publish",
+    "read_papers",
+    "verify",
+]

@@ -1,0 +1,257 @@
+"""Export, audit, embed, verify, publish: the whole path as one readable function."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
+
+import numpy as np
+
+from edgevit.core.artifact import Artifact, Manifest, manifest_path
+from edgevit.core.errors import ConfigError
+from edgevit.core.files import check_writable, digest_path, move_whole, size_path, write_whole
+from edgevit.core.reference import ReferenceSet
+from edgevit.core.results import ParityReport, Verdict, worst
+from edgevit.core.targets import Target, find_target, find_targets
+from edgevit.core.versions import tool_versions
+from edgevit.pipeline.sources import Opening, open_source
+from edgevit.runtimes import kernel_sets, open_session
+from edgevit.verify.audit import audit, inspect
+from edgevit.verify.compare import compare
+
+if TYPE_CHECKING:
+    import keras
+
+    from edgevit.export.quantize.ranges import RangeRecord
+    from edgevit.export.source import ExportOptions, Source
+
+Status = Callable[[str], None]
+Progress = Callable[[int, int], None]
+CALIBRATION_IMAGES = 300
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One finished export.
+
+    Attributes:
+        target: what was asked for.
+        artifact: the published file; None where it failed its verification and was not kept.
+        reports: one for each kernel set of the runtime; the first is what devices run.
+        seconds: wall time of lowering, auditing and verifying.
+    """
+
+    target: Target
+    artifact: Artifact | None
+    reports: tuple[ParityReport, ...]
+    seconds: float
+
+    @property
+    def verdict(self) -> Verdict:
+        """PASS only if every kernel set stays within the target's tolerance."""
+        return worst([report.verdict(self.target.tolerance) for report in self.reports])
+
+
+def export(
+    model: str | Path | keras.Model,
+    target: str,
+    out: str | Path = "exports",
+    *,
+    calibration: str | Path | np.ndarray | None = None,
+    batch: int | None = 1,
+    io_dtype: str | None = None,
+    keep_failed: bool = False,
+    status: Status | None = None,
+    **opening: Unpack[Opening],
+) -> Outcome:
+    """Exports a model to one target and proves that it arrived.
+
+    Args:
+        model: an architecture's name (shipped weights), a .keras or .safetensors file, or a
+            keras.Model with one image input.
+        target: ``<format>-<precision>``, such as "tflite-int8".
+        out: folder for the file; made if missing.
+        calibration: images to calibrate an int8 file with: a dataset (see
+            :func:`edgevit.data.datasets.load_dataset`) or uint8 B H W 3. None: the ranges that ship
+            with the weights.
+        batch: images a run; None leaves it free.
+        io_dtype: "uint8", "int8" or "float32"; None: uint8 for raw images.
+        keep_failed: publish the file even if its verification fails.
+        status: called with a line about what is being done.
+        **opening: weights, outputs, scaling and more: see
+            :class:`edgevit.pipeline.sources.Opening`.
+
+    Returns:
+        The outcome; its verdict is PASS only if the runtime agrees with the float model.
+
+    Raises:
+        EdgevitError: see :mod:`edgevit.core.errors`; nothing half-written is left behind.
+    """
+    outcomes = export_all(
+        model,
+        [find_target(target)],
+        out,
+        calibration=calibration,
+        batch=batch,
+        io_dtype=io_dtype,
+        keep_failed=keep_failed,
+        status=status,
+        **opening,
+    )
+    return outcomes[0]
+
+
+def export_all(
+    model: str | Path | keras.Model,
+    targets: list[Target] | str,
+    out: str | Path = "exports",
+    *,
+    calibration: str | Path | np.ndarray | None = None,
+    batch: int | None = 1,
+    io_dtype: str | None = None,
+    keep_failed: bool = False,
+    status: Status | None = None,
+    progress: Progress | None = None,
+    finished: Callable[[Outcome], None] | None = None,
+    **opening: Unpack[Opening],
+) -> list[Outcome]:
+    """Exports a model to several targets; arguments as for :func:`export`.
+
+    Args:
+        targets: rows of TARGETS, or their names with commas between.
+        progress: called with (calibration images done, images in all).
+        finished: called with each outcome as soon as it is there.
+    """
+    from edgevit.export.record_reference import record_reference
+    from edgevit.export.source import ExportOptions
+
+    say = status or (lambda line: None)
+    chosen = find_targets(targets) if isinstance(targets, str) else targets
+    if batch is not None and batch < 1:
+        raise ConfigError(f"the batch must be at least 1, or dynamic. Received: {batch}")
+    folder = Path(out)
+    check_writable(folder)
+    say("loading the model")
+    source = open_source(model, **opening)
+    options = ExportOptions(batch, bool(opening.get("preprocess", True)), io_dtype)
+    ranges = None
+    if any(target.needs_calibration for target in chosen):
+        ranges = find_ranges(source, options, calibration, say, progress)
+    say("recording the float model's logits on golden images")
+    reference = record_reference(source)
+    outcomes = []
+    for target in chosen:
+        outcome = _export_one(source, target, options, ranges, reference, folder, keep_failed, say)
+        outcomes.append(outcome)
+        if finished:
+            finished(outcome)
+    return outcomes
+
+
+def _export_one(
+    source: Source,
+    target: Target,
+    options: ExportOptions,
+    ranges: RangeRecord | None,
+    reference: ReferenceSet,
+    folder: Path,
+    keep_failed: bool,
+    say: Status,
+) -> Outcome:
+    from edgevit.export.embed import embed, papers
+    from edgevit.export.run import EXPORTERS
+
+    started = time.perf_counter()
+    name = target.file_name(source.name)
+    with tempfile.TemporaryDirectory(prefix="edgevit-") as place:
+        staged = Path(place) / name
+        say(f"{target.name}: lowering")
+        data, steps = EXPORTERS[target.format](source, target, options, ranges, staged)
+        if data is not None:
+            staged.write_bytes(data)
+        say(f"{target.name}: auditing")
+        inspection = inspect(staged)
+        audit(inspection, target, name)
+        manifest = Manifest(
+            model=source.name,
+            target=target.name,
+            class_names=source.class_names,
+            preprocess=source.preprocess,
+            preprocess_inside=options.preprocess,
+            inputs=inspection.inputs,
+            outputs=inspection.outputs,
+            steps=steps,
+            versions=tool_versions("keras", "tensorflow", "tf2onnx", "onnx", "numpy"),
+            weights_sha256=source.weights_sha256,
+            calibration=ranges.identity() if ranges and target.needs_calibration else None,
+            reference_sha256=reference.digest,
+        )
+        embed(staged, data, papers(manifest, reference))
+        say(f"{target.name}: running it in {target.runtime}")
+        reports = []
+        for kernels in kernel_sets(staged):
+            with open_session(staged, kernels) as session:
+                reports.append(compare(session, reference))
+        outcome = Outcome(target, None, tuple(reports), time.perf_counter() - started)
+        if outcome.verdict is not Verdict.PASS and not keep_failed:
+            return outcome
+        return replace(outcome, artifact=publish(staged, folder / name, manifest))
+
+
+def publish(staged: Path, path: Path, manifest: Manifest) -> Artifact:
+    """Moves a finished file or folder to its place, whole, and writes its papers beside it."""
+    artifact = Artifact(path, digest_path(staged), size_path(staged), manifest)
+    manifest_path(path).unlink(missing_ok=True)  # never the papers of another file beside it
+    if staged.is_dir():
+        move_whole(staged, path)
+    else:
+        write_whole(path, staged.read_bytes())
+    artifact.write_manifest()
+    return artifact
+
+
+def find_ranges(
+    source: Source,
+    options: ExportOptions,
+    calibration: str | Path | np.ndarray | None,
+    say: Status,
+    progress: Progress | None = None,
+) -> RangeRecord:
+    """Activation ranges: measured on the given images, else those that ship with the weights.
+
+    Raises:
+        ConfigError: neither is there.
+    """
+    from edgevit.data.calibration import CalibrationSample, sample_source
+    from edgevit.export.tflite import calibrate, describe_graph
+
+    if calibration is not None:
+        size = source.preprocess.input_size
+        if isinstance(calibration, np.ndarray):
+            sample = CalibrationSample.of_array(calibration, size)
+        else:
+            say("reading calibration images")
+            sample = sample_source(calibration, size, CALIBRATION_IMAGES)
+        say(f"calibrating on {len(sample.images)} images")
+        return calibrate(source, options, sample.images, sample.source, sample.digest, progress)
+    ranges = source.ranges
+    if ranges is None:
+        raise ConfigError(
+            f"{source.name}: no activation ranges ship with these weights. Give --calibration PATH "
+            "with a few hundred training images (class folders, tar, npz)."
+        )
+    if ranges.weights_sha256 != source.weights_sha256:
+        raise ConfigError(
+            f"{source.name}: the shipped activation ranges belong to other weights. Give "
+            "--calibration PATH to measure them anew."
+        )
+    if ranges.graph != describe_graph(source, options):
+        raise ConfigError(
+            f"{source.name}: the shipped activation ranges are for {ranges.graph!r}, not for "
+            f"{describe_graph(source, options)!r}. Give --calibration PATH to measure them anew."
+        )
+    return ranges

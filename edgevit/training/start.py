@@ -1,0 +1,100 @@
+"""Where a run starts: fresh weights, or weights that somebody trained before."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from edgevit.core.errors import ConfigError
+from edgevit.core.files import digest_path
+from edgevit.data.datasets import ImageDataset
+from edgevit.models.build import Plan, build_plan, plan_model
+from edgevit.models.weights import WEIGHTS_FILE, load_weights
+
+RUN_FILE = "recipe.json"
+
+
+@dataclass(frozen=True)
+class Start:
+    """What is trained, and from where.
+
+    Attributes:
+        plan: of the network.
+        weights: in ``get_weights`` order; None: fresh ones.
+        origin: file, sha256 and run behind the weights; None for fresh ones.
+    """
+
+    plan: Plan
+    weights: list[np.ndarray] | None = None
+    origin: dict[str, Any] | None = None
+
+
+def open_start(
+    name: str, form: str | None = None, variant: str | None = None, initial: Path | None = None
+) -> Start:
+    """Reads initial weights, which bring their sizes along, or plans a fresh network.
+
+    Args:
+        name: an architecture.
+        form: "paper" (None with fresh weights) or "tutorial".
+        variant: a published size, for fresh weights; None is the tutorial's.
+        initial: weights to start from: a .safetensors file or a run's folder.
+
+    Raises:
+        ConfigError: the weights are of another architecture, or of another form than asked for.
+        ModelFileError: the weights cannot be read.
+    """
+    if initial is None:
+        return Start(plan_model(name, variant, form=form or "paper"))
+    file = initial / WEIGHTS_FILE if initial.is_dir() else initial
+    trained = load_weights(file)
+    assert trained.plan is not None  # load_weights always plans
+    found = trained.plan
+    if found.spec.name != name:
+        raise ConfigError(f"{file}: holds weights of {found.spec.name}, not of {name}.")
+    if variant is not None or form not in (None, found.config.form):
+        raise ConfigError(
+            f"{file}: initial weights bring their sizes and their form ({found.config.form!r}) "
+            "along. Drop --variant and --form."
+        )
+    return Start(found, trained.network.get_weights(), describe_origin(file))
+
+
+def fit_start(start: Start, dataset: ImageDataset, seed: int) -> Start:
+    """The same start for the images and classes of a dataset.
+
+    Where the number of classes differs, the head gets fresh weights; all others stay.
+
+    Args:
+        start: of :func:`open_start`.
+        dataset: images to train on.
+        seed: of a fresh head.
+    """
+    rows, columns = dataset.images.shape[1:3]
+    config = replace(start.plan.config, num_classes=len(dataset.class_names))
+    contract = replace(start.plan.preprocess, input_size=(rows, columns))
+    plan = replace(start.plan, config=config, preprocess=contract)
+    if start.weights is None or config == start.plan.config:
+        return replace(start, plan=plan)
+    keras.utils.set_random_seed(seed)
+    fresh = build_plan(plan).get_weights()
+    weights = [
+        own if own.shape == new.shape else new
+        for own, new in zip(start.weights, fresh, strict=True)
+    ]
+    return replace(start, plan=plan, weights=weights)
+
+
+def describe_origin(weights: Path) -> dict[str, Any]:
+    """What initial weights were: file, sha256, and as "run" the recipe.json beside them."""
+    beside = weights.parent / RUN_FILE
+    return {
+        "file": weights.name,
+        "sha256": digest_path(weights),
+        "run": json.loads(beside.read_text()) if beside.is_file() else None,
+    }
