@@ -21,6 +21,15 @@ MODELS: dict[str, ModelSpec] = {
             variants=("cifar", "tiny", "small", "base"),
             class_names=CIFAR10_CLASSES,
         ),
+        ModelSpec(
+            name="patchconvnet",
+            title="PatchConvNet",
+            paper="Touvron et al. 2021, arXiv:2112.13692",
+            module="edgevit.models.patchconvnet",
+            outputs=("logits", "attention"),
+            variants=("cifar", "s60", "s120", "b60"),
+            class_names=CIFAR10_CLASSES,
+        ),
     )
 }
 

@@ -290,7 +290,7 @@ def test_custom_objects_name_every_layer_of_the_package_inside_a_model():
     layers = [*model._flatten_layers(), *build("shiftvit", **SMALL)._flatten_layers()]
     own = {type(layer) for layer in layers if type(layer).__module__.startswith("edgevit")}
     assert len(own) == 6
-    assert own == set(custom_objects().values())
+    assert own <= set(custom_objects().values())
     assert all(name == layer.__name__ for name, layer in custom_objects().items())
 
 

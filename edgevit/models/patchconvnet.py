@@ -1,0 +1,351 @@
+"""PatchConvNet: a convolutional network without a pyramid, pooled by a class token's attention.
+
+Source: Touvron et al. 2021, "Augmenting Convolutional networks with attention-based aggregation"
+(arXiv:2112.13692); default sizes from the Keras example "Augmenting convnets with aggregated
+attention".
+
+The Keras example reduces the network (``design="compact"``): two strided convolutions instead of
+four, full 3x3 convolutions instead of depthwise ones, no LayerScale, and an attention block that
+normalises after its sums. ``design="deep"`` is the network of the paper, in sizes S60 to B60.
+
+Deviations of the published Keras code from its text and the paper (``form="tutorial"`` reproduces
+them): the trunk's blocks are made of one list of layers, so all of them share their weights; GELU
+is its tanh approximation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import keras
+from keras import layers, ops
+
+from edgevit.core.errors import ConfigError
+from edgevit.core.tensors import Preprocess
+from edgevit.layers.attention import TokenAttention
+from edgevit.layers.drop_path import DropPath
+from edgevit.layers.layer_scale import LayerScale
+from edgevit.layers.patches import ClassToken
+from edgevit.layers.squeeze_excite import SqueezeExcite
+from edgevit.models.checks import check_choice, check_positive, check_rates, check_sizes
+
+
+def _gelu_exact(x):
+    return keras.ops.gelu(x, approximate=False)
+
+
+def _gelu_tanh(x):
+    return keras.ops.gelu(x, approximate=True)
+
+
+GELUS = {"paper": _gelu_exact, "tutorial": _gelu_tanh}
+STEM_CONVOLUTIONS = {"compact": 2, "deep": 4}
+
+
+@dataclass(frozen=True)
+class PatchConvNetConfig:
+    """Sizes of one PatchConvNet.
+
+    Attributes:
+        form: "paper" (independent blocks, exact GELU) or "tutorial" (what the published Keras
+            code computes).
+        design: "compact" (the Keras example's reduction) or "deep" (the paper's network).
+        image_size: side of the square image that enters the network, in pixels.
+        dim: channels of the trunk.
+        depth: blocks of the trunk.
+        se_ratio: squeeze and excitation reduces the channels this many times.
+        mlp_ratio: hidden width of the MLP behind the attention, as a multiple of the channels.
+        dropout: rate on the attention and in the MLP, training only.
+        drop_path: stochastic-depth rate of every block of the trunk.
+        layer_scale: initial factor of the residual branches; "deep" only.
+        epsilon: of LayerNormalization.
+        num_classes: length of the logits.
+    """
+
+    form: str = "paper"
+    design: str = "compact"
+    image_size: int = 48
+    dim: int = 256
+    depth: int = 2
+    se_ratio: int = 8
+    mlp_ratio: float = 1.0
+    dropout: float = 0.2
+    drop_path: float = 0.0
+    layer_scale: float = 1e-4
+    epsilon: float = 1e-6
+    num_classes: int = 10
+
+    def __post_init__(self):
+        check_choice("form", self.form, GELUS)
+        check_choice("design", self.design, STEM_CONVOLUTIONS)
+        check_sizes(
+            image_size=self.image_size,
+            dim=self.dim,
+            depth=self.depth,
+            se_ratio=self.se_ratio,
+            num_classes=self.num_classes,
+        )
+        check_rates(dropout=self.dropout, drop_path=self.drop_path)
+        check_positive(mlp_ratio=self.mlp_ratio, layer_scale=self.layer_scale, epsilon=self.epsilon)
+        if self.form == "tutorial" and self.design != "compact":
+            raise ConfigError(
+                "the tutorial's network is the compact one, so form='tutorial' needs "
+                f"design='compact'. Received: form={self.form!r}, design={self.design!r}"
+            )
+        narrowest = max(2 ** (STEM_CONVOLUTIONS[self.design] - 1), self.se_ratio)
+        if self.dim < narrowest or int(self.mlp_ratio * self.dim) < 1:
+            raise ConfigError(
+                f"the stem and squeeze and excitation divide the channels, so dim must be at least "
+                f"{narrowest}, and mlp_ratio * dim at least 1. Received: dim={self.dim}, "
+                f"se_ratio={self.se_ratio}, mlp_ratio={self.mlp_ratio}, design={self.design!r}"
+            )
+
+
+DEEP = {
+    "design": "deep",
+    "image_size": 224,
+    "se_ratio": 4,
+    "mlp_ratio": 3.0,
+    "dropout": 0.0,
+    "num_classes": 1000,
+}
+VARIANTS = {
+    "cifar": {},
+    # Table 1 of the paper: S is 384 channels wide, B 768; the number is the depth.
+    "s60": {**DEEP, "dim": 384, "depth": 60},
+    "s120": {**DEEP, "dim": 384, "depth": 120, "layer_scale": 1e-6},
+    "b60": {**DEEP, "dim": 768, "depth": 60, "layer_scale": 1e-6},
+}
+
+
+class ConvolutionalStem(layers.Layer):
+    """Strided 3x3 convolutions from the image to the patches. B H W 3 -> B h w dim."""
+
+    def __init__(self, form="paper", design="compact", dim=256, **kwargs):
+        super().__init__(**kwargs)
+        self.config = {"form": form, "design": design, "dim": dim}
+        count, deep = STEM_CONVOLUTIONS[design], design == "deep"
+        # The paper's have no biases, and its last one has no GELU after it.
+        self.convolutions = [
+            layers.Conv2D(
+                dim // 2 ** (count - number),
+                3,
+                strides=2,
+                padding="same",
+                use_bias=not deep,
+                activation=None if deep and number == count else GELUS[form],
+                name=f"conv{number}",
+            )
+            for number in range(1, count + 1)
+        ]
+
+    def build(self, input_shape):
+        for convolution in self.convolutions:
+            convolution.build(input_shape)
+            input_shape = convolution.compute_output_shape(input_shape)
+        self.built = True
+
+    def call(self, x):
+        for convolution in self.convolutions:
+            x = convolution(x)
+        return x
+
+    def compute_output_shape(self, input_shape):
+        for convolution in self.convolutions:
+            input_shape = convolution.compute_output_shape(input_shape)
+        return tuple(input_shape)
+
+    def get_config(self):
+        return {**super().get_config(), **self.config}
+
+
+class TrunkBlock(layers.Layer):
+    """A residual convolutional block with squeeze and excitation. B H W C -> B H W C."""
+
+    def __init__(
+        self,
+        form="paper",
+        design="compact",
+        se_ratio=8,
+        drop_path=0.0,
+        layer_scale=1e-4,
+        epsilon=1e-6,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.config = {
+            "form": form,
+            "design": design,
+            "se_ratio": se_ratio,
+            "drop_path": drop_path,
+            "layer_scale": layer_scale,
+            "epsilon": epsilon,
+        }
+        self.drop_path = DropPath(drop_path, name="drop_path")
+
+    def build(self, input_shape):
+        channels, config = input_shape[-1], self.config
+        gelu, same = GELUS[config["form"]], {"padding": "same", "name": "spatial"}
+        deep = config["design"] == "deep"
+        self.parts = [
+            layers.LayerNormalization(epsilon=config["epsilon"], name="norm"),
+            layers.Conv2D(channels, 1, activation=gelu, name="expand"),
+            layers.DepthwiseConv2D(3, activation=gelu, **same)
+            if deep
+            else layers.Conv2D(channels, 3, activation=gelu, **same),
+            SqueezeExcite(config["se_ratio"], use_bias=deep, name="excite"),
+            layers.Conv2D(channels, 1, name="project"),
+        ]
+        if deep:
+            self.parts.append(LayerScale(config["layer_scale"], name="scale"))
+        for part in self.parts:
+            part.build(input_shape)
+        self.built = True
+
+    def call(self, x, training=False):
+        y = x
+        for part in self.parts:
+            y = part(y)  # B H W C
+        return x + self.drop_path(y, training=training)
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
+
+    def get_config(self):
+        return {**super().get_config(), **self.config}
+
+
+class AttentionPooling(layers.Layer):
+    """Pools an image by the attention of a learned class token.
+
+    Input: B H W C. Output: B C, and the class token's attention over the positions, B H W. The
+    latter's sum over an image is one less what the class token gives to itself.
+    """
+
+    def __init__(
+        self,
+        form="paper",
+        design="compact",
+        mlp_ratio=1.0,
+        dropout=0.2,
+        layer_scale=1e-4,
+        epsilon=1e-6,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.config = {
+            "form": form,
+            "design": design,
+            "mlp_ratio": mlp_ratio,
+            "dropout": dropout,
+            "layer_scale": layer_scale,
+            "epsilon": epsilon,
+        }
+        self.token = ClassToken(name="token")
+
+    def build(self, input_shape):
+        batch, rows, columns, channels = input_shape
+        config, deep = self.config, self.config["design"] == "deep"
+        gelu = GELUS[config["form"]]
+        hidden = int(config["mlp_ratio"] * channels)
+        # The tutorial's checkpoints are in this order.
+        self.attention = TokenAttention(1, channels, config["dropout"], name="attention")
+        self.norm1, self.norm2, self.norm3 = (
+            layers.LayerNormalization(epsilon=config["epsilon"], name=f"norm{number}")
+            for number in (1, 2, 3)
+        )
+        self.expand = layers.Dense(hidden, activation=gelu, name="expand")
+        self.drop = layers.Dropout(config["dropout"], name="drop")
+        self.project = layers.Dense(channels, activation=None if deep else gelu, name="project")
+        numbers = (1, 2) if deep else ()
+        self.scales = [LayerScale(config["layer_scale"], name=f"scale{n}") for n in numbers]
+        tokens = (batch, 1 + rows * columns, channels)
+        self.token.build((batch, rows * columns, channels))
+        self.norm1.build(tokens)
+        self.attention.build((batch, 1, channels), tokens)
+        for part in (self.norm2, self.norm3, self.expand, *self.scales):
+            part.build((batch, channels))
+        self.project.build((batch, hidden))
+        self.built = True
+
+    def call(self, x, training=False):
+        _, rows, columns, channels = x.shape
+        x = ops.reshape(x, (-1, rows * columns, channels))  # B N C
+        x = self.token(x)  # B 1+N C
+        token = ops.reshape(x[:, :1], (-1, channels))  # B C
+        x = self.norm1(x)
+        y, attention = self.attention(x[:, :1], x, training=training)  # B 1 C, B 1 1 1+N
+        y = ops.reshape(y, (-1, channels))  # B C
+        if self.config["design"] == "deep":
+            token = token + self.scales[0](y)
+            token = token + self.scales[1](self._mlp(self.norm2(token), training))
+            token = self.norm3(token)
+        else:
+            token = self.norm3(self.norm2(token + y))
+            token = token + self._mlp(token, training)
+        return token, ops.reshape(attention[:, :, :, 1:], (-1, rows, columns))  # B C, B H W
+
+    def compute_output_shape(self, input_shape):
+        batch, rows, columns, channels = input_shape
+        return (batch, channels), (batch, rows, columns)
+
+    def get_config(self):
+        return {**super().get_config(), **self.config}
+
+    def _mlp(self, x, training):
+        return self.project(self.drop(self.expand(x), training=training))  # B C
+
+
+def forward(images, config: PatchConvNetConfig):
+    """Builds the network on symbolic images B H W 3 in [0, 1].
+
+    Returns:
+        "logits": B classes. "attention": B rows columns, the class token's attention over the
+        grid of patches (48x48 pixels: 12x12).
+    """
+    x = ConvolutionalStem(config.form, config.design, config.dim, name="stem")(images)  # B h w dim
+    shared = None
+    for number in range(1, config.depth + 1):
+        if shared is None or config.form == "paper":
+            shared = TrunkBlock(
+                form=config.form,
+                design=config.design,
+                se_ratio=config.se_ratio,
+                drop_path=config.drop_path,
+                layer_scale=config.layer_scale,
+                epsilon=config.epsilon,
+                name=f"block{number}",
+            )
+        x = shared(x)  # B h w dim
+    x, attention = AttentionPooling(
+        form=config.form,
+        design=config.design,
+        mlp_ratio=config.mlp_ratio,
+        dropout=config.dropout,
+        layer_scale=config.layer_scale,
+        epsilon=config.epsilon,
+        name="pool",
+    )(x)  # B dim, B h w
+    logits = layers.Dense(config.num_classes, name="classifier")(x)  # B classes
+    return {"logits": logits, "attention": attention}
+
+
+def preprocess_of(config: PatchConvNetConfig) -> Preprocess:
+    """The pixels that these weights expect: [0, 1] at the network's size."""
+    return Preprocess(network_size=(config.image_size, config.image_size))
+
+
+Config = PatchConvNetConfig
+CUSTOM_OBJECTS = {
+    layer.__name__: layer
+    for layer in (
+        ConvolutionalStem,
+        TrunkBlock,
+        AttentionPooling,
+        TokenAttention,
+        ClassToken,
+        SqueezeExcite,
+        LayerScale,
+        DropPath,
+    )
+}
