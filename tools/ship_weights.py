@@ -41,23 +41,28 @@ Data: `{data}`: CIFAR-10 (Krizhevsky 2009) re-encoded as JPEG at quality 75 with
 so these figures are "CIFAR-10 (JPEG q75)" and not comparable to the digit with the original pixels.
 {train_images:,} images to train, {validation_images:,} to validate: a seeded, stratified split.
 
-Recipe `{recipe}`, seed {seed}: {completed} of {epochs} epochs, batch {batch},
-AdamW at {rate:g} (weight decay
-{decay:g}), warm-up and cosine, label smoothing {smoothing:g}, CutMix on {cutmix:.0%} of the batches
-until {until:.0%} of the epochs, random crop and mirror, random JPEG quality, stochastic depth up to
-{drop_path:g}, moving average of the weights ({ema:g}). Image sizes by first epoch: {resolutions}.
-Repeat it with `edgevit train {name} --recipe {recipe} --seed {seed} --data PATH`.
-
+{history}
 | file | what |
 | --- | --- |
 | `weights.safetensors` | the averaged weights in float16, with the config inside |
 | `ranges.json` | activation ranges over {ranges_images} training images (digest inside), for int8 |
-| `log.csv`, `curves.png` | one row an epoch; learning curves |
-| `recipe.json` | the recipe, whole |
+| `log.csv`, `curves.png` | one row an epoch of the last run; its learning curves |
+| `recipe.json` | the recipe, whole; under `initial` the run that it started from |
 
 Intended for showing that an export arrives unharmed and for comparing runtimes; ten classes of
 32x32 photographs are no product. The network sees nothing but the whole image: no detection, no
 rejection of what is none of the ten.
+"""
+
+
+RUN = """\
+{number}. Recipe `{recipe}`, seed {seed}, from {start}: {completed} of {epochs} epochs, batch
+   {batch}, AdamW at {rate:g} (weight decay {decay:g}), warm-up and cosine, label smoothing
+   {smoothing:g}, {cutmix}, random crop and mirror,
+   random JPEG quality on {jpeg:.0%} of the images, stochastic
+   depth up to {drop_path:g}, moving average of the weights ({ema:g}). Image sizes by first epoch:
+   {resolutions}. Validation {top1:.2f} %.
+   `edgevit train {name} --recipe {recipe} --seed {seed}{init} --data PATH`
 """
 
 
@@ -85,7 +90,6 @@ def describe(source, record, run: dict, test) -> str:
     from edgevit.models import find_model
     from edgevit.models.weights import load_model
 
-    recipe = run["recipe"]
     plan = load_model(source.name).plan
     assert plan is not None
     rows, columns = source.preprocess.input_size
@@ -107,6 +111,24 @@ def describe(source, record, run: dict, test) -> str:
         test_top5=test.top5,
         data=run["data"],
         train_images=run["train_images"],
+        history="".join(describe_runs(run, spec.name)),
+        ranges_images=record.images,
+    )
+
+
+def describe_runs(run: dict, name: str) -> list[str]:
+    """One paragraph a run, the first one first."""
+    initial = run.get("initial") or {}
+    earlier = describe_runs(initial["run"], name) if initial.get("run") else []
+    recipe = run["recipe"]
+    share, until = recipe["cutmix_probability"], recipe["mixing_until"]
+    mixing = f"CutMix on {share:.0%} of the batches until {until:.0%} of the epochs"
+    start = f"weights {initial['sha256'][:12]}" if initial else "fresh weights"
+    text = RUN.format(
+        number=len(earlier) + 1,
+        name=name,
+        start=f"{start} (those of {len(earlier)})" if earlier else start,
+        init=" --init WEIGHTS" if initial else "",
         recipe=recipe["name"],
         seed=run["seed"],
         epochs=recipe["epochs"],
@@ -115,14 +137,15 @@ def describe(source, record, run: dict, test) -> str:
         rate=recipe["learning_rate"],
         decay=recipe["weight_decay"],
         smoothing=recipe["label_smoothing"],
-        cutmix=recipe["cutmix_probability"],
-        until=recipe["mixing_until"],
+        cutmix=mixing if share else "no CutMix",
+        jpeg=recipe["jpeg_probability"],
         drop_path=recipe["config"].get("drop_path", 0.0),
         ema=recipe["ema_momentum"],
         resolutions=", ".join(f"{size} px from {first}" for first, size in recipe["resolutions"])
         or "the network's own",
-        ranges_images=record.images,
+        top1=run["validation_top1"],
     )
+    return [*earlier, text]
 
 
 if __name__ == "__main__":

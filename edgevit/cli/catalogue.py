@@ -25,24 +25,30 @@ def models(as_json: bool) -> None:
                 "paper": spec.paper,
                 "variants": list(spec.variants),
                 "outputs": list(spec.outputs),
+                "extra_outputs": list(spec.extra_outputs),
                 "classes": list(spec.class_names),
                 "weights": shipped,
             }
         )
 
     def text() -> str:
-        return console.table(
-            ["model", "variants", "outputs", "weights", "paper"],
-            [
+        return (
+            console.table(
+                ["model", "variants", "outputs", "weights", "paper"],
                 [
-                    row["name"],
-                    ", ".join(row["variants"]),
-                    ", ".join(row["outputs"]),
-                    "shipped" if row["weights"] else "-",
-                    f"{row['title']}: {row['paper']}",
-                ]
-                for row in rows
-            ],
+                    [
+                        row["name"],
+                        ", ".join(row["variants"]),
+                        ", ".join(
+                            [*row["outputs"], *(f"({name})" for name in row["extra_outputs"])]
+                        ),
+                        "shipped" if row["weights"] else "-",
+                        f"{row['title']}: {row['paper']}",
+                    ]
+                    for row in rows
+                ],
+            )
+            + "\n(in brackets): outputs on request, --outputs NAME or --outputs all."
         )
 
     console.answer(rows, as_json, text)

@@ -15,6 +15,8 @@ from edgevit.models import MODELS, find_model
 if TYPE_CHECKING:
     import keras
 
+CIFAR_SIZE = (32, 32)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -36,7 +38,7 @@ class Plan:
 def plan_model(
     name: str,
     variant: str | None = None,
-    input_size: tuple[int, int] = (32, 32),
+    input_size: tuple[int, int] | None = None,
     outputs: tuple[str, ...] | None = None,
     **config: Any,
 ) -> Plan:
@@ -45,7 +47,8 @@ def plan_model(
     Args:
         name: an architecture, such as "shiftvit".
         variant: a published size; None is the tutorial's.
-        input_size: (rows, columns) of the raw image.
+        input_size: (rows, columns) of the raw image. None: 32x32, CIFAR's, for the tutorial's
+            sizes; the network's own for the others.
         outputs: names of the outputs, such as ("logits", "attention"); None: those that the
             architecture always has.
         **config: fields of the architecture's config that differ from the variant's.
@@ -66,7 +69,10 @@ def plan_model(
         sizes = module.Config(**{**(module.VARIANTS[variant] if variant else {}), **config})
     except TypeError as error:
         raise ConfigError(f"{name}: {error}") from None
-    contract = replace(module.preprocess_of(sizes), input_size=tuple(input_size))
+    contract = module.preprocess_of(sizes)
+    if input_size is None:
+        input_size = CIFAR_SIZE if variant in (None, "cifar") else contract.network_size
+    contract = replace(contract, input_size=tuple(input_size))
     return Plan(spec, sizes, contract, choose_outputs(spec, outputs))
 
 
@@ -96,7 +102,7 @@ def build(
     form: str = "paper",
     preprocess: bool = False,
     variant: str | None = None,
-    input_size: tuple[int, int] = (32, 32),
+    input_size: tuple[int, int] | None = None,
     outputs: tuple[str, ...] | None = None,
     **config: Any,
 ) -> keras.Model:
@@ -109,7 +115,8 @@ def build(
         preprocess: whether the model takes raw images (uint8 B H W 3, 0..255) and resizes and
             scales them itself. Otherwise it takes float B H W 3 as the network expects them.
         variant: a published size; None is the tutorial's.
-        input_size: (rows, columns) of the raw image; used with ``preprocess=True``.
+        input_size: (rows, columns) of the raw image, used with ``preprocess=True``. None: 32x32,
+            CIFAR's, for the tutorial's sizes; the network's own for the others.
         outputs: names of the outputs, such as ("logits", "attention"), or ("all",); None: those
             that the architecture always has (see ``ModelSpec.outputs`` and ``extra_outputs``).
         **config: fields of the architecture's config, such as ``num_classes=100``.
