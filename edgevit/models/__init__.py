@@ -30,6 +30,24 @@ MODELS: dict[str, ModelSpec] = {
             variants=("cifar", "s60", "s120", "b60"),
             class_names=CIFAR10_CLASSES,
         ),
+        ModelSpec(
+            name="focalnet",
+            title="FocalNet",
+            paper="Yang et al. 2022, arXiv:2203.11926",
+            module="edgevit.models.focalnet",
+            outputs=("logits",),
+            extra_outputs=("gates", "modulator"),
+            variants=(
+                "cifar",
+                "tiny_srf",
+                "tiny_lrf",
+                "small_srf",
+                "small_lrf",
+                "base_srf",
+                "base_lrf",
+            ),
+            class_names=CIFAR10_CLASSES,
+        ),
     )
 }
 

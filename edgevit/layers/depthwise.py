@@ -1,0 +1,39 @@
+"""One small filter a channel."""
+
+from __future__ import annotations
+
+from keras import layers, ops
+
+
+class DepthwiseFilter(layers.Layer):
+    """Depthwise convolution without bias, with the kernel of a grouped one. B H W C -> B H W C.
+
+    The result is that of ``keras.layers.Conv2D(C, side, padding="same", groups=C)``, and the
+    kernel has its shape: side side 1 C. Keras runs a grouped convolution on TensorFlow through an
+    inner function that converters refuse; this one is a plain depthwise convolution everywhere.
+
+    Args:
+        side: of the square filter, odd.
+    """
+
+    def __init__(self, side: int, **kwargs):
+        super().__init__(**kwargs)
+        if side < 1 or side % 2 == 0:
+            raise ValueError(f"DepthwiseFilter needs an odd side. Received: side={side}")
+        self.side = side
+
+    def build(self, input_shape):
+        self.kernel = self.add_weight(
+            (self.side, self.side, 1, input_shape[-1]), "glorot_uniform", name="kernel"
+        )
+        self.built = True
+
+    def call(self, x):
+        kernel = ops.reshape(self.kernel, (self.side, self.side, x.shape[-1], 1))  # s s C 1
+        return ops.depthwise_conv(x, kernel, padding="same", data_format="channels_last")
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
+
+    def get_config(self):
+        return {**super().get_config(), "side": self.side}

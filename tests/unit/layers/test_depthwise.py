@@ -1,0 +1,39 @@
+"""DepthwiseFilter against Keras' grouped convolution with the same kernel."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from edgevit.layers.depthwise import DepthwiseFilter
+
+
+@pytest.mark.parametrize("side", [1, 3, 5, 7])
+@pytest.mark.parametrize("size", [(6, 6), (5, 8), (3, 2)])
+def test_result_equals_a_grouped_convolution_padded_with_zeros(side, size):
+    rng = np.random.default_rng(side)
+    images = rng.normal(size=(2, *size, 6)).astype(np.float32)
+    layer = DepthwiseFilter(side)
+    grouped = layers.Conv2D(6, side, padding="same", groups=6, use_bias=False)
+    layer.build(images.shape)
+    grouped.build(images.shape)
+    kernel = rng.normal(size=(side, side, 1, 6)).astype(np.float32)
+    assert [weight.shape for weight in layer.get_weights()] == [kernel.shape]
+    layer.set_weights([kernel])
+    grouped.set_weights([kernel])
+    expected = ops.convert_to_numpy(grouped(images))
+    np.testing.assert_allclose(ops.convert_to_numpy(layer(images)), expected, rtol=0, atol=1e-5)
+
+
+def test_layer_survives_its_own_config_and_keeps_the_shape():
+    layer = DepthwiseFilter(5, name="far")
+    assert DepthwiseFilter.from_config(layer.get_config()).get_config() == layer.get_config()
+    assert layer(keras.Input((4, 7, 3))).shape == (None, 4, 7, 3)
+
+
+@pytest.mark.parametrize("side", [0, -1, 4])
+def test_filters_without_a_middle_are_refused(side):
+    with pytest.raises(ValueError, match=f"Received: side={side}"):
+        DepthwiseFilter(side)
