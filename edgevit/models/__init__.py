@@ -48,6 +48,16 @@ MODELS: dict[str, ModelSpec] = {
             ),
             class_names=CIFAR10_CLASSES,
         ),
+        ModelSpec(
+            name="gcvit",
+            title="GCViT",
+            paper="Hatamizadeh et al. 2022, arXiv:2206.09959",
+            module="edgevit.models.gcvit",
+            outputs=("logits",),
+            extra_outputs=("attention",),
+            variants=("cifar", "xxtiny", "xtiny", "tiny", "small", "base", "large"),
+            class_names=CIFAR10_CLASSES,
+        ),
     )
 }
 
