@@ -25,9 +25,10 @@ from edgevit.cli import console, options
 )
 @click.option(
     "--init",
-    type=click.Path(path_type=Path),
-    help="Weights to start from, a file or a run's folder. They bring their sizes along; the head "
-    "is replaced where the classes differ in number.",
+    metavar="PATH|URL",
+    help="Weights to start from: a file, a run's folder, or for gcvit the published "
+    "gcvitxxtiny.keras, by file or URL. They bring their sizes along; the head is replaced where "
+    "the classes differ in number.",
 )
 @options.image_size
 @click.option(
@@ -59,7 +60,7 @@ def train(
     learning_rate: float | None,
     form: str | None,
     variant: str | None,
-    init: Path | None,
+    init: str | None,
     image_size: tuple[int, int] | None,
     explain_every: int | None,
     seed: int,

@@ -10,6 +10,7 @@ import numpy as np
 
 from edgevit.core.errors import ExportError, MissingDependencyError
 from edgevit.core.targets import Format
+from edgevit.export.onnx_passes import run_passes
 from edgevit.export.ordered_sets import ordered_sets
 from edgevit.export.source import ExportOptions, Source
 from edgevit.export.trace import check_io_dtype, trace
@@ -54,11 +55,12 @@ def export_onnx(source: Source, options: ExportOptions) -> tuple[bytes, tuple[st
         raise ExportError(
             f"{source.name}: no ONNX form for {', '.join(foreign)}; onnxruntime would refuse it."
         )
+    rewritten = run_passes(model)
     _make_names_canonical(model)
     model.producer_name, model.producer_version = "edgevit", ""
     del model.metadata_props[:]
     onnx.checker.check_model(model, full_check=True)
-    steps = (*traced.steps, f"tf2onnx to opset {OPSET}")
+    steps = (*traced.steps, f"tf2onnx to opset {OPSET}", *rewritten)
     return model.SerializeToString(deterministic=True), steps
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import zipfile
 import zlib
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 WEIGHTS_FILE = "weights.safetensors"
 RANGES_FILE = "ranges.json"
+
+# Readers of weights that others published, by architecture; see load_ported.
+PORTED = {"gcvit": "edgevit.models.gcvit_weights"}
 
 
 @dataclass(frozen=True)
@@ -168,6 +172,30 @@ def load_model(
     if model.plan is None or model.plan.spec.name != spec.name:
         raise ModelFileError(f"{weights}: holds weights of another architecture than {spec.name}.")
     return model
+
+
+def is_ported(source: str) -> bool:
+    """Whether initial weights are somebody else's file or URL rather than our .safetensors."""
+    return source.startswith(("http://", "https://")) or source.endswith((".keras", ".h5"))
+
+
+def load_ported(plan: Plan, source: str) -> list[np.ndarray]:
+    """Weights that others published for an architecture, in our order.
+
+    Args:
+        plan: of the network that they are for.
+        source: file or URL.
+
+    Raises:
+        ModelFileError: no reader for this architecture, or the file does not fit.
+    """
+    reader = PORTED.get(plan.spec.name)
+    if reader is None:
+        raise ModelFileError(
+            f"{source}: for {plan.spec.name} only .safetensors weights of edgevit can be read. "
+            f"Published ones can for {', '.join(PORTED)}."
+        )
+    return importlib.import_module(reader).read_ported(source, build_plan(plan), plan.config)
 
 
 def load_keras_file(path: Path, trust: bool = False) -> TrainedModel:

@@ -28,7 +28,7 @@ def train_model(
     validation_set: ImageDataset,
     folder: Path,
     seed: int = 0,
-    initial: Path | None = None,
+    initial: str | Path | None = None,
     progress: StepProgress | None = None,
     variant: str | None = None,
     epoch_end: EpochEnd | None = None,
@@ -43,7 +43,8 @@ def train_model(
         validation_set: images to choose by.
         folder: for checkpoint, weights.safetensors (float16), log.csv, curves.png, recipe.json.
         seed: of everything random.
-        initial: weights to start from, with their sizes; a head for another number of classes is
+        initial: weights to start from, with their sizes (see
+            :func:`edgevit.training.start.open_start`); a head for another number of classes is
             replaced. None: fresh ones.
         progress: see :func:`edgevit.training.loop.train`.
         variant: a published size, for fresh weights; None is the tutorial's.

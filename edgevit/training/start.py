@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
 import keras
 import numpy as np
@@ -14,7 +15,13 @@ from edgevit.core.errors import ConfigError
 from edgevit.core.files import digest_path
 from edgevit.data.datasets import ImageDataset
 from edgevit.models.build import Plan, build_plan, plan_model
-from edgevit.models.weights import WEIGHTS_FILE, load_weights
+from edgevit.models.weights import (
+    WEIGHTS_FILE,
+    digest_weights,
+    is_ported,
+    load_ported,
+    load_weights,
+)
 
 RUN_FILE = "recipe.json"
 
@@ -35,15 +42,19 @@ class Start:
 
 
 def open_start(
-    name: str, form: str | None = None, variant: str | None = None, initial: Path | None = None
+    name: str,
+    form: str | None = None,
+    variant: str | None = None,
+    initial: str | Path | None = None,
 ) -> Start:
     """Reads initial weights, which bring their sizes along, or plans a fresh network.
 
     Args:
         name: an architecture.
         form: "paper" (None with fresh weights) or "tutorial".
-        variant: a published size, for fresh weights; None is the tutorial's.
-        initial: weights to start from: a .safetensors file or a run's folder.
+        variant: a published size, for fresh or ported weights; None is the tutorial's.
+        initial: weights to start from: a .safetensors file or a run's folder; or weights that
+            others published for this architecture (a key of PORTED), as a file or a URL.
 
     Raises:
         ConfigError: the weights are of another architecture, or of another form than asked for.
@@ -51,6 +62,13 @@ def open_start(
     """
     if initial is None:
         return Start(plan_model(name, variant, form=form or "paper"))
+    if is_ported(str(initial)):
+        plan = plan_model(name, variant, form=form or "paper")
+        weights = load_ported(plan, str(initial))
+        file_name = Path(urlparse(str(initial)).path).name
+        origin = {"file": file_name, "sha256": digest_weights(weights), "run": None}
+        return Start(plan, weights, origin)
+    initial = Path(initial)
     file = initial / WEIGHTS_FILE if initial.is_dir() else initial
     trained = load_weights(file)
     assert trained.plan is not None  # load_weights always plans

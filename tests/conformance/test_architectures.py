@@ -1,0 +1,127 @@
+"""Every architecture to every target: small, with seeded weights; each file runs and agrees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from edgevit.core.models import CIFAR10_CLASSES
+from edgevit.core.probe_images import draw_images
+from edgevit.core.results import Verdict
+from edgevit.core.targets import TARGETS
+from edgevit.models import MODELS
+from edgevit.models.build import build_plan, plan_model
+from edgevit.models.weights import WEIGHTS_FILE, save_weights
+from edgevit.pipeline import export_all
+from edgevit.runtimes import open_session
+from edgevit.verify.audit import inspect
+
+RAW_SIZE = (12, 12)
+EXACT = ("savedmodel", "tflite-float32", "onnx-float32")
+
+# Sizes that keep every kind of block: a row a model of the table.
+SIZES = {
+    "shiftvit": {"image_size": 16, "dim": 48, "depths": (1, 1)},
+    "patchconvnet": {"image_size": 16, "dim": 32, "depth": 2},
+    "focalnet": {
+        "image_size": 16,
+        "patch_size": 2,
+        "dim": 16,
+        "depths": (1, 2),
+        "focal_levels": (2, 2),
+        "focal_windows": (3, 3),
+    },
+    "gcvit": {
+        "image_size": 64,
+        "dim": 16,
+        "depths": (1, 2, 1, 1),
+        "num_heads": (1, 2, 2, 4),
+        "window_sizes": (2, 2, 4, 2),
+    },
+    "vit": {
+        "image_size": 16,
+        "patch_size": 4,
+        "dim": 16,
+        "depth": 2,
+        "num_heads": 2,
+        "head_dim": 8,
+        "mlp_dim": 32,
+        "head": (32, 16),
+    },
+}
+
+
+def seeded_run(name: str, folder: Path) -> Path:
+    """A training run's folder with seeded weights, none of them zero."""
+    keras.utils.set_random_seed(0)
+    plan = plan_model(name, input_size=RAW_SIZE, num_classes=10, **SIZES[name])
+    rng = np.random.default_rng(1)
+    weights = [
+        value + rng.normal(0, 0.05, value.shape).astype(np.float32)
+        for value in build_plan(plan).get_weights()
+    ]
+    save_weights(folder / WEIGHTS_FILE, plan, weights, CIFAR10_CLASSES, "float32")
+    return folder
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def outcomes(request, tmp_path_factory) -> tuple[str, Path, dict]:
+    """(name, run's folder, outcome of each target) with every output that there is."""
+    folder = seeded_run(request.param, tmp_path_factory.mktemp(request.param) / "run")
+    found = export_all(
+        folder,
+        "all",
+        folder.parent / "exports",
+        calibration=draw_images(64, RAW_SIZE, seed=9),
+        outputs=("all",),
+        keep_failed=True,
+    )
+    return request.param, folder, {outcome.target.name: outcome for outcome in found}
+
+
+@pytest.mark.parametrize("wanted", TARGETS)
+def test_every_architecture_arrives_at_every_target(outcomes, wanted):
+    name, _, found = outcomes
+    outcome = found[wanted]
+    figures = [
+        (report.runtime, report.max_abs, report.relative, report.top1_agreement, report.others)
+        for report in outcome.reports
+    ]
+    assert outcome.verdict is Verdict.PASS, figures
+    outputs = {*MODELS[name].outputs, *MODELS[name].extra_outputs}
+    with open_session(outcome.artifact.path) as session:
+        assert {spec.name for spec in session.outputs} == outputs
+
+
+def test_int8_is_integers_from_input_to_output(outcomes):
+    inspection = inspect(outcomes[2]["tflite-int8"].artifact.path)
+    assert inspection.integer_only
+    assert inspection.float_ops == {} or not inspection.float_ops
+
+
+def test_no_file_needs_a_custom_operator(outcomes):
+    for outcome in outcomes[2].values():
+        assert not inspect(outcome.artifact.path).custom_ops
+
+
+def test_exact_targets_give_keras_maps(outcomes):
+    name, folder, found = outcomes
+    from edgevit.export.record_reference import float_outputs
+    from edgevit.pipeline import open_source
+
+    source = open_source(folder, outputs=("all",))
+    images = draw_images(6, RAW_SIZE, seed=50)
+    expected = float_outputs(source, images, tuple(source.network.output))
+    for target in EXACT:
+        with open_session(found[target].artifact.path) as session:
+            values = session.run(images)
+        for key, wanted in expected.items():
+            limit = 1e-4 * max(1.0, float(np.abs(wanted).max()))
+            np.testing.assert_allclose(values[key], wanted, atol=limit, err_msg=f"{name} {target}")
+
+
+def test_every_model_of_the_table_is_tested_here():
+    assert [*SIZES] == [*MODELS]
