@@ -60,7 +60,7 @@ def seeded_run(name: str, folder: Path) -> Path:
     plan = plan_model(name, input_size=RAW_SIZE, num_classes=10, **SIZES[name])
     rng = np.random.default_rng(1)
     weights = [
-        value + rng.normal(0, 0.05, value.shape).astype(np.float32)
+        value + rng.normal(0, 0.02, value.shape).astype(np.float32)
         for value in build_plan(plan).get_weights()
     ]
     save_weights(folder / WEIGHTS_FILE, plan, weights, CIFAR10_CLASSES, "float32")
