@@ -58,6 +58,16 @@ MODELS: dict[str, ModelSpec] = {
             variants=("cifar", "xxtiny", "xtiny", "tiny", "small", "base", "large"),
             class_names=CIFAR10_CLASSES,
         ),
+        ModelSpec(
+            name="vit",
+            title="ViT",
+            paper="Dosovitskiy et al. 2020, arXiv:2010.11929",
+            module="edgevit.models.vit",
+            outputs=("logits",),
+            extra_outputs=("attention",),
+            variants=("cifar", "tiny", "small", "base"),
+            class_names=CIFAR10_CLASSES,
+        ),
     )
 }
 

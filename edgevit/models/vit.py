@@ -1,0 +1,330 @@
+"""ViT: a transformer over patches of the image.
+
+Source: Dosovitskiy et al. 2020, "An Image is Worth 16x16 Words: Transformers for Image Recognition
+at Scale" (arXiv:2010.11929); default sizes from the Keras example "Image classification with
+Vision Transformer" in its first revision (a later one has ``dim=256, mlp_dim=512``).
+
+The Keras example departs from the paper on purpose, and both forms follow it at the default size:
+all tokens are flattened into a large head instead of reading a class token (``pool``), and a GELU
+follows both Dense layers of the MLP (``mlp_last_gelu``). The variants are the paper's there.
+
+``form="tutorial"`` is the same computation with the normalisation of the pixels inside: its
+weights begin with mean, variance and count of the tutorial's adapted Normalization layer, and it
+takes pixels from 0 to 255. In ``form="paper"`` that belongs to the preprocessing contract.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import keras
+from keras import layers, ops
+
+from edgevit.core.errors import ConfigError
+from edgevit.core.tensors import Preprocess
+from edgevit.layers.attention import TokenAttention
+from edgevit.layers.drop_path import DropPath
+from edgevit.layers.patches import ClassToken, PatchProjection, PositionEmbedding
+from edgevit.models.checks import check_choice, check_positive, check_rates, check_sizes
+
+FORMS = ("paper", "tutorial")
+POOLS = ("flatten", "token")
+
+# Mean and standard deviation of R, G, B over all pixels of the 50,000 CIFAR-10 training images.
+CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
+CIFAR10_DEVIATION = (0.2470, 0.2435, 0.2616)
+# The same over ImageNet, as DeiT (Touvron et al. 2020, arXiv:2012.12877) uses them.
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class ViTConfig:
+    """Sizes of one ViT.
+
+    Attributes:
+        form: "paper", or "tutorial" for the normalisation of pixels inside the network.
+        image_size: side of the square image that enters the network, in pixels.
+        patch_size: side of a patch, in pixels.
+        dim: width of a token.
+        depth: transformer blocks.
+        num_heads: of the attention.
+        head_dim: width of a head.
+        mlp_dim: hidden width of the MLP.
+        mlp_last_gelu: whether a GELU follows the MLP's second Dense too, as in the Keras example.
+        pool: "flatten" (all tokens, one after another) or "token" (a class token's).
+        head: widths of the Dense layers with GELU between pool and classifier.
+        dropout: rate in the MLP, training only.
+        attention_dropout: rate on the attention, training only.
+        head_dropout: rate before and in the head, training only.
+        drop_path: largest stochastic-depth rate, reached by the last block.
+        epsilon: of LayerNormalization.
+        pixel_mean: of R, G, B in [0, 1] over the training images.
+        pixel_deviation: standard deviation of R, G, B in [0, 1] over the training images.
+        num_classes: length of the logits.
+    """
+
+    form: str = "paper"
+    image_size: int = 72
+    patch_size: int = 6
+    dim: int = 64
+    depth: int = 8
+    num_heads: int = 4
+    head_dim: int = 64
+    mlp_dim: int = 128
+    mlp_last_gelu: bool = True
+    pool: str = "flatten"
+    head: tuple[int, ...] = (2048, 1024)
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    head_dropout: float = 0.5
+    drop_path: float = 0.0
+    epsilon: float = 1e-6
+    pixel_mean: tuple[float, float, float] = CIFAR10_MEAN
+    pixel_deviation: tuple[float, float, float] = CIFAR10_DEVIATION
+    num_classes: int = 10
+
+    def __post_init__(self):
+        for name in ("head", "pixel_mean", "pixel_deviation"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        check_choice("form", self.form, FORMS)
+        check_choice("pool", self.pool, POOLS)
+        check_sizes(
+            image_size=self.image_size,
+            patch_size=self.patch_size,
+            dim=self.dim,
+            depth=self.depth,
+            num_heads=self.num_heads,
+            head_dim=self.head_dim,
+            mlp_dim=self.mlp_dim,
+            num_classes=self.num_classes,
+        )
+        check_sizes(**{f"head[{place}]": width for place, width in enumerate(self.head)})
+        check_rates(
+            dropout=self.dropout,
+            attention_dropout=self.attention_dropout,
+            head_dropout=self.head_dropout,
+            drop_path=self.drop_path,
+        )
+        check_positive(epsilon=self.epsilon)
+        check_positive(**{f"pixel_deviation[{c}]": d for c, d in enumerate(self.pixel_deviation)})
+        if self.image_size % self.patch_size:
+            raise ConfigError(
+                "patches must divide the image, so image_size must be a multiple of patch_size. "
+                f"Received: image_size={self.image_size}, patch_size={self.patch_size}"
+            )
+        if (len(self.pixel_mean), len(self.pixel_deviation)) != (3, 3):
+            raise ConfigError(
+                "pixel_mean and pixel_deviation need one entry each of R, G, B. Received: "
+                f"pixel_mean={self.pixel_mean}, pixel_deviation={self.pixel_deviation}"
+            )
+
+
+PAPER = {
+    "image_size": 224,
+    "patch_size": 16,
+    "depth": 12,
+    "head_dim": 64,
+    "mlp_last_gelu": False,
+    "pool": "token",
+    "head": (),
+    "dropout": 0.0,
+    "attention_dropout": 0.0,
+    "head_dropout": 0.0,
+    "pixel_mean": IMAGENET_MEAN,
+    "pixel_deviation": IMAGENET_DEVIATION,
+    "num_classes": 1000,
+}
+VARIANTS = {
+    "cifar": {},
+    # Base: table 1 of the paper. Tiny and small: table 1 of DeiT (arXiv:2012.12877).
+    "tiny": {**PAPER, "dim": 192, "num_heads": 3, "mlp_dim": 768},
+    "small": {**PAPER, "dim": 384, "num_heads": 6, "mlp_dim": 1536},
+    "base": {**PAPER, "dim": 768, "num_heads": 12, "mlp_dim": 3072},
+}
+
+
+def _gelu_exact(x):
+    return keras.ops.gelu(x, approximate=False)
+
+
+class InputNormalization(layers.Layer):
+    """(pixel - mean) / deviation for each channel. B H W 3 in 0..255 -> B H W 3.
+
+    Holds the weights of an adapted ``keras.layers.Normalization``, in its order: mean, variance
+    and count (which it does not use). Unlike that layer, it computes with whatever ``set_weights``
+    gave it. No weight is trained.
+
+    Args:
+        mean: initial mean of each channel, of pixels in [0, 1].
+        deviation: initial standard deviation of each channel, of pixels in [0, 1].
+    """
+
+    def __init__(self, mean=CIFAR10_MEAN, deviation=CIFAR10_DEVIATION, **kwargs):
+        super().__init__(**kwargs)
+        self.config = {"mean": tuple(mean), "deviation": tuple(deviation)}
+
+    def build(self, input_shape):
+        shape, config = (input_shape[-1],), self.config
+        mean = [255 * value for value in config["mean"]]
+        variance = [(255 * value) ** 2 for value in config["deviation"]]
+        self.mean = self._add_constant("mean", shape, mean)
+        self.variance = self._add_constant("variance", shape, variance)
+        self.count = self._add_constant("count", (), 0, dtype="int")
+        self.built = True
+
+    def call(self, images):
+        # As Keras does, a channel without variance is not divided by zero.
+        deviation = ops.maximum(ops.sqrt(self.variance), keras.backend.epsilon())
+        return (images - self.mean) * (1.0 / deviation)
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
+
+    def get_config(self):
+        return {**super().get_config(), **self.config}
+
+    def _add_constant(self, name, shape, value, dtype=None):
+        def fill(shape, dtype=None):
+            return ops.convert_to_tensor(value, dtype)
+
+        return self.add_weight(shape, fill, dtype=dtype, trainable=False, name=name)
+
+
+class TransformerBlock(layers.Layer):
+    """Attention, then an MLP, each of the normalised tokens and residual.
+
+    Input: B N C. Output: B N C, and the attention B K N N.
+    """
+
+    def __init__(
+        self,
+        num_heads=4,
+        head_dim=64,
+        mlp_dim=128,
+        mlp_last_gelu=True,
+        dropout=0.0,
+        attention_dropout=0.0,
+        drop_path=0.0,
+        epsilon=1e-6,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.config = {
+            "num_heads": num_heads,
+            "head_dim": head_dim,
+            "mlp_dim": mlp_dim,
+            "mlp_last_gelu": mlp_last_gelu,
+            "dropout": dropout,
+            "attention_dropout": attention_dropout,
+            "drop_path": drop_path,
+            "epsilon": epsilon,
+        }
+        # The tutorial's checkpoints are in this order.
+        self.norm1 = layers.LayerNormalization(epsilon=epsilon, name="norm1")
+        self.attention = TokenAttention(num_heads, head_dim, attention_dropout, name="attention")
+        self.norm2 = layers.LayerNormalization(epsilon=epsilon, name="norm2")
+        self.expand = layers.Dense(mlp_dim, activation=_gelu_exact, name="expand")
+        self.drop = layers.Dropout(dropout, name="drop")
+        self.drop_path = DropPath(drop_path, name="drop_path")
+
+    def build(self, input_shape):
+        last = _gelu_exact if self.config["mlp_last_gelu"] else None
+        self.project = layers.Dense(input_shape[-1], activation=last, name="project")
+        for part in (self.norm1, self.attention, self.norm2, self.expand):
+            part.build(input_shape)
+        self.project.build((*input_shape[:-1], self.config["mlp_dim"]))
+        self.built = True
+
+    def call(self, x, training=False):
+        y, attention = self.attention(self.norm1(x), training=training)  # B N C, B K N N
+        x = x + self.drop_path(y, training=training)
+        y = self.drop(self.expand(self.norm2(x)), training=training)  # B N hidden
+        y = self.drop(self.project(y), training=training)  # B N C
+        return x + self.drop_path(y, training=training), attention
+
+    def compute_output_shape(self, input_shape):
+        return self.attention.compute_output_shape(input_shape)
+
+    def get_config(self):
+        return {**super().get_config(), **self.config}
+
+
+class ClassTokenOnly(layers.Layer):
+    """Keeps the first token. B N C -> B C."""
+
+    def call(self, x):
+        return ops.reshape(x[:, :1], (-1, x.shape[-1]))  # B C
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], input_shape[-1])
+
+
+def forward(images, config: ViTConfig):
+    """Builds the network on symbolic images B H W 3 as :func:`preprocess_of` makes them.
+
+    Returns:
+        "logits": B classes. "attention": B heads N N of the last block; row n is what token n
+        attends to and sums to one. Tokens are the patches, row by row; with ``pool="token"`` the
+        class token comes before them.
+    """
+    x = images
+    if config.form == "tutorial":
+        statistics = config.pixel_mean, config.pixel_deviation
+        x = InputNormalization(*statistics, name="normalization")(x)
+    x = PatchProjection(config.patch_size, config.dim, name="patches")(x)  # B N dim
+    if config.pool == "token":
+        x = ClassToken(name="token")(x)  # B 1+N dim
+    x = PositionEmbedding(name="positions")(x)
+    for block in range(config.depth):
+        x, attention = TransformerBlock(
+            num_heads=config.num_heads,
+            head_dim=config.head_dim,
+            mlp_dim=config.mlp_dim,
+            mlp_last_gelu=config.mlp_last_gelu,
+            dropout=config.dropout,
+            attention_dropout=config.attention_dropout,
+            drop_path=config.drop_path * block / max(1, config.depth - 1),
+            epsilon=config.epsilon,
+            name=f"block{block + 1}",
+        )(x)
+    x = layers.LayerNormalization(epsilon=config.epsilon, name="norm")(x)
+    pool = layers.Flatten(name="pool") if config.pool == "flatten" else ClassTokenOnly(name="pool")
+    x = layers.Dropout(config.head_dropout, name="pool_drop")(pool(x))  # B features
+    for place, width in enumerate(config.head, start=1):
+        x = layers.Dense(width, activation="gelu", name=f"head{place}")(x)
+        x = layers.Dropout(config.head_dropout, name=f"head{place}_drop")(x)
+    logits = layers.Dense(config.num_classes, name="classifier")(x)  # B classes
+    return {"logits": logits, "attention": attention}
+
+
+def preprocess_of(config: ViTConfig) -> Preprocess:
+    """The pixels that these weights expect.
+
+    "paper": (pixel / 255 - mean) / deviation. "tutorial": 0..255; the network normalises.
+    """
+    size = (config.image_size, config.image_size)
+    if config.form == "tutorial":
+        return Preprocess(network_size=size, scale=(1.0, 1.0, 1.0))
+    red, green, blue = zip(config.pixel_mean, config.pixel_deviation, strict=True)
+    return Preprocess(
+        network_size=size,
+        scale=(1 / (255 * red[1]), 1 / (255 * green[1]), 1 / (255 * blue[1])),
+        offset=(-red[0] / red[1], -green[0] / green[1], -blue[0] / blue[1]),
+    )
+
+
+Config = ViTConfig
+CUSTOM_OBJECTS = {
+    layer.__name__: layer
+    for layer in (
+        InputNormalization,
+        PatchProjection,
+        ClassToken,
+        PositionEmbedding,
+        TransformerBlock,
+        ClassTokenOnly,
+        TokenAttention,
+        DropPath,
+    )
+}
