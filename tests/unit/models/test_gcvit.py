@@ -13,7 +13,7 @@ import pytest
 from edgevit.core.errors import ConfigError, UnknownNameError
 from edgevit.core.tensors import Preprocess
 from edgevit.models.build import build, custom_objects, plan_model
-from edgevit.models.gcvit import CUSTOM_OBJECTS, VARIANTS
+from edgevit.models.gcvit import CUSTOM_OBJECTS, VARIANTS, GCViTBlock
 
 FORMS = ("paper", "tutorial")
 SMALL = {
@@ -297,6 +297,27 @@ def test_dropout_and_drop_path_act_in_training_only(rate, drawn_images):
     np.testing.assert_array_equal(*inert)
     trained = [outputs_of(model, images, training=True)["logits"] for _ in "ab"]
     assert not np.allclose(*trained)
+
+
+@pytest.mark.parametrize("silent", ["attention/project", "project"])
+def test_dropout_acts_at_the_end_of_both_branches_and_inside_the_mlp(silent):
+    block = GCViTBlock(window=2, num_heads=2, dropout=0.5, name="block")
+    block.build((None, 4, 4, 8))
+    rng = np.random.default_rng(3)
+    for weight in block.weights:
+        muted = weight.path.startswith(f"block/{silent}/")
+        weight.assign(np.zeros(weight.shape) if muted else rng.normal(size=weight.shape))
+    x = rng.normal(size=(8, 4, 4, 8)).astype(np.float32)
+    plain, trained = (
+        keras.ops.convert_to_numpy(block(x, training=training)[0]) - x for training in (False, True)
+    )
+    dropped = np.abs(trained) < 1e-5
+    assert 0.4 < dropped.mean() < 0.6
+    doubled = np.isclose(trained, 2 * plain, rtol=1e-3, atol=1e-4)[~dropped].mean()
+    if silent == "project":  # what comes from attention is whole or gone
+        assert doubled == 1
+    else:
+        assert doubled < 0.1
 
 
 def test_drop_path_rises_linearly_over_the_blocks_of_the_whole_network():
