@@ -52,7 +52,7 @@ class UnknownNameError(InputError, KeyError):
 
     def __init__(self, noun: str, name: str, known: Iterable[str], hint: str = ""):
         known = sorted(known)
-        near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.5)
+        near = find_near(name, known)
         listed = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(known)}."
         self.message = " ".join(
             part for part in (f"unknown {noun} {name!r}.", listed, hint) if part
@@ -97,3 +97,18 @@ class RuntimeFailure(EdgevitError):
 
 class OutputError(EdgevitError):
     """A file could not be written."""
+
+
+def find_near(name: str, known: Iterable[str]) -> list[str]:
+    """At most three of the known names that somebody may have meant, the likeliest first.
+
+    A name in another case is the only one; others are left out if they are much less alike than
+    the best.
+    """
+    wanted = name.lower()
+    alike = [(difflib.SequenceMatcher(None, wanted, other).ratio(), other) for other in known]
+    best = max(alike, default=(0.0, ""))[0]
+    kept = [
+        pair for pair in alike if pair[0] >= max(0.5, best - 0.25) and not best == 1.0 > pair[0]
+    ]
+    return [other for _, other in sorted(kept, key=lambda pair: (-pair[0], pair[1]))[:3]]

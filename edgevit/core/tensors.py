@@ -94,13 +94,16 @@ class Scaling:
         return cls((1 / (255 * dr), 1 / (255 * dg), 1 / (255 * db)), (-r / dr, -g / dg, -b / db))
 
 
+# Mean and standard deviation over ImageNet's training images, as torchvision publishes them.
+IMAGENET_MEAN: Channels = (0.485, 0.456, 0.406)
+IMAGENET_DEVIATION: Channels = (0.229, 0.224, 0.225)
+
 # How published networks want their pixels, by name.
 SCALINGS: dict[str, Scaling] = {
     "raw": Scaling((1.0, 1.0, 1.0), (0.0, 0.0, 0.0)),  # 0..255
     "unit": Scaling((1 / 255, 1 / 255, 1 / 255), (0.0, 0.0, 0.0)),  # 0..1
     "signed": Scaling((1 / 127.5, 1 / 127.5, 1 / 127.5), (-1.0, -1.0, -1.0)),  # -1..1
-    # Mean and deviation over ImageNet's training images, as torchvision publishes them.
-    "imagenet": Scaling.of_statistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "imagenet": Scaling.of_statistics(IMAGENET_MEAN, IMAGENET_DEVIATION),
 }
 
 

@@ -20,7 +20,7 @@ import keras
 from keras import layers, ops
 
 from edgevit.core.errors import ConfigError
-from edgevit.core.tensors import Preprocess
+from edgevit.core.tensors import SCALINGS, Preprocess
 from edgevit.layers.drop_path import DropPath
 from edgevit.layers.fused_mbconv import FusedMBConv
 from edgevit.layers.layer_scale import LayerScale
@@ -30,9 +30,6 @@ from edgevit.layers.windows import window_reverse
 from edgevit.models.checks import check_choice, check_positive, check_rates, check_sizes
 
 FORMS = ("paper", "tutorial")
-# (pixel / 255 - mean) / deviation, with the means and deviations of ImageNet's R, G, B.
-IMAGENET_SCALE = (1 / (255 * 0.229), 1 / (255 * 0.224), 1 / (255 * 0.225))
-IMAGENET_OFFSET = (-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225)
 
 
 @dataclass(frozen=True)
@@ -458,7 +455,8 @@ def forward(images, config: GCViTConfig):
 def preprocess_of(config: GCViTConfig) -> Preprocess:
     """The pixels that these weights expect: normalised with ImageNet's mean and deviation."""
     size = (config.image_size, config.image_size)
-    return Preprocess(network_size=size, scale=IMAGENET_SCALE, offset=IMAGENET_OFFSET)
+    scaling = SCALINGS["imagenet"]
+    return Preprocess(network_size=size, scale=scaling.scale, offset=scaling.offset)
 
 
 Config = GCViTConfig

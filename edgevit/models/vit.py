@@ -21,7 +21,7 @@ import keras
 from keras import layers, ops
 
 from edgevit.core.errors import ConfigError
-from edgevit.core.tensors import Preprocess
+from edgevit.core.tensors import IMAGENET_DEVIATION, IMAGENET_MEAN, Preprocess, Scaling
 from edgevit.layers.attention import TokenAttention
 from edgevit.layers.drop_path import DropPath
 from edgevit.layers.patches import ClassToken, PatchProjection, PositionEmbedding
@@ -33,9 +33,6 @@ POOLS = ("flatten", "token")
 # Mean and standard deviation of R, G, B over all pixels of the 50,000 CIFAR-10 training images.
 CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
 CIFAR10_DEVIATION = (0.2470, 0.2435, 0.2616)
-# The same over ImageNet, as DeiT (Touvron et al. 2020, arXiv:2012.12877) uses them.
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
@@ -306,12 +303,8 @@ def preprocess_of(config: ViTConfig) -> Preprocess:
     size = (config.image_size, config.image_size)
     if config.form == "tutorial":
         return Preprocess(network_size=size, scale=(1.0, 1.0, 1.0))
-    red, green, blue = zip(config.pixel_mean, config.pixel_deviation, strict=True)
-    return Preprocess(
-        network_size=size,
-        scale=(1 / (255 * red[1]), 1 / (255 * green[1]), 1 / (255 * blue[1])),
-        offset=(-red[0] / red[1], -green[0] / green[1], -blue[0] / blue[1]),
-    )
+    scaling = Scaling.of_statistics(config.pixel_mean, config.pixel_deviation)
+    return Preprocess(network_size=size, scale=scaling.scale, offset=scaling.offset)
 
 
 Config = ViTConfig
