@@ -108,7 +108,6 @@ def find_near(name: str, known: Iterable[str]) -> list[str]:
     wanted = name.lower()
     alike = [(difflib.SequenceMatcher(None, wanted, other).ratio(), other) for other in known]
     best = max(alike, default=(0.0, ""))[0]
-    kept = [
-        pair for pair in alike if pair[0] >= max(0.5, best - 0.25) and not best == 1.0 > pair[0]
-    ]
+    limit = 1.0 if best == 1.0 else max(0.5, best - 0.25)
+    kept = [pair for pair in alike if pair[0] >= limit]
     return [other for _, other in sorted(kept, key=lambda pair: (-pair[0], pair[1]))[:3]]

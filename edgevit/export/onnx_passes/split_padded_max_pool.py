@@ -45,8 +45,8 @@ def split_padded_max_pool(model: Any) -> int:
         if pad is None or pad.op_type != "Pad" or readers[pad.output[0]] != 1:
             continue
         found = _read_pad(pad, constants)
-        size = shapes.get(pad.input[0], ())[2:]
-        if found is None or len(size) != 2 or None in size or len(pool.output) > 1:
+        size = [length for length in shapes.get(pad.input[0], ())[2:] if length is not None]
+        if found is None or len(size) != 2 or len(pool.output) > 1:
             continue
         pads, value = found
         window = _read_window(pool)
@@ -128,7 +128,7 @@ def _touches(
     places = starts[:, None] + dilation * np.arange(kernel)  # windows kernel
     inside_before = (places >= -before) & (places < 0)
     inside_after = (places >= length) & (places < length + after)
-    return (inside_before | inside_after).any(axis=1)
+    return np.any(inside_before | inside_after, axis=1)
 
 
 def _set_pads(pool: Any, pads: list[int]) -> None:
