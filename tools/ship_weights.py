@@ -35,7 +35,7 @@ uint8 images; resized to {network}x{network} inside).
 | measured on | images | top-1 | top-5 |
 | --- | --- | --- | --- |
 | validation (held out of the training images) | {validation_images:,} | {validation_top1:.2f} % | |
-| test (read after training; nothing was chosen by it) | {test_images:,} | {test_top1:.2f} % | {test_top5:.2f} % |
+| test (nothing was chosen by it) | {test_images:,} | {test_top1:.2f} % | {test_top5:.2f} % |
 
 Data: `{data}`: CIFAR-10 (Krizhevsky 2009) re-encoded as JPEG at quality 75 with chroma subsampling,
 so these figures are "CIFAR-10 (JPEG q75)" and not comparable to the digit with the original pixels.
