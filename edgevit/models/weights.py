@@ -67,7 +67,7 @@ def save_weights(
 
     tensors = {}
     for number, array in enumerate(weights):
-        stored = np.ascontiguousarray(array, dtype=dtype)
+        stored = np.asarray(array, dtype=dtype, order="C")  # a scalar stays one
         if not np.isfinite(stored).all():
             raise ModelFileError(f"{path}: weight {number} is not finite in {dtype}.")
         tensors[f"{number:04d}"] = stored

@@ -297,6 +297,16 @@ def test_a_weights_file_gives_back_what_was_saved(tmp_path):
         assert found.weights_sha256 == digest_weights(loaded)
 
 
+def test_a_weight_without_axes_keeps_its_shape(tmp_path):
+    sizes = {"image_size": 8, "patch_size": 4, "dim": 8, "depth": 1, "num_heads": 1, "head": ()}
+    plan = plan_model("vit", form="tutorial", **sizes)  # counts images in a scalar
+    weights = build_plan(plan).get_weights()
+    assert any(value.shape == () for value in weights)
+    save_weights(tmp_path / "weights.safetensors", plan, weights, CIFAR10_CLASSES, "float32")
+    found = load_weights(tmp_path / "weights.safetensors").network.get_weights()
+    assert [value.shape for value in found] == [value.shape for value in weights]
+
+
 def test_a_folder_and_its_file_name_the_same_model(tiny_run):
     by_folder, by_file = (
         load_model(str(path)) for path in (tiny_run, tiny_run / "weights.safetensors")
