@@ -41,6 +41,11 @@ class ReferenceSet:
             self.images, self.logits, *(self.others[name] for name in sorted(self.others))
         )
 
+    def first(self, count: int) -> ReferenceSet:
+        """The first images alone, with what was recorded of them."""
+        others = {name: values[:count] for name, values in self.others.items()}
+        return ReferenceSet(self.images[:count], self.logits[:count], self.seed, others)
+
     def to_document(self) -> dict[str, Any]:
         """What travels inside a file: all logits, the recipe of the images, and the first few.
 

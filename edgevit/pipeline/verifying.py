@@ -20,7 +20,14 @@ from edgevit.core.seal import find_damage
 from edgevit.core.targets import Target, find_target
 from edgevit.pipeline.sources import load_test, open_source
 from edgevit.runtimes import kernel_sets, open_session
-from edgevit.verify.compare import compare, find_output, measure_parity, run_all, score
+from edgevit.verify.compare import (
+    SLOW_KERNELS_S,
+    compare,
+    find_output,
+    measure_parity,
+    run_all,
+    score,
+)
 
 if TYPE_CHECKING:
     from edgevit.export.source import Source
@@ -95,7 +102,8 @@ def verify(
         with open_session(path, kernels) as session:
             if number == 0:  # the papers of one file are the same for all; drawing takes a second
                 manifest, reference = read_papers(session.metadata, path)
-            reports.append(compare(session, reference))
+            limit_s = SLOW_KERNELS_S if number else None
+            reports.append(compare(session, reference, limit_s=limit_s))
     result = Verification(path, find_target(manifest.target), tuple(reports))
     if data is None:
         return result

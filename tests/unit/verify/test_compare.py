@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +46,28 @@ def test_the_same_logits_pass_with_no_distance_at_all(reference):
     assert (report.max_abs, report.mean_abs, report.relative) == (0.0, 0.0, 0.0)
     assert (report.images, report.top1_agreement, report.runtime) == (20, 1.0, "told")
     assert report.verdict(EXACT) is Verdict.PASS
+
+
+class Slow(Answering):
+    """Takes a hundredth of a second an image."""
+
+    def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        time.sleep(0.01 * len(images))
+        return {name: values[: len(images)] for name, values in self.outputs.items()}
+
+
+def test_slow_kernels_run_the_first_images_for_as_long_as_they_may(reference):
+    others = {"attention": np.ones((15, 4), np.float32)}
+    reference = replace(reference, others=others)
+    slow = Slow(logits=reference.logits, attention=np.ones((20, 4), np.float32))
+    few = compare(slow, reference, limit_s=0.1)
+    assert 1 <= few.images <= 10
+    assert few.others[0].images == few.images
+    assert few.verdict(EXACT) is Verdict.PASS
+    assert compare(slow, reference, limit_s=1e-6).images == 1
+    assert compare(slow, reference, limit_s=60).images == 20
+    wrong = Slow(logits=reference.logits[::-1], attention=others["attention"])
+    assert compare(wrong, reference, limit_s=0.1).verdict(EXACT) is Verdict.FAIL
 
 
 def test_figures_are_those_that_can_be_computed_by_hand(reference):
