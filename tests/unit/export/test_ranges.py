@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -63,7 +64,8 @@ RECORD = RangeRecord(
     weights_sha256="22",
     graph="net 6x6, raw images",
 )
-SOURCE = Source("net", None, Preprocess((4, 4), (6, 6)), (), "22", RECORD)
+NETWORK = SimpleNamespace(output={"logits": None})
+SOURCE = Source("net", NETWORK, Preprocess((4, 4), (6, 6)), (), "22", RECORD)
 
 
 def test_every_activation_gets_the_range_that_was_seen(graph, images):
@@ -211,8 +213,12 @@ def test_shipped_ranges_of_other_weights_are_refused():
         (replace(SOURCE, preprocess=Preprocess((4, 4), (8, 8))), ExportOptions()),
         (replace(SOURCE, name="other"), ExportOptions()),
         (SOURCE, ExportOptions(preprocess=False)),
+        (
+            replace(SOURCE, network=SimpleNamespace(output={"logits": None, "attention": None})),
+            ExportOptions(),
+        ),
     ],
-    ids=["size", "name", "bare"],
+    ids=["size", "name", "bare", "outputs"],
 )
 def test_shipped_ranges_of_another_graph_are_refused_with_both_named(source, options):
     with pytest.raises(ConfigError, match="measure them anew") as caught:
