@@ -18,6 +18,8 @@ class ModelSpec:
             ``CUSTOM_OBJECTS``.
         outputs: names of the outputs that it always has; "logits" first.
         extra_outputs: names of further outputs, there when they are asked for.
+        resizable: whether the same weights serve images of any size, so that a recipe may begin
+            with small ones.
         variants: names of the sizes that the module offers.
         class_names: of the shipped weights.
     """
@@ -30,6 +32,7 @@ class ModelSpec:
     variants: tuple[str, ...]
     class_names: tuple[str, ...]
     extra_outputs: tuple[str, ...] = ()
+    resizable: bool = True
 
 
 CIFAR10_CLASSES = (

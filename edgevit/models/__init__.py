@@ -56,6 +56,7 @@ MODELS: dict[str, ModelSpec] = {
             outputs=("logits",),
             extra_outputs=("attention",),
             variants=("cifar", "xxtiny", "xtiny", "tiny", "small", "base", "large"),
+            resizable=False,  # position biases or embeddings
             class_names=CIFAR10_CLASSES,
         ),
         ModelSpec(
@@ -66,6 +67,7 @@ MODELS: dict[str, ModelSpec] = {
             outputs=("logits",),
             extra_outputs=("attention",),
             variants=("cifar", "tiny", "small", "base"),
+            resizable=False,  # position biases or embeddings
             class_names=CIFAR10_CLASSES,
         ),
     )

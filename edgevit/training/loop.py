@@ -92,7 +92,7 @@ def train(
             "Give another --out, or delete checkpoint.npz."
         )
     batches = AugmentedBatches(train_set, recipe, seed)
-    phases = recipe.phases(plan.config.image_size)
+    phases = recipe.phases(plan.config.image_size, plan.spec.resizable)
     for first, last, size in phases:
         state = read_state(folder)
         done = state["epoch"] if state else 0

@@ -24,7 +24,8 @@ class Recipe:
             validated and shipped; 0 is off.
         config: fields of the architecture's config that differ in training (dropout rates).
         resolutions: (first epoch, network's image size) pairs; empty: the config's own size
-            throughout. Small images first cost a fraction (Tan & Le 2021, arXiv:2104.00298).
+            throughout, as for a network that is not resizable. Small images first cost a fraction
+            (Tan & Le 2021, arXiv:2104.00298).
         crop_padding: pixels of reflected border for the random crop.
         flip: whether images are mirrored at random.
         jpeg_probability: share of images that are re-encoded as JPEG.
@@ -63,9 +64,15 @@ class Recipe:
                 f"resolutions start at epoch 0 and rise. Received: {self.resolutions}"
             )
 
-    def phases(self, image_size: int) -> list[tuple[int, int, int]]:
-        """(first epoch, epoch after the last, image size) for each resolution."""
-        steps = [step for step in self.resolutions if step[0] < self.epochs] or [(0, image_size)]
+    def phases(self, image_size: int, resizable: bool = True) -> list[tuple[int, int, int]]:
+        """(first epoch, epoch after the last, image size) for each resolution.
+
+        Args:
+            image_size: the network's own.
+            resizable: whether its weights serve other sizes; if not, all epochs are at its own.
+        """
+        given = self.resolutions if resizable else ()
+        steps = [step for step in given if step[0] < self.epochs] or [(0, image_size)]
         ends = [start for start, _ in steps[1:]] + [self.epochs]
         return [(start, end, size) for (start, size), end in zip(steps, ends, strict=True)]
 
