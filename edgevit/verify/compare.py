@@ -16,8 +16,8 @@ from edgevit.verify.metrics import agreement, top_k
 
 Progress = Callable[[int, int], None]
 CHUNK = 50
-# LiteRT's reference kernels are written for clarity: a large float network takes half a minute an
-# image in them. They run the first golden images for this long; the other kernels run all.
+# LiteRT's reference kernels are written for clarity: all golden images of a large float network
+# would take many minutes in them. They run the first ones for this long; other kernels run all.
 SLOW_KERNELS_S = 90.0
 
 
