@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -51,6 +52,22 @@ def parse_size(
     if len(parts) > 2 or not all(part.isdecimal() and 1 <= int(part) <= 8192 for part in parts):
         raise click.BadParameter(f"{value!r} is neither a side nor ROWSxCOLUMNS, in pixels.")
     return int(parts[0]), int(parts[-1])
+
+
+def read_fields(
+    context: click.Context, parameter: click.Parameter, value: tuple[str, ...]
+) -> dict[str, Any]:
+    """``--set image_size=64 --set window_sizes=2,2,4,2``: values are Python literals, else text."""
+    found: dict[str, Any] = {}
+    for entry in value:
+        field, equals, text = entry.partition("=")
+        if not equals or not field.strip():
+            raise click.BadParameter(f"{entry!r} is not FIELD=VALUE.")
+        try:
+            found[field.strip()] = ast.literal_eval(text.strip())
+        except (ValueError, SyntaxError):
+            found[field.strip()] = text.strip()
+    return found
 
 
 def parse_names(

@@ -30,6 +30,21 @@ from edgevit.cli import console, options
     "gcvitxxtiny.keras, by file or URL. They bring their sizes along; the head is replaced where "
     "the classes differ in number.",
 )
+@click.option(
+    "--set",
+    "fields",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    callback=options.read_fields,
+    help="Another value for a field of the architecture's config, such as image_size=64 or "
+    "window_sizes=2,2,4,2. Repeatable.",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(min=10),
+    metavar="N",
+    help="Learn from N training images, the same share of every class: for a quick trial.",
+)
 @options.image_size
 @click.option(
     "--explain-every",
@@ -61,6 +76,8 @@ def train(
     form: str | None,
     variant: str | None,
     init: str | None,
+    fields: dict[str, Any],
+    limit: int | None,
     image_size: tuple[int, int] | None,
     explain_every: int | None,
     seed: int,
@@ -79,6 +96,8 @@ def train(
     edgevit train shiftvit --data cifar10.tar.gz
     edgevit train shiftvit --data flowers/ --recipe finetune --out runs/flowers \\
         --init artifacts/shiftvit/weights.safetensors
+    edgevit train gcvit --data cifar10.tar.gz --limit 5000 --epochs 3 \\
+        --set image_size=64 --set window_sizes=2,2,4,2
     """
     from edgevit.core.files import check_writable
     from edgevit.models import find_model
@@ -96,16 +115,17 @@ def train(
     folder = out or Path("runs") / model
     check_writable(folder)
     with console.working() as work:
-        from edgevit.data.datasets import find_source, load_dataset, split_validation
+        from edgevit.data.datasets import find_source, limit_images, load_dataset, split_validation
 
         work.status("reading the training images")
         source = find_source(data)
         from edgevit.training.run import train_model
         from edgevit.training.start import open_start
 
-        limit = open_start(model, form, variant, init).plan.preprocess.network_size
-        dataset = load_dataset(source, "train", image_size, work.advance, at_most=limit)
+        network_size = open_start(model, form, variant, init, fields).plan.preprocess.network_size
+        dataset = load_dataset(source, "train", image_size, work.advance, at_most=network_size)
         training, validation = split_validation(dataset, seed=0)
+        training = limit_images(training, limit or len(training), seed=0)
         pictures = None
         if explain_every:
             from edgevit.explain.during_training import EpochPictures
@@ -131,6 +151,7 @@ def train(
             progress,
             variant,
             pictures,
+            fields,
         )
     document = {
         "model": model,

@@ -153,6 +153,21 @@ def split_validation(
     return train, dataset.select(np.sort(np.concatenate(held)), "validation")
 
 
+def limit_images(dataset: ImageDataset, count: int, seed: int = 0) -> ImageDataset:
+    """A seeded choice of ``count`` images, the same share of every class; all if there are fewer.
+
+    Every class keeps at least one image, so the result may hold a few more than ``count``.
+    """
+    if count >= len(dataset):
+        return dataset
+    rng = np.random.default_rng(seed)
+    kept = []
+    for label in range(len(dataset.class_names)):
+        members = rng.permutation(np.flatnonzero(dataset.labels == label))
+        kept.append(members[: max(1, round(len(members) * count / len(dataset)))])
+    return dataset.select(np.sort(np.concatenate(kept)), dataset.split)
+
+
 def _read_class_folders(
     files: Iterator[ImageFile],
     split: str,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +33,7 @@ def train_model(
     progress: StepProgress | None = None,
     variant: str | None = None,
     epoch_end: EpochEnd | None = None,
+    fields: dict[str, Any] | None = None,
 ) -> TrainingResult:
     """Trains an architecture for the classes of a dataset.
 
@@ -49,8 +51,9 @@ def train_model(
         progress: see :func:`edgevit.training.loop.train`.
         variant: a published size, for fresh weights; None is the tutorial's.
         epoch_end: called after every epoch with (epochs done, plan, averaged weights).
+        fields: other values for fields of the architecture's config, for fresh weights.
     """
-    start = fit_start(open_start(name, form, variant, initial), train_set, seed)
+    start = fit_start(open_start(name, form, variant, initial, fields), train_set, seed)
     plan = start.plan
     call = (lambda epoch, weights: epoch_end(epoch, plan, weights)) if epoch_end else None
     result = train(

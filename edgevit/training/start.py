@@ -46,6 +46,7 @@ def open_start(
     form: str | None = None,
     variant: str | None = None,
     initial: str | Path | None = None,
+    fields: dict[str, Any] | None = None,
 ) -> Start:
     """Reads initial weights, which bring their sizes along, or plans a fresh network.
 
@@ -55,13 +56,16 @@ def open_start(
         variant: a published size, for fresh or ported weights; None is the tutorial's.
         initial: weights to start from: a .safetensors file or a run's folder; or weights that
             others published for this architecture (a key of PORTED), as a file or a URL.
+        fields: other values for fields of the architecture's config, for fresh weights.
 
     Raises:
         ConfigError: the weights are of another architecture, or of another form than asked for.
         ModelFileError: the weights cannot be read.
     """
     if initial is None:
-        return Start(plan_model(name, variant, form=form or "paper"))
+        return Start(plan_model(name, variant, **{"form": form or "paper", **(fields or {})}))
+    if fields:
+        raise ConfigError("Initial weights bring their sizes along. Drop --set, or --init.")
     if is_ported(str(initial)):
         plan = plan_model(name, variant, form=form or "paper")
         weights = load_ported(plan, str(initial))
