@@ -55,6 +55,13 @@ if TYPE_CHECKING:
     type=click.Choice(["uint8", "int8", "float32"]),
     help="Element type of the input. Default: uint8 for raw images, float32 for a bare network.",
 )
+@click.option(
+    "--opset",
+    type=click.IntRange(17, 20),
+    default=20,
+    show_default=True,
+    help="Of an ONNX file. 17 suits older runtimes; 20 has Gelu as one operator.",
+)
 @options.reading
 @click.option("--keep-failed", is_flag=True, help="Write a file even if its verification fails.")
 @options.as_json
@@ -66,6 +73,7 @@ def export(
     preprocess: bool,
     batch: int | None,
     io_dtype: str | None,
+    opset: int,
     keep_failed: bool,
     as_json: bool,
     **reading: Any,
@@ -100,6 +108,7 @@ def export(
             calibration=calibration,
             batch=batch,
             io_dtype=io_dtype,
+            opset=opset,
             keep_failed=keep_failed,
             status=work.status,
             progress=work.advance,

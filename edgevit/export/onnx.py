@@ -1,21 +1,26 @@
-"""Keras to ONNX, through tf2onnx with the handlers that it lacks."""
+"""Keras to ONNX: through tf2onnx operation by operation, then through our own passes."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
-import re
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from edgevit.core.errors import ExportError, MissingDependencyError
+from edgevit.core.errors import ConfigError, ExportError, MissingDependencyError
 from edgevit.core.targets import Format
+from edgevit.export.onnx_names import layer_path, make_names_canonical
 from edgevit.export.onnx_passes import run_passes
 from edgevit.export.ordered_sets import ordered_sets
 from edgevit.export.source import ExportOptions, Source
 from edgevit.export.trace import check_io_dtype, trace
 
-OPSET = 17
+# The last opset that tf2onnx writes; up to 20 nothing that it writes changes its meaning.
+LAST_OF_TF2ONNX = 18
+OPSETS = range(17, 21)
 
 
 def export_onnx(source: Source, options: ExportOptions) -> tuple[bytes, tuple[str, ...]]:
@@ -23,45 +28,90 @@ def export_onnx(source: Source, options: ExportOptions) -> tuple[bytes, tuple[st
 
     Args:
         source: what to export.
-        options: batch, preprocessing, input type.
+        options: batch, preprocessing, input type, opset.
 
     Returns:
         (content, steps taken).
 
     Raises:
+        ConfigError: an opset that is not in OPSETS.
         ExportError: tf2onnx refuses the graph, or leaves an operator that is not ONNX.
-        MissingDependencyError: tf2onnx or onnx is not installed.
+        MissingDependencyError: tf2onnx, onnx, onnx-ir or onnxscript is not installed.
     """
     try:
         import onnx
-        import tf2onnx.convert  # with all of its modules, which ordered_sets must find
+        import onnx_ir
+        import onnxscript  # noqa: F401  (the passes need it)
+        import tf2onnx.convert  # noqa: F401  (with all of its modules, which ordered_sets finds)
     except ImportError as error:
         raise MissingDependencyError(error.name or "tf2onnx", "onnx", "An ONNX export") from None
+    if options.opset not in OPSETS:
+        raise ConfigError(
+            f"--opset must be one of {', '.join(map(str, OPSETS))} (17 for older runtimes, 20 has "
+            f"Gelu). Received: {options.opset}"
+        )
     traced = trace(source, Format.ONNX, options, check_io_dtype(options))
+    proto = convert_graph(source.name, traced.module.forward, min(options.opset, LAST_OF_TF2ONNX))
+    model = onnx_ir.from_proto(proto)
+    model.opset_imports[""] = options.opset
+    reports = run_passes(model)
+    proto = onnx_ir.to_proto(model)
+    make_names_canonical(proto)
+    proto.ir_version = onnx.helper.find_min_ir_version_for(list(proto.opset_import))
+    proto.producer_name, proto.producer_version = "edgevit", ""
+    del proto.metadata_props[:]
+    onnx.checker.check_model(proto, full_check=True)
+    counts: Counter[str] = Counter()
+    for report in reports:
+        counts[report.name] += report.count
+    steps = [*traced.steps, f"tf2onnx without its optimizers, opset {options.opset}"]
+    steps += [f"{name}: {count}" for name, count in counts.items() if count]
+    return proto.SerializeToString(deterministic=True), tuple(steps)
+
+
+def convert_graph(name: str, function: Any, opset: int) -> Any:
+    """A tf.function as an ONNX ModelProto, one operation after the other.
+
+    tf2onnx's own optimizers are left out: its search for Transposes takes most of its time, and the
+    passes of this package start from the plain graph.
+
+    Args:
+        name: of the model, for messages.
+        function: tf.function with an input signature.
+        opset: of the result, at most LAST_OF_TF2ONNX.
+
+    Raises:
+        ExportError: tf2onnx refuses the graph, or leaves an operator that is not ONNX.
+    """
+    import onnx
+    import tf2onnx
+
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     try:
-        with ordered_sets("tf2onnx"):
+        with ordered_sets("tf2onnx"), _without_optimizers():
             model, _ = tf2onnx.convert.from_function(
-                traced.module.forward,
-                input_signature=traced.module.forward.input_signature,
-                opset=OPSET,
+                function,
+                input_signature=function.input_signature,
+                opset=opset,
                 custom_op_handlers={"Erfc": (erfc_handler, [])},
             )
     except Exception as error:  # tf2onnx raises ValueError, KeyError, AssertionError ...
         text = " ".join(str(error).split())
-        raise ExportError(f"{source.name}: tf2onnx refuses it ({text[:300]}).") from None
-    foreign = sorted({node.op_type for node in model.graph.node if node.domain or not _known(node)})
+        raise ExportError(f"{name}: tf2onnx refuses it ({text[:300]}).") from None
+    foreign = {
+        node.op_type: layer_path(node.name)
+        for node in reversed(model.graph.node)
+        if node.domain or not onnx.defs.has(node.op_type, opset, "")
+    }
     if foreign:
-        raise ExportError(
-            f"{source.name}: no ONNX form for {', '.join(foreign)}; onnxruntime would refuse it."
+        places = ", ".join(
+            f"{kind} (in layer {path})" if path else kind for kind, path in sorted(foreign.items())
         )
-    rewritten = run_passes(model)
-    _make_names_canonical(model)
-    model.producer_name, model.producer_version = "edgevit", ""
-    del model.metadata_props[:]
-    onnx.checker.check_model(model, full_check=True)
-    steps = (*traced.steps, f"tf2onnx to opset {OPSET}", *rewritten)
-    return model.SerializeToString(deterministic=True), steps
+        raise ExportError(
+            f"{name}: no ONNX form for {places}; onnxruntime would refuse the file. Replace the "
+            "layer's operation, or export to savedmodel or tflite-float32."
+        )
+    return model
 
 
 def embed_onnx(data: bytes, documents: dict[str, str]) -> bytes:
@@ -85,65 +135,14 @@ def erfc_handler(ctx: Any, node: Any, name: str, args: Any) -> None:
     )
 
 
-def _known(node: Any) -> bool:
-    import onnx
+@contextlib.contextmanager
+def _without_optimizers() -> Iterator[None]:
+    """While the context lasts, tf2onnx leaves its graph as it was converted."""
+    from tf2onnx import optimizer
 
-    return onnx.defs.has(node.op_type, OPSET, "")
-
-
-def _make_names_canonical(model: Any) -> None:
-    """Replaces tf2onnx's running numbers, which go on from one export to the next.
-
-    Nodes are called after their Keras layer and operator, values after their node, constants after
-    the first node that takes them; inputs and outputs of the graph keep their names.
-    """
-    graph = model.graph
-    kept = {value.name for value in (*graph.input, *graph.output)}
-    renamed: dict[str, str] = {"": ""}
-    taken: set[str] = set(kept)
-
-    def unique(wanted: str) -> str:
-        name, number = wanted, 1
-        while name in taken:
-            number += 1
-            name = f"{wanted}_{number}"
-        taken.add(name)
-        return name
-
-    order = sorted(graph.initializer, key=lambda tensor: _first_use(graph, tensor.name))
-    for node in graph.node:
-        node.name = unique(f"{_layer_path(node.name)}/{node.op_type}".lstrip("/"))
-        for number, output in enumerate(node.output):
-            if output and output not in kept:
-                renamed[output] = f"{node.name}:{number}"
-    users: dict[str, str] = {}
-    for node in graph.node:
-        for name in node.input:
-            users.setdefault(name, node.name)
-    for tensor in order:
-        # After its first user: of several equal constants tf2onnx keeps now one, now another.
-        renamed[tensor.name] = unique(f"{users.get(tensor.name, 'unused')}/constant")
-        tensor.name = renamed[tensor.name]
-    for node in graph.node:
-        for side in (node.input, node.output):
-            for place, name in enumerate(side):
-                side[place] = renamed.get(name, name)
-    del graph.initializer[:]
-    graph.initializer.extend(order)
-    del graph.value_info[:]
-    graph.name = "edgevit"
-    graph.doc_string = ""
-
-
-def _first_use(graph: Any, name: str) -> int:
-    for number, node in enumerate(graph.node):
-        if name in node.input:
-            return number * 1000 + list(node.input).index(name)
-    return len(graph.node) * 1000
-
-
-def _layer_path(name: str) -> str:
-    """The Keras layer's path in a TensorFlow node name, without numbers that run on."""
-    parts = [part for part in re.split(r"[/;]", name) if not part.startswith("StatefulPartitioned")]
-    parts = [re.sub(r"(__\d+|_\d+)$", "", part.split(":")[0]) for part in parts[:-1]]
-    return "/".join(part for part in parts if part)
+    own = optimizer.optimize_graph
+    try:
+        optimizer.optimize_graph = lambda graph, *args, **options: graph
+        yield
+    finally:
+        optimizer.optimize_graph = own

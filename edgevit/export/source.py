@@ -43,8 +43,10 @@ class ExportOptions:
         preprocess: whether the file takes raw images, or the network's own float input.
         io_dtype: element type of the input: "uint8", "int8" or "float32"; None is uint8 for a
             file that takes raw images and float32 for a bare network.
+        opset: of an ONNX file; 20 is the first that has Gelu.
     """
 
     batch: int | None = 1
     preprocess: bool = True
     io_dtype: str | None = None
+    opset: int = 20

@@ -64,6 +64,7 @@ def export(
     calibration: str | Path | np.ndarray | None = None,
     batch: int | None = 1,
     io_dtype: str | None = None,
+    opset: int = 20,
     keep_failed: bool = False,
     status: Status | None = None,
     **opening: Unpack[Opening],
@@ -80,6 +81,7 @@ def export(
             with the weights.
         batch: images a run; None leaves it free.
         io_dtype: "uint8", "int8" or "float32"; None: uint8 for raw images.
+        opset: of an ONNX file, 17 to 20.
         keep_failed: publish the file even if its verification fails.
         status: called with a line about what is being done.
         **opening: weights, outputs, scaling and more: see
@@ -98,6 +100,7 @@ def export(
         calibration=calibration,
         batch=batch,
         io_dtype=io_dtype,
+        opset=opset,
         keep_failed=keep_failed,
         status=status,
         **opening,
@@ -113,6 +116,7 @@ def export_all(
     calibration: str | Path | np.ndarray | None = None,
     batch: int | None = 1,
     io_dtype: str | None = None,
+    opset: int = 20,
     keep_failed: bool = False,
     status: Status | None = None,
     progress: Progress | None = None,
@@ -137,7 +141,7 @@ def export_all(
     check_writable(folder)
     say("loading the model")
     source = open_source(model, **opening)
-    options = ExportOptions(batch, bool(opening.get("preprocess", True)), io_dtype)
+    options = ExportOptions(batch, bool(opening.get("preprocess", True)), io_dtype, opset)
     ranges = None
     if any(target.needs_calibration for target in chosen):
         ranges = find_ranges(source, options, calibration, say, progress)

@@ -1,21 +1,70 @@
-"""Rewrites of an ONNX graph, one a file, in one ordered tuple."""
+"""Rewrites of an ONNX graph, one a file, in one ordered tuple.
+
+The starting graph is tf2onnx's, before its own optimizers: every TensorFlow operation in its turn,
+images B H W C with two Transposes around each convolution. Order matters: what is recognised by
+its pieces (LayerNormalization, Gelu) comes before the pieces are moved; convolutions become
+products while their Transposes still stand beside them; rows are gathered when all Gemms are there.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
+import onnx_ir as ir
+
+from edgevit.export.onnx_passes.cancel_transposes import (
+    cancel_transposes,
+    raise_transposes,
+    sink_transposes,
+)
+from edgevit.export.onnx_passes.fold_norm_affine import fold_norm_affine
+from edgevit.export.onnx_passes.fold_scales import fold_input_scale, fold_output_scale
+from edgevit.export.onnx_passes.fuse_conv_bias import fuse_conv_bias
+from edgevit.export.onnx_passes.fuse_dense import fuse_dense
+from edgevit.export.onnx_passes.fuse_gelu import fuse_gelu
+from edgevit.export.onnx_passes.fuse_layer_norm import fuse_layer_norm
+from edgevit.export.onnx_passes.gather_rows import gather_rows, merge_reshapes
+from edgevit.export.onnx_passes.library import fold_constants, infer_shapes, share_equal_nodes
+from edgevit.export.onnx_passes.lower_convolution import lower_convolution
+from edgevit.export.onnx_passes.mean_as_product import mean_as_product
+from edgevit.export.onnx_passes.merge_slices import join_slices, merge_slices
+from edgevit.export.onnx_passes.rewriting import Declined, PassReport, Rewrite
+from edgevit.export.onnx_passes.split_dense import split_dense
 from edgevit.export.onnx_passes.split_padded_max_pool import split_padded_max_pool
 
-# Each changes a ModelProto in place and says how often; what it does is its function's name.
-PASSES: tuple[Callable[[Any], int], ...] = (split_padded_max_pool,)
+__all__ = ["PASSES", "Declined", "PassReport", "Rewrite", "run_passes"]
+
+Pass = Callable[[ir.Model], PassReport]
+
+PASSES: tuple[Pass, ...] = (
+    infer_shapes,
+    fold_constants,
+    share_equal_nodes,
+    fuse_layer_norm,
+    fuse_gelu,
+    fuse_conv_bias,
+    fold_input_scale,
+    cancel_transposes,
+    lower_convolution,
+    raise_transposes,
+    sink_transposes,
+    cancel_transposes,
+    split_padded_max_pool,
+    fuse_dense,
+    merge_reshapes,
+    split_dense,
+    fold_output_scale,
+    merge_slices,
+    join_slices,
+    mean_as_product,
+    gather_rows,
+    merge_reshapes,
+    share_equal_nodes,
+    fold_norm_affine,
+    share_equal_nodes,
+)
 
 
-def run_passes(model: Any) -> tuple[str, ...]:
-    """Runs every pass once, in order; a line for the manifest for each that did anything."""
-    steps = []
-    for rewrite in PASSES:
-        count = rewrite(model)
-        if count:
-            steps.append(f"{rewrite.__name__}: {count}")
-    return tuple(steps)
+def run_passes(model: ir.Model) -> tuple[PassReport, ...]:
+    """Runs every pass once, in order, on a model that is changed in place."""
+    return tuple(rewrite(model) for rewrite in PASSES)

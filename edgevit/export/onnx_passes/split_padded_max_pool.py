@@ -11,110 +11,86 @@ with a constant lets the padded value win in just the windows that reach the pad
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
+import onnx_ir as ir
+
+from edgevit.export.onnx_passes.editing import (
+    add_constant,
+    add_node,
+    attribute,
+    dims,
+    made_by,
+    replace,
+    scalar,
+    sole_reader,
+)
+from edgevit.export.onnx_passes.merge_slices import read_pads
+from edgevit.export.onnx_passes.rewriting import Declined, Rewrite
 
 LOWEST = np.finfo(np.float32).min
 
 
-def split_padded_max_pool(model: Any) -> int:
-    """Rewrites every ``Pad -> MaxPool`` of a constant; see the module.
+@dataclass(frozen=True)
+class Found:
+    """A MaxPool and the Pad before it: [top, left, bottom, right] of both, and the padded value."""
 
-    Args:
-        model: ONNX ModelProto; changed in place.
+    pool: ir.Node
+    x: ir.Value
+    pads: list[int]
+    own: list[int]
+    value: float
 
-    Returns:
-        How many were rewritten. Left alone: pads of other axes than the two of space, negative or
-        not smaller than the window (ONNX would refuse them in a MaxPool), of another mode than
-        constant, read by others too, or of a size that is not known.
-    """
-    import onnx
 
-    graph = model.graph
-    producers = {name: node for node in graph.node for name in node.output}
-    readers: dict[str, int] = {}
-    for node in graph.node:
-        for name in node.input:
-            readers[name] = readers.get(name, 0) + 1
-    constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    shapes = _shapes(onnx.shape_inference.infer_shapes(model).graph)
-    count = 0
-    for place, pool in reversed(list(enumerate(graph.node))):
-        pad = producers.get(pool.input[0]) if pool.op_type == "MaxPool" else None
-        if pad is None or pad.op_type != "Pad" or readers[pad.output[0]] != 1:
-            continue
-        found = _read_pad(pad, constants)
-        size = [length for length in shapes.get(pad.input[0], ())[2:] if length is not None]
-        if found is None or len(size) != 2 or len(pool.output) > 1:
-            continue
-        pads, value = found
-        window = _read_window(pool)
-        if window is None:
-            continue
-        kernel, strides, dilations, own = window
-        total = [a + b for a, b in zip(pads, own, strict=True)]
-        if any(total[axis] >= kernel[axis % 2] for axis in range(4)):
-            continue
-        touched = [
-            _touches(size[axis], kernel[axis], strides[axis], dilations[axis], pads, own, axis)
-            for axis in (0, 1)
-        ]
-        mask = np.where(touched[0][:, None] | touched[1][None, :], value, LOWEST)
-        pooled, name = f"{pool.output[0]}/pooled", f"{pool.output[0]}/padding"
-        tensor = onnx.numpy_helper.from_array(mask[None, None].astype(np.float32), name)
-        graph.initializer.append(tensor)
-        last = onnx.helper.make_node(
-            "Max", [pooled, name], [pool.output[0]], name=f"{pool.name}/padding"
+def find_padded_pool(pool: ir.Node) -> Found | Declined | None:
+    """Starts from MaxPool."""
+    pad = made_by(pool.inputs[0], "Pad")
+    if pad is None:
+        return None
+    if sole_reader(pad.outputs[0]) is None or len(pool.outputs) > 1:
+        return Declined("something else reads the padded values, or the pool's indices are read")
+    widths = read_pads(pad)
+    value = 0.0 if len(pad.inputs) < 3 or pad.inputs[2] is None else scalar(pad.inputs[2])
+    if widths is None or value is None or len(widths) != 4:
+        return Declined("the Pad is not of B C H W, by constants and with a constant")
+    if any(widths[0]) or any(widths[1]) or min(min(pair) for pair in widths) < 0:
+        return Declined("the Pad is not of the two axes of space alone, or takes away")
+    kernel = list(attribute(pool, "kernel_shape", ()))
+    automatic = attribute(pool, "auto_pad", "NOTSET")
+    if len(kernel) != 2 or automatic not in ("NOTSET", "VALID") or attribute(pool, "ceil_mode", 0):
+        return Declined("the pool is not two-dimensional, pads by itself, or rounds up")
+    if None in dims(pad.inputs[0])[2:]:
+        return Declined("the size of the image is not fixed")
+    pads = [widths[2][0], widths[3][0], widths[2][1], widths[3][1]]
+    own = list(attribute(pool, "pads", [0] * 4))
+    if any(a + b >= kernel[axis % 2] for axis, (a, b) in enumerate(zip(pads, own, strict=True))):
+        return Declined("a window would hold nothing but padding")
+    x = pad.inputs[0]
+    assert x is not None
+    return Found(pool, x, pads, own, value)
+
+
+def apply_padded_pool(found: Found) -> None:
+    """The pool pads by itself; a Max with a constant stands in for the padded values."""
+    pool = found.pool
+    kernel = list(attribute(pool, "kernel_shape"))
+    strides = list(attribute(pool, "strides", (1, 1)))
+    dilations = list(attribute(pool, "dilations", (1, 1)))
+    size = [length or 0 for length in dims(found.x)[2:]]
+    touched = [
+        _touches(
+            size[axis], kernel[axis], strides[axis], dilations[axis], found.pads, found.own, axis
         )
-        pool.input[0] = pad.input[0]
-        pool.output[0] = pooled
-        _set_pads(pool, total)
-        graph.node.insert(place + 1, last)
-        graph.node.remove(pad)
-        count += 1
-    return count
-
-
-def _shapes(graph: Any) -> dict[str, tuple[int | None, ...]]:
-    values = (*graph.input, *graph.value_info, *graph.output)
-    return {
-        value.name: tuple(
-            part.dim_value if part.HasField("dim_value") else None
-            for part in value.type.tensor_type.shape.dim
-        )
-        for value in values
-    }
-
-
-def _read_pad(pad: Any, constants: dict[str, np.ndarray]) -> tuple[list[int], float] | None:
-    """([top, left, bottom, right], value) of a constant Pad of B C H W; None for any other."""
-    mode = next((item.s for item in pad.attribute if item.name == "mode"), b"constant")
-    names = [*pad.input, "", ""][:4]  # data, pads, value, axes
-    pads = constants.get(names[1])
-    if mode != b"constant" or pads is None or len(pads) != 8 or len(pad.input) > 3:
-        return None
-    value = constants.get(names[2]) if names[2] else np.float32(0)
-    if value is None or pads.min() < 0 or any(pads[[0, 1, 4, 5]]):
-        return None
-    return [int(pads[index]) for index in (2, 3, 6, 7)], float(value)
-
-
-def _read_window(
-    pool: Any,
-) -> tuple[list[int], list[int], list[int], list[int]] | None:
-    """(kernel, strides, dilations, pads) of a two-dimensional MaxPool that rounds down."""
-    found = {item.name: item for item in pool.attribute}
-
-    def whole(name: str, default: list[int]) -> list[int]:
-        return [int(value) for value in found[name].ints] if name in found else default
-
-    automatic = found["auto_pad"].s if "auto_pad" in found else b"NOTSET"
-    rounds_up = "ceil_mode" in found and found["ceil_mode"].i
-    kernel = whole("kernel_shape", [])
-    if len(kernel) != 2 or automatic not in (b"NOTSET", b"VALID") or rounds_up:
-        return None
-    return kernel, whole("strides", [1, 1]), whole("dilations", [1, 1]), whole("pads", [0] * 4)
+        for axis in (0, 1)
+    ]
+    mask = np.where(touched[0][:, None] | touched[1][None, :], found.value, LOWEST)
+    attributes = {key: item.value for key, item in pool.attributes.items() if key != "auto_pad"}
+    attributes["pads"] = [a + b for a, b in zip(found.pads, found.own, strict=True)]
+    shape = dims(pool.outputs[0])
+    pooled = add_node(pool, "MaxPool", [found.x], shape, attributes)
+    padding = add_constant(pool, mask[None, None].astype(np.float32), "padding")
+    replace(pool.outputs[0], add_node(pool, "Max", [pooled, padding], shape))
 
 
 def _touches(
@@ -131,9 +107,6 @@ def _touches(
     return np.any(inside_before | inside_after, axis=1)
 
 
-def _set_pads(pool: Any, pads: list[int]) -> None:
-    import onnx
-
-    kept = [item for item in pool.attribute if item.name not in ("pads", "auto_pad")]
-    del pool.attribute[:]
-    pool.attribute.extend([*kept, onnx.helper.make_attribute("pads", pads)])
+split_padded_max_pool = Rewrite(
+    "split_padded_max_pool", ("MaxPool",), find_padded_pool, apply_padded_pool
+)
