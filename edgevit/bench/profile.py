@@ -10,6 +10,7 @@ import numpy as np
 
 from edgevit.bench.environment import describe_environment
 from edgevit.core.errors import ConfigError
+from edgevit.core.files import digest_path
 from edgevit.core.results import NodeTime, Profile
 from edgevit.core.targets import Format
 from edgevit.runtimes import choose_kernels, detect_format, refuse_damage
@@ -156,6 +157,7 @@ def _profile_tflite(path: Path, kernels: str, threads: int, runs: int, warmup: i
     parts = list_partitions(path) if kernels == "xnnpack" else []
     return Profile(
         file=path.name,
+        sha256=digest_path(path),
         runtime=f"litert-{kernels}",
         threads=threads,
         nodes=name_kernels(found.kernels, nodes, parts),
@@ -171,6 +173,7 @@ def _profile_onnx(path: Path, kernels: str, threads: int, runs: int, warmup: int
     found = record_onnxruntime(path, threads, runs, warmup)
     return Profile(
         file=path.name,
+        sha256=digest_path(path),
         runtime=f"onnxruntime-{kernels}",
         threads=threads,
         nodes=tuple(

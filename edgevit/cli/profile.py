@@ -96,6 +96,7 @@ def _document(
 
     return {
         "file": found.file,
+        "sha256": found.sha256,
         "runtime": found.runtime,
         "threads": found.threads,
         "runs": len(found.plain_us),

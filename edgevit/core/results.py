@@ -129,6 +129,7 @@ class Profile:
 
     Attributes:
         file: its name.
+        sha256: of its content.
         runtime: runtime and kernel set.
         threads: given to the kernels.
         nodes: in the order in which they ran.
@@ -138,6 +139,7 @@ class Profile:
     """
 
     file: str
+    sha256: str
     runtime: str
     threads: int
     nodes: tuple[NodeTime, ...]

@@ -17,6 +17,7 @@ def node(name: str, op: str, layer: str, *times: int) -> NodeTime:
 
 FOUND = Profile(
     file="net.onnx",
+    sha256="00",
     runtime="onnxruntime-cpu",
     threads=1,
     nodes=(
