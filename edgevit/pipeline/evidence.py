@@ -256,7 +256,9 @@ def _add_profile(evidence: Evidence, path: Path, document: dict[str, Any]) -> No
 
 def _add_errors(evidence: Evidence, path: Path, document: dict[str, Any]) -> None:
     name = evidence.find(path, document.get("file"), document.get("sha256"))
-    key = next(key for key in _ERROR_KEYS if key in document["layers"][0])
+    key = next((key for key in _ERROR_KEYS if key in document["layers"][0]), None)
+    if key is None:
+        raise Misplaced(f"its layers have none of {', '.join(_ERROR_KEYS)}")
     errors = tuple(
         NamedValue(str(row.get("layer") or row["name"]), float(row[key]))
         for row in document["layers"]

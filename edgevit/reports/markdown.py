@@ -15,7 +15,7 @@ def render_markdown(report: Report) -> str:
     head = ["File", "Verdict", *(column.title for column in columns)]
     rows = [
         [
-            f"`{file.name}`",
+            _escape(file.name),
             view.verdict_text(file),
             *(_cell(column.text(file), column.note(file)) for column in columns),
         ]
@@ -51,7 +51,7 @@ def render_markdown(report: Report) -> str:
     lines += _table(["", ""], machine, 0)
     if report.gaps:
         lines += ["", "## Not measured yet", ""]
-        lines += [f"- {_escape(gap.what)}: `{gap.command}`" for gap in report.gaps]
+        lines += [f"- {_escape(gap.what)}: {_code(gap.command)}" for gap in report.gaps]
     lines += ["", f"Written by edgevit {installed_version('edgevit') or ''}."]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -72,3 +72,9 @@ def _escape(text: str) -> str:
     for sign in ("\\", "`", "*", "_", "|", "<", "[", "]"):
         text = text.replace(sign, "\\" + sign)
     return text
+
+
+def _code(text: str) -> str:
+    """Text as a span of code."""
+    fence = "``" if "`" in text else "`"
+    return f"{fence} {text} {fence}" if fence == "``" else f"`{text}`"

@@ -267,7 +267,12 @@ def choose_plot(report: Report) -> Plot | None:
     if len(scored) >= 2:
         points = tuple(
             Point(
-                f.label, f.size_bytes / 1e6, f.accuracy.top1, 0.0, None, accuracy_range(f.accuracy)
+                labels[f.name],
+                f.size_bytes / 1e6,
+                f.accuracy.top1,
+                0.0,
+                None,
+                accuracy_range(f.accuracy),
             )
             for f in scored
             if f.accuracy
