@@ -12,10 +12,11 @@ from edgevit.bench.environment import describe_environment
 from edgevit.core.errors import ConfigError
 from edgevit.core.files import digest_path
 from edgevit.core.results import NodeTime, Profile
-from edgevit.core.targets import Format
+from edgevit.core.targets import TARGETS, Format
 from edgevit.runtimes import choose_kernels, detect_format, refuse_damage
 
 TRIM = 0.1  # share of the slowest and of the fastest runs that does not count
+TARGET_RUNTIMES = {target.format: target.runtime for target in TARGETS.values()}
 NO_LAYER = "(no layer)"
 # Operators that multiply matrices, as the two formats and onnxruntime's fusions call them.
 MATRIX_OPS = (
@@ -72,7 +73,8 @@ def profile(
 
     Args:
         path: a .tflite or .onnx file.
-        kernels: a kernel set of the runtime; None is what devices run.
+        kernels: a kernel set of the runtime, such as "reference", with the runtime's name before
+            it ("litert-reference") or without; None is what devices run.
         threads: for the kernels.
         runs: recorded runs, with the profiler and without, in turns.
         warmup: runs of each kind before.
@@ -91,6 +93,11 @@ def profile(
             ".onnx file of the same model."
         )
     refuse_damage(path)
+    runtime = TARGET_RUNTIMES[kind]
+    if kernels == runtime:
+        kernels = None
+    elif kernels is not None:
+        kernels = kernels.removeprefix(f"{runtime}-")
     return _RECORDERS[kind](path, choose_kernels(kind, kernels), threads, runs, warmup)
 
 

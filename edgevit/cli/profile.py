@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 @click.option(
     "--runtime",
     "kernels",
-    metavar="KERNELS",
-    help="Kernels: xnnpack (what devices run), builtin or reference for .tflite; cpu for .onnx.",
+    metavar="NAME",
+    help="litert-xnnpack (what devices run), litert-builtin or litert-reference; onnxruntime.",
 )
 @click.option("--runs", type=click.IntRange(min=1), default=50, show_default=True, help="Runs.")
 @click.option(

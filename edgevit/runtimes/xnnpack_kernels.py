@@ -27,7 +27,7 @@ COMPUTES: dict[str, tuple[str, ...]] = {
     "Depth To Space": ("DEPTH_TO_SPACE",),
     "Divide": ("DIV",),
     "Dynamic Fully Connected": ("FULLY_CONNECTED",),
-    "Fully Connected": ("FULLY_CONNECTED",),
+    "Fully Connected": ("FULLY_CONNECTED", "CONV_2D"),  # a 1x1 convolution is a product
     "GELU": ("GELU",),
     "HardSwish": ("HARD_SWISH",),
     "LeakyReLU": ("LEAKY_RELU",),

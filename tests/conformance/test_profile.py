@@ -94,6 +94,13 @@ def test_a_kernel_set_of_another_runtime_is_refused(exported):
         profile(exported["onnx-float32"], "xnnpack")
 
 
+def test_a_kernel_set_goes_by_its_full_name_too(exported):
+    names = ("litert-builtin", "builtin", "litert", "litert-xnnpack")
+    found = [profile(exported["tflite-int8"], name, runs=1, warmup=0).runtime for name in names]
+    assert found == ["litert-builtin", "litert-builtin", "litert-xnnpack", "litert-xnnpack"]
+    assert profile(exported["onnx-float32"], "onnxruntime", runs=1).runtime == "onnxruntime-cpu"
+
+
 def test_what_litert_refuses_is_one_clear_line(tmp_path):
     broken = tmp_path / "broken.tflite"
     broken.write_bytes(b"\x1c\0\0\0TFL3" + b"\0" * 200)

@@ -44,6 +44,11 @@ def test_products_are_never_given_up_for_small_operators():
     assert found[0] == 5
 
 
+def test_a_pointwise_convolution_runs_as_a_product():
+    kernels = ["Multiply (ND)", "Fully Connected (NC, F32) GEMM", "Add (ND)"]
+    assert assign_kernels(kernels, ["MUL", "CONV_2D", "ADD"]) == [0, 1, 2]
+
+
 def test_nothing_fits_nothing():
     assert assign_kernels(["Frobnicate (NC)"], ["ADD"]) == [None]
     assert assign_kernels(["Add (ND)"], []) == [None]
