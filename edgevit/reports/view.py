@@ -161,7 +161,7 @@ def facts(file: FileReport) -> list[tuple[str, str]]:
             found.append(("Calibration", f"{images} images of {source}" if images else "yes"))
         if manifest.class_names:
             found.append(("Classes", f"{len(manifest.class_names)}"))
-        found.append(("Weights", manifest.weights_sha256))
+        found.append(("Weights' SHA-256", manifest.weights_sha256))
     if contents:
         if contents.parameters:
             found.append(("Parameters and constants", f"{contents.parameters:,}"))
@@ -189,8 +189,9 @@ def facts(file: FileReport) -> list[tuple[str, str]]:
         threads = count_noun(row.threads, "thread")
         found.append(
             (
-                f"Latency, {row.runtime}, {threads}, batch {row.batch}",
-                f"median {row.median_ms:.3g} ms ({latency_note(row)}){cold}{peak}; {row.machine}",
+                f"Latency, {row.runtime}",
+                f"median {row.median_ms:.3g} ms ({latency_note(row)}); {threads}, batch "
+                f"{row.batch}{cold}{peak}; {row.machine}",
             )
         )
     return found

@@ -11,7 +11,7 @@ from edgevit.core.report import FileReport
 from edgevit.core.serialization import to_json
 from edgevit.pipeline.evidence import Evidence, list_documents
 
-A, B = "aa" * 32, "bb" * 32
+A, B, BROKEN = "aa" * 32, "bb" * 32, "cc" * 32
 PARITY = {
     "runtime": "litert-xnnpack",
     "images": 256,
@@ -30,7 +30,7 @@ def evidence() -> Evidence:
     files = {
         "a.tflite": FileReport("a.tflite", "tflite", 10, A),
         "b.onnx": FileReport("b.onnx", "onnx", 20, B),
-        "broken.tflite": FileReport("broken.tflite", "tflite", 10, A, damage="bytes changed"),
+        "broken.tflite": FileReport("broken.tflite", "tflite", 10, BROKEN, damage="bytes"),
     }
     return Evidence(files, None, [])
 
@@ -55,8 +55,15 @@ def test_a_verification_goes_to_the_file_of_its_digest(add):
     assert entry.accuracy.top1 == 84.2
     assert entry.agreement.top1_agreement == 0.99
     assert found.files["b.onnx"].parity == ()
-    assert found.files["broken.tflite"].parity == ()  # though its digest is claimed to be the same
     assert found.ignored == []
+
+
+def test_nothing_is_said_of_a_damaged_file(add):
+    found = add({**VERIFIED, "file": "broken.tflite", "sha256": BROKEN})
+    assert found.files["broken.tflite"].parity == ()
+    found = add({**ACCURACY, "model": "broken.tflite"})
+    assert found.files["broken.tflite"].accuracy is None
+    assert len(found.ignored) == 2
 
 
 def test_a_null_in_a_verification_is_a_nan_and_fails(add):
@@ -66,7 +73,7 @@ def test_a_null_in_a_verification_is_a_nan_and_fails(add):
 
 
 def test_what_was_measured_with_another_version_is_not_used(add):
-    found = add({**VERIFIED, "sha256": "cc" * 32})
+    found = add({**VERIFIED, "sha256": "dd" * 32})
     assert found.files["a.tflite"].parity == ()
     assert "another version of a.tflite" in found.ignored[0]
 
