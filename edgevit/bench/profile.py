@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from edgevit.core.errors import ConfigError
 from edgevit.core.files import digest_path
 from edgevit.core.results import NodeTime, Profile
 from edgevit.core.targets import TARGETS, Format
-from edgevit.runtimes import choose_kernels, detect_format, refuse_damage
+from edgevit.runtimes import OPENERS, detect_format, refuse_damage
 
 TRIM = 0.1  # share of the slowest and of the fastest runs that does not count
 TARGET_RUNTIMES = {target.format: target.runtime for target in TARGETS.values()}
@@ -93,12 +94,29 @@ def profile(
             ".onnx file of the same model."
         )
     refuse_damage(path)
-    runtime = TARGET_RUNTIMES[kind]
-    if kernels == runtime:
-        kernels = None
-    elif kernels is not None:
-        kernels = kernels.removeprefix(f"{runtime}-")
     return _RECORDERS[kind](path, choose_kernels(kind, kernels), threads, runs, warmup)
+
+
+def choose_kernels(kind: Format, name: str | None) -> str:
+    """The kernel set of this name, with the runtime's name before it or without.
+
+    Raises:
+        ConfigError: the format's runtime has no such set.
+    """
+    sets = (*OPENERS[kind][2], *(("builtin",) if kind is Format.TFLITE else ()))
+    runtime = TARGET_RUNTIMES[kind]
+    if name is None or name == runtime:
+        return sets[0]
+    kernels = name.removeprefix(f"{runtime}-")
+    if kernels not in sets:
+        raise ConfigError(f"{kind} has the kernel sets {', '.join(sets)}. Received: {name!r}")
+    return kernels
+
+
+def record_environment() -> dict[str, Any]:
+    """The machine and the tools, as plain values."""
+    found: Any = describe_environment()
+    return asdict(found) if is_dataclass(found) and not isinstance(found, type) else found
 
 
 def typical_us(times: tuple[float, ...] | tuple[int, ...]) -> float:
@@ -170,7 +188,7 @@ def _profile_tflite(path: Path, kernels: str, threads: int, runs: int, warmup: i
         nodes=name_kernels(found.kernels, nodes, parts),
         profiled_us=found.profiled_us,
         plain_us=found.plain_us,
-        environment=describe_environment(),
+        environment=record_environment(),
     )
 
 
@@ -188,7 +206,7 @@ def _profile_onnx(path: Path, kernels: str, threads: int, runs: int, warmup: int
         ),
         profiled_us=found.profiled_us,
         plain_us=found.plain_us,
-        environment=describe_environment(),
+        environment=record_environment(),
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from edgevit.bench.environment import describe_environment
+from edgevit.bench.profile import record_environment
 from edgevit.core.artifact import MANIFEST_KEY, Manifest, read_manifest_file
 from edgevit.core.errors import EdgevitError, MissingDependencyError, ModelFileError
 from edgevit.core.files import digest_path, size_path
@@ -73,7 +73,7 @@ def collect_report(
         pictures=pictures,
         gaps=tuple(_find_gaps(files, bool(pictures), folder)),
         ignored=tuple(found.ignored),
-        environment=_environment(),
+        environment=record_environment(),
         float_accuracy=found.float_accuracy,
     )
 
@@ -256,10 +256,3 @@ def _find_gaps(files: Sequence[FileReport], pictures: bool, folder: Path) -> lis
         ),
     )
     return [Gap(what, command) for there, what, command in rows if not there]
-
-
-def _environment() -> dict[str, Any]:
-    from dataclasses import asdict, is_dataclass
-
-    found: Any = describe_environment()
-    return asdict(found) if is_dataclass(found) and not isinstance(found, type) else found

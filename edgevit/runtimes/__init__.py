@@ -58,24 +58,11 @@ def open_session(path: str | Path, kernels: str | None = None, threads: int = 1)
     path = Path(path)
     kind = detect_format(path)
     refuse_damage(path)
-    kernels = choose_kernels(kind, kernels)
-    module, name, _ = OPENERS[kind]
+    module, name, sets = OPENERS[kind]
     opener: Callable[..., Session] = getattr(importlib.import_module(module), name)
-    return opener(path, kernels=kernels, threads=threads)
-
-
-def choose_kernels(kind: Format, kernels: str | None) -> str:
-    """The kernel set of this name; None is what devices run.
-
-    Raises:
-        ConfigError: the format's runtime has no such set.
-    """
-    sets = (*OPENERS[kind][2], *(("builtin",) if kind is Format.TFLITE else ()))
-    if kernels is None:
-        return sets[0]
-    if kernels not in sets:
+    if kernels is not None and kernels not in (*sets, "builtin"):
         raise ConfigError(f"{kind} has the kernel sets {', '.join(sets)}. Received: {kernels!r}")
-    return kernels
+    return opener(path, kernels=kernels or sets[0], threads=threads)
 
 
 def refuse_damage(path: Path) -> None:
