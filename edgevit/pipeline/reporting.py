@@ -227,7 +227,9 @@ def _read_pictures(places: Sequence[Path], ignored: list[str]) -> list[Picture]:
 def _find_gaps(files: Sequence[FileReport], pictures: bool, folder: Path) -> list[Gap]:
     sound = [file for file in files if not file.damage] or list(files)
     sample = next((file for file in sound if file.format != Format.SAVEDMODEL), sound[0])
-    one, every = folder / sample.name, f"{folder}/*.tflite {folder}/*.onnx"
+    one = folder / sample.name
+    suffixes = dict.fromkeys(Path(file.name).suffix for file in sound if Path(file.name).suffix)
+    every = " ".join(f"{folder}/*{suffix}" for suffix in suffixes) or str(one)
     rows = (
         (
             all(file.parity for file in files if file.manifest and not file.damage),
@@ -241,8 +243,14 @@ def _find_gaps(files: Sequence[FileReport], pictures: bool, folder: Path) -> lis
         ),
         (
             any(file.latency for file in files),
-            "latency",
-            f"edgevit benchmark {every} --out {folder / 'benchmark.json'}",
+            "latency, and how near it comes to the machine's limit",
+            f"edgevit benchmark {every} --roofline --out {folder / 'benchmark.json'}",
+        ),
+        (
+            not any(file.latency for file in files)
+            or any(row.roofline is not None for file in files for row in file.latency),
+            "roofline: how near the latency comes to the machine's limit",
+            f"edgevit benchmark {every} --roofline --out {folder / 'benchmark.json'}",
         ),
         (
             any(file.times for file in files),
