@@ -72,6 +72,7 @@ def report(
     def answer() -> str:
         lines = [f"{file.name}: {verdict_text(file)}" for file in found.files if file.damage]
         missing = ", ".join(gap.what.partition(":")[0] for gap in found.gaps)
+        lines += [f"warning: {line}" for line in found.warnings]
         lines += [f"not used: {line}" for line in found.ignored]
         lines.append(
             f"{len(found.files)} files" + (f"; not measured: {missing}" if missing else "")

@@ -178,6 +178,7 @@ class Report:
         pictures: where the network looks.
         gaps: what is missing, and the command that fills it.
         ignored: files in the folder that say nothing here, with the reason.
+        warnings: what a reader must know before believing a figure.
         environment: the machine that wrote the report, and its tools.
         float_accuracy: of the float model; None where it was not measured.
     """
@@ -190,6 +191,7 @@ class Report:
     ignored: tuple[str, ...]
     environment: dict[str, Any]
     float_accuracy: AccuracyReport | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def labels(self) -> dict[str, str]:

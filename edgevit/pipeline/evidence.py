@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +36,13 @@ class Evidence:
         files: by name.
         float_accuracy: of the float model.
         ignored: documents that say nothing here, with the reason.
+        warnings: what a reader must know before believing a figure.
     """
 
     files: dict[str, FileReport]
-    float_accuracy: AccuracyReport | None
-    ignored: list[str]
+    float_accuracy: AccuracyReport | None = None
+    ignored: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def add(self, path: Path) -> None:
         """Reads one document; one that says nothing here is noted."""
@@ -210,6 +212,7 @@ def _add_benchmark(evidence: Evidence, path: Path, document: dict[str, Any]) -> 
         evidence.ignored.append(f"{path.name}: {'; '.join(dict.fromkeys(reasons))}")
     elif not placed:
         raise Misplaced("holds no row")
+    evidence.warnings += map(str, document.get("warnings") or ())
 
 
 def _read_latency(

@@ -59,7 +59,7 @@ def collect_report(
     for path in paths:
         say(f"reading {path.name}")
         known[path.name] = _read_file(path, run, say)
-    found = Evidence(known, None, [])
+    found = Evidence(known)
     places = [folder, *evidence]
     for document in list_documents(places):
         found.add(document)
@@ -75,6 +75,7 @@ def collect_report(
         ignored=tuple(found.ignored),
         environment=record_environment(),
         float_accuracy=found.float_accuracy,
+        warnings=tuple(dict.fromkeys(found.warnings)),
     )
 
 

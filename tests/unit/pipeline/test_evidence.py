@@ -32,7 +32,7 @@ def evidence() -> Evidence:
         "b.onnx": FileReport("b.onnx", "onnx", 20, B),
         "broken.tflite": FileReport("broken.tflite", "tflite", 10, BROKEN, damage="bytes"),
     }
-    return Evidence(files, None, [])
+    return Evidence(files)
 
 
 @pytest.fixture
@@ -107,7 +107,9 @@ def test_a_benchmark_goes_row_by_row(add):
         {"case": {"file": "b.onnx"}, "sha256": B, "latency_ns": [], "failure": "it was killed"},
     ]
     environment = {"cpu": "A CPU", "cores": 4}
-    found = add({"kind": "edgevit.benchmark", "rows": rows, "environment": environment})
+    document = {"rows": rows, "environment": environment, "warnings": ["too noisy"]}
+    found = add({"kind": "edgevit.benchmark", **document})
+    assert found.warnings == ["too noisy"]
     (row,) = found.files["a.tflite"].latency
     assert row.median_ms == 2  # of the rounds' medians
     assert row.low_ms == row.high_ms == 2

@@ -82,6 +82,7 @@ def full_report() -> Report:
         ignored=("foreign.json: not the output of an edgevit command",),
         environment={"cpu": "A CPU", "cores": 2, "system": "Linux", "machine": "x86_64"},
         float_accuracy=AccuracyReport(10000, 84.2, 99.1, "keras", "drawn", 3.0),
+        warnings=("the machine is too noisy",),
     )
 
 
@@ -124,6 +125,7 @@ def hostile(full_report) -> Callable[[str], Report]:
             pictures=(replace(full_report.pictures[0], title=text),),
             gaps=(Gap(text, text),),
             ignored=(text,),
+            warnings=(text,),
             environment={"cpu": text, "versions": {text: text}},
         )
 

@@ -25,7 +25,17 @@ def test_every_row_of_a_table_has_as_many_cells_as_its_heading(full_report, bare
 
 
 @pytest.mark.parametrize(
-    "text", ["84.25 %", "83.5 to 85.0", "0.84 ms", "1. trace", "net/last", "A CPU", "# shiftvit"]
+    "text",
+    [
+        "84.25 %",
+        "83.5 to 85.0",
+        "0.84 ms",
+        "1. trace",
+        "net/last",
+        "A CPU",
+        "too noisy",
+        "# shiftvit",
+    ],
 )
 def test_what_is_known_is_in_the_text(full_report, text):
     assert text in render_markdown(full_report)

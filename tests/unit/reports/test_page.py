@@ -92,6 +92,7 @@ def test_links_lead_to_files_on_the_page(full_report):
         "A CPU",
         "edgevit benchmark exports/*.onnx",
         "foreign.json",
+        "The machine is too noisy.",
     ],
 )
 def test_what_is_known_is_on_the_page(full_report, text):
