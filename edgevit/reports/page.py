@@ -49,6 +49,7 @@ def render_html(report: Report) -> str:
         any_intact=any(view.verdict_text(file) == "intact" for file in report.files),
         any_accuracy=any(file.accuracy for file in report.files),
         any_latency=any(file.latency for file in report.files),
+        any_roofline="Roofline" in (column.title for column in view.shown_columns(report)),
         verdict_kind=view.verdict_kind,
         verdict_text=view.verdict_text,
         accuracy_text=view.accuracy_text,
