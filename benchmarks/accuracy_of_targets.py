@@ -17,6 +17,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
+from edgevit.core.files import digest_path
 from edgevit.core.serialization import to_json
 from edgevit.core.targets import TARGETS
 from edgevit.data.datasets import find_source, load_dataset
@@ -71,6 +72,7 @@ def main() -> None:
             "accuracy": accuracy,
             "test_images": parity,
             "golden_images": golden,
+            "sha256": digest_path(path),
             "size_bytes": found.size_bytes,
             "integer_only": found.integer_only,
         }

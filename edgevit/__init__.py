@@ -21,6 +21,7 @@ _HOMES = {
     "inspect": "edgevit.verify.audit",
     "load": "edgevit.models.weights",
     "open_session": "edgevit.runtimes",
+    "profile": "edgevit.bench.profile",
     "train": "edgevit.training.run",
     "verify": "edgevit.pipeline",
 }
@@ -35,11 +36,13 @@ __all__ = [
     "inspect",
     "load",
     "open_session",
+    "profile",
     "train",
     "verify",
 ]
 
 if TYPE_CHECKING:
+    from edgevit.bench.profile import profile
     from edgevit.models.build import build
     from edgevit.models.weights import load
     from edgevit.pipeline import evaluate, explain, export, export_all, verify

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ def evaluate(
     edgevit evaluate shiftvit --data cifar10.tar.gz
     edgevit evaluate exports/shiftvit-tflite-int8.tflite --data cifar10.tar.gz
     """
+    from edgevit.core.files import digest_path
     from edgevit.models import find_model
 
     if not Path(model).exists() and Path(model).suffix == "":
@@ -58,4 +60,7 @@ def evaluate(
             f"images ({found.source}), run by {found.runtime} in {found.seconds:.0f} s"
         )
 
-    console.answer(found, as_json, text)
+    document = {"model": model, **asdict(found)}
+    if found.runtime != "keras":
+        document["sha256"] = digest_path(Path(model))
+    console.answer(document, as_json, text)

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from edgevit.cli import console, options
+
+if TYPE_CHECKING:
+    from edgevit.verify.audit import Inspection
+
+SHOWN = 5  # of the largest tensors; --json lists all of them
 
 
 @click.command()
@@ -16,7 +22,8 @@ def inspect(file: Path, as_json: bool) -> None:
     """List what is really inside FILE.
 
     Operators, element types, float islands in an integer file, custom and Flex operators, how
-    XNNPACK cuts the graph, inputs and outputs.
+    XNNPACK cuts the graph or what onnxruntime makes of it, the largest tensors, inputs and
+    outputs.
 
     \b
     edgevit inspect exports/shiftvit-tflite-int8.tflite
@@ -26,7 +33,7 @@ def inspect(file: Path, as_json: bool) -> None:
     from edgevit.verify.audit import inspect as inspect_file
 
     detect_format(file)
-    found = inspect_file(file)
+    found = inspect_file(file, optimized=True)
 
     def text() -> str:
         rows = [
@@ -34,6 +41,12 @@ def inspect(file: Path, as_json: bool) -> None:
             for name, count in found.ops.items()
         ]
         lines = [console.table(["operator", "count", "on floats"], rows, ("count", "on floats"))]
+        if found.optimized_ops is not None:
+            before, after = sum(found.ops.values()), sum(found.optimized_ops.values())
+            listed = ", ".join(f"{count} {name}" for name, count in found.optimized_ops.items())
+            lines.append(f"onnxruntime runs {after} of {before} nodes: {listed}")
+        if found.largest:
+            lines.append(_largest(found))
         types = ", ".join(f"{count} {kind}" for kind, count in found.tensor_types.items())
         lines.append(f"tensors:      {types}")
         lines.append(f"integer only: {'yes' if found.integer_only else 'no'}")
@@ -47,8 +60,23 @@ def inspect(file: Path, as_json: bool) -> None:
             for spec in specs:
                 shape = " ".join("?" if size is None else str(size) for size in spec.shape)
                 lines.append(f"{side + ':':13} {spec.name} {spec.dtype} {shape}")
-        counted = f", {found.parameters:,} stored values" if found.parameters else ""
+        counted = f", {found.parameters:,} parameters and constants" if found.parameters else ""
         lines.append(f"size:         {console.megabytes(found.size_bytes)} MB{counted}")
         return "\n".join(lines)
 
     console.answer(found, as_json, text)
+
+
+def _largest(found: Inspection) -> str:
+    rows = [
+        [
+            tensor.name,
+            " ".join(map(str, tensor.shape)) or "scalar",
+            tensor.dtype,
+            f"{tensor.size_bytes / 1e3:,.1f}",
+            f"{100 * tensor.size_bytes / found.size_bytes:.1f} %",
+        ]
+        for tensor in found.largest[:SHOWN]
+    ]
+    headings = ["largest tensors", "shape", "type", "kB", "of the file"]
+    return console.table(headings, rows, right=("kB", "of the file"))

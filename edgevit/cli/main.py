@@ -20,12 +20,17 @@ from edgevit.cli.explain import explain
 from edgevit.cli.export import export
 from edgevit.cli.inspect import inspect
 from edgevit.cli.predict import predict
+from edgevit.cli.profile import profile
+from edgevit.cli.report import report
 from edgevit.cli.train import train
 from edgevit.cli.verify import verify
 from edgevit.core.errors import EdgevitError
 from edgevit.core.serialization import to_json
 
-VERBS = (export, verify, inspect, evaluate, predict, explain, train, models, targets, doctor)
+VERBS = (
+    *(export, verify, inspect, profile, evaluate, predict, explain, report, train),
+    *(models, targets, doctor),
+)
 
 
 class Verbs(click.Group):

@@ -39,6 +39,7 @@ def verify(
     edgevit verify exports/shiftvit-tflite-int8.tflite
     edgevit verify exports/shiftvit-onnx-float32.onnx --data cifar10.tar.gz
     """
+    from edgevit.core.files import digest_path
     from edgevit.reports.text import summarise_parity
     from edgevit.runtimes import detect_format
 
@@ -49,6 +50,8 @@ def verify(
         found = verify_file(file, data, against, limit, work.status, work.advance)
     figures = summarise_parity(found.reports)
     document: dict[str, Any] = {
+        "file": str(file),
+        "sha256": digest_path(file),
         "verdict": str(found.verdict),
         "runtime": " + ".join(report.runtime for report in found.reports),
         "images": min((report.images for report in found.reports), default=0),

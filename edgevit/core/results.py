@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 
@@ -101,6 +102,50 @@ class AccuracyReport:
     runtime: str
     source: str
     seconds: float
+
+
+@dataclass(frozen=True)
+class NodeTime:
+    """Raw times of one kernel that a runtime ran.
+
+    Attributes:
+        node: the file's node or tensor that it computes; the runtime's own name where none fits.
+        op: operator, as the file calls it (TFLite) or as the runtime fused it (ONNX).
+        kernel: what the runtime itself calls it.
+        layer: path of the Keras layer; empty where it cannot be told.
+        time_us: microseconds, one entry a run.
+    """
+
+    node: str
+    op: str
+    kernel: str
+    layer: str
+    time_us: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Where the time of one file goes, in one runtime.
+
+    Attributes:
+        file: its name.
+        sha256: of its content.
+        runtime: runtime and kernel set.
+        threads: given to the kernels.
+        nodes: in the order in which they ran.
+        profiled_us: microseconds of whole runs with the runtime's profiler on.
+        plain_us: of whole runs of a second instance without it, in turns with the others.
+        environment: the machine and the tools.
+    """
+
+    file: str
+    sha256: str
+    runtime: str
+    threads: int
+    nodes: tuple[NodeTime, ...]
+    profiled_us: tuple[float, ...]
+    plain_us: tuple[float, ...]
+    environment: dict[str, Any]
 
 
 def worst(verdicts: list[Verdict]) -> Verdict:

@@ -1,7 +1,8 @@
 """What the verbs do, each as one readable function over the rooms below.
 
 ``exporting``: lower, audit, embed, run, publish. ``verifying``: a file against its papers.
-``evaluating``: accuracy. ``explaining``: where a network looks.
+``evaluating``: accuracy. ``explaining``: where a network looks. ``reporting``: all that is known of
+a folder of files, ``evidence`` what other commands measured of them.
 ``sources``: what the user named, opened.
 """
 
@@ -17,6 +18,7 @@ from edgevit.pipeline.exporting import (
     find_ranges,
     publish,
 )
+from edgevit.pipeline.reporting import collect_report
 from edgevit.pipeline.sources import open_source
 from edgevit.pipeline.verifying import Verification, read_papers, verify
 
@@ -25,6 +27,7 @@ __all__ = [
     "DrawnExplanation",
     "Outcome",
     "Verification",
+    "collect_report",
     "evaluate",
     "explain",
     "export",

@@ -120,36 +120,52 @@ def count_partitions(path: Path) -> dict[str, int]:
     Raises:
         RuntimeFailure: LiteRT refuses the file.
     """
+    parts, operators = _cut(path)
+    return {"delegated": len(parts), "left": operators - sum(len(part) for part in parts)}
+
+
+def list_partitions(path: Path) -> list[list[int]]:
+    """The parts of the graph that XNNPACK runs, in the order in which they run.
+
+    Returns:
+        For each part the places of its operators in the file.
+
+    Raises:
+        RuntimeFailure: LiteRT refuses the file.
+    """
+    return _cut(path)[0]
+
+
+def _cut(path: Path) -> tuple[list[list[int]], int]:
+    """(operators inside each delegated part, operators in all).
+
+    LiteRT lists the original operators first and the delegates after them. An operator is inside a
+    part when walking back from the part's outputs to its inputs passes it.
+    """
     try:
         interpreter = open_interpreter(path)
         interpreter.allocate_tensors()
         operators = interpreter._get_ops_details()
     except (ValueError, RuntimeError) as error:
         raise load_failure(path, "LiteRT", error) from None
-    delegates = [op for op in operators if op["op_name"] == "DELEGATE"]
-    return {"delegated": len(delegates), "left": _count_left(operators, delegates)}
-
-
-def _count_left(operators: list[dict], delegates: list[dict]) -> int:
-    """Operators outside every delegated part.
-
-    LiteRT lists the original operators first and the delegates after them. An operator is inside a
-    part when walking back from the part's outputs to its inputs passes it.
-    """
     originals = [op for op in operators if op["op_name"] != "DELEGATE"]
     producer = {int(out): n for n, op in enumerate(originals) for out in op["outputs"]}
-    inside: set[int] = set()
-    for part in delegates:
+    seen: set[int] = set()
+    parts = []
+    for part in (op for op in operators if op["op_name"] == "DELEGATE"):
         borders = {int(index) for index in part["inputs"]}
         queue = [int(index) for index in part["outputs"]]
+        inside = []
         while queue:
             tensor = queue.pop()
             number = producer.get(tensor)
-            if tensor in borders or number is None or number in inside:
+            if tensor in borders or number is None or number in seen:
                 continue
-            inside.add(number)
+            seen.add(number)
+            inside.append(number)
             queue.extend(int(index) for index in originals[number]["inputs"])
-    return len(originals) - len(inside)
+        parts.append(sorted(inside))
+    return parts, len(originals)
 
 
 def _first_signature(interpreter: Any) -> dict[str, list[str]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgevit.core.errors import ExportError, MissingDependencyError, ModelFileError
@@ -11,7 +12,25 @@ from edgevit.core.targets import Format, Target
 from edgevit.core.tensors import TensorSpec
 from edgevit.runtimes import detect_format, open_session, refuse_damage
 
+LARGEST = 10
 FLOAT_TYPES = ("float16", "float32", "float64", "bfloat16")
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """A constant tensor inside a file.
+
+    Attributes:
+        name: as the file calls it.
+        shape: sizes.
+        dtype: element type.
+        size_bytes: of its values.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    size_bytes: int
 
 
 @dataclass(frozen=True)
@@ -31,6 +50,9 @@ class Inspection:
         parameters: values stored in constant tensors; None where it is not counted.
         inputs: as the runtime declares them.
         outputs: likewise.
+        largest: the constant tensors that take most of the file, the largest first.
+        optimized_ops: for ONNX, and only if asked for: how often each operator occurs in the graph
+            that onnxruntime runs, after its own optimisation.
     """
 
     format: str
@@ -44,10 +66,16 @@ class Inspection:
     parameters: int | None
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    largest: tuple[StoredTensor, ...] = ()
+    optimized_ops: dict[str, int] | None = None
 
 
-def inspect(path: str | Path) -> Inspection:
+def inspect(path: str | Path, optimized: bool = False) -> Inspection:
     """Lists what is inside an exported file.
+
+    Args:
+        path: the file or folder.
+        optimized: for ONNX, list the operators that onnxruntime really runs as well.
 
     Raises:
         ModelFileError: no such file, or damaged.
@@ -61,7 +89,12 @@ def inspect(path: str | Path) -> Inspection:
     }
     inspector = inspectors[detect_format(path)]
     refuse_damage(path)
-    return inspector(path)
+    found = inspector(path)
+    if optimized and found.format == Format.ONNX and not found.custom_ops:
+        from edgevit.runtimes.onnxruntime_profiler import optimized_ops
+
+        found = replace(found, optimized_ops=optimized_ops(path))
+    return found
 
 
 def audit(inspection: Inspection, target: Target, name: str) -> None:
@@ -99,6 +132,7 @@ def _inspect_tflite(path: Path) -> Inspection:
         is_constant,
         op_names,
         parse_model,
+        tensor_name,
         tensor_type,
     )
 
@@ -106,7 +140,7 @@ def _inspect_tflite(path: Path) -> Inspection:
     ops: Counter[str] = Counter()
     float_ops: Counter[str] = Counter()
     types: Counter[str] = Counter()
-    parameters = 0
+    stored: list[StoredTensor] = []
     for graph, names in zip(model.subgraphs, op_names(model), strict=True):
         kinds = [tensor_type(tensor) for tensor in graph.tensors]
         types.update(kinds)
@@ -115,12 +149,11 @@ def _inspect_tflite(path: Path) -> Inspection:
             touched = [index for index in (*operator.inputs, *operator.outputs) if index >= 0]
             if any(kinds[index] in FLOAT_TYPES for index in touched):
                 float_ops[name] += 1
-        for tensor in graph.tensors:
+        for tensor, kind in zip(graph.tensors, kinds, strict=True):
             if is_constant(model, tensor):
-                count = 1
-                for size in tensor.shape if tensor.shape is not None else ():
-                    count *= int(size)
-                parameters += count
+                shape = tuple(int(size) for size in (() if tensor.shape is None else tensor.shape))
+                size_bytes = len(model.buffers[tensor.buffer].data)
+                stored.append(StoredTensor(tensor_name(tensor), shape, kind, size_bytes))
     custom = tuple(custom_op_names(model))
     if custom:  # LiteRT may refuse to load it; what is inside can be told all the same
         inputs, outputs = declared_specs(model)
@@ -136,9 +169,10 @@ def _inspect_tflite(path: Path) -> Inspection:
         float_ops=_sorted(float_ops),
         custom_ops=custom,
         partitions=None if custom else count_partitions(path),
-        parameters=parameters,
+        parameters=sum(math.prod(tensor.shape) for tensor in stored),
         inputs=inputs,
         outputs=outputs,
+        largest=_largest(stored),
     )
 
 
@@ -179,12 +213,16 @@ def _inspect_onnx(path: Path) -> Inspection:
     for node in graph.node:
         if any(typed.get(name) in FLOAT_TYPES for name in (*node.input, *node.output)):
             float_ops[node.op_type] += 1
-    parameters = 0
-    for tensor in graph.initializer:
-        count = 1
-        for size in tensor.dims:
-            count *= size
-        parameters += count
+    stored = [
+        StoredTensor(
+            tensor.name,
+            tuple(tensor.dims),
+            typed[tensor.name],
+            math.prod(tensor.dims)
+            * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize,
+        )
+        for tensor in graph.initializer
+    ]
     return Inspection(
         format=str(Format.ONNX),
         size_bytes=path.stat().st_size,
@@ -194,9 +232,10 @@ def _inspect_onnx(path: Path) -> Inspection:
         float_ops=_sorted(float_ops),
         custom_ops=custom,
         partitions=None,
-        parameters=parameters,
+        parameters=sum(math.prod(tensor.shape) for tensor in stored),
         inputs=inputs,
         outputs=outputs,
+        largest=_largest(stored),
     )
 
 
@@ -223,6 +262,11 @@ def _inspect_savedmodel(path: Path) -> Inspection:
         inputs=inputs,
         outputs=outputs,
     )
+
+
+def _largest(stored: list[StoredTensor]) -> tuple[StoredTensor, ...]:
+    ordered = sorted(stored, key=lambda tensor: (-tensor.size_bytes, tensor.name))
+    return tuple(ordered[:LARGEST])
 
 
 def _sorted(counts: Counter[str]) -> dict[str, int]:

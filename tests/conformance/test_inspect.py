@@ -109,3 +109,44 @@ def test_stored_values_are_about_as_many_as_the_network_has_weights(inspections,
     weights = sum(array.size for array in load_model(str(tiny_run)).network.get_weights())
     for name in ("tflite-float32", "tflite-int8", "onnx-float32"):
         assert inspections[name].parameters == pytest.approx(weights, rel=0.03)
+
+
+def test_the_largest_tensors_are_those_of_the_file(inspections, exported):
+    import onnx
+    from onnx import numpy_helper
+
+    graph = onnx.load(exported["onnx-float32"]).graph
+    sizes = sorted(numpy_helper.to_array(tensor).nbytes for tensor in graph.initializer)[::-1]
+    found = inspections["onnx-float32"].largest
+    assert [tensor.size_bytes for tensor in found] == sizes[:10]
+    assert found[0].dtype == "float32"
+
+
+def test_the_largest_tensors_of_an_integer_file_hold_a_byte_a_value(inspections):
+    found = inspections["tflite-int8"].largest
+    assert len(found) == 10
+    assert found[0].dtype == "int8"
+    rows, columns, *rest = found[0].shape
+    assert found[0].size_bytes == rows * columns * (rest[0] * rest[1] if rest else 1)
+    sizes = [tensor.size_bytes for tensor in found]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_what_onnxruntime_runs_is_counted_after_its_own_optimisation(exported, inspections):
+    assert inspections["onnx-float32"].optimized_ops is None  # only if asked for
+    found = inspect(exported["onnx-float32"], optimized=True)
+    written, run = found.ops, found.optimized_ops
+    assert run["MatMul"] + run.get("Gemm", 0) + run.get("FusedMatMul", 0) > 0
+    assert 0 < sum(run.values()) <= sum(written.values()) + 10  # it adds layout changes only
+    assert run != written
+    assert inspect(exported["tflite-int8"], optimized=True).optimized_ops is None
+
+
+def test_the_command_lists_what_onnxruntime_runs_and_the_largest_tensors(command, exported):
+    answer = command("inspect", exported["onnx-float32"])
+    assert answer.code == 0
+    assert "onnxruntime runs" in answer.out
+    assert "largest tensors" in answer.out
+    document = command("inspect", exported["onnx-float32"], "--json").document
+    assert document["optimized_ops"]
+    assert document["largest"][0]["size_bytes"] > 0

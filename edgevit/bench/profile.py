@@ -1,0 +1,216 @@
+"""Which operators and which layers of an exported file take the time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgevit.bench.environment import describe_environment
+from edgevit.core.errors import ConfigError
+from edgevit.core.files import digest_path
+from edgevit.core.results import NodeTime, Profile
+from edgevit.core.targets import TARGETS, Format
+from edgevit.runtimes import OPENERS, detect_format, refuse_damage
+
+TRIM = 0.1  # share of the slowest and of the fastest runs that does not count
+TARGET_RUNTIMES = {target.format: target.runtime for target in TARGETS.values()}
+NO_LAYER = "(no layer)"
+# Operators that multiply matrices, as the two formats and onnxruntime's fusions call them.
+MATRIX_OPS = (
+    *("Conv", "ConvInteger", "FusedConv", "FusedGemm", "FusedMatMul", "Gemm", "MatMul"),
+    *("MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QGemm"),
+    *("QLinearConv", "QLinearMatMul"),
+    *("BATCH_MATMUL", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"),
+)
+
+
+@dataclass(frozen=True)
+class ProfileRow:
+    """One line of a profile.
+
+    Attributes:
+        name: of the group.
+        time_us: microseconds a run: the mean over the middle runs, summed over the group.
+        share: of the time of all operators, in [0, 1].
+        cumulated: share of this and all rows before it.
+        count: kernels in the group.
+        ops: operators in it, those that take most first.
+    """
+
+    name: str
+    time_us: float
+    share: float
+    cumulated: float
+    count: int
+    ops: tuple[str, ...]
+
+
+def fold_layer(layer: str, depth: int | None) -> str:
+    """The first parts of a layer's path; all of them without a depth."""
+    parts = layer.split("/") if depth is None else layer.split("/")[:depth]
+    return "/".join(parts) or NO_LAYER
+
+
+GROUPS: dict[str, Callable[[NodeTime, int | None], str]] = {
+    "op": lambda node, depth: node.op,
+    "layer": lambda node, depth: fold_layer(node.layer, depth),
+    "node": lambda node, depth: node.node,
+    "kernel": lambda node, depth: node.kernel,
+}
+
+
+def profile(
+    path: str | Path,
+    kernels: str | None = None,
+    threads: int = 1,
+    runs: int = 50,
+    warmup: int = 10,
+) -> Profile:
+    """Runs an exported file under its runtime's own profiler.
+
+    Args:
+        path: a .tflite or .onnx file.
+        kernels: a kernel set of the runtime, such as "reference", with the runtime's name before
+            it ("litert-reference") or without; None is what devices run.
+        threads: for the kernels.
+        runs: recorded runs, with the profiler and without, in turns.
+        warmup: runs of each kind before.
+
+    Raises:
+        ConfigError: a SavedModel, or a kernel set that the format has not.
+        ModelFileError: no such file, of no known kind, or changed since it was exported.
+        MissingDependencyError: the runtime is not installed.
+        RuntimeFailure: the runtime refuses the file.
+    """
+    path = Path(path)
+    kind = detect_format(path)
+    if kind not in _RECORDERS:
+        raise ConfigError(
+            f"{path}: TensorFlow tells no times of single operators here. Profile the .tflite or "
+            ".onnx file of the same model."
+        )
+    refuse_damage(path)
+    return _RECORDERS[kind](path, choose_kernels(kind, kernels), threads, runs, warmup)
+
+
+def choose_kernels(kind: Format, name: str | None) -> str:
+    """The kernel set of this name, with the runtime's name before it or without.
+
+    Raises:
+        ConfigError: the format's runtime has no such set.
+    """
+    sets = (*OPENERS[kind][2], *(("builtin",) if kind is Format.TFLITE else ()))
+    runtime = TARGET_RUNTIMES[kind]
+    if name is None or name == runtime:
+        return sets[0]
+    kernels = name.removeprefix(f"{runtime}-")
+    if kernels not in sets:
+        raise ConfigError(f"{kind} has the kernel sets {', '.join(sets)}. Received: {name!r}")
+    return kernels
+
+
+def record_environment() -> dict[str, Any]:
+    """The machine and the tools, as plain values."""
+    found: Any = describe_environment()
+    return asdict(found) if is_dataclass(found) and not isinstance(found, type) else found
+
+
+def typical_us(times: tuple[float, ...] | tuple[int, ...]) -> float:
+    """Mean over the middle runs: single runs count whole microseconds, and some are disturbed."""
+    ordered = np.sort(np.asarray(times, dtype=np.float64))
+    cut = int(TRIM * len(ordered))
+    return float(ordered[cut : len(ordered) - cut].mean()) if len(ordered) else 0.0
+
+
+def group_rows(found: Profile, by: str = "op", depth: int | None = None) -> list[ProfileRow]:
+    """A profile summed over groups, the slowest first.
+
+    Args:
+        found: the profile.
+        by: one of GROUPS.
+        depth: for layers, how many parts of the path to keep; None: all.
+    """
+    key = GROUPS[by]
+    groups: dict[str, list[NodeTime]] = {}
+    for node in found.nodes:
+        groups.setdefault(key(node, depth), []).append(node)
+    totals = {
+        name: sum(typical_us(node.time_us) for node in group) for name, group in groups.items()
+    }
+    whole = sum(totals.values()) or 1.0
+    rows, cumulated = [], 0.0
+    for name in sorted(totals, key=lambda name: (-totals[name], name)):
+        cumulated += totals[name] / whole
+        rows.append(
+            ProfileRow(
+                name=name,
+                time_us=totals[name],
+                share=totals[name] / whole,
+                cumulated=cumulated,
+                count=len(groups[name]),
+                ops=_rank_ops(groups[name]),
+            )
+        )
+    return rows
+
+
+def _rank_ops(nodes: list[NodeTime]) -> tuple[str, ...]:
+    totals: dict[str, float] = {}
+    for node in nodes:
+        totals[node.op] = totals.get(node.op, 0.0) + typical_us(node.time_us)
+    return tuple(sorted(totals, key=lambda op: (-totals[op], op)))
+
+
+def matrix_share(found: Profile) -> float:
+    """Share in [0, 1] of the operators' time that is spent in matrix products and convolutions."""
+    times = [(node.op, typical_us(node.time_us)) for node in found.nodes]
+    whole = sum(time for _, time in times)
+    return sum(time for op, time in times if op in MATRIX_OPS) / whole if whole else float("nan")
+
+
+def _profile_tflite(path: Path, kernels: str, threads: int, runs: int, warmup: int) -> Profile:
+    from edgevit.runtimes.litert import list_partitions
+    from edgevit.runtimes.litert_profiler import record_litert
+    from edgevit.runtimes.tflite_nodes import name_kernels, read_nodes
+
+    nodes = read_nodes(path)
+    found = record_litert(path, kernels, threads, runs, warmup)
+    parts = list_partitions(path) if kernels == "xnnpack" else []
+    return Profile(
+        file=path.name,
+        sha256=digest_path(path),
+        runtime=f"litert-{kernels}",
+        threads=threads,
+        nodes=name_kernels(found.kernels, nodes, parts),
+        profiled_us=found.profiled_us,
+        plain_us=found.plain_us,
+        environment=record_environment(),
+    )
+
+
+def _profile_onnx(path: Path, kernels: str, threads: int, runs: int, warmup: int) -> Profile:
+    from edgevit.runtimes.onnxruntime_profiler import record_onnxruntime
+
+    found = record_onnxruntime(path, threads, runs, warmup)
+    return Profile(
+        file=path.name,
+        sha256=digest_path(path),
+        runtime=f"onnxruntime-{kernels}",
+        threads=threads,
+        nodes=tuple(
+            NodeTime(row.name, row.op, row.op, row.layer, row.time_us) for row in found.nodes
+        ),
+        profiled_us=found.profiled_us,
+        plain_us=found.plain_us,
+        environment=record_environment(),
+    )
+
+
+_RECORDERS: dict[Format, Callable[[Path, str, int, int, int], Profile]] = {
+    Format.TFLITE: _profile_tflite,
+    Format.ONNX: _profile_onnx,
+}

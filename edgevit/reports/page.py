@@ -1,0 +1,72 @@
+"""A report as one HTML page: nothing is loaded from anywhere, and no script runs."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from edgevit.core.report import Report
+from edgevit.core.versions import installed_version
+from edgevit.reports import view
+from edgevit.reports.scatter import draw_scatter
+
+WIDE, NARROW = (1020, 440), (340, 360)  # pixels
+
+
+def render_html(report: Report) -> str:
+    """The whole page."""
+    loader = PackageLoader("edgevit.reports")
+    templates = Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    templates.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
+    style, _, _ = loader.get_source(templates, "report.css")
+    plot = view.choose_plot(report)
+    drawn = {"plot_wide": Markup(), "plot_narrow": Markup()}
+    if plot:
+        for name, (width, height) in (("plot_wide", WIDE), ("plot_narrow", NARROW)):
+            # draw_scatter escapes every text that it is given
+            drawn[name] = Markup(
+                draw_scatter(plot.points, plot.x_label, plot.y_label, width, height)
+            )
+    return templates.get_template("report.html.j2").render(
+        report=report,
+        version=installed_version("edgevit") or "",
+        style=Markup(style),
+        columns=view.shown_columns(report),
+        largest=max(file.size_bytes for file in report.files) or 1,
+        tally=_tally(report),
+        plot=plot,
+        machine=view.machine_text(report),
+        any_parity=any(file.parity for file in report.files),
+        any_intact=any(view.verdict_text(file) == "intact" for file in report.files),
+        any_accuracy=any(file.accuracy for file in report.files),
+        any_latency=any(file.latency for file in report.files),
+        any_roofline="Roofline" in (column.title for column in view.shown_columns(report)),
+        verdict_kind=view.verdict_kind,
+        verdict_text=view.verdict_text,
+        accuracy_text=view.accuracy_text,
+        accuracy_note=view.accuracy_note,
+        megabytes=view.megabytes,
+        count_noun=view.count_noun,
+        facts=view.facts,
+        op_bars=view.op_bars,
+        time_bars=view.time_bars,
+        error_bars=view.error_bars,
+        **drawn,
+    )
+
+
+def _tally(report: Report) -> list[tuple[str, str, int]]:
+    """(look, label, count) of each verdict, the failures first."""
+    counts = Counter((view.verdict_kind(file), view.verdict_text(file)) for file in report.files)
+    order = ("bad", "open", "good")
+    rows = [(kind, label, count) for (kind, label), count in counts.items()]
+    return sorted(rows, key=lambda row: (order.index(row[0]), row[1]))

@@ -1,0 +1,330 @@
+"""A report's values as the texts and bars that pages show. HTML and Markdown share it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from edgevit.core.report import FileReport, Latency, NamedValue, Report, wilson_interval
+from edgevit.core.results import AccuracyReport, Verdict
+from edgevit.core.targets import TARGETS
+from edgevit.reports.scatter import Point
+from edgevit.reports.text import summarise_parity
+
+BARS = 10
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the summary.
+
+    Attributes:
+        title: heading.
+        text: of a file; empty where nothing is known.
+        note: small print below it.
+        right: whether it is aligned to the right.
+    """
+
+    title: str
+    text: Callable[[FileReport], str]
+    note: Callable[[FileReport], str] = lambda file: ""
+    right: bool = True
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar of a chart of bars.
+
+    Attributes:
+        name: before it.
+        percent: its length, of the longest.
+        text: after it.
+    """
+
+    name: str
+    percent: float
+    text: str
+
+
+def megabytes(size_bytes: int) -> str:
+    """Bytes as text, in units of 10^6 or 10^3."""
+    return f"{size_bytes / 1e6:.2f} MB" if size_bytes >= 1e5 else f"{size_bytes / 1e3:.1f} kB"
+
+
+def count_noun(count: int, noun: str) -> str:
+    """A count with its noun: "1 part", "2 parts"."""
+    return f"{count} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def verdict_text(file: FileReport) -> str:
+    """What the verdict of a file is called."""
+    if file.damage:
+        return "damaged"
+    if file.manifest is None:
+        return "no papers"
+    if file.verdict is Verdict.NOT_RUN:
+        return "intact"
+    return str(file.verdict)
+
+
+def verdict_kind(file: FileReport) -> str:
+    """good, bad or open: how a verdict looks."""
+    return {Verdict.PASS: "good", Verdict.FAIL: "bad", Verdict.NOT_RUN: "open"}[file.verdict]
+
+
+def accuracy_text(accuracy: AccuracyReport | None) -> str:
+    """Top-1 in percent."""
+    return f"{accuracy.top1:.2f} %" if accuracy else ""
+
+
+def accuracy_range(accuracy: AccuracyReport) -> tuple[float, float]:
+    """95 % interval of the top-1 accuracy, in percent."""
+    low, high = wilson_interval(accuracy.top1 / 100, accuracy.images)
+    return 100 * low, 100 * high
+
+
+def accuracy_note(accuracy: AccuracyReport | None) -> str:
+    """The interval, and the images behind it."""
+    if not accuracy:
+        return ""
+    low, high = accuracy_range(accuracy)
+    return f"{low:.1f} to {high:.1f}, {accuracy.images:,} images"
+
+
+def latency_text(latency: Latency | None) -> str:
+    """Median in milliseconds."""
+    return f"{latency.median_ms:.3g} ms" if latency else ""
+
+
+def latency_note(latency: Latency | None) -> str:
+    """The interval, and what was run."""
+    if not latency:
+        return ""
+    parts = [f"p95 {latency.p95_ms:.3g}"]
+    if latency.low_ms is not None and latency.high_ms is not None:
+        parts.insert(0, f"{latency.low_ms:.3g} to {latency.high_ms:.3g}")
+    if latency.threads != 1:
+        parts.append(f"{latency.threads} threads")
+    if latency.batch != 1:
+        parts.append(f"batch {latency.batch}")
+    return ", ".join(parts)
+
+
+def _parity(file: FileReport) -> str:
+    if not file.parity:
+        return ""
+    return f"{100 * summarise_parity(file.parity)['relative']:.2g} %"
+
+
+def _agreement(file: FileReport) -> str:
+    return f"{100 * file.agreement.top1_agreement:.2f} %" if file.agreement else ""
+
+
+def _roofline(file: FileReport) -> str:
+    row = file.fastest
+    return f"{100 * row.roofline:.0f} %" if row and row.roofline is not None else ""
+
+
+COLUMNS = (
+    Column("Size", lambda file: megabytes(file.size_bytes)),
+    Column(
+        "Difference",
+        _parity,
+        lambda file: f"{min(run.images for run in file.parity)} images" if file.parity else "",
+    ),
+    Column("Top-1", lambda f: accuracy_text(f.accuracy), lambda f: accuracy_note(f.accuracy)),
+    Column("Same as float", _agreement),
+    Column("Latency", lambda f: latency_text(f.fastest), lambda f: latency_note(f.fastest)),
+    Column("Roofline", _roofline),
+    Column("Arena", lambda file: megabytes(file.arena_bytes) if file.arena_bytes else ""),
+)
+
+
+def shown_columns(report: Report) -> list[Column]:
+    """Columns in which any file has something to say."""
+    return [column for column in COLUMNS if any(column.text(file) for file in report.files)]
+
+
+def facts(file: FileReport) -> list[tuple[str, str]]:
+    """Names and values of what is known of one file, that the summary does not show."""
+    found: list[tuple[str, str]] = [("SHA-256", file.sha256)]
+    contents, manifest = file.contents, file.manifest
+    if manifest:
+        target = TARGETS.get(manifest.target)
+        if target:
+            found.append(("Target", f"{manifest.target}: {target.summary}"))
+        inside = "inside the file" if manifest.preprocess_inside else "left to the caller"
+        found.append(("Preprocessing", inside))
+        if manifest.calibration:
+            calibration = manifest.calibration
+            images, source = calibration.get("images"), calibration.get("source")
+            found.append(("Calibration", f"{images} images of {source}" if images else "yes"))
+        if manifest.class_names:
+            found.append(("Classes", f"{len(manifest.class_names)}"))
+        found.append(("Weights' SHA-256", manifest.weights_sha256))
+    if contents:
+        if contents.parameters:
+            found.append(("Parameters and constants", f"{contents.parameters:,}"))
+        found.append(("Integers only", "yes" if contents.integer_only else "no"))
+        if contents.partitions:
+            parts = contents.partitions
+            text = (
+                f"{count_noun(parts['delegated'], 'part')}, {count_noun(parts['left'], 'operator')}"
+            )
+            found.append(("XNNPACK", f"{text} left to LiteRT's own kernels"))
+        found.append(("Input", "; ".join(contents.inputs)))
+        found.append(("Output", "; ".join(contents.outputs)))
+    for run in file.parity:
+        found.append(
+            (
+                f"Golden images, {run.runtime}",
+                f"{run.images} images, largest difference {run.max_abs:.2g}, mean "
+                f"{100 * run.relative:.2g} % of the logits' deviation, same class "
+                f"{100 * run.top1_agreement:.1f} %",
+            )
+        )
+    for row in file.latency:
+        cold = f", cold start {row.cold_ms:.0f} ms" if row.cold_ms else ""
+        peak = f", peak memory {megabytes(row.peak_bytes)}" if row.peak_bytes else ""
+        threads = count_noun(row.threads, "thread")
+        found.append(
+            (
+                f"Latency, {row.runtime}",
+                f"median {row.median_ms:.3g} ms ({latency_note(row)}); {threads}, batch "
+                f"{row.batch}{cold}{peak}; {row.machine}",
+            )
+        )
+    return found
+
+
+def op_bars(file: FileReport) -> list[Bar]:
+    """Operators by how often they occur."""
+    ops = file.contents.ops if file.contents else {}
+    values = [NamedValue(name, count) for name, count in ops.items()]
+    return _bars(values, lambda value: f"{value:.0f}", summed=True)
+
+
+def time_bars(file: FileReport) -> list[Bar]:
+    """Layers or operators by their time, with their share of it."""
+    whole = sum(part.value for part in file.times) or 1.0
+
+    def text(value: float) -> str:
+        return f"{value:,.0f} µs, {100 * value / whole:.0f} %"
+
+    return _bars(file.times, text, summed=True)
+
+
+def error_bars(file: FileReport) -> list[Bar]:
+    """Layers by their error, the worst first."""
+    worst = sorted(file.errors, key=lambda layer: -layer.value)
+    return _bars(worst, lambda value: f"{value:.2g}", summed=False)
+
+
+def _bars(values: Sequence[NamedValue], text: Callable[[float], str], summed: bool) -> list[Bar]:
+    """The largest as bars, and one line for the others."""
+    longest = max((value.value for value in values), default=0.0) or 1.0
+    bars = [Bar(v.name, 100 * v.value / longest, text(v.value)) for v in values[:BARS]]
+    rest = values[BARS:]
+    if rest:
+        total = text(sum(value.value for value in rest)) if summed else ""
+        bars.append(Bar(f"{len(rest)} more", 0.0, total))
+    return bars
+
+
+@dataclass(frozen=True)
+class Plot:
+    """What the scatter plot shows.
+
+    Attributes:
+        title: heading.
+        caption: below it.
+        points: one for each file.
+        x_label: axis below.
+        y_label: axis on the left.
+    """
+
+    title: str
+    caption: str
+    points: tuple[Point, ...]
+    x_label: str
+    y_label: str
+
+
+def choose_plot(report: Report) -> Plot | None:
+    """Accuracy against latency; against size where no latency is known; None without accuracy."""
+    labels = report.labels
+    timed = [file for file in report.files if file.accuracy and file.fastest]
+    if len(timed) >= 2:
+        points = tuple(_timed_point(file, labels[file.name]) for file in timed)
+        return Plot(
+            "Accuracy, latency and size",
+            "Up and left is better. The area of a point is the size of its file; the line joins "
+            "the files that no other beats in both ways; thin lines are 95 % intervals.",
+            points,
+            "latency in ms",
+            "top-1 in %",
+        )
+    scored = [file for file in report.files if file.accuracy]
+    if len(scored) >= 2:
+        points = tuple(
+            Point(
+                labels[f.name],
+                f.size_bytes / 1e6,
+                f.accuracy.top1,
+                0.0,
+                None,
+                accuracy_range(f.accuracy),
+            )
+            for f in scored
+            if f.accuracy
+        )
+        return Plot(
+            "Accuracy and size",
+            "Up and left is better. The line joins the files that no other beats in both ways; "
+            "thin lines are 95 % intervals.",
+            points,
+            "size in MB",
+            "top-1 in %",
+        )
+    return None
+
+
+def _timed_point(file: FileReport, label: str) -> Point:
+    row, accuracy = file.fastest, file.accuracy
+    if row is None or accuracy is None:
+        raise ValueError(f"{file.name}: neither measured nor scored")
+    across = None
+    if row.low_ms is not None and row.high_ms is not None:
+        across = (row.low_ms, row.high_ms)
+    return Point(
+        label, row.median_ms, accuracy.top1, file.size_bytes, across, accuracy_range(accuracy)
+    )
+
+
+def machine_text(report: Report) -> list[tuple[str, str]]:
+    """The machine and the tools behind the report."""
+    found = report.environment
+    sets = " ".join(found.get("instruction_sets") or ())
+    rows = [
+        (
+            "Processor",
+            f"{found.get('cpu')}, {found.get('cores')} cores" + (f", {sets}" if sets else ""),
+        ),
+        ("System", f"{found.get('system')} {found.get('machine')}"),
+    ]
+    versions = found.get("versions") or {}
+    rows.append(("Versions", ", ".join(f"{name} {number}" for name, number in versions.items())))
+    measured = sorted({row.machine for file in report.files for row in file.latency})
+    if measured:
+        rows.append(("Latency was measured on", "; ".join(measured)))
+    made = sorted(
+        {
+            f"{name} {number}"
+            for file in report.files
+            if file.manifest
+            for name, number in file.manifest.versions.items()
+        }
+    )
+    if made:
+        rows.append(("Files were exported with", ", ".join(made)))
+    return rows
