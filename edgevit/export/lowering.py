@@ -24,11 +24,13 @@ class Lowering:
     Attributes:
         layer_norm: (layer, x) -> normalised x; None leaves Keras' own.
         gelu: (x, approximate) -> activation; None leaves Keras' own.
+        matmul: (x, matrix, own matmul) -> product; None leaves Keras' own.
         steps: for the manifest.
     """
 
     layer_norm: Callable[[Any, Any], Any] | None
     gelu: Callable[[Any, bool], Any] | None
+    matmul: Callable[[Any, Any, Callable], Any] | None
     steps: tuple[str, ...]
 
 
@@ -60,6 +62,20 @@ def gelu_textbook(x: Any, approximate: bool) -> Any:
     return x * (tf.math.erf(x / math.sqrt(2.0)) + 1.0) * 0.5
 
 
+def matmul_rows(x: Any, matrix: Any, own: Callable) -> Any:
+    """A product with one matrix, computed on rows.
+
+    Keras' own becomes a tensordot, which with a free batch computes its shapes while it runs and
+    loses them for everything behind it.
+    """
+    from keras import ops
+
+    if len(matrix.shape) != 2 or len(x.shape) < 3 or None in x.shape[1:]:
+        return own(x, matrix)
+    rows = own(ops.reshape(x, (-1, x.shape[-1])), matrix)  # rows C'
+    return ops.reshape(rows, (-1, *x.shape[1:-1], matrix.shape[-1]))
+
+
 def _scale_and_shift(layer: Any, x: Any) -> Any:
     from keras import ops
 
@@ -74,13 +90,14 @@ def _scale_and_shift(layer: Any, x: Any) -> Any:
 
 
 LOWERINGS: dict[Format, Lowering] = {
-    Format.SAVEDMODEL: Lowering(None, None, ()),
+    Format.SAVEDMODEL: Lowering(None, None, None, ()),
     Format.TFLITE: Lowering(
-        layer_norm_centred, None, ("LayerNormalization as sub, mul, mean, rsqrt",)
+        layer_norm_centred, None, None, ("LayerNormalization as sub, mul, mean, rsqrt",)
     ),
     Format.ONNX: Lowering(
         layer_norm_textbook,
         gelu_textbook,
+        matmul_rows,
         ("LayerNormalization as sub, pow, mean, sqrt, div", "exact GELU through Erf"),
     ),
 }
@@ -90,11 +107,11 @@ LOWERINGS: dict[Format, Lowering] = {
 def applied(lowering: Lowering) -> Iterator[None]:
     """While the context lasts, Keras layers are traced in the given forms."""
     import keras
-    from keras.src.backend import nn
+    from keras.src.backend import nn, numpy
 
     layer_class = keras.layers.LayerNormalization
-    own_call, own_gelu = layer_class.call, nn.gelu
-    form, gelu = lowering.layer_norm, lowering.gelu
+    own_call, own_gelu, own_matmul = layer_class.call, nn.gelu, numpy.matmul
+    form, gelu, matmul = lowering.layer_norm, lowering.gelu, lowering.matmul
     try:
         if form is not None:
 
@@ -106,7 +123,10 @@ def applied(lowering: Lowering) -> Iterator[None]:
             layer_class.call = call
         if gelu is not None:
             nn.gelu = lambda x, approximate=True: gelu(x, approximate)
+        if matmul is not None:
+            numpy.matmul = lambda x1, x2: matmul(x1, x2, own_matmul)
         yield
     finally:
         layer_class.call = own_call
         nn.gelu = own_gelu
+        numpy.matmul = own_matmul

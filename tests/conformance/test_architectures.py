@@ -54,10 +54,18 @@ SIZES = {
 }
 
 
-def seeded_run(name: str, folder: Path) -> Path:
+# Small ones in seconds; the tutorials' own, which take minutes each, with -m long.
+LONG = (pytest.mark.long, pytest.mark.timeout(3600))
+CASES = [
+    *(pytest.param((name, sizes), id=name) for name, sizes in SIZES.items()),
+    *(pytest.param((name, {}), id=f"{name}-tutorial", marks=LONG) for name in SIZES),
+]
+
+
+def seeded_run(name: str, folder: Path, sizes: dict) -> Path:
     """A training run's folder with seeded weights, none of them zero."""
     keras.utils.set_random_seed(0)
-    plan = plan_model(name, input_size=RAW_SIZE, num_classes=10, **SIZES[name])
+    plan = plan_model(name, input_size=RAW_SIZE, num_classes=10, **sizes)
     rng = np.random.default_rng(1)
     weights = [
         value + rng.normal(0, 0.02, value.shape).astype(np.float32)
@@ -67,10 +75,11 @@ def seeded_run(name: str, folder: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=MODELS)
+@pytest.fixture(scope="module", params=CASES)
 def outcomes(request, tmp_path_factory) -> tuple[str, Path, dict]:
     """(name, run's folder, outcome of each target) with every output that there is."""
-    folder = seeded_run(request.param, tmp_path_factory.mktemp(request.param) / "run")
+    name, sizes = request.param
+    folder = seeded_run(name, tmp_path_factory.mktemp(name) / "run", sizes)
     found = export_all(
         folder,
         "all",
@@ -79,7 +88,7 @@ def outcomes(request, tmp_path_factory) -> tuple[str, Path, dict]:
         outputs=("all",),
         keep_failed=True,
     )
-    return request.param, folder, {outcome.target.name: outcome for outcome in found}
+    return name, folder, {outcome.target.name: outcome for outcome in found}
 
 
 @pytest.mark.parametrize("wanted", TARGETS)
@@ -121,6 +130,23 @@ def test_exact_targets_give_keras_maps(outcomes):
         for key, wanted in expected.items():
             limit = 1e-4 * max(1.0, float(np.abs(wanted).max()))
             np.testing.assert_allclose(values[key], wanted, atol=limit, err_msg=f"{name} {target}")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [*((name, {"batch": None}) for name in SIZES), ("vit", {"opset": 17}), ("gcvit", {"batch": 4})],
+    ids=str,
+)
+def test_onnx_files_of_other_batches_and_opsets_arrive_too(name, options, tmp_path):
+    folder = seeded_run(name, tmp_path / "run", SIZES[name])
+    (outcome,) = export_all(
+        folder, "onnx-float32", tmp_path / "exports", outputs=("all",), **options
+    )
+    assert outcome.verdict is Verdict.PASS
+    operators = {*inspect(outcome.artifact.path).ops}
+    assert not operators & {"ReduceProd", "Einsum", "Identity", "Pow"}
+    assert "Shape" not in operators or "Expand" in operators  # a class token for each image
+    assert ("Erf" in operators) == ("opset" in options)
 
 
 def test_every_model_of_the_table_is_tested_here():

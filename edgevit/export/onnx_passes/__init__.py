@@ -17,6 +17,7 @@ from edgevit.export.onnx_passes.cancel_transposes import (
     raise_transposes,
     sink_transposes,
 )
+from edgevit.export.onnx_passes.fix_reshape_targets import fix_reshape_targets
 from edgevit.export.onnx_passes.fold_norm_affine import fold_norm_affine
 from edgevit.export.onnx_passes.fold_scales import fold_input_scale, fold_output_scale
 from edgevit.export.onnx_passes.fuse_conv_bias import fuse_conv_bias
@@ -39,6 +40,7 @@ Pass = Callable[[ir.Model], PassReport]
 PASSES: tuple[Pass, ...] = (
     infer_shapes,
     fold_constants,
+    fix_reshape_targets,
     share_equal_nodes,
     fuse_layer_norm,
     fuse_gelu,

@@ -9,6 +9,7 @@ keras = pytest.importorskip("keras")
 pytest.importorskip("tensorflow")
 
 from keras.src.backend import nn  # noqa: E402
+from keras.src.backend import numpy as backend  # noqa: E402
 
 from edgevit.core.targets import Format  # noqa: E402
 from edgevit.export.lowering import (  # noqa: E402
@@ -18,6 +19,7 @@ from edgevit.export.lowering import (  # noqa: E402
     gelu_textbook,
     layer_norm_centred,
     layer_norm_textbook,
+    matmul_rows,
 )
 
 pytestmark = pytest.mark.skipif(
@@ -53,7 +55,7 @@ def test_a_layer_norm_form_equals_keras_own(form, options):
     x = np.random.default_rng(0).normal(2.0, 3.0, (2, 5, 6, 7)).astype(np.float32)
     layer = built_layer(options, x.shape)
     own = keras.ops.convert_to_numpy(layer(x))
-    with applied(Lowering(form, None, ())):
+    with applied(Lowering(form, None, None, ())):
         lowered = keras.ops.convert_to_numpy(layer(x))
     assert lowered.shape == own.shape
     assert lowered.dtype == own.dtype
@@ -70,7 +72,7 @@ def test_the_form_is_really_used_while_the_context_lasts(form):
 
     layer = built_layer({}, (2, 4))
     x = np.ones((2, 4), np.float32)
-    with applied(Lowering(counted, None, ())):
+    with applied(Lowering(counted, None, None, ())):
         layer(x)
     layer(x)
     assert calls == [layer.name]
@@ -112,31 +114,50 @@ def test_an_activation_layer_uses_the_gelu_form_inside_the_context(approximate):
         seen.append(flag)
         return gelu_textbook(value, flag)
 
-    with applied(Lowering(None, noted, ())):
+    with applied(Lowering(None, noted, None, ())):
         lowered = keras.ops.convert_to_numpy(keras.ops.gelu(x, approximate=approximate))
         keras.activations.gelu(keras.ops.convert_to_tensor(x), approximate=approximate)
     assert seen == [approximate, approximate]
     np.testing.assert_allclose(lowered, own, atol=1e-5)
 
 
+@pytest.mark.parametrize("shape", [(2, 4), (2, 3, 4), (2, 3, 5, 4)], ids=str)
+def test_a_product_on_rows_equals_keras_own(shape):
+    rng = np.random.default_rng(0)
+    x, matrix = rng.normal(size=shape), rng.normal(size=(4, 6))
+    seen = []
+
+    def own(a, b):
+        seen.append(a.shape)
+        return backend.matmul(a, b)
+
+    found = keras.ops.convert_to_numpy(matmul_rows(x, matrix, own))
+    np.testing.assert_allclose(found, x @ matrix, rtol=1e-6)
+    assert [len(rows) for rows in seen] == [2]
+
+
 @pytest.mark.parametrize("kind", Format)
 def test_nothing_of_a_lowering_is_left_after_the_context(kind):
     own_call, own_gelu = keras.layers.LayerNormalization.call, nn.gelu
+    own_matmul = backend.matmul
     with applied(LOWERINGS[kind]):
         inside = keras.layers.LayerNormalization.call, nn.gelu
     assert (inside[0] is not own_call) == (LOWERINGS[kind].layer_norm is not None)
     assert (inside[1] is not own_gelu) == (LOWERINGS[kind].gelu is not None)
     assert keras.layers.LayerNormalization.call is own_call
     assert nn.gelu is own_gelu
+    assert backend.matmul is own_matmul
 
 
 @pytest.mark.parametrize("kind", Format)
 def test_nothing_of_a_lowering_is_left_after_an_error(kind):
     own_call, own_gelu = keras.layers.LayerNormalization.call, nn.gelu
+    own_matmul = backend.matmul
     with pytest.raises(RuntimeError, match="in the middle"), applied(LOWERINGS[kind]):
         raise RuntimeError("in the middle")
     assert keras.layers.LayerNormalization.call is own_call
     assert nn.gelu is own_gelu
+    assert backend.matmul is own_matmul
 
 
 @pytest.mark.parametrize("kind", [Format.TFLITE, Format.ONNX])

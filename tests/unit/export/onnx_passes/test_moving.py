@@ -10,6 +10,7 @@ from edgevit.export.onnx_passes.cancel_transposes import (
     raise_transposes,
     sink_transposes,
 )
+from edgevit.export.onnx_passes.fix_reshape_targets import fix_reshape_targets
 from edgevit.export.onnx_passes.fold_norm_affine import fold_norm_affine
 from edgevit.export.onnx_passes.gather_rows import gather_rows, merge_reshapes
 from edgevit.export.onnx_passes.library import share_equal_nodes
@@ -200,3 +201,26 @@ def test_a_norm_that_others_read_keeps_its_scale(decline):
     )
     text = text.replace("y = Gemm", "t = Neg(n)  y = Gemm")
     decline(fold_norm_affine, text, AFFINES, reason="something else")
+
+
+COMPUTED = """net (float[n,4,6] x, float[{fixed},24] z) => (float[{fixed},24] y, float[{fixed},24] w) {{
+    s = Shape<start=0, end=1>(x)  t = Concat<axis=0>(s, width)
+    r = Reshape(x, t)  y = Neg(r)  w = Neg(z) }}"""
+
+
+def test_a_target_that_is_known_but_for_the_batch_is_not_computed(rewrite):
+    found = rewrite(fix_reshape_targets, COMPUTED.format(fixed="n"), {"width": whole(24)})
+    assert found.operators == ["Reshape", "Neg", "Neg"]
+
+
+def test_a_target_with_two_free_lengths_stays(decline):
+    text = """net (float[n,m,6] x, float[k,l] z) => (float[k,l] y) {
+        t = Shape(z)  y = Reshape(x, t) }"""
+    proto = text.replace("float[n,m,6] x", "float[2,3,6] x").replace("float[k,l] z", "float[4,9] z")
+    decline(
+        fix_reshape_targets,
+        proto.replace("float[4,9] z", "float[a,b] z").replace(
+            "y = Reshape(x, t)", "y = Reshape(z, t)"
+        ),
+        reason="more than one length",
+    )
