@@ -13,6 +13,7 @@ import click
 
 from edgevit import __version__
 from edgevit.cli import console
+from edgevit.cli.benchmark import benchmark
 from edgevit.cli.catalogue import models, targets
 from edgevit.cli.doctor import doctor
 from edgevit.cli.evaluate import evaluate
@@ -25,7 +26,19 @@ from edgevit.cli.verify import verify
 from edgevit.core.errors import EdgevitError
 from edgevit.core.serialization import to_json
 
-VERBS = (export, verify, inspect, evaluate, predict, explain, train, models, targets, doctor)
+VERBS = (
+    export,
+    verify,
+    inspect,
+    evaluate,
+    benchmark,
+    predict,
+    explain,
+    train,
+    models,
+    targets,
+    doctor,
+)
 
 
 class Verbs(click.Group):

@@ -54,6 +54,30 @@ def parse_size(
     return int(parts[0]), int(parts[-1])
 
 
+def parse_counts(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[int, ...]:
+    """``--threads 1,2``: numbers of at least 1; nothing where the option is not given."""
+    if value is None:
+        return ()
+    parts = [part.strip() for part in value.split(",")]
+    if not all(part.isdecimal() and int(part) >= 1 for part in parts):
+        raise click.BadParameter(f"{value!r} is no list of numbers of at least 1, such as 1,4.")
+    return tuple(int(part) for part in parts)
+
+
+def parse_share(context: click.Context, parameter: click.Parameter, value: str) -> float:
+    """``--max-slowdown 5%`` or ``--max-slowdown 0.05``."""
+    text = value.strip()
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is no share, such as 5% or 0.05.") from None
+    if not 0 < share < 10:
+        raise click.BadParameter(f"{value!r} is no share above 0, such as 5% or 0.05.")
+    return share
+
+
 def read_fields(
     context: click.Context, parameter: click.Parameter, value: tuple[str, ...]
 ) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+from edgevit.core.benchmarks import BenchmarkResult, Measurement
 from edgevit.core.results import ParityReport
 
 
@@ -37,6 +39,42 @@ def summarise_others(reports: Sequence[ParityReport]) -> dict[str, dict[str, flo
             "max_abs": max((part.max_abs for part in parts), key=_nan_last),
             "relative": max((part.relative for part in parts), key=_nan_last),
         }
+    return found
+
+
+def summarise_benchmark(result: BenchmarkResult) -> list[dict[str, Any]]:
+    """One plain dict for each row of a benchmark; figures that do not exist are None."""
+    return [_summarise_row(result, row) for row in result.rows]
+
+
+def _summarise_row(result: BenchmarkResult, row: Measurement) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "file": row.case.file,
+        "runtime": row.case.runtime,
+        "threads": row.case.threads,
+        "device": row.case.device,
+        "batch": row.batch or row.case.batch,
+        "failure": row.failure,
+        "samples": sum(map(len, row.latency_ns)),
+        "settled": row.settled,
+        "cold_start_ms": row.cold_start_ms if row.first_ns else None,
+        "import_ms": row.import_ns / 1e6 if row.first_ns else None,
+        "peak_bytes": row.peak_bytes or None,
+        "added_bytes": row.peak_bytes - row.idle_bytes if row.peak_bytes else None,
+    }
+    empty = ("median_ms", "interval_ms", "p95_ms", "mad_ms", "images_per_second", "ratio")
+    found |= dict.fromkeys((*empty, "ratio_interval"))
+    if row.measured:
+        found |= {
+            "median_ms": row.median_ms.middle,
+            "interval_ms": [row.median_ms.low, row.median_ms.high],
+            "p95_ms": row.p95_ms,
+            "mad_ms": row.mad_ms,
+            "images_per_second": row.images_per_second,
+        }
+    ratio = result.ratio(row)
+    if ratio is not None:
+        found |= {"ratio": ratio.middle, "ratio_interval": [ratio.low, ratio.high]}
     return found
 
 
