@@ -253,7 +253,7 @@ def _text(result: BenchmarkResult, summary: list[dict[str, Any]]) -> str:
     files = {Path(figures["file"]) for figures in summary}
     brief = len({file.name for file in files}) == len(files)
     rows = [_cells(figures, brief) for figures in summary]
-    shown = console.table(COLUMNS, rows, right=tuple(COLUMNS[2:]))
+    shown = console.table(COLUMNS, rows, right=tuple(COLUMNS[2:]), least=32)
     return "\n".join([*lines, shown])
 
 

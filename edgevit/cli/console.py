@@ -59,13 +59,17 @@ def native_output_hidden(verbose: bool) -> Iterator[None]:
             os.close(kept[1])
 
 
-def table(columns: list[str], rows: list[list[str]], right: tuple[str, ...] = ()) -> str:
+def table(
+    columns: list[str], rows: list[list[str]], right: tuple[str, ...] = (), least: int = 1
+) -> str:
     """A table as text.
 
     Args:
         columns: headings.
         rows: cells.
         right: headings of the columns that are aligned to the right.
+        least: characters that the other columns keep, so that names stay whole; the table may then
+            be wider than the terminal.
     """
     from io import StringIO
 
@@ -73,24 +77,27 @@ def table(columns: list[str], rows: list[list[str]], right: tuple[str, ...] = ()
     from rich.measure import Measurement
 
     stream = StringIO()
-    drawn = _draw_table(columns, rows, right)
+    drawn = _draw_table(columns, rows, right, least)
     console = Console(file=stream, width=10_000, color_system=None, markup=False)
     console.width = max(80, _terminal_width(), Measurement.get(console, console.options, drawn)[0])
     console.print(drawn)
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines() if line.strip())
 
 
-def _draw_table(columns: list[str], rows: list[list[str]], right: tuple[str, ...]) -> Any:
+def _draw_table(
+    columns: list[str], rows: list[list[str]], right: tuple[str, ...], least: int = 1
+) -> Any:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in columns:
+    for place, name in enumerate(columns):
         if name in right:  # a figure that is broken in two cannot be read
             drawn.add_column(name, justify="right", no_wrap=True)
         else:
-            drawn.add_column(name, overflow="fold")
+            longest = max(len(text) for text in (name, *(row[place] for row in rows)))
+            drawn.add_column(name, overflow="fold", min_width=min(least, longest))
     for row in rows:
         drawn.add_row(*map(Text, row))
     return drawn
