@@ -74,12 +74,16 @@ def table(
     from io import StringIO
 
     from rich.console import Console
-    from rich.measure import Measurement
 
     stream = StringIO()
+    longest = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
+    needed = sum(
+        3 + (size if name in right else min(size, least))
+        for name, size in zip(columns, longest, strict=True)
+    )
+    width = max(80, _terminal_width(), needed)
+    console = Console(file=stream, width=width, color_system=None, markup=False)
     drawn = _draw_table(columns, rows, right, least)
-    console = Console(file=stream, width=10_000, color_system=None, markup=False)
-    console.width = max(80, _terminal_width(), Measurement.get(console, console.options, drawn)[0])
     console.print(drawn)
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines() if line.strip())
 
