@@ -9,14 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgevit.bench.benchmark import (
-    PAUSE_OF_THREADS_S,
-    PAUSE_S,
-    inferences_in,
-)
+from edgevit.bench.baseline import Baseline
+from edgevit.bench.benchmark import PAUSE_OF_THREADS_S, PAUSE_S, inferences_in, run_benchmark
 from edgevit.bench.environment import describe_environment
 from edgevit.bench.process import LIMIT_S, WorkerProcess
-from edgevit.core.benchmarks import BenchmarkCase
+from edgevit.core.benchmarks import BenchmarkCase, refuse_other_machine
 from edgevit.core.errors import RuntimeFailure
 from edgevit.core.files import digest_path
 from edgevit.core.gating import (
@@ -24,6 +21,7 @@ from edgevit.core.gating import (
     GateReport,
     GateRule,
     GateVerdict,
+    RecordedReport,
     judge,
     ratio_of,
 )
@@ -103,6 +101,42 @@ def run_gate(
             processes=crew.record(),
             environment=describe_environment("" if head.device == "cpu" else head.device),
         )
+
+
+def gate_baseline(
+    pair: Baseline,
+    rule: GateRule,
+    name: str,
+    seed: int = 0,
+    limit_s: float = LIMIT_S,
+    watch: Watch | None = None,
+) -> GateReport | RecordedReport:
+    """Holds a file against its baseline: the old file itself, or its recorded times.
+
+    Args:
+        pair: see :func:`edgevit.bench.baseline.find_baselines`.
+        rule: the limit, and when to stop.
+        name: how errors call the baseline.
+        seed: as :func:`run_gate`.
+        limit_s: likewise.
+        watch: likewise.
+
+    Raises:
+        RuntimeFailure: a worker refused its file, died or hung.
+        ConfigError: only times are at hand, and they come from another machine.
+    """
+    if pair.base is not None:
+        return run_gate(pair.head, pair.base, rule, seed, limit_s, watch)
+    assert pair.recorded is not None
+    assert pair.result is not None
+    mine = describe_environment("" if pair.head.device == "cpu" else pair.head.device)
+    refuse_other_machine(mine, pair.result.environment, name)
+    now = run_benchmark([pair.head], seed=seed, limit_s=limit_s)
+    if now.failed:
+        raise RuntimeFailure(f"{pair.head.file}: {now.rows[0].failure}")
+    return RecordedReport(
+        now.rows[0], pair.recorded, now.yardstick_ns, pair.result.yardstick_ns, rule.max_slowdown
+    )
 
 
 class _Crew:

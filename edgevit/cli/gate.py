@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from edgevit.cli import console
 
 if TYPE_CHECKING:
-    from edgevit.bench.baseline import Baseline
     from edgevit.core.benchmarks import BenchmarkCase
     from edgevit.core.gating import GateReport, RecordedReport
 
@@ -27,15 +26,12 @@ def run_gates(
     as_json: bool,
 ) -> int:
     """Gates each case, answers, and returns the exit code."""
-    from dataclasses import replace
-
     from edgevit.bench.baseline import find_baselines
-    from edgevit.core.gating import GateRule
+    from edgevit.bench.gate import gate_baseline
+    from edgevit.core.gating import make_rule
     from edgevit.core.serialization import to_json
 
-    rule = GateRule(max_slowdown)
-    if rounds is not None:
-        rule = replace(rule, most_rounds=rounds, look_every=min(rounds, rule.look_every))
+    rule = make_rule(max_slowdown, rounds)
     pairs = find_baselines(cases, baseline)
     reports: list[GateReport | RecordedReport] = []
     with console.live_table() as table:
@@ -46,7 +42,7 @@ def run_gates(
             table.show(f"gating {name}", f"{done} of at most {most} rounds", SHOWN, cells)
 
         for pair in pairs:
-            reports.append(_gate(pair, rule, seed, time_limit, show, str(baseline)))
+            reports.append(gate_baseline(pair, rule, str(baseline), seed, time_limit, show))
     rows = [_row(report) for report in reports]
     document = {
         "verdict": max((row["verdict"] for row in rows), key=["ok", *_WORSE].index),
@@ -62,34 +58,6 @@ def run_gates(
 
 _WORSE = ["inconclusive", "slower"]
 SHOWN = ["file", "ratio", "interval"]
-
-
-def _gate(
-    pair: Baseline, rule: Any, seed: int, time_limit: float, watch: Any, name: str
-) -> GateReport | RecordedReport:
-    from edgevit.bench.benchmark import run_benchmark
-    from edgevit.bench.environment import describe_environment
-    from edgevit.bench.gate import run_gate
-    from edgevit.core.benchmarks import refuse_other_machine
-    from edgevit.core.errors import RuntimeFailure
-    from edgevit.core.gating import RecordedReport
-
-    if pair.base is not None:
-        return run_gate(pair.head, pair.base, rule, seed, time_limit, watch)
-    assert pair.recorded is not None
-    assert pair.result is not None
-    mine = describe_environment("" if pair.head.device == "cpu" else pair.head.device)
-    refuse_other_machine(mine, pair.result.environment, name)
-    now = run_benchmark([pair.head], seed=seed, limit_s=time_limit)
-    if now.failed:
-        raise RuntimeFailure(f"{pair.head.file}: {now.rows[0].failure}")
-    return RecordedReport(
-        now.rows[0],
-        pair.recorded,
-        now.yardstick_ns,
-        pair.result.yardstick_ns,
-        rule.max_slowdown,
-    )
 
 
 def _row(report: GateReport | RecordedReport) -> dict[str, Any]:

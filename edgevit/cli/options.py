@@ -68,14 +68,9 @@ def parse_counts(
 
 def parse_share(context: click.Context, parameter: click.Parameter, value: str) -> float:
     """``--max-slowdown 5%`` or ``--max-slowdown 0.05``."""
-    text = value.strip()
-    try:
-        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        raise click.BadParameter(f"{value!r} is no share, such as 5% or 0.05.") from None
-    if not 0 < share < 10:
-        raise click.BadParameter(f"{value!r} is no share above 0, such as 5% or 0.05.")
-    return share
+    from edgevit.core.gating import read_share
+
+    return read_share(value)
 
 
 def read_fields(

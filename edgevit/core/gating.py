@@ -69,6 +69,34 @@ class GateRule:
             )
 
 
+def make_rule(max_slowdown: float, most_rounds: int | None = None) -> GateRule:
+    """A rule of the usual kind, perhaps with another number of rounds.
+
+    Raises:
+        ConfigError: it could not decide anything.
+    """
+    if most_rounds is None:
+        return GateRule(max_slowdown)
+    look = min(most_rounds, GateRule.look_every)
+    return GateRule(max_slowdown, look_every=look, most_rounds=most_rounds)
+
+
+def read_share(text: str) -> float:
+    """``5%`` or ``0.05``.
+
+    Raises:
+        ConfigError: it is no share above 0.
+    """
+    stripped = text.strip()
+    try:
+        share = float(stripped.removesuffix("%")) / (100 if stripped.endswith("%") else 1)
+    except ValueError:
+        share = math.nan
+    if not 0 < share < 10:
+        raise ConfigError(f"{text!r} is no share above 0, such as 5% or 0.05.")
+    return share
+
+
 @dataclass(frozen=True)
 class GateProcess:
     """What one process of one file measured.
