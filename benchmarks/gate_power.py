@@ -29,8 +29,8 @@ from pathlib import Path
 from edgevit.bench.cases import plan_cases
 from edgevit.bench.environment import describe_environment
 from edgevit.bench.gate import run_gate
-from edgevit.core.benchmarks import BenchmarkCase
 from edgevit.core.gating import GateRule, GateVerdict
+from edgevit.core.measurements import BenchmarkCase
 from edgevit.core.serialization import to_json
 
 HOG = "while True: pass"

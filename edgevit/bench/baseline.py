@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgevit.bench.cases import plan_cases
-from edgevit.core.benchmarks import BenchmarkCase, BenchmarkResult, Measurement
+from edgevit.core.benchmarks import BenchmarkResult
 from edgevit.core.errors import ConfigError, ModelFileError
 from edgevit.core.files import digest_path
+from edgevit.core.measurements import BenchmarkCase, Measurement
 
 RESULT_SUFFIX = ".json"
 

@@ -13,9 +13,10 @@ from typing import Any, Protocol
 from edgevit.bench.environment import describe_environment
 from edgevit.bench.process import LIMIT_S, WorkerProcess
 from edgevit.bench.yardstick import read_yardstick
-from edgevit.core.benchmarks import BenchmarkCase, BenchmarkResult, Measurement
+from edgevit.core.benchmarks import BenchmarkResult
 from edgevit.core.errors import ConfigError, RuntimeFailure
 from edgevit.core.files import digest_path, size_path
+from edgevit.core.measurements import BenchmarkCase, Measurement
 
 ROUNDS = 30
 TURN_S = 0.04  # how long a worker runs before the next one does

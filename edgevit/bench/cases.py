@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from edgevit.core.benchmarks import BenchmarkCase
 from edgevit.core.errors import ConfigError
+from edgevit.core.measurements import BenchmarkCase
 from edgevit.runtimes import detect_format, find_runtime, runtimes_of
 
 

@@ -8,7 +8,7 @@ import os
 import platform
 from pathlib import Path
 
-from edgevit.core.benchmarks import Environment
+from edgevit.core.measurements import Environment
 from edgevit.core.versions import tool_versions
 
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")

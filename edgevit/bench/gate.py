@@ -13,7 +13,6 @@ from edgevit.bench.baseline import Baseline
 from edgevit.bench.benchmark import PAUSE_OF_THREADS_S, PAUSE_S, inferences_in, run_benchmark
 from edgevit.bench.environment import describe_environment
 from edgevit.bench.process import LIMIT_S, WorkerProcess
-from edgevit.core.benchmarks import BenchmarkCase, refuse_other_machine
 from edgevit.core.errors import RuntimeFailure
 from edgevit.core.files import digest_path
 from edgevit.core.gating import (
@@ -25,6 +24,7 @@ from edgevit.core.gating import (
     judge,
     ratio_of,
 )
+from edgevit.core.measurements import BenchmarkCase, refuse_other_machine
 from edgevit.core.statistics import Interval
 
 TURN_S = 0.02

@@ -13,7 +13,8 @@ from edgevit.cli import console, options
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edgevit.core.benchmarks import BenchmarkCase, BenchmarkResult, Measurement
+    from edgevit.core.benchmarks import BenchmarkResult
+    from edgevit.core.measurements import BenchmarkCase, Measurement
 
 COLUMNS = [
     "file",
@@ -31,6 +32,7 @@ COLUMNS = [
     "interval",
 ]
 LIVE_COLUMNS = ["file", "runtime", "threads", "batch", "median ms", "samples", ""]
+ROOF_COLUMNS = ["MMAC", "MB moved", "limit ms", "of limit", "bound by"]
 INCONCLUSIVE_CODE = 3
 
 
@@ -95,6 +97,11 @@ INCONCLUSIVE_CODE = 3
 @click.option(
     "--inconclusive-ok", is_flag=True, help="Gate: exit with 0, not 3, where no verdict is clear."
 )
+@click.option(
+    "--roofline",
+    is_flag=True,
+    help="Also measure the machine's matrix products and memory, and say how near each row is.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the order of turns.")
 @click.option(
     "--time-limit",
@@ -119,6 +126,7 @@ def benchmark(
     baseline: Path | None,
     max_slowdown: float,
     inconclusive_ok: bool,
+    roofline: bool,
     seed: int,
     time_limit: float,
     out: Path | None,
@@ -156,13 +164,14 @@ def benchmark(
 
         code = run_gates(cases, baseline, max_slowdown, rounds, seed, time_limit, out, as_json)
         sys.exit(0 if code == INCONCLUSIVE_CODE and inconclusive_ok else code)
-    _measure(cases, against, rounds, seed, time_limit, out, as_json)
+    _measure(cases, against, rounds, roofline, seed, time_limit, out, as_json)
 
 
 def _measure(
     cases: list[BenchmarkCase],
     against: Path | None,
     rounds: int | None,
+    roofline: bool,
     seed: int,
     time_limit: float,
     out: Path | None,
@@ -171,7 +180,7 @@ def _measure(
     from edgevit.bench.baseline import is_result, read_result
     from edgevit.bench.benchmark import ROUNDS, run_benchmark
     from edgevit.bench.cases import plan_reference
-    from edgevit.core.benchmarks import refuse_other_machine
+    from edgevit.core.measurements import refuse_other_machine
     from edgevit.reports.text import summarise_benchmark
 
     recorded: BenchmarkResult | None = None
@@ -186,13 +195,18 @@ def _measure(
     elif against is not None:
         cases, reference = plan_reference(cases, against)
     with console.live_table() as table:
-        result = run_benchmark(
+        run: Any = run_benchmark
+        if roofline:
+            from edgevit.bench.roofline import run_with_roofline as run
+        result = run(
             cases,
-            rounds or ROUNDS,
-            reference,
-            seed,
-            time_limit,
-            lambda *news: table.show(news[0], f"{news[1]}/{news[2]}", LIVE_COLUMNS, _live(news[3])),
+            rounds=rounds or ROUNDS,
+            reference=reference,
+            seed=seed,
+            limit_s=time_limit,
+            watch=lambda *news: table.show(
+                news[0], f"{news[1]}/{news[2]}", LIVE_COLUMNS, _live(news[3])
+            ),
         )
     if out is not None:
         from edgevit.core.files import write_whole
@@ -207,6 +221,25 @@ def _measure(
         "environment": result.environment,
         "reference": result.reference,
     }
+    if result.roofline is not None:
+        document["roofs"] = [
+            {
+                "runtime": roof.measurement.case.runtime,
+                "threads": roof.measurement.case.threads,
+                "precision": roof.precision,
+                "macs_per_second": roof.macs_per_second if roof.measurement.measured else None,
+                "failure": roof.measurement.failure,
+            }
+            for roof in result.roofline.roofs
+        ]
+        document["bandwidths"] = [
+            {
+                "threads": one.threads,
+                "working_set_bytes": one.working_set_bytes,
+                "bytes_per_second": one.bytes_per_second,
+            }
+            for one in result.roofline.bandwidths
+        ]
     console.answer(document, as_json, lambda: _text(result, summary))
     for row in result.rows:
         if row.failure:
@@ -254,7 +287,44 @@ def _text(result: BenchmarkResult, summary: list[dict[str, Any]]) -> str:
     brief = len({file.name for file in files}) == len(files)
     rows = [_cells(figures, brief) for figures in summary]
     shown = console.table(COLUMNS, rows, right=tuple(COLUMNS[2:]), least=32)
-    return "\n".join([*lines, shown])
+    lines.append(shown)
+    if result.roofline is not None:
+        lines += _roofline_text(result, summary, brief)
+    return "\n".join(lines)
+
+
+def _roofline_text(
+    result: BenchmarkResult, summary: list[dict[str, Any]], brief: bool
+) -> list[str]:
+    assert result.roofline is not None
+    rows = []
+    for row in summary:
+        counted = row["macs"] is not None and not row["uncounted"]
+        limited = row["share_of_limit"] is not None
+        rows.append(
+            [
+                *_cells(row, brief)[:4],
+                f"{row['macs'] / 1e6:.1f}" if counted else "-",
+                f"{row['bytes'] / 1e6:.1f}" if counted else "-",
+                f"{row['limit_ms']:.3f}" if limited else "-",
+                f"{100 * row['share_of_limit']:.0f} %" if limited else "-",
+                row["bound"] or ", ".join(row["uncounted"] or ()) or "not counted",
+            ]
+        )
+    columns = [*COLUMNS[:4], *ROOF_COLUMNS]
+    lines = [console.table(columns, rows, right=(*COLUMNS[2:4], *ROOF_COLUMNS[:4]), least=32)]
+    for roof in result.roofline.roofs:
+        case = roof.measurement.case
+        rate = f"{roof.macs_per_second / 1e9:.1f} GMAC/s" if roof.measurement.measured else "failed"
+        lines.append(
+            f"a large {roof.precision} product in {case.runtime}, {case.threads} threads: {rate}"
+        )
+    for one in result.roofline.bandwidths:
+        lines.append(
+            f"copying in a working set of {one.working_set_bytes / 1e6:.1f} MB, {one.threads} "
+            f"threads: {one.bytes_per_second / 1e9:.1f} GB/s"
+        )
+    return lines
 
 
 def _cells(row: dict[str, Any], brief: bool) -> list[str]:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from edgevit.cli import console
 
 if TYPE_CHECKING:
-    from edgevit.core.benchmarks import BenchmarkCase
     from edgevit.core.gating import GateReport, RecordedReport
+    from edgevit.core.measurements import BenchmarkCase
 
 CODES = {"ok": 0, "slower": 1, "inconclusive": 3}  # the first of slower, inconclusive, ok wins
 COLUMNS = ["file", "runtime", "threads", "verdict", "ratio", "interval", "limit", "how"]

@@ -8,8 +8,9 @@ from enum import StrEnum
 
 import numpy as np
 
-from edgevit.core.benchmarks import NOISE_LIMIT, Environment, Measurement
+from edgevit.core.benchmarks import NOISE_LIMIT
 from edgevit.core.errors import ConfigError
+from edgevit.core.measurements import Environment, Measurement
 from edgevit.core.statistics import (
     Interval,
     difference_of_means,

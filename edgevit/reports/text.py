@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from edgevit.core.benchmarks import BenchmarkResult, Measurement
+from edgevit.core.benchmarks import BenchmarkResult
+from edgevit.core.measurements import Measurement
 from edgevit.core.results import ParityReport
 
 
@@ -72,10 +73,27 @@ def _summarise_row(result: BenchmarkResult, row: Measurement) -> dict[str, Any]:
             "mad_ms": row.mad_ms,
             "images_per_second": row.images_per_second,
         }
+    if result.roofline is not None:
+        found |= _summarise_limit(result, row)
     ratio = result.ratio(row)
     if ratio is not None:
         found |= {"ratio": ratio.middle, "ratio_interval": [ratio.low, ratio.high]}
     return found
+
+
+def _summarise_limit(result: BenchmarkResult, row: Measurement) -> dict[str, Any]:
+    assert result.roofline is not None
+    work = result.roofline.works[result.rows.index(row)]
+    limit = result.limit(row)
+    known = limit is not None and row.measured
+    return {
+        "macs": work.total_macs if work else None,
+        "bytes": work.total_bytes if work else None,
+        "uncounted": list(work.uncounted) if work else None,
+        "limit_ms": limit.milliseconds if limit else None,
+        "bound": limit.bound if limit else None,
+        "share_of_limit": limit.milliseconds / row.median_ms.middle if limit and known else None,
+    }
 
 
 def _nan_last(value: float) -> float:

@@ -10,8 +10,8 @@ import pytest
 from edgevit.bench.benchmark import inferences_in, run_benchmark
 from edgevit.bench.cases import plan_cases, plan_reference
 from edgevit.bench.process import WorkerProcess
-from edgevit.core.benchmarks import BenchmarkCase
 from edgevit.core.errors import ConfigError, ModelFileError, UnknownNameError
+from edgevit.core.measurements import BenchmarkCase
 from edgevit.core.statistics import bootstrap_median
 from edgevit.runtimes import load_session
 from edgevit.runtimes.session import draw_input

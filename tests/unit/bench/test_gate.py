@@ -14,9 +14,10 @@ from edgevit.bench.benchmark import run_benchmark
 from edgevit.bench.cases import plan_cases
 from edgevit.bench.gate import run_gate
 from edgevit.bench.process import WorkerProcess
-from edgevit.core.benchmarks import BenchmarkCase, BenchmarkResult
+from edgevit.core.benchmarks import BenchmarkResult
 from edgevit.core.errors import ConfigError, ModelFileError, RuntimeFailure
 from edgevit.core.gating import GateRule, GateVerdict, RecordedReport
+from edgevit.core.measurements import BenchmarkCase
 
 # A worker of known times: noise around a middle that is the process' own.
 SCRIPT = """

@@ -8,14 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edgevit.core.benchmarks import (
-    BenchmarkCase,
-    BenchmarkResult,
-    Environment,
-    Measurement,
-    refuse_other_machine,
-)
+from edgevit.core.benchmarks import BenchmarkResult
 from edgevit.core.errors import ConfigError, ModelFileError
+from edgevit.core.measurements import BenchmarkCase, Environment, Measurement, refuse_other_machine
 
 HERE = Environment(
     cpu="a CPU",
