@@ -46,7 +46,7 @@ class WorkerProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
-            env=_environment(device, threads),
+            env=worker_environment(device, threads),
         )
 
     @property
@@ -145,7 +145,8 @@ class WorkerProcess:
         return f"its worker died (exit code {code}).{last}"
 
 
-def _environment(device: str, threads: int) -> dict[str, str]:
+def worker_environment(device: str, threads: int) -> dict[str, str]:
+    """Variables of a worker: this package is found, and a GPU is seen only where it is wanted."""
     found = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": str(threads)}
     found["PYTHONPATH"] = os.pathsep.join(
         part for part in (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")) if part

@@ -15,6 +15,7 @@ import numpy as np
 from edgevit.bench.benchmark import run_benchmark
 from edgevit.bench.products import write_product
 from edgevit.core.benchmarks import BenchmarkResult
+from edgevit.core.errors import EdgevitError
 from edgevit.core.measurements import BenchmarkCase
 from edgevit.core.roofline import Bandwidth, Roof, Roofline, Work
 from edgevit.core.targets import Precision
@@ -35,7 +36,7 @@ def run_with_roofline(cases: Sequence[BenchmarkCase], **settings: Any) -> Benchm
     For every runtime, number of threads and arithmetic that the files use, a file of one large
     matrix product takes part in the same rounds.
     """
-    works = tuple(count_work(Path(case.file), case.batch or 1) for case in cases)
+    works = tuple(_count(case) for case in cases)
     with tempfile.TemporaryDirectory() as folder:
         roofs = plan_roofs(cases, works, Path(folder))
         bandwidths = tuple(
@@ -107,6 +108,14 @@ def measure_bandwidth(threads: int, working_set_bytes: int) -> Bandwidth:
         repeats = max(1, round(COPY_S * 1e9 / once))
         samples = [time_copies(repeats) for _ in range(COPIES)]
     return Bandwidth(threads, 2 * share * threads, tuple(samples))
+
+
+def _count(case: BenchmarkCase) -> Work | None:
+    """The work of a case; a file that cannot be read is the worker's to complain of."""
+    try:
+        return count_work(Path(case.file), case.batch or 1)
+    except EdgevitError:
+        return None
 
 
 def _sizes(cases: Sequence[BenchmarkCase], works: Sequence[Work | None]) -> list[tuple[int, int]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgevit.cli import console, options
+from edgevit.cli import benchmark_text, console, options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,23 +16,6 @@ if TYPE_CHECKING:
     from edgevit.core.benchmarks import BenchmarkResult
     from edgevit.core.measurements import BenchmarkCase, Measurement
 
-COLUMNS = [
-    "file",
-    "runtime",
-    "thr",
-    "batch",
-    "median ms",
-    "+-",
-    "p95",
-    "MAD",
-    "images/s",
-    "cold ms",
-    "peak MB",
-    "ratio",
-    "interval",
-]
-LIVE_COLUMNS = ["file", "runtime", "threads", "batch", "median ms", "samples", ""]
-ROOF_COLUMNS = ["MMAC", "MB moved", "limit ms", "of limit", "bound by"]
 INCONCLUSIVE_CODE = 3
 
 
@@ -102,6 +85,11 @@ INCONCLUSIVE_CODE = 3
     is_flag=True,
     help="Also measure the machine's matrix products and memory, and say how near each row is.",
 )
+@click.option(
+    "--instructions",
+    is_flag=True,
+    help="Also count instructions per inference by valgrind; a minute or so for each row.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the order of turns.")
 @click.option(
     "--time-limit",
@@ -127,6 +115,7 @@ def benchmark(
     max_slowdown: float,
     inconclusive_ok: bool,
     roofline: bool,
+    instructions: bool,
     seed: int,
     time_limit: float,
     out: Path | None,
@@ -155,6 +144,10 @@ def benchmark(
     from edgevit.bench.cases import plan_cases
 
     cases = plan_cases(files, runtimes or (), threads, batches, device)
+    if instructions:
+        from edgevit.bench.instructions import find_valgrind
+
+        find_valgrind()
     if out is not None:
         from edgevit.core.files import check_writable
 
@@ -164,7 +157,7 @@ def benchmark(
 
         code = run_gates(cases, baseline, max_slowdown, rounds, seed, time_limit, out, as_json)
         sys.exit(0 if code == INCONCLUSIVE_CODE and inconclusive_ok else code)
-    _measure(cases, against, rounds, roofline, seed, time_limit, out, as_json)
+    _measure(cases, against, rounds, roofline, instructions, seed, time_limit, out, as_json)
 
 
 def _measure(
@@ -172,6 +165,7 @@ def _measure(
     against: Path | None,
     rounds: int | None,
     roofline: bool,
+    instructions: bool,
     seed: int,
     time_limit: float,
     out: Path | None,
@@ -195,6 +189,11 @@ def _measure(
     elif against is not None:
         cases, reference = plan_reference(cases, against)
     with console.live_table() as table:
+
+        def watch(status: str, done: int, total: int, rows: Sequence[Measurement]) -> None:
+            shown = benchmark_text.LIVE_COLUMNS, benchmark_text.live(rows)
+            table.show(status, f"{done}/{total}", *shown)
+
         run: Any = run_benchmark
         if roofline:
             from edgevit.bench.roofline import run_with_roofline as run
@@ -204,10 +203,15 @@ def _measure(
             reference=reference,
             seed=seed,
             limit_s=time_limit,
-            watch=lambda *news: table.show(
-                news[0], f"{news[1]}/{news[2]}", LIVE_COLUMNS, _live(news[3])
-            ),
+            watch=watch,
         )
+        if instructions:
+            from edgevit.bench.instructions import add_instructions
+
+            result = add_instructions(
+                result,
+                watch=lambda status, done, total: watch(status, done, total, result.rows),
+            )
     if out is not None:
         from edgevit.core.files import write_whole
 
@@ -222,25 +226,8 @@ def _measure(
         "reference": result.reference,
     }
     if result.roofline is not None:
-        document["roofs"] = [
-            {
-                "runtime": roof.measurement.case.runtime,
-                "threads": roof.measurement.case.threads,
-                "precision": roof.precision,
-                "macs_per_second": roof.macs_per_second if roof.measurement.measured else None,
-                "failure": roof.measurement.failure,
-            }
-            for roof in result.roofline.roofs
-        ]
-        document["bandwidths"] = [
-            {
-                "threads": one.threads,
-                "working_set_bytes": one.working_set_bytes,
-                "bytes_per_second": one.bytes_per_second,
-            }
-            for one in result.roofline.bandwidths
-        ]
-    console.answer(document, as_json, lambda: _text(result, summary))
+        document |= benchmark_text.describe_roofs(result.roofline)
+    console.answer(document, as_json, lambda: benchmark_text.text(result, summary))
     for row in result.rows:
         if row.failure:
             console.say(f"edgevit: error: {row.case.file} in {row.case.runtime}: {row.failure}")
@@ -262,94 +249,3 @@ def _compare_recorded(
             old = find_row(recorded, row.case, name)
             ratio = unpaired_ratio(row.round_medians_ns, old.round_medians_ns)
             figures |= {"ratio": ratio.middle, "ratio_interval": [ratio.low, ratio.high]}
-
-
-def _live(rows: Sequence[Measurement]) -> list[list[str]]:
-    import statistics
-
-    return [
-        [
-            Path(row.case.file).name,
-            row.case.runtime,
-            str(row.case.threads),
-            str(row.batch or row.case.batch or ""),
-            f"{statistics.median(row.round_medians_ns) / 1e6:.3f}" if row.measured else "",
-            str(sum(map(len, row.latency_ns))),
-            "failed" if row.failure else "",
-        ]
-        for row in rows
-    ]
-
-
-def _text(result: BenchmarkResult, summary: list[dict[str, Any]]) -> str:
-    lines = [str(result.environment)]
-    files = {Path(figures["file"]) for figures in summary}
-    brief = len({file.name for file in files}) == len(files)
-    rows = [_cells(figures, brief) for figures in summary]
-    shown = console.table(COLUMNS, rows, right=tuple(COLUMNS[2:]), least=32)
-    lines.append(shown)
-    if result.roofline is not None:
-        lines += _roofline_text(result, summary, brief)
-    return "\n".join(lines)
-
-
-def _roofline_text(
-    result: BenchmarkResult, summary: list[dict[str, Any]], brief: bool
-) -> list[str]:
-    assert result.roofline is not None
-    rows = []
-    for row in summary:
-        counted = row["macs"] is not None and not row["uncounted"]
-        limited = row["share_of_limit"] is not None
-        rows.append(
-            [
-                *_cells(row, brief)[:4],
-                f"{row['macs'] / 1e6:.1f}" if counted else "-",
-                f"{row['bytes'] / 1e6:.1f}" if counted else "-",
-                f"{row['limit_ms']:.3f}" if limited else "-",
-                f"{100 * row['share_of_limit']:.0f} %" if limited else "-",
-                row["bound"] or ", ".join(row["uncounted"] or ()) or "not counted",
-            ]
-        )
-    columns = [*COLUMNS[:4], *ROOF_COLUMNS]
-    lines = [console.table(columns, rows, right=(*COLUMNS[2:4], *ROOF_COLUMNS[:4]), least=32)]
-    for roof in result.roofline.roofs:
-        case = roof.measurement.case
-        rate = f"{roof.macs_per_second / 1e9:.1f} GMAC/s" if roof.measurement.measured else "failed"
-        lines.append(
-            f"a large {roof.precision} product in {case.runtime}, {case.threads} threads: {rate}"
-        )
-    for one in result.roofline.bandwidths:
-        lines.append(
-            f"copying in a working set of {one.working_set_bytes / 1e6:.1f} MB, {one.threads} "
-            f"threads: {one.bytes_per_second / 1e9:.1f} GB/s"
-        )
-    return lines
-
-
-def _cells(row: dict[str, Any], brief: bool) -> list[str]:
-    def number(key: str, form: str = ".3f", scale: float = 1.0) -> str:
-        return "-" if row[key] is None else format(row[key] / scale, form)
-
-    if row["median_ms"] is None:
-        middle = ["failed" if row["failure"] else "-", "-"]
-    else:
-        low, high = row["interval_ms"]
-        half = 50 * (high - low) / row["median_ms"]
-        middle = [("" if row["settled"] else "~") + number("median_ms"), f"{half:.1f} %"]
-    low, high = row["ratio_interval"] or (1, 1)
-    ends = f"{low:.3f}..{high:.3f}" if low != high else ""
-    return [
-        Path(row["file"]).name if brief else console.shown_path(Path(row["file"])),
-        row["runtime"],
-        str(row["threads"]),
-        str(row["batch"] or "-"),
-        *middle,
-        number("p95_ms"),
-        number("mad_ms"),
-        number("images_per_second", ".1f"),
-        number("cold_start_ms", ".1f"),
-        number("peak_bytes", ".0f", 1e6),
-        number("ratio"),
-        ends,
-    ]

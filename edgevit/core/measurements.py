@@ -75,6 +75,30 @@ class BenchmarkCase:
 
 
 @dataclass(frozen=True)
+class InstructionCount:
+    """What callgrind counted.
+
+    Attributes:
+        inferences: N.
+        total: instructions of N inferences, with what surrounds them.
+        total_of_twice: of 2 N.
+        failure: why there is no count; "" if there is.
+    """
+
+    inferences: int
+    total: int = 0
+    total_of_twice: int = 0
+    failure: str = ""
+
+    @property
+    def per_inference(self) -> int | None:
+        """Of one inference; None where there is no count."""
+        if self.failure:
+            return None
+        return round((self.total_of_twice - self.total) / self.inferences)
+
+
+@dataclass(frozen=True)
 class Measurement:
     """Everything that one worker process said.
 
@@ -92,6 +116,7 @@ class Measurement:
         stable: whether the time of an inference stopped changing while it warmed up.
         latency_ns: one row a round, one entry an inference.
         failure: why it has no (further) samples; "" if nothing went wrong.
+        instructions: by callgrind, where that was asked for.
     """
 
     case: BenchmarkCase
@@ -107,6 +132,7 @@ class Measurement:
     stable: bool = False
     latency_ns: tuple[tuple[int, ...], ...] = ()
     failure: str = ""
+    instructions: InstructionCount | None = None
 
     @property
     def measured(self) -> bool:

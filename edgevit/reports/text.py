@@ -73,6 +73,11 @@ def _summarise_row(result: BenchmarkResult, row: Measurement) -> dict[str, Any]:
             "mad_ms": row.mad_ms,
             "images_per_second": row.images_per_second,
         }
+    if row.instructions is not None:
+        found |= {
+            "instructions": row.instructions.per_inference,
+            "instructions_failure": row.instructions.failure,
+        }
     if result.roofline is not None:
         found |= _summarise_limit(result, row)
     ratio = result.ratio(row)
