@@ -22,9 +22,10 @@ from edgevit.core.targets import Precision
 from edgevit.runtimes import find_runtime
 from edgevit.runtimes.work import count_work
 
-# Rows, depth and width of the product that stands for a runtime's rate: weights of 1 MB in int8 and
-# 4 MB in float32, with enough rows that each weight is used many times.
-PRODUCT = (256, 1024, 1024)
+# Rows, depth and width of the product that stands for a runtime's rate: weights of 0.26 MB in int8
+# and 1 MB in float32, with enough rows that each is used many times, and short enough (a few ms)
+# that many inferences go into a turn.
+PRODUCT = (256, 512, 512)
 COPIES = 9
 SMALLEST_BYTES = 1 << 16
 COPY_S = 0.004  # a sample lasts at least so long
