@@ -178,6 +178,28 @@ def test_a_turn_is_filled_with_inferences_within_reason():
     assert inferences_in(0.04, 0) == 100
 
 
+def test_a_free_batch_is_measured_at_every_size_that_is_asked_for(tmp_path):
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    weights = numpy_helper.from_array(np.zeros((5, 7), np.float32), "w")
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "free",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ("N", 5))],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ("N", 7))],
+        [weights],
+    )
+    path = tmp_path / "free.onnx"
+    opset = helper.make_opsetid("", 17)
+    onnx.save(helper.make_model(graph, opset_imports=[opset], ir_version=8), str(path))
+    result = run_benchmark(plan_cases([path], batches=(1, 4)), rounds=2)
+    assert [row.batch for row in result.rows] == [1, 4]
+    assert not result.failed
+    for row in result.rows:
+        assert row.images_per_second == pytest.approx(row.batch * 1e3 / row.median_ms.middle)
+
+
 @pytest.mark.parametrize("rounds", [0, -1])
 def test_no_round_is_refused(products, rounds):
     with pytest.raises(ConfigError, match="at least one round"):

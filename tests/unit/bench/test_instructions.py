@@ -41,7 +41,9 @@ def test_twice_the_rows_take_about_twice_the_instructions(tmp_path):
 @needs_valgrind
 def test_onnxruntime_repeats_within_half_a_percent(tmp_path):
     path = tmp_path / "p.onnx"
-    write_product(path, Format.ONNX, Precision.FLOAT32, 64, 128, 128)
+    # A million instructions and more, as any network has: onnxruntime's own book-keeping, which is
+    # what differs, takes a thousand or two.
+    write_product(path, Format.ONNX, Precision.FLOAT32, 256, 256, 256)
     (case,) = plan_cases([path])
     counts = [instructions.count_instructions(case).per_inference for _ in range(2)]
     assert max(counts) <= 1.005 * min(counts)
