@@ -26,7 +26,7 @@ def parse_options(description: str) -> argparse.Namespace:
 def publish(samples: Samples, reference: str, notes: dict, path: Path | None) -> None:
     """Prints medians, spreads and ratios; writes raw samples and environment if asked to."""
     environment = describe_environment()
-    print(f"{environment['cpu']}, {environment['cores']} cores, one thread, batch 1")
+    print(f"{environment}, one thread, batch 1")
     print(f"{'candidate':32} {'median ms':>10} {'MAD ms':>8} {'ratio':>7}   95 % interval")
     rows = {}
     for name in samples.latency_ns:

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import platform
-from typing import Any
+from pathlib import Path
 
+from edgevit.core.measurements import Environment
 from edgevit.core.versions import tool_versions
 
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
+TOOLS = ("numpy", "tensorflow", "keras", "ai-edge-litert", "onnxruntime", "tf2onnx")
+_GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+_IDENTITIES = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
 
 
-def describe_environment() -> dict[str, Any]:
-    """CPU model, instruction sets that matter here, cores and versions."""
+def describe_environment(device: str = "") -> Environment:
+    """CPU model, instruction sets that matter here, cores, governor and versions.
+
+    Args:
+        device: name of the accelerator that was used.
+    """
     model, flags = platform.processor(), ""
     with contextlib.suppress(OSError), open("/proc/cpuinfo") as stream:
         for line in stream:
@@ -22,13 +31,42 @@ def describe_environment() -> dict[str, Any]:
                 model = value.strip()
             elif key.strip() in ("flags", "Features"):
                 flags = value
-    return {
-        "cpu": model,
-        "instruction_sets": [flag for flag in FLAGS if flag in flags.split()],
-        "cores": os.cpu_count(),
-        "system": platform.system(),
-        "machine": platform.machine(),
-        "versions": tool_versions(
-            "tensorflow", "keras", "ai-edge-litert", "onnxruntime", "tf2onnx"
-        ),
-    }
+    return Environment(
+        cpu=model or platform.machine(),
+        instruction_sets=tuple(flag for flag in FLAGS if flag in flags.split()),
+        cores=usable_cores(),
+        memory_bytes=_memory(),
+        system=platform.system(),
+        machine=platform.machine(),
+        governor=_read(_GOVERNOR),
+        host=_host(),
+        device=device,
+        versions=tool_versions(*TOOLS),
+    )
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _memory() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return None
+
+
+def _host() -> str:
+    """A digest, so that the machine can be told from others without being named."""
+    identity = next((text for text in map(_read, _IDENTITIES) if text), None) or platform.node()
+    return hashlib.sha256(f"edgevit {identity}".encode()).hexdigest()[:16]
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text().strip() or None
+    except OSError:
+        return None

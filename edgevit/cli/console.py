@@ -59,29 +59,107 @@ def native_output_hidden(verbose: bool) -> Iterator[None]:
             os.close(kept[1])
 
 
-def table(columns: list[str], rows: list[list[str]], right: tuple[str, ...] = ()) -> str:
+def table(
+    columns: list[str], rows: list[list[str]], right: tuple[str, ...] = (), least: int = 1
+) -> str:
     """A table as text.
 
     Args:
         columns: headings.
         rows: cells.
         right: headings of the columns that are aligned to the right.
+        least: characters that the other columns keep, so that names stay whole; the table may then
+            be wider than the terminal.
     """
     from io import StringIO
 
-    from rich import box
     from rich.console import Console
+
+    stream = StringIO()
+    longest = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
+    needed = sum(
+        3 + (size if name in right else min(size, least))
+        for name, size in zip(columns, longest, strict=True)
+    )
+    width = max(80, _terminal_width(), needed)
+    console = Console(file=stream, width=width, color_system=None, markup=False)
+    drawn = _draw_table(columns, rows, right, least)
+    console.print(drawn)
+    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines() if line.strip())
+
+
+def _draw_table(
+    columns: list[str], rows: list[list[str]], right: tuple[str, ...], least: int = 1
+) -> Any:
+    from rich import box
     from rich.table import Table
+    from rich.text import Text
 
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in columns:
-        drawn.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    for place, name in enumerate(columns):
+        if name in right:  # a figure that is broken in two cannot be read
+            drawn.add_column(name, justify="right", no_wrap=True)
+        else:
+            longest = max(len(text) for text in (name, *(row[place] for row in rows)))
+            drawn.add_column(name, overflow="fold", min_width=min(least, longest))
     for row in rows:
-        drawn.add_row(*row)
-    stream = StringIO()
-    width = max(80, _terminal_width())
-    Console(file=stream, width=width, color_system=None, markup=False).print(drawn)
-    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines() if line.strip())
+        drawn.add_row(*map(Text, row))
+    return drawn
+
+
+@contextlib.contextmanager
+def live_table() -> Iterator[LiveTable]:
+    """A table on stderr that is drawn anew while work goes on, where stderr is a terminal."""
+    from rich.console import Console
+    from rich.live import Live
+
+    with os.fdopen(os.dup(_stderr_fd), "w") as stream:
+        console = Console(file=stream, force_terminal=os.isatty(stream.fileno()))
+        if not console.is_terminal:
+            yield LiveTable(None)
+            return
+        with Live(console=console, transient=True, auto_refresh=False) as live:
+            yield LiveTable(live)
+
+
+class LiveTable:
+    """What :func:`live_table` hands out.
+
+    Args:
+        live: rich's live display; None: there is no terminal, and each new status is a line.
+    """
+
+    def __init__(self, live: Any):
+        self._live = live
+        self._status = ""
+
+    def show(
+        self,
+        status: str,
+        progress: str,
+        columns: list[str],
+        rows: list[list[str]],
+        right: tuple[str, ...] = (),
+    ) -> None:
+        """Draws the table.
+
+        Args:
+            status: what is being done.
+            progress: how far it is; shown only where the line can be drawn again.
+            columns: headings.
+            rows: cells.
+            right: headings of the columns that are aligned to the right.
+        """
+        if self._live is None:
+            if status != self._status:
+                say(status)
+            self._status = status
+            return
+        from rich.console import Group
+        from rich.text import Text
+
+        drawn = _draw_table(columns, rows, right)
+        self._live.update(Group(drawn, Text(f"{status} {progress}")), refresh=True)
 
 
 @contextlib.contextmanager

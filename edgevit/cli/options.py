@@ -54,6 +54,25 @@ def parse_size(
     return int(parts[0]), int(parts[-1])
 
 
+def parse_counts(
+    context: click.Context, parameter: click.Parameter, value: str | None
+) -> tuple[int, ...]:
+    """``--threads 1,2``: numbers of at least 1; nothing where the option is not given."""
+    if value is None:
+        return ()
+    parts = [part.strip() for part in value.split(",")]
+    if not all(part.isdecimal() and int(part) >= 1 for part in parts):
+        raise click.BadParameter(f"{value!r} is no list of numbers of at least 1, such as 1,4.")
+    return tuple(int(part) for part in parts)
+
+
+def parse_share(context: click.Context, parameter: click.Parameter, value: str) -> float:
+    """``--max-slowdown 5%`` or ``--max-slowdown 0.05``."""
+    from edgevit.core.gating import read_share
+
+    return read_share(value)
+
+
 def read_fields(
     context: click.Context, parameter: click.Parameter, value: tuple[str, ...]
 ) -> dict[str, Any]:

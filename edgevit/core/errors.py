@@ -7,6 +7,7 @@
     │   ├── DataError             a dataset, an archive or an image that cannot be read
     │   └── ModelFileError        weights, a .keras file or an exported file that cannot be read
     ├── MissingDependencyError    a package that this verb needs is not installed
+    ├── MissingToolError          a program that this option needs is not installed
     ├── ExportError               a converter, a quantiser or the audit refused
     ├── RuntimeFailure            a runtime refused to load or to run a file
     └── OutputError               a file could not be written
@@ -85,6 +86,10 @@ class MissingDependencyError(EdgevitError):
             f"{purpose} needs the package {package!r}, which is not installed. "
             f"Run: pip install 'edgevit[{extra}]'"
         )
+
+
+class MissingToolError(EdgevitError):
+    """A program that this option needs is not installed."""
 
 
 class ExportError(EdgevitError):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import asdict, is_dataclass
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +44,55 @@ def decode_array(document: dict[str, Any]) -> np.ndarray:
     except (KeyError, TypeError) as error:
         raise ValueError(f"not an encoded array: {error}") from None
     return array.astype(dtype.newbyteorder("="))
+
+
+def from_plain(kind: Any, value: Any) -> Any:
+    """Plain JSON values as the (nested) dataclass that :func:`to_json` wrote.
+
+    Args:
+        kind: a dataclass, or the type of one of its fields: tuples, dicts, optional values and
+            plain types. Fields that the document lacks take their default; others that it has
+            are ignored.
+        value: what json.loads gave.
+
+    Raises:
+        ValueError: the document is not of this kind.
+    """
+    origin, parts = typing.get_origin(kind), typing.get_args(kind)
+    if is_dataclass(kind):
+        return _read_dataclass(typing.cast(type, kind), value)
+    if origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in parts:
+            return None
+        return from_plain(next(part for part in parts if part is not type(None)), value)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise ValueError(f"expected a list, found {value!r:.60}")
+        return tuple(from_plain(parts[0], item) for item in value)
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise ValueError(f"expected an object, found {value!r:.60}")
+        return {str(key): from_plain(parts[1], item) for key, item in value.items()}
+    if kind is Any:
+        return value
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise ValueError(f"expected {kind.__name__}, found {value!r:.60}")
+    return value
+
+
+def _read_dataclass(kind: Any, value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"expected an object ({kind.__name__}), found {value!r:.60}")
+    hints = typing.get_type_hints(kind)
+    found = {}
+    for field in fields(kind):
+        if field.name in value:
+            found[field.name] = from_plain(hints[field.name], value[field.name])
+        elif field.default is MISSING and field.default_factory is MISSING:
+            raise ValueError(f"{kind.__name__} lacks {field.name!r}")
+    return kind(**found)
 
 
 def _plain(value: Any) -> Any:

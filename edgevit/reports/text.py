@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+from edgevit.core.benchmarks import BenchmarkResult
+from edgevit.core.measurements import Measurement
 from edgevit.core.results import ParityReport
 
 
@@ -38,6 +41,64 @@ def summarise_others(reports: Sequence[ParityReport]) -> dict[str, dict[str, flo
             "relative": max((part.relative for part in parts), key=_nan_last),
         }
     return found
+
+
+def summarise_benchmark(result: BenchmarkResult) -> list[dict[str, Any]]:
+    """One plain dict for each row of a benchmark; figures that do not exist are None."""
+    return [_summarise_row(result, row) for row in result.rows]
+
+
+def _summarise_row(result: BenchmarkResult, row: Measurement) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "file": row.case.file,
+        "runtime": row.case.runtime,
+        "threads": row.case.threads,
+        "device": row.case.device,
+        "batch": row.batch or row.case.batch,
+        "failure": row.failure,
+        "samples": sum(map(len, row.latency_ns)),
+        "settled": row.settled,
+        "cold_start_ms": row.cold_start_ms if row.first_ns else None,
+        "import_ms": row.import_ns / 1e6 if row.first_ns else None,
+        "peak_bytes": row.peak_bytes or None,
+        "added_bytes": row.peak_bytes - row.idle_bytes if row.peak_bytes else None,
+    }
+    empty = ("median_ms", "interval_ms", "p95_ms", "mad_ms", "images_per_second", "ratio")
+    found |= dict.fromkeys((*empty, "ratio_interval"))
+    if row.measured:
+        found |= {
+            "median_ms": row.median_ms.middle,
+            "interval_ms": [row.median_ms.low, row.median_ms.high],
+            "p95_ms": row.p95_ms,
+            "mad_ms": row.mad_ms,
+            "images_per_second": row.images_per_second,
+        }
+    if row.instructions is not None:
+        found |= {
+            "instructions": row.instructions.per_inference,
+            "instructions_failure": row.instructions.failure,
+        }
+    if result.roofline is not None:
+        found |= _summarise_limit(result, row)
+    ratio = result.ratio(row)
+    if ratio is not None:
+        found |= {"ratio": ratio.middle, "ratio_interval": [ratio.low, ratio.high]}
+    return found
+
+
+def _summarise_limit(result: BenchmarkResult, row: Measurement) -> dict[str, Any]:
+    assert result.roofline is not None
+    work = result.roofline.works[result.rows.index(row)]
+    limit = result.limit(row)
+    known = limit is not None and row.measured
+    return {
+        "macs": work.total_macs if work else None,
+        "bytes": work.total_bytes if work else None,
+        "uncounted": list(work.uncounted) if work else None,
+        "limit_ms": limit.milliseconds if limit else None,
+        "bound": limit.bound if limit else None,
+        "share_of_limit": limit.milliseconds / row.median_ms.middle if limit and known else None,
+    }
 
 
 def _nan_last(value: float) -> float:

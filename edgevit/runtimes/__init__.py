@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
-from edgevit.core.errors import ConfigError, ModelFileError
+from edgevit.core.errors import (
+    ConfigError,
+    MissingDependencyError,
+    ModelFileError,
+    UnknownNameError,
+)
 from edgevit.core.seal import find_damage
 from edgevit.core.targets import Format
 from edgevit.runtimes.session import Session
@@ -17,6 +23,68 @@ OPENERS: dict[Format, tuple[str, str, tuple[str, ...]]] = {
     Format.ONNX: ("edgevit.runtimes.onnxruntime", "OnnxRuntimeSession", ("cpu",)),
     Format.SAVEDMODEL: ("edgevit.runtimes.savedmodel", "SavedModelSession", ("cpu",)),
 }
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A runtime as users name it.
+
+    Attributes:
+        format: what it reads.
+        kernels: its kernel set.
+        library: module that is the runtime.
+        extra: of edgevit, that brings it.
+        device: what it computes on.
+    """
+
+    format: Format
+    kernels: str
+    library: str
+    extra: str
+    device: str = "cpu"
+
+
+# The first of each format and device is the one that is used unless another is asked for.
+RUNTIMES: dict[str, Runtime] = {
+    "litert": Runtime(Format.TFLITE, "xnnpack", "ai_edge_litert.interpreter", "litert"),
+    "litert-builtin": Runtime(Format.TFLITE, "builtin", "ai_edge_litert.interpreter", "litert"),
+    "litert-reference": Runtime(Format.TFLITE, "reference", "ai_edge_litert.interpreter", "litert"),
+    "onnxruntime": Runtime(Format.ONNX, "cpu", "onnxruntime", "onnx"),
+    "tensorflow": Runtime(Format.SAVEDMODEL, "cpu", "tensorflow", "tensorflow"),
+    "onnxruntime-cuda": Runtime(Format.ONNX, "cuda", "onnxruntime", "gpu", "gpu"),
+    "tensorflow-gpu": Runtime(Format.SAVEDMODEL, "gpu", "tensorflow", "gpu", "gpu"),
+}
+
+
+def find_runtime(name: str) -> Runtime:
+    """The runtime of this name.
+
+    Raises:
+        UnknownNameError: there is none; near misses are named.
+    """
+    try:
+        return RUNTIMES[name]
+    except KeyError:
+        raise UnknownNameError("runtime", name, RUNTIMES) from None
+
+
+def runtimes_of(kind: Format, device: str = "cpu") -> list[str]:
+    """Names of the runtimes that read a format on a device, the usual one first."""
+    return [name for name, row in RUNTIMES.items() if row.format is kind and row.device == device]
+
+
+def import_runtime(name: str) -> None:
+    """Imports a runtime, so that what follows costs no import.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
+    row = find_runtime(name)
+    try:
+        importlib.import_module(row.library)
+    except ImportError:
+        package = row.library.partition(".")[0]
+        raise MissingDependencyError(package, row.extra, f"The runtime {name}") from None
 
 
 def detect_format(path: Path) -> Format:
@@ -37,14 +105,17 @@ def detect_format(path: Path) -> Format:
     raise ModelFileError(f"{path}: neither a .tflite or .onnx file nor a SavedModel folder.")
 
 
-def open_session(path: str | Path, kernels: str | None = None, threads: int = 1) -> Session:
+def open_session(
+    path: str | Path, kernels: str | None = None, threads: int | None = None
+) -> Session:
     """Loads an exported file in its runtime.
 
     Args:
         path: a .tflite or .onnx file, or a SavedModel folder.
         kernels: a kernel set of the runtime, such as "reference" for LiteRT; None is what devices
             run.
-        threads: for the kernels.
+        threads: for the kernels. None: one, but TensorFlow's own choice, since its threads belong
+            to the whole process.
 
     Returns:
         A context manager whose ``run(images)`` takes uint8 B H W 3 in any batch and returns a
@@ -56,12 +127,21 @@ def open_session(path: str | Path, kernels: str | None = None, threads: int = 1)
         RuntimeFailure: the runtime refuses the file.
     """
     path = Path(path)
-    kind = detect_format(path)
+    detect_format(path)
     refuse_damage(path)
+    return load_session(path, kernels, threads)
+
+
+def load_session(path: Path, kernels: str | None = None, threads: int | None = None) -> Session:
+    """As :func:`open_session`, for a file that is known to be whole: nothing is hashed."""
+    kind = detect_format(path)
     module, name, sets = OPENERS[kind]
     opener: Callable[..., Session] = getattr(importlib.import_module(module), name)
-    if kernels is not None and kernels not in (*sets, "builtin"):
-        raise ConfigError(f"{kind} has the kernel sets {', '.join(sets)}. Received: {kernels!r}")
+    known = dict.fromkeys(
+        [*sets, *(row.kernels for row in RUNTIMES.values() if row.format is kind)]
+    )
+    if kernels is not None and kernels not in known:
+        raise ConfigError(f"{kind} has the kernel sets {', '.join(known)}. Received: {kernels!r}")
     return opener(path, kernels=kernels or sets[0], threads=threads)
 
 

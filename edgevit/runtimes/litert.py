@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +23,18 @@ class LiteRTSession(BatchedSession):
         path: the file.
         kernels: "xnnpack" (what devices run), "builtin" (LiteRT's optimised kernels without the
             delegate) or "reference" (the plain C++ kernels that define the results).
-        threads: for the kernels.
+        threads: for the kernels; None: one.
 
     Raises:
         MissingDependencyError: ai-edge-litert is not installed.
         RuntimeFailure: LiteRT refuses the file.
     """
 
-    def __init__(self, path: Path, kernels: str = "xnnpack", threads: int = 1):
+    def __init__(self, path: Path, kernels: str = "xnnpack", threads: int | None = None):
         self.path = path
         self.runtime = f"litert-{kernels}"
         try:
-            self._interpreter = open_interpreter(path, kernels, threads)
+            self._interpreter = open_interpreter(path, kernels, threads or 1)
             self._interpreter.allocate_tensors()
             self.metadata = read_metadata(path)
             self._describe()
@@ -57,15 +58,7 @@ class LiteRTSession(BatchedSession):
         self._resized = tuple(source["shape"])
 
     def run_chunk(self, batch: np.ndarray) -> dict[str, np.ndarray]:
-        try:
-            if batch.shape != self._resized:
-                self._interpreter.resize_tensor_input(self._source, batch.shape)
-                self._interpreter.allocate_tensors()
-                self._resized = batch.shape
-            self._interpreter.set_tensor(self._source, batch)
-            self._interpreter.invoke()
-        except (ValueError, RuntimeError) as error:
-            raise RuntimeFailure(f"{self.path}: LiteRT cannot run it ({error}).") from None
+        self.bind(batch)()
         found = {}
         for name, detail in zip(self._names, self._results, strict=True):
             value = self._interpreter.get_tensor(detail["index"])
@@ -74,6 +67,26 @@ class LiteRTSession(BatchedSession):
                 value = (value.astype(np.float32) - zero) * np.float32(scale)
             found[name] = value.astype(np.float32)
         return found
+
+    def bind(self, batch: np.ndarray) -> Callable[[], object]:
+        try:
+            if batch.shape != self._resized:
+                self._interpreter.resize_tensor_input(self._source, batch.shape)
+                self._interpreter.allocate_tensors()
+                self._resized = batch.shape
+            self._interpreter.set_tensor(self._source, batch)
+        except (ValueError, RuntimeError) as error:
+            raise self._failure(error) from None
+        return self._invoke
+
+    def _invoke(self) -> None:
+        try:
+            self._interpreter.invoke()
+        except (ValueError, RuntimeError) as error:
+            raise self._failure(error) from None
+
+    def _failure(self, error: Exception) -> RuntimeFailure:
+        return RuntimeFailure(f"{self.path}: LiteRT cannot run it ({error}).")
 
     def close(self) -> None:
         self._interpreter = None

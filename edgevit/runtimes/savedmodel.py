@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,14 +18,18 @@ METADATA_FOLDER = "assets.extra"
 class SavedModelSession(BatchedSession):
     """One SavedModel folder, its "serving_default" signature.
 
+    Args:
+        path: the folder.
+        kernels: "cpu" or "gpu".
+        threads: of the whole process; they can be set only before TensorFlow computes anything.
+            None: as they are.
+
     Raises:
         MissingDependencyError: TensorFlow is not installed.
-        RuntimeFailure: TensorFlow refuses the folder.
+        RuntimeFailure: TensorFlow refuses the folder, the number of threads, or sees no GPU.
     """
 
-    runtime = "tensorflow"
-
-    def __init__(self, path: Path, kernels: str = "cpu", threads: int = 1):
+    def __init__(self, path: Path, kernels: str = "cpu", threads: int | None = None):
         try:
             import tensorflow as tf
         except ImportError:
@@ -31,6 +37,14 @@ class SavedModelSession(BatchedSession):
                 "tensorflow", "tensorflow", "Running a SavedModel"
             ) from None
         self.path = path
+        self.runtime = "tensorflow" if kernels == "cpu" else f"tensorflow-{kernels}"
+        if kernels == "gpu" and not tf.config.list_physical_devices("GPU"):
+            raise RuntimeFailure(
+                f"{path}: TensorFlow sees no GPU here. It takes an NVIDIA GPU with its driver, and "
+                "CUDA: pip install 'edgevit[gpu]'"
+            )
+        if threads is not None:
+            set_threads(tf, threads)
         try:
             self._loaded = tf.saved_model.load(str(path))
             self._call = self._loaded.signatures["serving_default"]
@@ -46,14 +60,39 @@ class SavedModelSession(BatchedSession):
         self.read_contract()
 
     def run_chunk(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+        results = self._run({self.inputs[0].name: self._tf.constant(batch)})
+        return {name: np.asarray(value, dtype=np.float32) for name, value in results.items()}
+
+    def bind(self, batch: np.ndarray) -> Callable[[], object]:
+        feed = {self.inputs[0].name: self._tf.constant(batch)}
+        # A kernel on a GPU returns before it has computed; reading the result waits for it.
+        return lambda: [value.numpy() for value in self._run(feed).values()]
+
+    def _run(self, feed: dict[str, Any]) -> dict[str, Any]:
         try:
-            results = self._call(**{self.inputs[0].name: self._tf.constant(batch)})
+            return self._call(**feed)
         except Exception as error:  # likewise
             raise RuntimeFailure(f"{self.path}: TensorFlow cannot run it ({error}).") from None
-        return {name: np.asarray(value, dtype=np.float32) for name, value in results.items()}
 
     def close(self) -> None:
         self._loaded = self._call = None
+
+
+def set_threads(tf: Any, threads: int) -> None:
+    """Threads of TensorFlow's kernels, for the whole process.
+
+    Raises:
+        RuntimeFailure: it has computed something already, with another number.
+    """
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    except RuntimeError:
+        if tf.config.threading.get_intra_op_parallelism_threads() != threads:
+            raise RuntimeFailure(
+                f"TensorFlow runs in this process already, and cannot change to {threads} threads. "
+                "Open the SavedModel before anything else uses TensorFlow."
+            ) from None
 
 
 def _spec(name: str, spec) -> TensorSpec:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -51,6 +52,20 @@ class Session(Protocol):
         """
         ...
 
+    def bind(self, batch: np.ndarray) -> Callable[[], object]:
+        """Hands a batch over once; each call of what it returns is one inference of it.
+
+        What is called converts nothing, so its time is the runtime's own. It returns when the
+        outputs are there.
+
+        Args:
+            batch: of the file's own input type and size.
+
+        Raises:
+            RuntimeFailure: the runtime refused.
+        """
+        ...
+
 
 class BatchedSession(ABC):
     """Any batch in, chunks of the file's own batch to the runtime, float32 out.
@@ -70,6 +85,10 @@ class BatchedSession(ABC):
     @abstractmethod
     def run_chunk(self, batch: np.ndarray) -> dict[str, np.ndarray]:
         """Runs exactly one batch of the file's own size and input type; float32 results."""
+
+    def bind(self, batch: np.ndarray) -> Callable[[], object]:
+        """See :meth:`Session.bind`."""
+        return lambda: self.run_chunk(batch)
 
     def close(self) -> None:  # noqa: B027  (a runtime without anything to free keeps this)
         """Frees the runtime."""
@@ -160,6 +179,36 @@ def image_size(session: Session) -> tuple[int, int]:
     if len(shape) != 4 or shape[-1] not in (3, None):
         raise ModelFileError(f"{session.path}: takes {shape}, not images of shape B H W 3.")
     return shape[1] or 32, shape[2] or 32
+
+
+def draw_input(session: Session, batch: int | None, seed: int = 0) -> np.ndarray:
+    """Noise of the type and shape that a file takes; free sizes but the batch become 32.
+
+    Args:
+        session: the file.
+        batch: images; None: the file's own, 1 where that is free.
+        seed: of the noise.
+
+    Returns:
+        The file's own input type, B and its sizes; 0..1 in floats, the whole range in bytes.
+
+    Raises:
+        ConfigError: the file's batch is fixed, and another.
+    """
+    spec = session.inputs[0]
+    fixed = spec.shape[0] if spec.shape else 1
+    if batch is not None and fixed is not None and batch != fixed:
+        raise ConfigError(
+            f"{session.path.name}: its batch is fixed to {fixed}, so it cannot run {batch} at "
+            "once. Export it with --batch dynamic."
+        )
+    shape = (batch or fixed or 1, *(size or 32 for size in spec.shape[1:]))
+    rng = np.random.default_rng(seed)
+    kind = np.dtype(spec.dtype)
+    if kind.kind == "f":
+        return rng.random(shape, dtype=np.float32).astype(kind)
+    limits = np.iinfo(kind) if kind.itemsize == 1 else np.iinfo(np.int8)
+    return rng.integers(limits.min, limits.max, shape, dtype=kind, endpoint=True)
 
 
 def load_failure(path: Path, runtime: str, error: Exception) -> RuntimeFailure:

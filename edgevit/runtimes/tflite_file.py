@@ -25,7 +25,7 @@ def parse_model(data: bytes, name: str) -> Any:
         ModelFileError: it is no TFLite file, or damaged.
         MissingDependencyError: ai-edge-litert is not installed.
     """
-    schema = _schema()
+    schema = read_schema()
     if data[4:8] != IDENTIFIER:
         raise ModelFileError(f"{name}: no TFLite file (its identifier is {data[4:8]!r}).")
     try:
@@ -38,7 +38,7 @@ def pack_model(model: Any) -> bytes:
     """The bytes of a ``ModelT``, with every buffer aligned to 16 bytes."""
     import flatbuffers
 
-    schema = _schema()
+    schema = read_schema()
 
     class AlignedBuffer(schema.BufferT):  # type: ignore[name-defined]
         def Pack(self, builder):
@@ -68,7 +68,7 @@ def read_metadata(path: Path) -> dict[str, str]:
     Only the tables on the way are read, so it costs little however large the file.
     """
     data = path.read_bytes()
-    schema = _schema()
+    schema = read_schema()
     found: dict[str, str] = {}
     try:
         model = schema.Model.GetRootAs(data, 0)
@@ -87,7 +87,7 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 def add_metadata(model: Any, documents: dict[str, str]) -> None:
     """Puts text documents into a ``ModelT``; an older one of the same key is replaced."""
-    schema = _schema()
+    schema = read_schema()
     entries = list(model.metadata or [])
     places = {_bytes(entry.name): entry.buffer for entry in entries}
     for key, text in documents.items():
@@ -107,7 +107,7 @@ def add_metadata(model: Any, documents: dict[str, str]) -> None:
 
 def op_names(model: Any) -> list[list[str]]:
     """For each subgraph, the name of every operator in order; custom ones by their own name."""
-    schema = _schema()
+    schema = read_schema()
     by_code = {value: key for key, value in vars(schema.BuiltinOperator).items() if key.isupper()}
     codes = []
     for code in model.operatorCodes:
@@ -137,7 +137,7 @@ def declared_specs(model: Any) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec
 
 def tensor_type(tensor: Any) -> str:
     """Lower-case name of a tensor's element type, such as "int8"."""
-    by_code = {value: key for key, value in vars(_schema().TensorType).items() if key.isupper()}
+    by_code = {value: key for key, value in vars(read_schema().TensorType).items() if key.isupper()}
     return by_code.get(tensor.type, f"type_{tensor.type}").lower()
 
 
@@ -161,7 +161,12 @@ def _bytes(value: bytes | str | None) -> bytes:
     return value.encode() if isinstance(value, str) else (value or b"")
 
 
-def _schema() -> Any:
+def read_schema() -> Any:
+    """The schema's object API.
+
+    Raises:
+        MissingDependencyError: ai-edge-litert, which brings it, is not installed.
+    """
     try:
         from ai_edge_litert import schema_py_generated
     except ImportError:

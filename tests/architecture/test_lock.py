@@ -7,6 +7,7 @@ import tomllib
 from importlib import metadata
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -26,6 +27,10 @@ def read_pins(text: str) -> dict[str, str]:
 
 
 PINS = read_pins((ROOT / "constraints.txt").read_text())
+
+
+# Pinned for who asks for an extra that brings gigabytes of CUDA; make installs none of them.
+ON_REQUEST = {"torch", "onnxruntime-gpu"}
 
 
 def list_needed(*extras: str) -> set[str]:
@@ -52,11 +57,11 @@ def list_needed(*extras: str) -> set[str]:
 
 
 def test_the_lock_pins_exactly_what_export_train_and_dev_need():
-    assert list_needed("export", "train", "dev") == set(PINS) - {"torch"}
+    assert list_needed("export", "train", "dev") == set(PINS) - ON_REQUEST
 
 
 def test_what_is_installed_is_what_the_lock_says():
-    installed = {name: metadata.version(name) for name in set(PINS) - {"torch"}}
+    installed = {name: metadata.version(name) for name in set(PINS) - ON_REQUEST}
     assert installed == {name: PINS[name] for name in installed}
 
 
@@ -66,12 +71,13 @@ def test_every_package_that_is_asked_for_is_pinned():
     assert asked - {"edgevit"} <= set(PINS)
 
 
-def test_torch_comes_only_when_it_is_asked_for():
+@pytest.mark.parametrize(("package", "extra"), [("torch", "torch"), ("onnxruntime-gpu", "gpu")])
+def test_what_brings_cuda_comes_only_when_it_is_asked_for(package: str, extra: str):
     asking = {
         name
         for name, group in PROJECT["optional-dependencies"].items()
-        if any(Requirement(text).name == "torch" for text in group)
+        if any(Requirement(text).name == package for text in group)
     }
-    assert asking == {"torch"}
-    assert "torch" not in list_needed("export", "train", "dev")
+    assert asking == {extra}
+    assert package not in list_needed("export", "train", "dev")
     assert ".[export,train,dev]" in (ROOT / "Makefile").read_text()

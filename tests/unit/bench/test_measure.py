@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import time
 
 import numpy as np
 import pytest
 
 from edgevit.bench.environment import describe_environment
-from edgevit.bench.measure import Samples, measure_interleaved
+from edgevit.bench.measure import Samples, measure_interleaved, time_calls, warm_up
 
 SLEEP_MS = 10.0
 
@@ -104,6 +105,42 @@ def test_the_middle_and_the_spread_withstand_one_wild_sample():
 
 def test_the_machine_is_described_with_its_cores_and_versions():
     found = describe_environment()
-    assert found["cores"] >= 1
-    assert found["versions"]["python"].startswith("3.")
-    assert set(found) == {"cpu", "instruction_sets", "cores", "system", "machine", "versions"}
+    assert found.cores >= 1
+    assert found.cpu
+    assert found.versions["python"].startswith("3.")
+    assert found.same_machine(describe_environment())
+    assert len(found.host) == 16
+
+
+def test_warming_up_ends_when_the_time_of_a_call_stands_still():
+    calls = 0
+
+    def settles():
+        nonlocal calls
+        calls += 1
+        time.sleep(0.004 if calls < 8 else 0.002)
+
+    found = warm_up(settles, limit_s=20, block_s=0.01, tolerance=0.3)
+    assert found.stable
+    assert found.calls == calls >= 8 + 3
+    assert 2e6 <= found.call_ns < 4e6
+
+
+def test_warming_up_what_never_settles_ends_at_the_limit_and_says_so():
+    grows = iter(range(1, 1000))
+    found = warm_up(lambda: time.sleep(0.002 * next(grows)), limit_s=0.1, block_s=0.001)
+    assert not found.stable
+
+
+def test_an_injected_slowdown_makes_every_call_longer_by_its_share():
+    plain = time_calls(sleep, 3)
+    slowed = time_calls(sleep, 3, slowdown=0.5)
+    assert min(slowed) >= 1.5 * SLEEP_MS * 1e6
+    assert min(plain) < 1.5 * SLEEP_MS * 1e6
+
+
+def test_garbage_collection_is_off_while_calls_are_timed_and_on_again_after():
+    seen = []
+    time_calls(lambda: seen.append(gc.isenabled()), 2)
+    assert seen == [False, False]
+    assert gc.isenabled()

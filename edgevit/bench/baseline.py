@@ -1,0 +1,120 @@
+"""A baseline: an old file, or a result that names old files by digest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgevit.bench.cases import plan_cases
+from edgevit.core.benchmarks import BenchmarkResult
+from edgevit.core.errors import ConfigError, ModelFileError
+from edgevit.core.files import digest_path
+from edgevit.core.measurements import BenchmarkCase, Measurement
+
+RESULT_SUFFIX = ".json"
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What one file is held against.
+
+    Attributes:
+        head: the file that is judged, as it is run.
+        base: the old file, run beside it; None where only its times are at hand.
+        recorded: the old file's row of the result; None where the file itself was given.
+        result: that row's result.
+    """
+
+    head: BenchmarkCase
+    base: BenchmarkCase | None
+    recorded: Measurement | None = None
+    result: BenchmarkResult | None = None
+
+
+def read_result(path: Path) -> BenchmarkResult:
+    """A result that 'edgevit benchmark --out' wrote.
+
+    Raises:
+        ModelFileError: it cannot be read, or is something else.
+    """
+    try:
+        return BenchmarkResult.from_text(path.read_text(), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelFileError(f"{path}: the result cannot be read ({error}).") from None
+
+
+def is_result(path: Path) -> bool:
+    """Whether a path names a result and no model."""
+    return path.suffix == RESULT_SUFFIX
+
+
+def find_baselines(heads: Sequence[BenchmarkCase], baseline: Path) -> list[Baseline]:
+    """Pairs each head with what it is held against.
+
+    A result names its files. One that is still there with the same digest, where it was or beside
+    the result, is run again; times are the last resort.
+
+    Raises:
+        ModelFileError: the baseline cannot be read.
+        ConfigError: it does not say what a head belongs to.
+    """
+    if not is_result(baseline):
+        if len({case.file for case in heads}) > 1:
+            raise ConfigError(
+                f"--baseline {baseline} is one file, but several are to be held against it. Give a "
+                "result of several files (--out RESULT.json), or one file."
+            )
+        return [Baseline(head, _like(head, str(baseline))) for head in heads]
+    result = read_result(baseline)
+    found = []
+    for head in heads:
+        row = find_row(result, head, str(baseline))
+        file = _find_file(row, baseline)
+        base = _like(head, str(file)) if file else None
+        found.append(Baseline(head, base, row, result))
+    return found
+
+
+def find_row(result: BenchmarkResult, case: BenchmarkCase, name: str) -> Measurement:
+    """The row of a result that a case belongs to: of the same file name and settings.
+
+    Raises:
+        ConfigError: there is none with samples.
+    """
+    rows = [row for row in result.rows if row.measured]
+    alike = [row for row in rows if Path(row.case.file).name == Path(case.file).name]
+    if not alike and len(rows) == 1:
+        alike = rows
+    fitting = [
+        row
+        for row in alike
+        if (row.case.runtime, row.case.threads, row.case.device)
+        == (case.runtime, case.threads, case.device)
+        and case.batch in (None, row.case.batch, row.batch)
+    ]
+    if not fitting:
+        known = sorted(
+            f"{Path(row.case.file).name} in {row.case.runtime}, {row.case.threads} threads, "
+            f"batch {row.batch}"
+            for row in rows
+        )
+        raise ConfigError(
+            f"{name}: holds no samples of {Path(case.file).name} in {case.runtime} with "
+            f"{case.threads} threads. It holds: {'; '.join(known) or 'nothing'}."
+        )
+    return fitting[0]
+
+
+def _find_file(row: Measurement, baseline: Path) -> Path | None:
+    named = Path(row.case.file)
+    for place in (named, baseline.parent / named, baseline.parent / named.name):
+        if place.exists() and digest_path(place) == row.sha256:
+            return place
+    return None
+
+
+def _like(head: BenchmarkCase, file: str) -> BenchmarkCase:
+    batches = () if head.batch is None else (head.batch,)
+    (case,) = plan_cases([file], [head.runtime], [head.threads], batches, head.device)
+    return case

@@ -1,0 +1,219 @@
+"""The gate: head and base side by side until the verdict is clear, or until the limit of rounds."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgevit.bench.baseline import Baseline
+from edgevit.bench.benchmark import PAUSE_OF_THREADS_S, PAUSE_S, inferences_in, run_benchmark
+from edgevit.bench.environment import describe_environment
+from edgevit.bench.process import LIMIT_S, WorkerProcess
+from edgevit.core.errors import RuntimeFailure
+from edgevit.core.files import digest_path
+from edgevit.core.gating import (
+    GateProcess,
+    GateReport,
+    GateRule,
+    GateVerdict,
+    RecordedReport,
+    judge,
+    ratio_of,
+)
+from edgevit.core.measurements import BenchmarkCase, refuse_other_machine
+from edgevit.core.statistics import Interval
+
+TURN_S = 0.02
+WARM_UP_S = 1.0
+
+OpenGateWorker = Callable[[BenchmarkCase], WorkerProcess]
+Watch = Callable[[int, int, Interval | None], None]
+
+
+@dataclass
+class _Member:
+    """One process while it is measured."""
+
+    side: str
+    worker: WorkerProcess
+    first_round: int
+    slowdown: float
+    latency_ns: list[tuple[int, ...]] = field(default_factory=list)
+
+
+def run_gate(
+    head: BenchmarkCase,
+    base: BenchmarkCase,
+    rule: GateRule | None = None,
+    seed: int = 0,
+    limit_s: float = LIMIT_S,
+    watch: Watch | None = None,
+    slowdown: float = 0.0,
+    open_worker: OpenGateWorker | None = None,
+) -> GateReport:
+    """Compares two files, sampling on until the interval leaves the limit.
+
+    Args:
+        head: the file that is judged.
+        base: what it is held against: another file, the same runtime, threads and batch.
+        rule: the limit, and when to stop.
+        seed: of the order within each round.
+        limit_s: for one answer of a worker.
+        watch: told (rounds done, most rounds, the ratio so far).
+        slowdown: share by which every inference of head is made longer; to prove the gate.
+        open_worker: starts a process; another one in tests.
+
+    Raises:
+        RuntimeFailure: a worker refused its file, died or hung: there is no verdict.
+        ConfigError: the rule makes no sense.
+    """
+    rule = rule or GateRule()
+    opener = open_worker or (lambda case: WorkerProcess(case.device, case.threads, limit_s))
+    digests = digest_path(Path(head.file)), digest_path(Path(base.file))
+    order = random.Random(seed)
+    with contextlib.ExitStack() as stack:
+        crew = _Crew(head, base, opener, slowdown, stack)
+        crew.join(rule.processes, 0)
+        for number in range(1, rule.most_rounds + 1):
+            crew.play_round(order)
+            if number % rule.look_every and number != rule.most_rounds:
+                continue
+            ratio = ratio_of(crew.record())
+            if watch:
+                watch(number, rule.most_rounds, ratio)
+            if judge(ratio, rule.max_slowdown) is not GateVerdict.INCONCLUSIVE:
+                break
+            if crew.pairs < rule.most_processes and number < rule.most_rounds:
+                crew.join(1, number)
+        return GateReport(
+            head=head.file,
+            base=base.file,
+            head_sha256=digests[0],
+            base_sha256=digests[1],
+            runtime=head.runtime,
+            threads=head.threads,
+            batch=crew.batch,
+            rule=rule,
+            processes=crew.record(),
+            environment=describe_environment("" if head.device == "cpu" else head.device),
+        )
+
+
+def gate_baseline(
+    pair: Baseline,
+    rule: GateRule,
+    name: str,
+    seed: int = 0,
+    limit_s: float = LIMIT_S,
+    watch: Watch | None = None,
+) -> GateReport | RecordedReport:
+    """Holds a file against its baseline: the old file itself, or its recorded times.
+
+    Args:
+        pair: see :func:`edgevit.bench.baseline.find_baselines`.
+        rule: the limit, and when to stop.
+        name: how errors call the baseline.
+        seed: as :func:`run_gate`.
+        limit_s: likewise.
+        watch: likewise.
+
+    Raises:
+        RuntimeFailure: a worker refused its file, died or hung.
+        ConfigError: only times are at hand, and they come from another machine.
+    """
+    if pair.base is not None:
+        return run_gate(pair.head, pair.base, rule, seed, limit_s, watch)
+    assert pair.recorded is not None
+    assert pair.result is not None
+    mine = describe_environment("" if pair.head.device == "cpu" else pair.head.device)
+    refuse_other_machine(mine, pair.result.environment, name)
+    now = run_benchmark([pair.head], seed=seed, limit_s=limit_s)
+    if now.failed:
+        raise RuntimeFailure(f"{pair.head.file}: {now.rows[0].failure}")
+    return RecordedReport(
+        now.rows[0], pair.recorded, now.yardstick_ns, pair.result.yardstick_ns, rule.max_slowdown
+    )
+
+
+class _Crew:
+    """All processes of both files."""
+
+    def __init__(
+        self,
+        head: BenchmarkCase,
+        base: BenchmarkCase,
+        opener: OpenGateWorker,
+        slowdown: float,
+        stack: contextlib.ExitStack,
+    ):
+        self._sides = {"head": (head, slowdown), "base": (base, 0.0)}
+        self._opener = opener
+        self._stack = stack
+        self._count = 0
+        self._members: list[_Member] = []
+        self._pause_s = PAUSE_S if head.threads == 1 else PAUSE_OF_THREADS_S
+        self.batch = 0
+
+    @property
+    def pairs(self) -> int:
+        """Processes of each file."""
+        return len(self._members) // 2
+
+    def join(self, count: int, first_round: int) -> None:
+        """Starts more processes of either file, all at once, and warms each up alone."""
+        fresh = []
+        for _ in range(count):
+            for side, (case, slowdown) in self._sides.items():
+                worker = self._opener(case)
+                self._stack.callback(worker.close)
+                fresh.append(_Member(side, worker, first_round, slowdown))
+                worker.send(
+                    "open",
+                    file=case.file,
+                    runtime=case.runtime,
+                    threads=case.threads,
+                    batch=case.batch,
+                )
+        for member in fresh:
+            with self._named(member):
+                self.batch = member.worker.receive()["batch"]
+        for member in fresh:
+            with self._named(member):
+                warmth = member.worker.ask("warm", limit_s=WARM_UP_S)
+                self._count = self._count or inferences_in(TURN_S, warmth["call_ns"])
+        self._members += fresh
+
+    def play_round(self, order: random.Random) -> None:
+        """Every process runs for a moment, in random order."""
+        turns = list(self._members)
+        order.shuffle(turns)
+        for member in turns:
+            time.sleep(self._pause_s)
+            with self._named(member):
+                answer = member.worker.ask(
+                    "run",
+                    count=self._count,
+                    lead=1 + self._count // 10,
+                    slowdown=member.slowdown,
+                )
+            member.latency_ns.append(tuple(answer["latency_ns"]))
+
+    def record(self) -> tuple[GateProcess, ...]:
+        """What was measured so far."""
+        return tuple(
+            GateProcess(member.side, member.first_round, tuple(member.latency_ns))
+            for member in self._members
+            if member.latency_ns
+        )
+
+    @contextlib.contextmanager
+    def _named(self, member: _Member):
+        try:
+            yield
+        except RuntimeFailure as error:
+            file = self._sides[member.side][0].file
+            raise RuntimeFailure(f"{member.side} {file}: {error}") from None

@@ -1,0 +1,251 @@
+"""``edgevit benchmark``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgevit.cli import benchmark_text, console, options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edgevit.core.benchmarks import BenchmarkResult
+    from edgevit.core.measurements import BenchmarkCase, Measurement
+
+INCONCLUSIVE_CODE = 3
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--runtime",
+    "runtimes",
+    metavar="NAME,...",
+    callback=options.parse_names,
+    help="litert, litert-builtin, litert-reference, onnxruntime, tensorflow; on a GPU "
+    "onnxruntime-cuda, tensorflow-gpu.  [default: the usual one of each file]",
+)
+@click.option(
+    "--threads",
+    default="1",
+    show_default=True,
+    metavar="N,...",
+    callback=options.parse_counts,
+    help="Of the kernels; several are measured each.",
+)
+@click.option(
+    "--batch",
+    "batches",
+    metavar="N,...",
+    callback=options.parse_counts,
+    help="Images in an inference; more than one takes a file exported with --batch dynamic.  "
+    "[default: the file's own]",
+)
+@click.option(
+    "--device",
+    type=click.Choice(["cpu", "gpu"]),
+    default="cpu",
+    show_default=True,
+    help="gpu: onnxruntime's CUDA provider, or TensorFlow. Needs edgevit[gpu].",
+)
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path),
+    metavar="FILE|RESULT.json",
+    help="What ratios refer to: a file (measured along), or an earlier result of this machine.  "
+    "[default: the first row]",
+)
+@click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    help="Turns of each row.  [default: 30; with --baseline, at most 64]",
+)
+@click.option(
+    "--baseline",
+    type=click.Path(path_type=Path),
+    metavar="FILE|RESULT.json",
+    help="Gate: hold each FILE against this one, or against the files that a result names.",
+)
+@click.option(
+    "--max-slowdown",
+    default="5%",
+    show_default=True,
+    callback=options.parse_share,
+    help="Gate: how much slower than the baseline a file may be.",
+)
+@click.option(
+    "--inconclusive-ok", is_flag=True, help="Gate: exit with 0, not 3, where no verdict is clear."
+)
+@click.option(
+    "--roofline",
+    is_flag=True,
+    help="Also measure the machine's matrix products and memory, and say how near each row is.",
+)
+@click.option(
+    "--instructions",
+    is_flag=True,
+    help="Also count instructions per inference by valgrind; a minute or so for each row.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the order of turns.")
+@click.option(
+    "--time-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    default=300.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="For one answer of a worker process; one that takes longer is stopped.",
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Write raw samples and environment as JSON."
+)
+@options.as_json
+def benchmark(
+    files: tuple[Path, ...],
+    runtimes: tuple[str, ...] | None,
+    threads: tuple[int, ...],
+    batches: tuple[int, ...],
+    device: str,
+    against: Path | None,
+    rounds: int | None,
+    baseline: Path | None,
+    max_slowdown: float,
+    inconclusive_ok: bool,
+    roofline: bool,
+    instructions: bool,
+    seed: int,
+    time_limit: float,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure how fast FILES are, side by side.
+
+    SavedModel, TFLite and ONNX files may be mixed. Every file, runtime, number of threads and batch
+    has a process of its own. They warm up until their time stands still, then take turns in random
+    order, one at a time, so that a change of the machine's speed meets all of them.
+
+    +-: half of the median's 95 % bootstrap interval. cold: load and first inference. peak: memory
+    of the whole process. ratio: of time, paired by rounds, with its 95 % bootstrap interval. A row
+    marked ~ did not settle.
+
+    With --baseline it is a gate. Old and new run side by side, in several processes each, until the
+    interval of the ratio lies on one side of the limit: exit code 0 is ok, 1 is slower (or a file
+    that does not run), 3 is inconclusive.
+
+    \b
+    edgevit benchmark exports/*.tflite exports/*.onnx
+    edgevit benchmark new.tflite --against old.tflite --threads 1,2
+    edgevit benchmark free.onnx --batch 1,4,16 --out result.json
+    edgevit benchmark new.tflite --baseline old.tflite --max-slowdown 5%
+    """
+    from edgevit.bench.cases import plan_cases
+
+    cases = plan_cases(files, runtimes or (), threads, batches, device)
+    if instructions:
+        from edgevit.bench.instructions import find_valgrind
+
+        find_valgrind()
+    if out is not None:
+        from edgevit.core.files import check_writable
+
+        check_writable(out.parent)
+    if baseline is not None:
+        from edgevit.cli.gate import run_gates
+
+        code = run_gates(cases, baseline, max_slowdown, rounds, seed, time_limit, out, as_json)
+        sys.exit(0 if code == INCONCLUSIVE_CODE and inconclusive_ok else code)
+    _measure(cases, against, rounds, roofline, instructions, seed, time_limit, out, as_json)
+
+
+def _measure(
+    cases: list[BenchmarkCase],
+    against: Path | None,
+    rounds: int | None,
+    roofline: bool,
+    instructions: bool,
+    seed: int,
+    time_limit: float,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    from edgevit.bench.baseline import is_result, read_result
+    from edgevit.bench.benchmark import ROUNDS, run_benchmark
+    from edgevit.bench.cases import plan_reference
+    from edgevit.core.measurements import refuse_other_machine
+    from edgevit.reports.text import summarise_benchmark
+
+    recorded: BenchmarkResult | None = None
+    reference: int | None = 0 if len(cases) > 1 else None
+    if against is not None and is_result(against):
+        from edgevit.bench.environment import describe_environment
+
+        recorded = read_result(against)
+        mine = describe_environment("gpu" if cases[0].device == "gpu" else "")
+        refuse_other_machine(mine, recorded.environment, str(against))
+        reference = None
+    elif against is not None:
+        cases, reference = plan_reference(cases, against)
+    with console.live_table() as table:
+
+        def watch(status: str, done: int, total: int, rows: Sequence[Measurement]) -> None:
+            shown = benchmark_text.LIVE_COLUMNS, benchmark_text.live(rows)
+            table.show(status, f"{done}/{total}", *shown)
+
+        run: Any = run_benchmark
+        if roofline:
+            from edgevit.bench.roofline import run_with_roofline as run
+        result = run(
+            cases,
+            rounds=rounds or ROUNDS,
+            reference=reference,
+            seed=seed,
+            limit_s=time_limit,
+            watch=watch,
+        )
+        if instructions:
+            from edgevit.bench.instructions import add_instructions
+
+            result = add_instructions(
+                result,
+                watch=lambda status, done, total: watch(status, done, total, result.rows),
+            )
+    if out is not None:
+        from edgevit.core.files import write_whole
+
+        write_whole(out, result.to_text().encode())
+    summary = summarise_benchmark(result)
+    if recorded is not None:
+        _compare_recorded(summary, result, recorded, str(against))
+    document = {
+        "rows": summary,
+        "warnings": list(result.warnings),
+        "environment": result.environment,
+        "reference": result.reference,
+    }
+    if result.roofline is not None:
+        document |= benchmark_text.describe_roofs(result.roofline)
+    console.answer(document, as_json, lambda: benchmark_text.text(result, summary))
+    for row in result.rows:
+        if row.failure:
+            console.say(f"edgevit: error: {row.case.file} in {row.case.runtime}: {row.failure}")
+    for warning in result.warnings:
+        console.say(f"edgevit: warning: {warning}.")
+    if result.failed:
+        sys.exit(1)
+
+
+def _compare_recorded(
+    summary: list[dict[str, Any]], result: BenchmarkResult, recorded: BenchmarkResult, name: str
+) -> None:
+    """Ratios to an earlier result of this machine; not paired, so the machine's mood is in them."""
+    from edgevit.bench.baseline import find_row
+    from edgevit.core.statistics import unpaired_ratio
+
+    for figures, row in zip(summary, result.rows, strict=True):
+        if row.measured:
+            old = find_row(recorded, row.case, name)
+            ratio = unpaired_ratio(row.round_medians_ns, old.round_medians_ns)
+            figures |= {"ratio": ratio.middle, "ratio_interval": [ratio.low, ratio.high]}
