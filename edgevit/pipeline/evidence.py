@@ -8,19 +8,18 @@ says which file it is about by the digest; one without a digest by the file's na
 from __future__ import annotations
 
 import json
-import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from edgevit.core.artifact import MANIFEST_SUFFIX
+from edgevit.core.benchmarks import BENCHMARK_KIND, BenchmarkResult
+from edgevit.core.errors import ModelFileError
+from edgevit.core.measurements import Measurement
 from edgevit.core.report import FileReport, Latency, NamedValue
 from edgevit.core.results import AccuracyReport, OutputParity, ParityReport
 
-BOOTSTRAPS = 1000
 _ERROR_KEYS = ("relative", "error", "relative_error", "mse", "max_abs")
 
 
@@ -55,7 +54,7 @@ class Evidence:
             if isinstance(document, dict) and fits(document):
                 try:
                     read(self, path, document)
-                except Misplaced as reason:
+                except (Misplaced, ModelFileError) as reason:
                     self.ignored.append(f"{path.name}: {reason}")
                 except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
                     self.ignored.append(f"{path.name}: cannot be read ({error!r:.80})")
@@ -190,65 +189,42 @@ def _add_targets(evidence: Evidence, path: Path, document: dict[str, Any]) -> No
 
 
 def _add_benchmark(evidence: Evidence, path: Path, document: dict[str, Any]) -> None:
-    machine = _describe_machine(document.get("environment") or {})
-    placed, reasons = 0, []
-    for row in document["rows"]:
-        case = row.get("case", row)
-        rounds = row.get("latency_ns") or []
-        if not rounds:
-            reasons.append(f"{case.get('file')}: {row.get('failure') or 'no samples'}")
+    """The result that ``edgevit benchmark --out`` writes."""
+    result = BenchmarkResult.from_text(json.dumps(document), path.name)
+    reasons = []
+    for row in result.rows:
+        if not row.measured:
+            reasons.append(f"{row.case.file}: {row.failure or 'no samples'}")
             continue
         try:
-            name = evidence.find(path, case.get("file"), row.get("sha256"))
+            name = evidence.find(path, row.case.file, row.sha256)
         except Misplaced as reason:
             reasons.append(str(reason))
             continue
         entry = evidence.files[name]
-        evidence.files[name] = replace(
-            entry, latency=(*entry.latency, _read_latency(case, row, rounds, machine))
-        )
-        placed += 1
+        latency = (*entry.latency, _read_latency(result, row))
+        evidence.files[name] = replace(entry, latency=latency)
     if reasons:
         evidence.ignored.append(f"{path.name}: {'; '.join(dict.fromkeys(reasons))}")
-    elif not placed:
-        raise Misplaced("holds no row")
-    evidence.warnings += map(str, document.get("warnings") or ())
+    evidence.warnings += result.warnings
 
 
-def _read_latency(
-    case: dict[str, Any], row: dict[str, Any], rounds: list[Any], machine: str
-) -> Latency:
-    samples = [one if isinstance(one, list) else [one] for one in rounds]
-    medians = np.array([statistics.median(one) for one in samples], dtype=np.float64) / 1e6
-    low = high = None
-    if len(medians) >= 5:
-        rng = np.random.default_rng(0)
-        drawn = np.median(
-            medians[rng.integers(0, len(medians), (BOOTSTRAPS, len(medians)))], axis=1
-        )
-        low, high = (float(end) for end in np.percentile(drawn, [2.5, 97.5]))
-    load, first = row.get("load_ns") or 0, row.get("first_ns") or 0
-    roofline = row.get("roofline_fraction", row.get("roofline"))
+def _read_latency(result: BenchmarkResult, row: Measurement) -> Latency:
+    limit, median = result.limit(row), row.median_ms
+    several = len(row.latency_ns) >= 5
     return Latency(
-        runtime=str(case.get("runtime", "")),
-        threads=int(case.get("threads") or 1),
-        batch=int(row.get("batch") or case.get("batch") or 1),
-        median_ms=float(np.median(medians)),
-        low_ms=low,
-        high_ms=high,
-        p95_ms=float(np.percentile([ns for one in samples for ns in one], 95)) / 1e6,
-        cold_ms=(load + first) / 1e6 if load and first else None,
-        peak_bytes=int(row["peak_bytes"]) if row.get("peak_bytes") else None,
-        machine=machine,
-        roofline=float(roofline) if isinstance(roofline, (int, float)) else None,
+        runtime=row.case.runtime,
+        threads=row.case.threads,
+        batch=row.batch,
+        median_ms=median.middle,
+        low_ms=median.low if several else None,
+        high_ms=median.high if several else None,
+        p95_ms=row.p95_ms,
+        cold_ms=row.cold_start_ms if row.first_ns else None,
+        peak_bytes=row.peak_bytes or None,
+        machine=str(result.environment),
+        roofline=limit.milliseconds / median.middle if limit else None,
     )
-
-
-def _describe_machine(environment: dict[str, Any]) -> str:
-    parts = [str(environment.get("cpu") or "unknown CPU")]
-    if environment.get("cores"):
-        parts.append(f"{environment['cores']} cores")
-    return ", ".join(parts)
 
 
 def _add_profile(evidence: Evidence, path: Path, document: dict[str, Any]) -> None:
@@ -284,7 +260,7 @@ Reader = Callable[[Evidence, Path, dict[str, Any]], None]
 # In the order in which they are asked.
 READERS: tuple[tuple[Callable[[dict[str, Any]], bool], Reader], ...] = (
     (lambda d: "rows" in d and "profile" in d, _add_profile),
-    (lambda d: isinstance(d.get("rows"), list) and "environment" in d, _add_benchmark),
+    (lambda d: d.get("kind") == BENCHMARK_KIND, _add_benchmark),
     (lambda d: "verdict" in d and "runs" in d, _add_verification),
     (lambda d: {"top1", "top5", "images"} <= d.keys(), _add_accuracy),
     (lambda d: isinstance(d.get("layers"), list) and bool(d["layers"]), _add_errors),
