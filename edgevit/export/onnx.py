@@ -53,6 +53,7 @@ def export_onnx(source: Source, options: ExportOptions) -> tuple[bytes, tuple[st
     traced = trace(source, Format.ONNX, options, check_io_dtype(options))
     proto = convert_graph(source.name, traced.module.forward, min(options.opset, LAST_OF_TF2ONNX))
     model = onnx_ir.from_proto(proto)
+    model.opset_imports.clear()  # tf2onnx names domains that it does not use
     model.opset_imports[""] = options.opset
     reports = run_passes(model)
     proto = onnx_ir.to_proto(model)

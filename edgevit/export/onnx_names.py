@@ -49,9 +49,10 @@ def make_names_canonical(model: Any) -> None:
         for place, name in enumerate(node.input):
             users.setdefault(name, (number, place))
     unused = (len(graph.node), 0)
+    paths = _paths(graph, users)
     order = sorted(graph.initializer, key=lambda tensor: users.get(tensor.name, unused))
-    for node in graph.node:
-        node.name = unique(f"{layer_path(node.name)}/{node.op_type}".lstrip("/"))
+    for node, path in zip(graph.node, paths, strict=True):
+        node.name = unique(f"{path}/{node.op_type}".lstrip("/"))
         for number, output in enumerate(node.output):
             if output and output not in kept:
                 renamed[output] = f"{node.name}:{number}"
@@ -82,6 +83,15 @@ def make_names_canonical(model: Any) -> None:
         graph.value_info.add().ParseFromString(data)
     graph.name = "edgevit"
     graph.doc_string = ""
+
+
+def _paths(graph: Any, users: dict[str, tuple[int, int]]) -> list[str]:
+    """Each node's layer path; where there is none, that of a node that reads it."""
+    paths: list[str] = [layer_path(node.name) for node in graph.node]
+    for number in reversed(range(len(paths))):
+        readers = (users[name][0] for name in graph.node[number].output if name in users)
+        paths[number] = paths[number] or next((paths[reader] for reader in readers), "")
+    return paths
 
 
 def layer_path(name: str) -> str:

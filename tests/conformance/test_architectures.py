@@ -12,10 +12,12 @@ from edgevit.core.models import CIFAR10_CLASSES
 from edgevit.core.probe_images import draw_images
 from edgevit.core.results import Verdict
 from edgevit.core.targets import TARGETS
+from edgevit.export.lowering import Lowering, applied, gelu_textbook
+from edgevit.export.source import Source
 from edgevit.models import MODELS
 from edgevit.models.build import build_plan, plan_model
 from edgevit.models.weights import WEIGHTS_FILE, save_weights
-from edgevit.pipeline import export_all
+from edgevit.pipeline import export_all, open_source
 from edgevit.runtimes import open_session
 from edgevit.verify.audit import inspect
 
@@ -54,6 +56,18 @@ SIZES = {
 }
 
 
+# (nodes, Transposes) of the small ones. The Transposes that stay: one for each cut into patches,
+# window partition and reverse; one for each of query, key, value and result of an attention; those
+# between B H W C and a spatial convolution, pool or resize.
+ONNX_NODES = {
+    "shiftvit": (46, 3),
+    "patchconvnet": (81, 7),
+    "focalnet": (124, 12),
+    "gcvit": (286, 48),
+    "vit": (61, 10),
+}
+# Levels of one block compute a global query that nothing reads; it is not in the file.
+UNREAD_GELUS = {"gcvit": 10}
 # Small ones in seconds; the tutorials' own, which take minutes each, with -m long.
 LONG = (pytest.mark.long, pytest.mark.timeout(3600))
 CASES = [
@@ -119,7 +133,6 @@ def test_no_file_needs_a_custom_operator(outcomes):
 def test_exact_targets_give_keras_maps(outcomes):
     name, folder, found = outcomes
     from edgevit.export.record_reference import float_outputs
-    from edgevit.pipeline import open_source
 
     source = open_source(folder, outputs=("all",))
     images = draw_images(6, RAW_SIZE, seed=50)
@@ -130,6 +143,56 @@ def test_exact_targets_give_keras_maps(outcomes):
         for key, wanted in expected.items():
             limit = 1e-4 * max(1.0, float(np.abs(wanted).max()))
             np.testing.assert_allclose(values[key], wanted, atol=limit, err_msg=f"{name} {target}")
+
+
+def count_gelus(source: Source) -> int:
+    """How often a network calls Keras' GELU."""
+    calls = []
+
+    def counted(x, approximate):
+        calls.append(x)
+        return gelu_textbook(x, approximate)
+
+    with applied(Lowering(None, counted, None, ())):
+        source.network(np.zeros((1, *source.preprocess.network_size, 3), np.float32))
+    return len(calls)
+
+
+def test_every_layer_norm_and_every_gelu_is_one_onnx_node(outcomes, request):
+    name, folder, found = outcomes
+    unread = 0 if "tutorial" in request.node.callspec.id else UNREAD_GELUS.get(name, 0)
+    counts = inspect(found["onnx-float32"].artifact.path).ops
+    source = open_source(folder, outputs=("all",))
+    norms = [
+        layer
+        for layer in source.network._flatten_layers()
+        if isinstance(layer, keras.layers.LayerNormalization)
+    ]
+    assert counts["LayerNormalization"] == len(norms) > 0
+    assert counts["Gelu"] == count_gelus(source) - unread > 0
+
+
+def test_nothing_is_left_in_onnx_that_a_specialist_would_not_draw(outcomes, request):
+    name, _, found = outcomes
+    counts = inspect(found["onnx-float32"].artifact.path).ops
+    assert not {*counts} & {"Erf", "Einsum", "Identity", "Pow", "Shape", "Squeeze", "Sqrt"}
+    assert counts["Cast"] == 1  # of the raw image
+    if "tutorial" not in request.node.callspec.id:
+        assert (sum(counts.values()), counts["Transpose"]) == ONNX_NODES[name]
+
+
+def test_onnx_nodes_are_called_after_their_keras_layers(outcomes):
+    import onnx
+
+    _, folder, found = outcomes
+    model = onnx.load(found["onnx-float32"].artifact.path)
+    names = [node.name for node in model.graph.node]
+    assert len({*names}) == len(names)
+    layers = {layer.name for layer in open_source(folder).network._flatten_layers()}
+    layers.add("preprocessing")
+    assert [node for node in names if not {*node.split("/")} & layers] == []
+    known = {value.name for value in (*model.graph.value_info, *model.graph.output)}
+    assert not [name for node in model.graph.node for name in node.output if name not in known]
 
 
 @pytest.mark.parametrize(
