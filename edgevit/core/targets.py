@@ -22,7 +22,7 @@ class Precision(StrEnum):
     FLOAT32 = "float32"
     FLOAT16 = "float16"  # float16 weights, float32 arithmetic
     DYNAMIC = "dynamic"  # int8 weights, activations quantised on the fly
-    INT8 = "int8"  # integers from input to output
+    INT8 = "int8"  # int8 weights, activations quantised with calibrated ranges
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,13 @@ WEIGHTS_8BIT = Tolerance(
     max_relative_other=0.25,
     reason="weights rounded to 8 bits a channel, activations to 8 bits a row",
 )
+DENSE_8BIT = Tolerance(
+    max_abs=None,
+    max_relative=0.10,
+    min_agreement=0.85,
+    max_relative_other=0.30,
+    reason="inputs and weights of weighted layers rounded to 8 bits; all in between is float32",
+)
 ALL_8BIT = Tolerance(
     max_abs=None,
     max_relative=0.20,
@@ -175,6 +182,26 @@ TARGETS: dict[str, Target] = {
             integer_only=False,
             tolerance=EXACT,
             summary="ONNX for onnxruntime, float32 throughout",
+        ),
+        Target(
+            Format.ONNX,
+            Precision.DYNAMIC,
+            runtime="onnxruntime",
+            suffix=".onnx",
+            needs_calibration=False,
+            integer_only=False,
+            tolerance=WEIGHTS_8BIT,
+            summary="ONNX, int8 Dense weights, activations quantised on the fly",
+        ),
+        Target(
+            Format.ONNX,
+            Precision.INT8,
+            runtime="onnxruntime",
+            suffix=".onnx",
+            needs_calibration=True,
+            integer_only=False,
+            tolerance=DENSE_8BIT,
+            summary="ONNX, 8-bit Dense and Conv layers (QDQ), float32 in between",
         ),
     )
 }

@@ -1,32 +1,112 @@
-"""Keras to ONNX, through tf2onnx with the handlers that it lacks."""
+"""Keras to ONNX, through tf2onnx with the handlers that it lacks; float32, float16 and 8 bits."""
 
 from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from edgevit.core.errors import ExportError, MissingDependencyError
-from edgevit.core.targets import Format
+from edgevit.core.targets import Format, Precision, Target
 from edgevit.export.onnx_passes import run_passes
 from edgevit.export.ordered_sets import ordered_sets
+from edgevit.export.quantize import onnx_ranges
+from edgevit.export.quantize.onnx_dynamic import quantize_dynamic
+from edgevit.export.quantize.onnx_static import Ranges, quantize_static
+from edgevit.export.quantize.ranges import RangeRecord, describe_graph
 from edgevit.export.source import ExportOptions, Source
 from edgevit.export.trace import check_io_dtype, trace
 
 OPSET = 17
 
+# What becomes of the float32 graph, in place: (model, ranges) -> lines for the manifest.
+PRECISIONS: dict[Precision, Callable[[Any, Ranges], tuple[str, ...]]] = {
+    Precision.FLOAT32: lambda model, ranges: (),
+    Precision.DYNAMIC: lambda model, ranges: quantize_dynamic(model),
+    Precision.INT8: quantize_static,
+}
 
-def export_onnx(source: Source, options: ExportOptions) -> tuple[bytes, tuple[str, ...]]:
-    """Lowers a model to one float32 ONNX file.
+
+def export_onnx(
+    source: Source, target: Target, options: ExportOptions, ranges: RangeRecord | None
+) -> tuple[bytes, tuple[str, ...]]:
+    """Lowers a model to one ONNX file.
+
+    Args:
+        source: what to export.
+        target: a row of TARGETS with format onnx.
+        options: batch, preprocessing, input type.
+        ranges: of :func:`calibrate`; needed for int8, ignored otherwise.
+
+    Returns:
+        (content, steps taken).
+
+    Raises:
+        ExportError: tf2onnx refuses the graph, leaves an operator that is not ONNX, or ranges are
+            missing or of another graph.
+        MissingDependencyError: tf2onnx or onnx is not installed.
+    """
+    if target.needs_calibration and ranges is None:
+        raise ExportError(f"{target.name} needs activation ranges. Give --calibration PATH.")
+    model, steps = float_model(source, options)
+    if target.needs_calibration and ranges is not None:
+        steps += (f"activation ranges of {ranges.images} images ({ranges.source})",)
+    try:
+        steps += PRECISIONS[target.precision](model, ranges.ranges if ranges else {})
+    except ExportError as error:
+        raise ExportError(f"{source.name}: {target.name}: {error}") from None
+    if target.precision is not Precision.FLOAT32:
+        import onnx
+
+        onnx.checker.check_model(model, full_check=True)
+    return model.SerializeToString(deterministic=True), steps
+
+
+def calibrate(
+    source: Source,
+    options: ExportOptions,
+    images: np.ndarray,
+    origin: str,
+    digest: str,
+    progress: Callable[[int, int], None] | None = None,
+) -> RangeRecord:
+    """Measures on raw images what enters and leaves the weighted layers of the ONNX graph.
+
+    Args:
+        source: the model.
+        options: preprocessing inside or not; the batch is one.
+        images: uint8 B H W 3, training images only.
+        origin: dataset, for the record.
+        digest: of the images.
+        progress: called with (images done, images in all).
+    """
+    options = ExportOptions(batch=1, preprocess=options.preprocess)
+    model, _ = float_model(source, options)
+    extremes = np.stack([np.full_like(images[0], level) for level in (0, 255)])
+    if not options.preprocess:
+        images, extremes = (source.preprocess.apply(raw) for raw in (images, extremes))
+    return RangeRecord(
+        ranges=onnx_ranges.measure(model, images, extremes, progress),
+        images=len(images),
+        source=origin,
+        images_sha256=digest,
+        weights_sha256=source.weights_sha256,
+        graph=describe_graph(source, options),
+    )
+
+
+def float_model(source: Source, options: ExportOptions) -> tuple[Any, tuple[str, ...]]:
+    """Lowers a model to a float32 ModelProto.
 
     Args:
         source: what to export.
         options: batch, preprocessing, input type.
 
     Returns:
-        (content, steps taken).
+        (model, steps taken).
 
     Raises:
         ExportError: tf2onnx refuses the graph, or leaves an operator that is not ONNX.
@@ -61,7 +141,7 @@ def export_onnx(source: Source, options: ExportOptions) -> tuple[bytes, tuple[st
     del model.metadata_props[:]
     onnx.checker.check_model(model, full_check=True)
     steps = (*traced.steps, f"tf2onnx to opset {OPSET}", *rewritten)
-    return model.SerializeToString(deterministic=True), steps
+    return model, steps
 
 
 def embed_onnx(data: bytes, documents: dict[str, str]) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from edgevit.core.targets import Format
 from edgevit.core.tensors import Preprocess
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ class Source:
         preprocess: raw pixels to what the network takes.
         class_names: of the logits; empty if unknown.
         weights_sha256: digest of the weights as they are exported.
-        ranges: activation ranges that ship with the weights, if any.
+        ranges: activation ranges that ship with the weights, for TFLite, if any.
+        onnx_ranges: likewise, for ONNX.
     """
 
     name: str
@@ -32,6 +34,11 @@ class Source:
     class_names: tuple[str, ...]
     weights_sha256: str
     ranges: RangeRecord | None = None
+    onnx_ranges: RangeRecord | None = None
+
+    def shipped_ranges(self, kind: Format) -> RangeRecord | None:
+        """The activation ranges that ship with the weights, for one format."""
+        return self.onnx_ranges if kind is Format.ONNX else self.ranges
 
 
 @dataclass(frozen=True)
