@@ -20,7 +20,7 @@ class Precision(StrEnum):
     """Number format of weights and arithmetic."""
 
     FLOAT32 = "float32"
-    FLOAT16 = "float16"  # float16 weights, float32 arithmetic
+    FLOAT16 = "float16"  # float16 weights; in TFLite with float32 arithmetic
     DYNAMIC = "dynamic"  # int8 weights, activations quantised on the fly
     INT8 = "int8"  # int8 weights, activations quantised with calibrated ranges
 
@@ -97,6 +97,13 @@ HALF = Tolerance(
     min_agreement=0.98,
     max_relative_other=2e-2,
     reason="weights rounded to 11 significant bits",
+)
+HALF_ARITHMETIC = Tolerance(
+    max_abs=2e-2,
+    max_relative=2e-3,
+    min_agreement=0.98,
+    max_relative_other=2e-2,
+    reason="weights and activations rounded to 11 significant bits",
 )
 WEIGHTS_8BIT = Tolerance(
     max_abs=None,
@@ -182,6 +189,16 @@ TARGETS: dict[str, Target] = {
             integer_only=False,
             tolerance=EXACT,
             summary="ONNX for onnxruntime, float32 throughout",
+        ),
+        Target(
+            Format.ONNX,
+            Precision.FLOAT16,
+            runtime="onnxruntime",
+            suffix=".onnx",
+            needs_calibration=False,
+            integer_only=False,
+            tolerance=HALF_ARITHMETIC,
+            summary="ONNX, float16 weights and arithmetic for GPUs and NPUs; float32 in and out",
         ),
         Target(
             Format.ONNX,

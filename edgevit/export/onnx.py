@@ -15,6 +15,7 @@ from edgevit.export.onnx_passes import run_passes
 from edgevit.export.ordered_sets import ordered_sets
 from edgevit.export.quantize import onnx_ranges
 from edgevit.export.quantize.onnx_dynamic import quantize_dynamic
+from edgevit.export.quantize.onnx_half import to_half
 from edgevit.export.quantize.onnx_static import Ranges, quantize_static
 from edgevit.export.quantize.ranges import RangeRecord, describe_graph
 from edgevit.export.source import ExportOptions, Source
@@ -25,6 +26,7 @@ OPSET = 17
 # What becomes of the float32 graph, in place: (model, ranges) -> lines for the manifest.
 PRECISIONS: dict[Precision, Callable[[Any, Ranges], tuple[str, ...]]] = {
     Precision.FLOAT32: lambda model, ranges: (),
+    Precision.FLOAT16: lambda model, ranges: to_half(model),
     Precision.DYNAMIC: lambda model, ranges: quantize_dynamic(model),
     Precision.INT8: quantize_static,
 }
