@@ -34,8 +34,8 @@ def weight_scales(rows: np.ndarray, floor: np.ndarray | None = None) -> np.ndarr
     """One scale an output channel for symmetric int8 weights. float32 N.
 
     Where two neighbours would saturate VPMADDUBSW, the channel's scale grows until they do not.
-    That costs the few channels concerned a fraction of a bit, where the usual remedy (7-bit
-    weights) costs every channel one.
+    With normally distributed weights that costs about a third of a bit; the usual remedy, 7-bit
+    weights, costs a whole one.
 
     Args:
         rows: N K, in the order of summation; kernels take them in pairs from the first.

@@ -13,8 +13,12 @@ import numpy as np
 
 from edgevit.core.errors import ExportError
 from edgevit.export.quantize.levels import weight_levels, weight_scales
-from edgevit.export.quantize.onnx_layers import WeightedLayer, find_layers
-from edgevit.export.quantize.onnx_static import add_constant, drop_unused
+from edgevit.export.quantize.onnx_layers import (
+    WeightedLayer,
+    add_constant,
+    drop_unused,
+    find_layers,
+)
 
 
 def quantize_dynamic(model: Any) -> tuple[str, ...]:

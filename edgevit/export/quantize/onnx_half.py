@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 
 from edgevit.core.errors import ExportError
-from edgevit.export.quantize.onnx_layers import find_layers
-from edgevit.export.quantize.onnx_static import add_constant, drop_unused
+from edgevit.export.quantize.onnx_layers import add_constant, drop_unused, find_layers
 
 LARGEST = float(np.finfo(np.float16).max)
 

@@ -103,6 +103,24 @@ def ancestors_without_weights(model: Any, layers: list[WeightedLayer]) -> Iterat
             yield layer
 
 
+def add_constant(graph: Any, name: str, value: Any) -> str:
+    """Adds an initialiser and returns its name."""
+    from onnx import numpy_helper
+
+    graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
+    return name
+
+
+def drop_unused(graph: Any) -> None:
+    """Removes constants that no node takes any more."""
+    used = {name for node in graph.node for name in node.input}
+    used.update(value.name for value in graph.output)
+    kept = [tensor for tensor in graph.initializer if tensor.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+    del graph.value_info[:]
+
+
 def _refusal(node: Any, weights: np.ndarray, constants: dict[str, Any]) -> str:
     """Why a weighted node cannot be quantised; empty if it can."""
     if weights.dtype != np.float32:

@@ -25,7 +25,13 @@ from edgevit.export.quantize.levels import (
     weight_levels,
     weight_scales,
 )
-from edgevit.export.quantize.onnx_layers import WeightedLayer, find_layers
+from edgevit.export.quantize.onnx_dense import write_as_gemm
+from edgevit.export.quantize.onnx_layers import (
+    WeightedLayer,
+    add_constant,
+    drop_unused,
+    find_layers,
+)
 
 Ranges = dict[str, tuple[float, float]]
 
@@ -44,6 +50,7 @@ def quantize_static(model: Any, ranges: Ranges) -> tuple[str, ...]:
     Raises:
         ExportError: no layer to quantise, or the ranges are those of another graph.
     """
+    write_as_gemm(model)
     layers, declined = find_layers(model)
     if not layers:
         raise ExportError("there is no Gemm, MatMul or Conv with constant weights to quantise.")
@@ -182,21 +189,3 @@ class _Writer:
 
     def _constant(self, name: str, value: Any) -> str:
         return add_constant(self.graph, name, value)
-
-
-def add_constant(graph: Any, name: str, value: Any) -> str:
-    """Adds an initialiser and returns its name."""
-    from onnx import numpy_helper
-
-    graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
-    return name
-
-
-def drop_unused(graph: Any) -> None:
-    """Removes constants that no node takes any more."""
-    used = {name for node in graph.node for name in node.input}
-    used.update(value.name for value in graph.output)
-    kept = [tensor for tensor in graph.initializer if tensor.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
-    del graph.value_info[:]
