@@ -102,6 +102,20 @@ def test_int8_is_integers_from_input_to_output(outcomes):
     assert inspection.float_ops == {} or not inspection.float_ops
 
 
+def test_onnx_int8_keeps_no_float_weights_where_the_table_promises_integers(outcomes):
+    import onnx
+
+    model = onnx.load(outcomes[2]["onnx-int8"].artifact.path)
+    stored = {t.name: (t.data_type, t.dims) for t in model.graph.initializer}
+    weighted = [n for n in model.graph.node if n.op_type in ("Gemm", "MatMul", "Conv")]
+    floats = [n.name for n in weighted if any(name in stored for name in n.input)]
+    assert floats == []
+    levels = [dims for kind, dims in stored.values() if kind == onnx.TensorProto.INT8]
+    assert sum(len(dims) > 1 for dims in levels) >= 5
+    whole = sum(int(np.prod(dims)) for _, dims in stored.values())
+    assert sum(int(np.prod(dims)) for dims in levels) > 0.5 * whole
+
+
 def test_no_file_needs_a_custom_operator(outcomes):
     for outcome in outcomes[2].values():
         assert not inspect(outcome.artifact.path).custom_ops
