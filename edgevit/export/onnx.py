@@ -53,7 +53,7 @@ def export_onnx(
     """
     if target.needs_calibration and ranges is None:
         raise ExportError(f"{target.name} needs activation ranges. Give --calibration PATH.")
-    model, steps = float_model(source, options)
+    model, steps = _float_model_once(source, options)
     if target.needs_calibration and ranges is not None:
         steps += (f"activation ranges of {ranges.images} images ({ranges.source})",)
     try:
@@ -86,7 +86,7 @@ def calibrate(
         progress: called with (images done, images in all).
     """
     options = ExportOptions(batch=1, preprocess=options.preprocess)
-    model, _ = float_model(source, options)
+    model, _ = _float_model_once(source, options)
     extremes = np.stack([np.full_like(images[0], level) for level in (0, 255)])
     if not options.preprocess:
         images, extremes = (source.preprocess.apply(raw) for raw in (images, extremes))
@@ -98,6 +98,18 @@ def calibrate(
         weights_sha256=source.weights_sha256,
         graph=describe_graph(source, options),
     )
+
+
+def _float_model_once(source: Source, options: ExportOptions) -> tuple[Any, tuple[str, ...]]:
+    """:func:`float_model`, lowered once for all targets and the calibration. A copy to change."""
+    import onnx
+
+    key = (Format.ONNX, options)
+    if key not in source.lowered:
+        model, steps = float_model(source, options)
+        source.lowered[key] = model.SerializeToString(deterministic=True), steps
+    data, steps = source.lowered[key]
+    return onnx.load_from_string(data), steps
 
 
 def float_model(source: Source, options: ExportOptions) -> tuple[Any, tuple[str, ...]]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from edgevit.core.targets import Format
 from edgevit.core.tensors import Preprocess
@@ -26,6 +26,8 @@ class Source:
         weights_sha256: digest of the weights as they are exported.
         ranges: activation ranges that ship with the weights, for TFLite, if any.
         onnx_ranges: likewise, for ONNX.
+        lowered: graphs that were made of it already, with their steps, since several targets start
+            from the same one; by whatever the exporter chooses as a key.
     """
 
     name: str
@@ -35,6 +37,9 @@ class Source:
     weights_sha256: str
     ranges: RangeRecord | None = None
     onnx_ranges: RangeRecord | None = None
+    lowered: dict[Any, tuple[bytes, tuple[str, ...]]] = field(
+        init=False, default_factory=dict, repr=False, compare=False
+    )
 
     def shipped_ranges(self, kind: Format) -> RangeRecord | None:
         """The activation ranges that ship with the weights, for one format."""

@@ -7,6 +7,7 @@ import tomllib
 from importlib import metadata
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -51,13 +52,27 @@ def list_needed(*extras: str) -> set[str]:
     return {name for name, _ in seen} - {"edgevit"}
 
 
+# Extras that are asked for by name only, with what they bring beside the rest.
+APART = {"torch": {"torch"}, "crosscheck": {"openvino", "openvino-telemetry", "tract"}}
+USUAL = set(PINS).difference(*APART.values())
+
+
 def test_the_lock_pins_exactly_what_export_train_and_dev_need():
-    assert list_needed("export", "train", "dev") == set(PINS) - {"torch"}
+    assert list_needed("export", "train", "dev") == USUAL
 
 
 def test_what_is_installed_is_what_the_lock_says():
-    installed = {name: metadata.version(name) for name in set(PINS) - {"torch"}}
+    installed = {name: metadata.version(name) for name in USUAL}
     assert installed == {name: PINS[name] for name in installed}
+
+
+def test_the_runtimes_to_cross_check_with_are_pinned_with_all_that_they_need():
+    for name in APART["crosscheck"]:
+        try:
+            assert metadata.version(name) == PINS[name]
+        except metadata.PackageNotFoundError:
+            pytest.skip(f"{name} is not installed: make test-crosscheck")
+    assert list_needed("crosscheck") - USUAL == APART["crosscheck"]
 
 
 def test_every_package_that_is_asked_for_is_pinned():
