@@ -432,11 +432,11 @@ def test_ranges_beside_the_weights_that_are_damaged_are_refused(run):
         export(run, "tflite-int8", run / "out")
 
 
-@pytest.mark.parametrize("target", ["tflite-int8", "onnx-int8"])
-def test_ranges_beside_other_weights_are_refused(run, target):
+@pytest.mark.parametrize("kind", ["tflite-int8", "onnx-int8"])
+def test_ranges_beside_other_weights_are_refused(run, kind):
     rewrite(run / "weights.safetensors", lambda tensors, description: scale(tensors))
     with pytest.raises(EdgevitError, match="belong to other weights"):
-        export(run, target, run / "out")
+        export(run, kind, run / "out")
 
 
 def test_ranges_of_another_onnx_graph_are_refused(run):

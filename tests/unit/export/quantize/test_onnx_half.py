@@ -147,6 +147,8 @@ def test_an_output_that_the_graph_goes_on_with_is_cast_for_the_outside_only(grap
     to_half(model)
     onnx.checker.check_model(model, full_check=True)
     relu = next(node for node in model.graph.node if node.op_type == "Relu")
+    (maker,) = [node for node in model.graph.node if relu.input[0] in node.output]
+    assert maker.op_type == "Gemm"  # in half precision, without a detour through float32
     assert types(model)[relu.input[0]] == HALF
     assert types(model)[middle] == SINGLE
     for found, wanted in zip(
