@@ -11,10 +11,10 @@ DEMO_READY := $(VENV)/.ready-demo
 TEST_READY := $(VENV)/.ready-test
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long lint format clean
+.PHONY: help demo test test-long test-web test-crosscheck lint format clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 
 demo: $(DEMO_READY) ## export ShiftViT to integer-only TFLite into exports/, and verify it
 	@$(BIN)/edgevit export shiftvit --format tflite-int8 --out exports
@@ -24,6 +24,14 @@ test: lint ## all checks: lint, then the tests that take seconds (ARGS="-k name"
 
 test-long: $(TEST_READY) ## the tests that take minutes
 	@$(BIN)/pytest -m long $(ARGS)
+
+test-web: $(TEST_READY) ## tools/run_onnx.mjs in onnxruntime-web; installs that into tools/node
+	@npm ci --prefix tools/node --ignore-scripts --no-audit --no-fund --loglevel=error
+	@$(BIN)/pytest -m "long or not long" tests/conformance/test_run_onnx_web.py $(ARGS)
+
+test-crosscheck: $(TEST_READY) ## the ONNX files in OpenVINO and tract too; installs both (200 MB)
+	@$(PIP_INSTALL) --constraint constraints.txt --editable '.[crosscheck]'
+	@$(BIN)/pytest tests/conformance/test_architectures.py -k other_runtimes $(ARGS)
 
 lint: $(TEST_READY) ## ruff, mypy and the import contracts
 	@echo "ruff check" && $(BIN)/ruff check --quiet

@@ -120,7 +120,7 @@ def write_ours(name: str, weights: Path, path: Path) -> float:
     """Exports with seeded weights, writes those down for the peers; seconds of the export."""
     import keras
 
-    from edgevit.export.onnx import export_onnx
+    from edgevit.export.onnx import float_model
     from edgevit.export.source import ExportOptions, Source
     from edgevit.models.build import build_plan, plan_model
 
@@ -136,8 +136,8 @@ def write_ours(name: str, weights: Path, path: Path) -> float:
     np.savez(weights, *arrays)
     source = Source(name, network, plan.preprocess, (), "0" * 64)
     started = time.perf_counter()
-    data, _ = export_onnx(source, ExportOptions(preprocess=False))
-    path.write_bytes(data)
+    model, _ = float_model(source, ExportOptions(preprocess=False))
+    path.write_bytes(model.SerializeToString())
     return time.perf_counter() - started
 
 

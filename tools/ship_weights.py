@@ -18,13 +18,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
+from record_ranges import FILES, record_ranges
+
 from edgevit.core.files import write_whole
-from edgevit.data.calibration import sample_source
-from edgevit.export.source import ExportOptions
-from edgevit.export.tflite import calibrate
+from edgevit.core.targets import Format
 from edgevit.models import ARTIFACTS
-from edgevit.models.weights import RANGES_FILE, WEIGHTS_FILE
-from edgevit.pipeline import CALIBRATION_IMAGES, evaluate, open_source
+from edgevit.models.weights import WEIGHTS_FILE
+from edgevit.pipeline import evaluate, open_source
 
 CARD = """\
 # {title}
@@ -46,6 +46,7 @@ so these figures are "CIFAR-10 (JPEG q75)" and not comparable to the digit with 
 | --- | --- |
 | `weights.safetensors` | the averaged weights in float16, with the config inside |
 | `ranges.json` | activation ranges over {ranges_images} training images (digest inside), for int8 |
+| `ranges-onnx.json` | the same of the ONNX graph |
 | `log.csv`, `curves.png` | one row an epoch of the last run; its learning curves |
 | `recipe.json` | the recipe, whole; under `initial` the run that it started from |
 
@@ -76,9 +77,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in (WEIGHTS_FILE, "log.csv", "curves.png", "recipe.json"):
         shutil.copyfile(options.run / name, folder / name)
-    sample = sample_source(options.data, source.preprocess.input_size, CALIBRATION_IMAGES)
-    record = calibrate(source, ExportOptions(), sample.images, sample.source, sample.digest)
-    write_whole(folder / RANGES_FILE, record.to_text().encode())
+    record = record_ranges(source, options.data, folder, list(FILES))[Format.TFLITE]
     test = evaluate(source.name, options.data)
     run = json.loads((options.run / "recipe.json").read_text())
     write_whole(folder / "README.md", describe(source, record, run, test).encode())

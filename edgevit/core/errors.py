@@ -105,12 +105,16 @@ class OutputError(EdgevitError):
 
 
 def find_near(name: str, known: Iterable[str]) -> list[str]:
-    """At most three of the known names that somebody may have meant, the likeliest first.
+    """The known names that somebody may have meant: at most three, the likeliest first.
 
-    A name in another case is the only one; others are left out if they are much less alike than
+    Where it is the first word of some ("onnx" of "onnx-int8"), all of these are meant. A name in
+    another case is the only one; others are left out if they are much less alike than
     the best.
     """
     wanted = name.lower()
+    begun = [other for other in known if other.startswith(f"{wanted}-")]
+    if wanted and begun:
+        return begun
     alike = [(difflib.SequenceMatcher(None, wanted, other).ratio(), other) for other in known]
     best = max(alike, default=(0.0, ""))[0]
     limit = 1.0 if best == 1.0 else max(0.5, best - 0.25)

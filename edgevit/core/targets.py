@@ -20,9 +20,9 @@ class Precision(StrEnum):
     """Number format of weights and arithmetic."""
 
     FLOAT32 = "float32"
-    FLOAT16 = "float16"  # float16 weights, float32 arithmetic
+    FLOAT16 = "float16"  # float16 weights; in TFLite with float32 arithmetic
     DYNAMIC = "dynamic"  # int8 weights, activations quantised on the fly
-    INT8 = "int8"  # integers from input to output
+    INT8 = "int8"  # int8 weights, activations quantised with calibrated ranges
 
 
 @dataclass(frozen=True)
@@ -98,12 +98,26 @@ HALF = Tolerance(
     max_relative_other=2e-2,
     reason="weights rounded to 11 significant bits",
 )
+HALF_ARITHMETIC = Tolerance(
+    max_abs=2e-2,
+    max_relative=2e-3,
+    min_agreement=0.98,
+    max_relative_other=2e-2,
+    reason="weights and activations rounded to 11 significant bits",
+)
 WEIGHTS_8BIT = Tolerance(
     max_abs=None,
     max_relative=0.08,
     min_agreement=0.90,
     max_relative_other=0.25,
     reason="weights rounded to 8 bits a channel, activations to 8 bits a row",
+)
+DENSE_8BIT = Tolerance(
+    max_abs=None,
+    max_relative=0.10,
+    min_agreement=0.85,
+    max_relative_other=0.30,
+    reason="inputs and weights of weighted layers rounded to 8 bits; all in between is float32",
 )
 ALL_8BIT = Tolerance(
     max_abs=None,
@@ -175,6 +189,36 @@ TARGETS: dict[str, Target] = {
             integer_only=False,
             tolerance=EXACT,
             summary="ONNX for onnxruntime, float32 throughout",
+        ),
+        Target(
+            Format.ONNX,
+            Precision.FLOAT16,
+            runtime="onnxruntime",
+            suffix=".onnx",
+            needs_calibration=False,
+            integer_only=False,
+            tolerance=HALF_ARITHMETIC,
+            summary="ONNX, float16 weights and arithmetic for GPUs and NPUs; float32 in and out",
+        ),
+        Target(
+            Format.ONNX,
+            Precision.DYNAMIC,
+            runtime="onnxruntime",
+            suffix=".onnx",
+            needs_calibration=False,
+            integer_only=False,
+            tolerance=WEIGHTS_8BIT,
+            summary="ONNX, int8 Dense weights, activations quantised on the fly",
+        ),
+        Target(
+            Format.ONNX,
+            Precision.INT8,
+            runtime="onnxruntime",
+            suffix=".onnx",
+            needs_calibration=True,
+            integer_only=False,
+            tolerance=DENSE_8BIT,
+            summary="ONNX, 8-bit Dense and Conv layers (QDQ), float32 in between",
         ),
     )
 }

@@ -1,20 +1,25 @@
-"""Keras to ONNX: through tf2onnx operation by operation, then through our own passes."""
+"""Keras to ONNX: tf2onnx operation by operation, then our own passes; float and 8 bits."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from edgevit.core.errors import ConfigError, ExportError, MissingDependencyError
-from edgevit.core.targets import Format
+from edgevit.core.targets import Format, Precision, Target
 from edgevit.export.onnx_names import layer_path, make_names_canonical
 from edgevit.export.onnx_passes import run_passes
 from edgevit.export.ordered_sets import ordered_sets
+from edgevit.export.quantize import onnx_ranges
+from edgevit.export.quantize.onnx_dynamic import quantize_dynamic
+from edgevit.export.quantize.onnx_half import to_half
+from edgevit.export.quantize.onnx_static import Ranges, quantize_static
+from edgevit.export.quantize.ranges import RangeRecord, describe_graph
 from edgevit.export.source import ExportOptions, Source
 from edgevit.export.trace import check_io_dtype, trace
 
@@ -22,16 +27,104 @@ from edgevit.export.trace import check_io_dtype, trace
 LAST_OF_TF2ONNX = 18
 OPSETS = range(17, 21)
 
+# What becomes of the float32 graph, in place: (model, ranges) -> lines for the manifest.
+PRECISIONS: dict[Precision, Callable[[Any, Ranges], tuple[str, ...]]] = {
+    Precision.FLOAT32: lambda model, ranges: (),
+    Precision.FLOAT16: lambda model, ranges: to_half(model),
+    Precision.DYNAMIC: lambda model, ranges: quantize_dynamic(model),
+    Precision.INT8: quantize_static,
+}
 
-def export_onnx(source: Source, options: ExportOptions) -> tuple[bytes, tuple[str, ...]]:
-    """Lowers a model to one float32 ONNX file.
+
+def export_onnx(
+    source: Source, target: Target, options: ExportOptions, ranges: RangeRecord | None
+) -> tuple[bytes, tuple[str, ...]]:
+    """Lowers a model to one ONNX file.
+
+    Args:
+        source: what to export.
+        target: a row of TARGETS with format onnx.
+        options: batch, preprocessing, input type.
+        ranges: of :func:`calibrate`; needed for int8, ignored otherwise.
+
+    Returns:
+        (content, steps taken).
+
+    Raises:
+        ExportError: tf2onnx refuses the graph, leaves an operator that is not ONNX, or ranges are
+            missing or of another graph.
+        MissingDependencyError: tf2onnx or onnx is not installed.
+    """
+    if target.needs_calibration and ranges is None:
+        raise ExportError(f"{target.name} needs activation ranges. Give --calibration PATH.")
+    model, steps = _float_model_once(source, options)
+    if target.needs_calibration and ranges is not None:
+        steps += (f"activation ranges of {ranges.images} images ({ranges.source})",)
+    try:
+        steps += PRECISIONS[target.precision](model, ranges.ranges if ranges else {})
+    except ExportError as error:
+        raise ExportError(f"{source.name}: {target.name}: {error}") from None
+    if target.precision is not Precision.FLOAT32:
+        import onnx
+
+        onnx.checker.check_model(model, full_check=True)
+    return model.SerializeToString(deterministic=True), steps
+
+
+def calibrate(
+    source: Source,
+    options: ExportOptions,
+    images: np.ndarray,
+    origin: str,
+    digest: str,
+    progress: Callable[[int, int], None] | None = None,
+) -> RangeRecord:
+    """Measures on raw images what enters and leaves the weighted layers of the ONNX graph.
+
+    Args:
+        source: the model.
+        options: preprocessing inside or not; the batch is one.
+        images: uint8 B H W 3, training images only.
+        origin: dataset, for the record.
+        digest: of the images.
+        progress: called with (images done, images in all).
+    """
+    options = ExportOptions(batch=1, preprocess=options.preprocess, opset=options.opset)
+    model, _ = _float_model_once(source, options)
+    extremes = np.stack([np.full_like(images[0], level) for level in (0, 255)])
+    if not options.preprocess:
+        images, extremes = (source.preprocess.apply(raw) for raw in (images, extremes))
+    return RangeRecord(
+        ranges=onnx_ranges.measure(model, images, extremes, progress),
+        images=len(images),
+        source=origin,
+        images_sha256=digest,
+        weights_sha256=source.weights_sha256,
+        graph=describe_graph(source, options),
+    )
+
+
+def _float_model_once(source: Source, options: ExportOptions) -> tuple[Any, tuple[str, ...]]:
+    """:func:`float_model`, lowered once for all targets and the calibration. A copy to change."""
+    import onnx
+
+    key = (Format.ONNX, options)
+    if key not in source.lowered:
+        model, steps = float_model(source, options)
+        source.lowered[key] = model.SerializeToString(deterministic=True), steps
+    data, steps = source.lowered[key]
+    return onnx.load_from_string(data), steps
+
+
+def float_model(source: Source, options: ExportOptions) -> tuple[Any, tuple[str, ...]]:
+    """Lowers a model to a float32 ModelProto.
 
     Args:
         source: what to export.
         options: batch, preprocessing, input type, opset.
 
     Returns:
-        (content, steps taken).
+        (model, steps taken).
 
     Raises:
         ConfigError: an opset that is not in OPSETS.
@@ -67,7 +160,7 @@ def export_onnx(source: Source, options: ExportOptions) -> tuple[bytes, tuple[st
         counts[report.name] += report.count
     steps = [*traced.steps, f"tf2onnx without its optimizers, opset {options.opset}"]
     steps += [f"{name}: {count}" for name, count in counts.items() if count]
-    return proto.SerializeToString(deterministic=True), tuple(steps)
+    return proto, tuple(steps)
 
 
 def convert_graph(name: str, function: Any, opset: int) -> Any:

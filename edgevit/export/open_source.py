@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgevit.core.errors import ConfigError, ModelFileError, UnknownNameError
 from edgevit.core.tensors import Preprocess
 from edgevit.export.quantize.ranges import RangeRecord
 from edgevit.export.source import Source
-from edgevit.models.weights import RANGES_FILE, TrainedModel
+from edgevit.models.weights import ONNX_RANGES_FILE, RANGES_FILE, TrainedModel
 
 if TYPE_CHECKING:
     import keras
@@ -43,10 +44,6 @@ def bare_source(
     found = contract or own or Preprocess(input_size=(rows, columns), scale=(1.0, 1.0, 1.0))
     if found.network_size != (rows, columns):
         found = replace(found, network_size=(rows, columns), resize=None)
-    ranges = None
-    if model.folder is not None and (model.folder / RANGES_FILE).exists():
-        file = model.folder / RANGES_FILE
-        ranges = RangeRecord.from_text(file.read_text(), str(file))
     network = keep_outputs(name_outputs(network), outputs)
     names = class_names or model.class_names
     classes = network.output["logits"].shape[-1]
@@ -58,7 +55,8 @@ def bare_source(
         preprocess=found,
         class_names=names,
         weights_sha256=model.weights_sha256,
-        ranges=ranges,
+        ranges=_read_ranges(model.folder, RANGES_FILE),
+        onnx_ranges=_read_ranges(model.folder, ONNX_RANGES_FILE),
     )
 
 
@@ -115,6 +113,13 @@ def name_outputs(network: keras.Model) -> keras.Model:
 
     named = _named(outputs, network)
     return keras.Model(network.inputs[0], named, name=network.name)
+
+
+def _read_ranges(folder: Path | None, name: str) -> RangeRecord | None:
+    if folder is None or not (folder / name).exists():
+        return None
+    file = folder / name
+    return RangeRecord.from_text(file.read_text(), str(file))
 
 
 def _named(outputs: Any, network: keras.Model) -> dict[str, Any]:

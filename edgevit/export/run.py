@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from edgevit.core.targets import Format, Target
+from edgevit.export import onnx, tflite
 from edgevit.export.onnx import export_onnx
 from edgevit.export.quantize.ranges import RangeRecord
 from edgevit.export.savedmodel import export_savedmodel
@@ -26,5 +29,17 @@ EXPORTERS: dict[Format, Exporter] = {
     Format.TFLITE: lambda source, target, options, ranges, path: export_tflite(
         source, target, options, ranges
     ),
-    Format.ONNX: lambda source, target, options, ranges, path: export_onnx(source, options),
+    Format.ONNX: lambda source, target, options, ranges, path: export_onnx(
+        source, target, options, ranges
+    ),
+}
+
+# (source, options, raw images, their origin, their digest, progress) -> what was measured
+Calibrator = Callable[
+    [Source, ExportOptions, np.ndarray, str, str, Callable[[int, int], None] | None], RangeRecord
+]
+
+CALIBRATORS: dict[Format, Calibrator] = {
+    Format.TFLITE: tflite.calibrate,
+    Format.ONNX: onnx.calibrate,
 }

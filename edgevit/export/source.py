@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
+from edgevit.core.targets import Format
 from edgevit.core.tensors import Preprocess
 
 if TYPE_CHECKING:
@@ -23,7 +24,10 @@ class Source:
         preprocess: raw pixels to what the network takes.
         class_names: of the logits; empty if unknown.
         weights_sha256: digest of the weights as they are exported.
-        ranges: activation ranges that ship with the weights, if any.
+        ranges: activation ranges that ship with the weights, for TFLite, if any.
+        onnx_ranges: likewise, for ONNX.
+        lowered: graphs that were made of it already, with their steps, since several targets start
+            from the same one; by whatever the exporter chooses as a key.
     """
 
     name: str
@@ -32,6 +36,14 @@ class Source:
     class_names: tuple[str, ...]
     weights_sha256: str
     ranges: RangeRecord | None = None
+    onnx_ranges: RangeRecord | None = None
+    lowered: dict[Any, tuple[bytes, tuple[str, ...]]] = field(
+        init=False, default_factory=dict, repr=False, compare=False
+    )
+
+    def shipped_ranges(self, kind: Format) -> RangeRecord | None:
+        """The activation ranges that ship with the weights, for one format."""
+        return self.onnx_ranges if kind is Format.ONNX else self.ranges
 
 
 @dataclass(frozen=True)

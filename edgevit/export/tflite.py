@@ -9,7 +9,7 @@ import numpy as np
 from edgevit.core.errors import ExportError
 from edgevit.core.targets import Format, Precision, Target
 from edgevit.export.quantize.integer import annotate_ranges, quantize
-from edgevit.export.quantize.ranges import RangeRecord, measure_ranges
+from edgevit.export.quantize.ranges import RangeRecord, describe_graph, measure_ranges
 from edgevit.export.source import ExportOptions, Source
 from edgevit.export.trace import Traced, check_io_dtype, trace
 from edgevit.runtimes.tflite_file import add_metadata, pack_model, parse_model
@@ -59,15 +59,6 @@ def float_graph(source: Source, options: ExportOptions) -> tuple[bytes, tuple[st
     """The float32 TFLite graph that calibration runs and that the quantiser starts from."""
     traced = trace(source, Format.TFLITE, options, "float32")
     return _convert(_converter(traced), source.name), traced.steps
-
-
-def describe_graph(source: Source, options: ExportOptions) -> str:
-    """What a calibration record is valid for: sizes, not weights."""
-    inside = "raw images" if options.preprocess else "bare network"
-    rows, columns = source.preprocess.network_size
-    others = sorted(name for name in source.network.output if name != "logits")
-    also = f", also {', '.join(others)}" if others else ""
-    return f"{source.name} {rows}x{columns}, {inside}{also}"
 
 
 def calibrate(

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     import keras
 
 WEIGHTS_FILE = "weights.safetensors"
-RANGES_FILE = "ranges.json"
+RANGES_FILE = "ranges.json"  # of the TFLite graph
+ONNX_RANGES_FILE = "ranges-onnx.json"
 
 # Readers of weights that others published, by architecture; see load_ported.
 PORTED = {"gcvit": "edgevit.models.gcvit_weights"}

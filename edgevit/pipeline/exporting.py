@@ -16,7 +16,7 @@ from edgevit.core.errors import ConfigError
 from edgevit.core.files import check_writable, digest_path, move_whole, size_path, write_whole
 from edgevit.core.reference import ReferenceSet
 from edgevit.core.results import ParityReport, Verdict, worst
-from edgevit.core.targets import Target, find_target, find_targets
+from edgevit.core.targets import Format, Target, find_target, find_targets
 from edgevit.core.versions import tool_versions
 from edgevit.pipeline.sources import Opening, open_source
 from edgevit.runtimes import kernel_sets, open_session
@@ -142,14 +142,15 @@ def export_all(
     say("loading the model")
     source = open_source(model, **opening)
     options = ExportOptions(batch, bool(opening.get("preprocess", True)), io_dtype, opset)
-    ranges = None
-    if any(target.needs_calibration for target in chosen):
-        ranges = find_ranges(source, options, calibration, say, progress)
+    ranges: dict[Format, RangeRecord] = {}
+    for kind in dict.fromkeys(target.format for target in chosen if target.needs_calibration):
+        ranges[kind] = find_ranges(source, options, calibration, say, progress, kind)
     say("recording the float model's logits on golden images")
     reference = record_reference(source)
     outcomes = []
     for target in chosen:
-        outcome = _export_one(source, target, options, ranges, reference, folder, keep_failed, say)
+        found = ranges.get(target.format) if target.needs_calibration else None
+        outcome = _export_one(source, target, options, found, reference, folder, keep_failed, say)
         outcomes.append(outcome)
         if finished:
             finished(outcome)
@@ -191,7 +192,7 @@ def _export_one(
             steps=steps,
             versions=tool_versions("keras", "tensorflow", "tf2onnx", "onnx", "numpy"),
             weights_sha256=source.weights_sha256,
-            calibration=ranges.identity() if ranges and target.needs_calibration else None,
+            calibration=ranges.identity() if ranges else None,
             reference_sha256=reference.digest,
         )
         embed(staged, data, papers(manifest, reference))
@@ -225,14 +226,24 @@ def find_ranges(
     calibration: str | Path | np.ndarray | None,
     say: Status,
     progress: Progress | None = None,
+    kind: Format = Format.TFLITE,
 ) -> RangeRecord:
     """Activation ranges: measured on the given images, else those that ship with the weights.
+
+    Args:
+        source: the model.
+        options: preprocessing inside or not.
+        calibration: images, or where they are; None: shipped ranges.
+        say: told what is being done.
+        progress: called with (images done, images in all).
+        kind: format whose float graph is measured.
 
     Raises:
         ConfigError: neither is there.
     """
     from edgevit.data.calibration import CalibrationSample, sample_source
-    from edgevit.export.tflite import calibrate, describe_graph
+    from edgevit.export.quantize.ranges import describe_graph
+    from edgevit.export.run import CALIBRATORS
 
     if calibration is not None:
         size = source.preprocess.input_size
@@ -241,13 +252,14 @@ def find_ranges(
         else:
             say("reading calibration images")
             sample = sample_source(calibration, size, CALIBRATION_IMAGES)
-        say(f"calibrating on {len(sample.images)} images")
+        say(f"calibrating {kind} on {len(sample.images)} images")
+        calibrate = CALIBRATORS[kind]
         return calibrate(source, options, sample.images, sample.source, sample.digest, progress)
-    ranges = source.ranges
+    ranges = source.shipped_ranges(kind)
     if ranges is None:
         raise ConfigError(
-            f"{source.name}: no activation ranges ship with these weights. Give --calibration PATH "
-            "with a few hundred training images (class folders, tar, npz)."
+            f"{source.name}: no activation ranges ship with these weights for {kind}. Give "
+            "--calibration PATH with a few hundred training images (class folders, tar, npz)."
         )
     if ranges.weights_sha256 != source.weights_sha256:
         raise ConfigError(

@@ -29,8 +29,9 @@ def read_pins(text: str) -> dict[str, str]:
 PINS = read_pins((ROOT / "constraints.txt").read_text())
 
 
-# Pinned for who asks for an extra that brings gigabytes of CUDA; make installs none of them.
-ON_REQUEST = {"torch", "onnxruntime-gpu"}
+# Pinned for who asks for an extra by name; make installs none of them.
+CROSSCHECK = {"openvino", "openvino-telemetry", "tract"}
+ON_REQUEST = {"torch", "onnxruntime-gpu", *CROSSCHECK}
 
 
 def list_needed(*extras: str) -> set[str]:
@@ -63,6 +64,15 @@ def test_the_lock_pins_exactly_what_export_train_and_dev_need():
 def test_what_is_installed_is_what_the_lock_says():
     installed = {name: metadata.version(name) for name in set(PINS) - ON_REQUEST}
     assert installed == {name: PINS[name] for name in installed}
+
+
+def test_the_runtimes_to_cross_check_with_are_pinned_with_all_that_they_need():
+    for name in CROSSCHECK:
+        try:
+            assert metadata.version(name) == PINS[name]
+        except metadata.PackageNotFoundError:
+            pytest.skip(f"{name} is not installed: make test-crosscheck")
+    assert CROSSCHECK <= list_needed("crosscheck") <= set(PINS)
 
 
 def test_every_package_that_is_asked_for_is_pinned():

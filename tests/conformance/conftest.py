@@ -18,7 +18,7 @@ import pytest
 
 from edgevit.core.models import CIFAR10_CLASSES
 from edgevit.core.probe_images import draw_images
-from edgevit.core.targets import TARGETS
+from edgevit.core.targets import TARGETS, Format
 
 # As the command line sets it, so that files from this process equal those from another.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
@@ -73,10 +73,10 @@ def tiny_run(tmp_path_factory) -> Path:
     """A training run's folder: seeded weights of a tiny ShiftViT, and their activation ranges."""
     import keras
 
+    from edgevit.export.run import CALIBRATORS
     from edgevit.export.source import ExportOptions
-    from edgevit.export.tflite import calibrate
     from edgevit.models.build import build_plan, plan_model
-    from edgevit.models.weights import RANGES_FILE, WEIGHTS_FILE, save_weights
+    from edgevit.models.weights import ONNX_RANGES_FILE, RANGES_FILE, WEIGHTS_FILE, save_weights
     from edgevit.pipeline import open_source
 
     keras.utils.set_random_seed(0)
@@ -85,8 +85,9 @@ def tiny_run(tmp_path_factory) -> Path:
     weights = build_plan(plan).get_weights()
     save_weights(folder / WEIGHTS_FILE, plan, weights, CIFAR10_CLASSES, "float32")
     images = draw_images(32, RAW_SIZE, seed=9)
-    ranges = calibrate(open_source(folder), ExportOptions(), images, "drawn", "00")
-    (folder / RANGES_FILE).write_text(ranges.to_text())
+    for kind, name in ((Format.TFLITE, RANGES_FILE), (Format.ONNX, ONNX_RANGES_FILE)):
+        measured = (open_source(folder), ExportOptions(), images, "drawn", "00", None)
+        (folder / name).write_text(CALIBRATORS[kind](*measured).to_text())
     return folder
 
 

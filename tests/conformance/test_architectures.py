@@ -23,6 +23,7 @@ from edgevit.verify.audit import inspect
 
 RAW_SIZE = (12, 12)
 EXACT = ("savedmodel", "tflite-float32", "onnx-float32")
+MISSING = "a runtime to cross-check with is not installed: make test-crosscheck"
 
 # Sizes that keep every kind of block: a row a model of the table.
 SIZES = {
@@ -125,6 +126,20 @@ def test_int8_is_integers_from_input_to_output(outcomes):
     assert inspection.float_ops == {} or not inspection.float_ops
 
 
+def test_onnx_int8_keeps_no_float_weights_where_the_table_promises_integers(outcomes):
+    import onnx
+
+    model = onnx.load(outcomes[2]["onnx-int8"].artifact.path)
+    stored = {t.name: (t.data_type, t.dims) for t in model.graph.initializer}
+    weighted = [n for n in model.graph.node if n.op_type in ("Gemm", "MatMul", "Conv")]
+    floats = [n.name for n in weighted if any(name in stored for name in n.input)]
+    assert floats == []
+    levels = [dims for kind, dims in stored.values() if kind == onnx.TensorProto.INT8]
+    assert sum(len(dims) > 1 for dims in levels) >= 5
+    whole = sum(int(np.prod(dims)) for _, dims in stored.values())
+    assert sum(int(np.prod(dims)) for dims in levels) > 0.5 * whole
+
+
 def test_no_file_needs_a_custom_operator(outcomes):
     for outcome in outcomes[2].values():
         assert not inspect(outcome.artifact.path).custom_ops
@@ -210,6 +225,46 @@ def test_onnx_files_of_other_batches_and_opsets_arrive_too(name, options, tmp_pa
     assert not operators & {"ReduceProd", "Einsum", "Identity", "Pow"}
     assert "Shape" not in operators or "Expand" in operators  # a class token for each image
     assert ("Erf" in operators) == ("opset" in options)
+
+
+def run_openvino(path: Path, images: np.ndarray, names: list[str]) -> list[np.ndarray]:
+    openvino = pytest.importorskip("openvino", reason=MISSING)
+    # Without the hint it computes in bfloat16 where the processor can.
+    network = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    runs = [network(image[None]) for image in images]
+    return [np.concatenate([run[name] for run in runs]) for name in names]
+
+
+def run_tract(path: Path, images: np.ndarray, names: list[str]) -> list[np.ndarray]:
+    tract = pytest.importorskip("tract", reason=MISSING)
+    runnable = tract.onnx().load(str(path)).into_model().into_runnable()
+    runs = [runnable.run([image[None]]) for image in images]
+    # It has names of its own for the outputs, but they come in the order of the file.
+    return [np.concatenate([run[k].to_numpy() for run in runs]) for k in range(len(names))]
+
+
+# tract 0.23 takes Gemm in float16 to answer in float32, and refuses the file.
+OTHERS = [(run_openvino, "float32"), (run_openvino, "float16"), (run_openvino, "dynamic")]
+OTHERS += [(run_openvino, "int8"), (run_tract, "float32"), (run_tract, "dynamic")]
+OTHERS += [(run_tract, "int8")]
+
+
+@pytest.mark.parametrize(("run", "precision"), OTHERS)
+def test_other_runtimes_load_the_onnx_files_and_agree(outcomes, run, precision):
+    _, _, found = outcomes
+    outcome = found[f"onnx-{precision}"]
+    images = draw_images(6, RAW_SIZE, seed=51)
+    with open_session(found["onnx-float32"].artifact.path) as session:
+        expected = session.run(images)
+    values = run(outcome.artifact.path, images, list(expected))
+    for (name, wanted), value in zip(expected.items(), values, strict=True):
+        assert value.shape == wanted.shape
+        difference = np.abs(value - wanted)
+        tolerance = outcome.target.tolerance
+        limit = tolerance.max_relative if name == "logits" else tolerance.max_relative_other
+        assert difference.mean() <= limit * wanted.std(), name
+        if tolerance.max_abs is not None:
+            assert difference.max() <= tolerance.max_abs * max(1.0, float(np.abs(wanted).max()))
 
 
 def test_every_model_of_the_table_is_tested_here():

@@ -22,7 +22,8 @@ from edgevit.runtimes import open_session
 from edgevit.runtimes.tflite_file import add_metadata, is_constant, pack_model, parse_model
 
 ROOT = Path(__file__).parents[2]
-FILES = ("tflite-float32", "tflite-float16", "tflite-dynamic", "tflite-int8", "onnx-float32")
+ONNX = ("onnx-float32", "onnx-float16", "onnx-dynamic", "onnx-int8")
+FILES = ("tflite-float32", "tflite-float16", "tflite-dynamic", "tflite-int8", *ONNX)
 
 
 def change_weights(path: Path, change) -> None:

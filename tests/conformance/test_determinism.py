@@ -67,10 +67,11 @@ def test_a_savedmodel_holds_the_same_variables_and_gives_the_same_logits(
     assert logits[0].tobytes() == logits[1].tobytes()
 
 
-def test_the_order_of_calibration_images_leaves_no_trace(tiny_run, exported, tmp_path):
+@pytest.mark.parametrize("name", ["tflite-int8", "onnx-int8"])
+def test_the_order_of_calibration_images_leaves_no_trace(tiny_run, exported, tmp_path, name):
     images = draw_images(32, (12, 12), seed=9)  # those behind the ranges of the run's folder
-    path = export(tiny_run, "tflite-int8", tmp_path, calibration=images[::-1]).artifact.path
-    with open_session(path) as own, open_session(exported["tflite-int8"]) as shipped:
+    path = export(tiny_run, name, tmp_path, calibration=images[::-1]).artifact.path
+    with open_session(path) as own, open_session(exported[name]) as shipped:
         np.testing.assert_array_equal(own.run(images)["logits"], shipped.run(images)["logits"])
     identity = read_manifest_file(path)["calibration"]["images_sha256"]
     assert identity == CalibrationSample.of_array(images, (12, 12)).digest

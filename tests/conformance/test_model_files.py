@@ -432,10 +432,19 @@ def test_ranges_beside_the_weights_that_are_damaged_are_refused(run):
         export(run, "tflite-int8", run / "out")
 
 
-def test_ranges_beside_other_weights_are_refused(run):
+@pytest.mark.parametrize("kind", ["tflite-int8", "onnx-int8"])
+def test_ranges_beside_other_weights_are_refused(run, kind):
     rewrite(run / "weights.safetensors", lambda tensors, description: scale(tensors))
     with pytest.raises(EdgevitError, match="belong to other weights"):
-        export(run, "tflite-int8", run / "out")
+        export(run, kind, run / "out")
+
+
+def test_ranges_of_another_onnx_graph_are_refused(run):
+    file = run / "ranges-onnx.json"
+    text = file.read_text()
+    file.write_text(text.replace("shiftvit/classifier/Dense/in", "shiftvit/other/Dense/in"))
+    with pytest.raises(EdgevitError, match=r"classifier.*belongs to another graph"):
+        export(run, "onnx-int8", run / "out")
 
 
 def scale(tensors) -> None:

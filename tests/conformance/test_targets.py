@@ -143,3 +143,6 @@ def test_files_are_as_small_as_their_precision_promises(exported):
     assert size["tflite-float16"] < 0.7 * size["tflite-float32"]
     assert size["tflite-int8"] < 0.5 * size["tflite-float32"]
     assert size["tflite-dynamic"] < 0.5 * size["tflite-float32"]
+    assert size["onnx-float16"] < 0.7 * size["onnx-float32"]
+    assert size["onnx-int8"] < 0.5 * size["onnx-float32"]
+    assert size["onnx-dynamic"] < 0.7 * size["onnx-float32"]  # convolutions stay float32

@@ -45,6 +45,8 @@ def test_ranges_belong_to_the_shipped_weights(source):
     assert source.ranges is not None
     assert source.ranges.weights_sha256 == source.weights_sha256
     assert source.ranges.images == 300
+    assert source.onnx_ranges.weights_sha256 == source.weights_sha256
+    assert source.onnx_ranges.images_sha256 == source.ranges.images_sha256
 
 
 def test_int8_needs_no_dataset_and_passes(int8):
@@ -55,6 +57,15 @@ def test_int8_needs_no_dataset_and_passes(int8):
     assert found.float_ops == {}
     assert found.custom_ops == ()
     assert [spec.dtype for spec in found.inputs] == ["uint8"]
+
+
+def test_int8_onnx_needs_no_dataset_and_passes(tmp_path):
+    outcome = edgevit.export("shiftvit", "onnx-int8", tmp_path)
+    assert outcome.verdict == "pass"
+    assert outcome.artifact.size_bytes <= 13e6
+    found = edgevit.inspect(outcome.artifact.path)
+    assert found.ops["QuantizeLinear"] >= 37  # one before each layer with weights
+    assert found.tensor_types["int8"] >= 37
 
 
 def test_golden_images_spread_over_several_classes(source):

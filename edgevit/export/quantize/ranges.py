@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,13 +17,17 @@ from edgevit.core.serialization import VERSION, to_json
 from edgevit.runtimes.litert import open_interpreter
 from edgevit.runtimes.tflite_file import is_constant, parse_model, tensor_name, tensor_type
 
+if TYPE_CHECKING:
+    from edgevit.export.source import ExportOptions, Source
+
 
 @dataclass(frozen=True)
 class RangeRecord:
     """Smallest and largest value of every activation, over a set of images.
 
     Attributes:
-        ranges: (smallest, largest) by tensor name of the float TFLite graph.
+        ranges: (smallest, largest) by tensor name of the float TFLite graph, or by layer and
+            side of the float ONNX graph.
         images: how many were seen.
         source: dataset they came from.
         images_sha256: digest of their pixels.
@@ -92,6 +96,15 @@ class RangeRecord:
             if not (np.isfinite([low, high]).all() and low <= high):
                 raise ModelFileError(f"{name}: the range of {key!r} is [{low}, {high}].")
         return record
+
+
+def describe_graph(source: Source, options: ExportOptions) -> str:
+    """What a calibration record is valid for: sizes, not weights."""
+    inside = "raw images" if options.preprocess else "bare network"
+    rows, columns = source.preprocess.network_size
+    others = sorted(name for name in source.network.output if name != "logits")
+    also = f", also {', '.join(others)}" if others else ""
+    return f"{source.name} {rows}x{columns}, {inside}{also}"
 
 
 def measure_ranges(

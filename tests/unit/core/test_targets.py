@@ -15,6 +15,9 @@ NAMES = (
     "tflite-dynamic",
     "tflite-int8",
     "onnx-float32",
+    "onnx-float16",
+    "onnx-dynamic",
+    "onnx-int8",
 )
 
 
@@ -34,10 +37,11 @@ def test_no_two_targets_would_write_the_same_file():
     assert len(set(files)) == len(files)
 
 
-def test_only_the_int8_target_is_integer_only_and_needs_calibration():
+def test_int8_targets_need_calibration_and_tflite_is_integers_throughout():
     integer = [target.name for target in TARGETS.values() if target.integer_only]
     calibrated = [target.name for target in TARGETS.values() if target.needs_calibration]
-    assert integer == calibrated == ["tflite-int8"]
+    assert integer == ["tflite-int8"]
+    assert calibrated == ["tflite-int8", "onnx-int8"]
     assert find_target("tflite-int8").precision is Precision.INT8
 
 
@@ -75,6 +79,12 @@ def test_a_near_miss_is_named(typed, near):
     assert near in message.split("Did you mean")[1]
     assert "edgevit targets" in message
     assert "\n" not in message
+
+
+def test_a_format_alone_is_answered_with_all_of_its_targets():
+    with pytest.raises(UnknownNameError) as caught:
+        find_target("onnx")
+    assert all(name in str(caught.value) for name in NAMES if name.startswith("onnx-"))
 
 
 def test_a_name_that_is_near_to_none_gets_the_whole_list():

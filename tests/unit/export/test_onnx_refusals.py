@@ -7,7 +7,7 @@ import pytest
 
 from edgevit.core.errors import ConfigError, ExportError
 from edgevit.core.tensors import Preprocess
-from edgevit.export.onnx import export_onnx
+from edgevit.export.onnx import float_model
 from edgevit.export.source import ExportOptions, Source
 
 
@@ -28,10 +28,10 @@ def source_of(layer: keras.layers.Layer) -> Source:
 
 def test_it_is_named_with_its_layer():
     with pytest.raises(ExportError, match=r"no ONNX form for .*FFT2D \(in layer .*spectrum\)"):
-        export_onnx(source_of(Spectrum(name="spectrum")), ExportOptions(preprocess=False))
+        float_model(source_of(Spectrum(name="spectrum")), ExportOptions(preprocess=False))
 
 
 @pytest.mark.parametrize("opset", [16, 21])
 def test_an_opset_that_is_not_written_is_refused(opset):
     with pytest.raises(ConfigError, match="17, 18, 19, 20"):
-        export_onnx(source_of(Spectrum()), ExportOptions(preprocess=False, opset=opset))
+        float_model(source_of(Spectrum()), ExportOptions(preprocess=False, opset=opset))

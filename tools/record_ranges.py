@@ -1,0 +1,58 @@
+"""Measures the activation ranges that ship with a model's weights, for TFLite and for ONNX.
+
+    python tools/record_ranges.py shiftvit --data cifar10-jpeg.tar.gz --format onnx
+
+Needed after a change of the exporter that moves factors into weights or renames layers: int8
+exports then say that the shipped ranges belong to another graph.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+os.environ["KERAS_BACKEND"] = "tensorflow"
+
+from edgevit.core.files import write_whole
+from edgevit.core.targets import Format
+from edgevit.data.calibration import sample_source
+from edgevit.export.quantize.ranges import RangeRecord
+from edgevit.export.run import CALIBRATORS
+from edgevit.export.source import ExportOptions, Source
+from edgevit.models import ARTIFACTS
+from edgevit.models.weights import ONNX_RANGES_FILE, RANGES_FILE
+from edgevit.pipeline import CALIBRATION_IMAGES, open_source
+
+FILES = {Format.TFLITE: RANGES_FILE, Format.ONNX: ONNX_RANGES_FILE}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("model", help="an architecture with shipped weights")
+    parser.add_argument("--data", required=True, help="the dataset that it was trained on")
+    parser.add_argument("--format", choices=list(FILES), help="only this one; default: all")
+    options = parser.parse_args()
+    source = open_source(options.model)
+    kinds = [Format(options.format)] if options.format else list(FILES)
+    for kind, record in record_ranges(source, options.data, ARTIFACTS / source.name, kinds).items():
+        print(f"{FILES[kind]}: {len(record.ranges)} ranges over {record.images} images")
+
+
+def record_ranges(
+    source: Source, data: str, folder: Path, kinds: list[Format]
+) -> dict[Format, RangeRecord]:
+    """Measures ranges on a seeded sample of training images and writes them into a folder."""
+    sample = sample_source(data, source.preprocess.input_size, CALIBRATION_IMAGES)
+    records = {}
+    for kind in kinds:
+        measured = (sample.images, sample.source, sample.digest, None)
+        records[kind] = CALIBRATORS[kind](source, ExportOptions(), *measured)
+        write_whole(folder / FILES[kind], records[kind].to_text().encode())
+    return records
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,239 @@
+// Classifies PNG pictures with an exported ONNX file in onnxruntime-web (WebAssembly), without edgevit.
+//
+//     npm ci --prefix tools/node
+//     node tools/run_onnx.mjs shiftvit-onnx-int8.onnx cat.png dog.png
+//     node tools/run_onnx.mjs shiftvit-onnx-int8.onnx --check
+//
+// The file carries its own papers in its metadata: class names under "edgevit.labels", the
+// preprocessing under "edgevit.preprocess", golden images with the float model's logits under
+// "edgevit.reference". Everything but the two imports below runs in a browser as it is.
+
+import { createRequire } from "node:module";
+import { readFileSync } from "node:fs";
+
+const need = createRequire(new URL("node/package.json", import.meta.url));
+
+// Mean difference of the logits over their standard deviation, by precision: edgevit/core/targets.py
+const LIMITS = { float32: 1e-5, float16: 2e-3, dynamic: 0.08, int8: 0.1 };
+
+/** The metadata of an ONNX file: {key: text}. ModelProto.metadata_props is field 14 (onnx.proto). */
+export function readMetadata(bytes) {
+  const text = new TextDecoder();
+  const found = {};
+  for (const [field, value] of fields(bytes)) {
+    if (field !== 14) continue;
+    const entry = Object.fromEntries(fields(value));
+    found[text.decode(entry[1])] = text.decode(entry[2]);
+  }
+  return found;
+}
+
+/** [number, bytes] of each length-delimited field of a protobuf message. */
+function* fields(bytes) {
+  let place = 0;
+  const varint = () => {
+    let value = 0;
+    for (let factor = 1; ; factor *= 128) {
+      const byte = bytes[place++];
+      if (byte === undefined) throw new Error("the file is truncated");
+      value += (byte & 127) * factor;
+      if (byte < 128) return value;
+    }
+  };
+  while (place < bytes.length) {
+    const tag = varint();
+    const kind = tag % 8;
+    if (kind === 0) varint();
+    else if (kind === 1) place += 8;
+    else if (kind === 5) place += 4;
+    else if (kind === 2) {
+      const size = varint();
+      if (place + size > bytes.length) throw new Error("the file is truncated");
+      yield [Math.floor(tag / 8), bytes.subarray(place, place + size)];
+      place += size;
+    } else throw new Error("it is no ONNX file");
+  }
+}
+
+/** A picture of {rows, columns, values: Float32Array of H W 3} in another size, bilinear with
+ * half-pixel centres; with antialias a shrunken pixel is the mean of what it covers. */
+export function resize(picture, [rows, columns], antialias) {
+  const down = weights(picture.rows, rows, antialias);
+  const across = weights(picture.columns, columns, antialias);
+  const values = new Float32Array(rows * columns * 3);
+  for (let row = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++) {
+      for (let channel = 0; channel < 3; channel++) {
+        let sum = 0;
+        for (const [y, share] of down[row]) {
+          for (const [x, part] of across[column]) {
+            sum += share * part * picture.values[(y * picture.columns + x) * 3 + channel];
+          }
+        }
+        values[(row * columns + column) * 3 + channel] = sum;
+      }
+    }
+  }
+  return { rows, columns, values };
+}
+
+/** For each new position [old position, share] of those that it is made of. */
+function weights(before, after, antialias) {
+  const step = before / after;
+  const reach = antialias ? Math.max(1, step) : 1;
+  return Array.from({ length: after }, (_, position) => {
+    const centre = (position + 0.5) * step - 0.5;
+    const parts = [];
+    for (let old = Math.ceil(centre - reach); old <= centre + reach; old++) {
+      const share = 1 - Math.abs(old - centre) / reach;
+      if (share > 0 && antialias && (old < 0 || old >= before)) continue;
+      if (share > 0) parts.push([Math.min(Math.max(old, 0), before - 1), share]);
+    }
+    const sum = parts.reduce((total, [, share]) => total + share, 0);
+    return parts.map(([old, share]) => [old, share / sum]);
+  });
+}
+
+/** Raw pixels, levels of 0..255, as the contract wants them for a network without preprocessing. */
+function applyContract(picture, { resize: whole, network_size, scale, offset }) {
+  const resized = resize(picture, whole ?? network_size, false);
+  const { rows, columns, values } = crop(resized, network_size);
+  const scaled = values.map((value, index) => value * scale[index % 3] + offset[index % 3]);
+  return { rows, columns, values: scaled };
+}
+
+/** The centre of a picture. */
+function crop({ columns: width, rows: height, values }, [rows, columns]) {
+  const top = Math.floor((height - rows) / 2);
+  const left = Math.floor((width - columns) / 2);
+  const kept = new Float32Array(rows * columns * 3);
+  for (let row = 0; row < rows; row++) {
+    const start = ((row + top) * width + left) * 3;
+    kept.set(values.subarray(start, start + columns * 3), row * columns * 3);
+  }
+  return { rows, columns, values: kept };
+}
+
+/** An array as edgevit writes it down: {dtype, shape, base64}, little-endian. */
+function decode({ dtype, shape, base64 }) {
+  const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+  const values = dtype === "uint8" ? bytes : new Float32Array(bytes.buffer);
+  return { shape, values };
+}
+
+/** Runs a file: {papers, classify(picture) -> Float32Array of logits}. */
+export async function open(ort, bytes) {
+  ort.env.wasm.numThreads = 1;
+  ort.env.logLevel = "error";
+  const found = readMetadata(bytes);
+  const papers = Object.fromEntries(
+    Object.entries(found)
+      .filter(([key]) => key.startsWith("edgevit.") && key !== "edgevit.seal")
+      .map(([key, text]) => [key.slice("edgevit.".length), JSON.parse(text)]),
+  );
+  if (!papers.preprocess || !papers.manifest) throw new Error("it carries no edgevit papers");
+  const session = await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"] });
+  const { inputs, preprocess_inside } = papers.manifest;
+  const classify = async (picture) => {
+    const raw = resize(picture, papers.preprocess.input_size, true);
+    raw.values = raw.values.map(Math.round);
+    const { rows, columns, values } = preprocess_inside ? raw : applyContract(raw, papers.preprocess);
+    const data = inputs[0].dtype === "uint8" ? Uint8Array.from(values) : values;
+    const image = new ort.Tensor(inputs[0].dtype, data, [1, rows, columns, 3]);
+    return (await session.run({ [inputs[0].name]: image }, ["logits"])).logits.data;
+  };
+  return { papers, classify };
+}
+
+/** Runs the golden images inside the file against the float model's logits: true if they agree. */
+async function check({ papers, classify }, name) {
+  const { shape, values } = decode(papers.reference.first_images);
+  const logits = decode(papers.reference.logits).values;
+  const [count, rows, columns] = shape;
+  const classes = logits.length / papers.reference.count;
+  const size = rows * columns * 3;
+  let [largest, total, same] = [0, 0, 0];
+  for (let number = 0; number < count; number++) {
+    const pixels = values.subarray(number * size, (number + 1) * size);
+    const picture = { rows, columns, values: Float32Array.from(pixels) };
+    const answer = await classify(picture);
+    const expected = logits.subarray(number * classes, (number + 1) * classes);
+    for (let label = 0; label < classes; label++) {
+      const difference = Math.abs(answer[label] - expected[label]);
+      if (!(difference <= largest)) largest = difference;
+      total += difference;
+    }
+    same += best(answer)[0] === best(expected)[0];
+  }
+  const mean = logits.reduce((sum, value) => sum + value, 0) / logits.length;
+  const spread = Math.sqrt(logits.reduce((sum, v) => sum + (v - mean) ** 2, 0) / logits.length);
+  const relative = total / (count * classes) / spread;
+  const limit = LIMITS[papers.manifest.target.split("-")[1]];
+  const passes = relative <= limit;
+  console.log(
+    `${name}: ${passes ? "pass" : "FAIL"}, ${count} golden images, max |diff| ` +
+      `${largest.toPrecision(2)}, mean/std ${(100 * relative).toPrecision(2)} % ` +
+      `(limit ${100 * limit} %), same top-1 ${same} of ${count}`,
+  );
+  return passes;
+}
+
+/** Places of the largest values, the largest first. */
+function best(values, count = 1) {
+  const order = Array.from(values, (_, index) => index).sort((a, b) => values[b] - values[a]);
+  return order.slice(0, count);
+}
+
+/** One line with the five likeliest classes. */
+function describe(logits, labels) {
+  const highest = Math.max(...logits);
+  const shares = Array.from(logits, (value) => Math.exp(value - highest));
+  const sum = shares.reduce((total, share) => total + share, 0);
+  return best(logits, 5)
+    .map((k) => `${labels[k] ?? k} ${((100 * shares[k]) / sum).toFixed(1)} %`)
+    .join(", ");
+}
+
+function readPng(PNG, path) {
+  const { width, height, data } = PNG.sync.read(readFileSync(path));
+  const values = Float32Array.from({ length: width * height * 3 }, (_, index) => {
+    return data[Math.floor(index / 3) * 4 + (index % 3)];
+  });
+  return { rows: height, columns: width, values };
+}
+
+function fail(message) {
+  console.error(`run_onnx: error: ${message}`);
+  process.exit(2);
+}
+
+async function main([file, ...rest]) {
+  if (!file || !rest.length) fail("usage: run_onnx.mjs FILE.onnx (IMAGE.png... | --check)");
+  let ort, PNG;
+  try {
+    ort = need("onnxruntime-web");
+    ({ PNG } = need("pngjs"));
+  } catch {
+    fail("onnxruntime-web and pngjs are missing. Run: npm ci --prefix tools/node");
+  }
+  let model;
+  try {
+    model = await open(ort, new Uint8Array(readFileSync(file)));
+  } catch (error) {
+    fail(`${file}: cannot be used (${error.message})`);
+  }
+  if (rest.includes("--check")) {
+    process.exitCode = (await check(model, file)) ? 0 : 1;
+  }
+  for (const path of rest.filter((name) => name !== "--check")) {
+    let picture;
+    try {
+      picture = readPng(PNG, path);
+    } catch (error) {
+      fail(`${path}: no PNG that can be read (${error.message})`);
+    }
+    console.log(`${path}: ${describe(await model.classify(picture), model.papers.labels ?? [])}`);
+  }
+}
+
+if (process.argv[1] === new URL(import.meta.url).pathname) await main(process.argv.slice(2));
