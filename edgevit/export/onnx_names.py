@@ -86,8 +86,12 @@ def make_names_canonical(model: Any) -> None:
 
 
 def _paths(graph: Any, users: dict[str, tuple[int, int]]) -> list[str]:
-    """Each node's layer path; where there is none, that of a node that reads it."""
+    """Each node's layer path; where there is none, that of a node before or behind it."""
     paths: list[str] = [layer_path(node.name) for node in graph.node]
+    made = {name: number for number, node in enumerate(graph.node) for name in node.output}
+    for number, node in enumerate(graph.node):
+        before = (paths[made[name]] for name in node.input if name in made)
+        paths[number] = paths[number] or next((path for path in before if path), "")
     for number in reversed(range(len(paths))):
         readers = (users[name][0] for name in graph.node[number].output if name in users)
         paths[number] = paths[number] or next((paths[reader] for reader in readers), "")

@@ -24,6 +24,9 @@ from edgevit.export.onnx_passes.editing import (
 from edgevit.export.onnx_passes.merge_slices import read_bounds
 from edgevit.export.onnx_passes.rewriting import Declined, Rewrite
 
+# What reads the parts of a shift: there one product and a Split are less work.
+JOINS = ("Pad", "Slice", "Concat")
+
 
 @dataclass(frozen=True)
 class Found:
@@ -50,6 +53,8 @@ def find_parts(node: ir.Node) -> Found | Declined | None:
         return Declined("the graph returns what is cut")
     if any(constant(part) is None for part in node.inputs[1:]) or attribute(node, "transB", 0):
         return Declined("the weights are not constant, or transposed")
+    if any(after.op_type in JOINS for use in uses for after in readers(use.outputs[0])):
+        return Declined("its parts are put together again")
     last = len(dims(value)) - 1
     parts = []
     for use in uses:

@@ -86,5 +86,5 @@ def _write_layer(
     outputs = [f"{prefix}/scaled"] if biased else [node.output[0]]
     nodes.append(helper.make_node("Mul", [product, factor], outputs, f"{prefix}/Mul_2"))
     if biased:
-        bias = add_constant(graph, f"{prefix}/bias", layer.bias)
+        bias = add_constant(graph, f"{prefix}/float_bias", layer.bias)
         add("Add", [outputs[0], bias], last=True)

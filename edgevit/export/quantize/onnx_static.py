@@ -126,7 +126,9 @@ class _Writer:
         node.input[1] = self._quantized_weights(layer, scales)
         if layer.bias is not None:
             bias_scales = (affine.scale * scales).astype(np.float32)
-            levels = self._constant(f"{node.name}/bias", bias_levels(layer.bias, bias_scales))
+            levels = self._constant(
+                f"{node.name}/bias_levels", bias_levels(layer.bias, bias_scales)
+            )
             scale = self._constant(f"{node.name}/bias_scale", bias_scales)
             node.input[2] = self._dequantize(f"{node.name}/bias", levels, scale, axis=0)
         self.nodes.append(node)

@@ -93,6 +93,14 @@ def test_a_product_that_is_also_read_whole_stays(decline):
     decline(split_dense, text, CUTS)
 
 
+def test_parts_that_are_put_together_again_stay(decline):
+    text = CUT.replace("float[3,1,2] q, float[3,1,4] k", "float[3,1,6] y")
+    text = text.replace(
+        "k = Slice(r, two, six, axes)", "k = Slice(r, two, six, axes) y = Concat<axis=2>(k, q)"
+    )
+    decline(split_dense, text, CUTS, reason="put together again")
+
+
 def test_slices_of_everything_are_one_split(rewrite):
     text = CUT.replace("g = Gemm(x, w, b)  r = Reshape(g, shape)", "r = Reshape(x, shape)")
     text = text.replace("float[3,8] x", "float[3,6] x")
