@@ -16,7 +16,13 @@ from edgevit.core.probe_images import draw_images
 from edgevit.core.targets import TARGETS
 from edgevit.runtimes import open_session
 
-OPTIONS = {verb.name: [option.opts[0] for option in verb.params] for verb in VERBS}
+OPTIONS = {
+    verb.name: [
+        option.metavar if option.metavar and not option.opts[0].startswith("-") else option.opts[0]
+        for option in verb.params
+    ]
+    for verb in VERBS
+}
 
 
 @pytest.fixture(scope="module")

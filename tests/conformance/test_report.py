@@ -50,6 +50,9 @@ def test_files_come_in_the_order_of_the_targets(exported):
         "tflite-dynamic",
         "tflite-int8",
         "onnx-float32",
+        "onnx-float16",
+        "onnx-dynamic",
+        "onnx-int8",
     ]
 
 
