@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgevit.core.errors import ConfigError
-from edgevit.core.errors import RuntimeFailure
+from edgevit.core.errors import ConfigError, RuntimeFailure
 from edgevit.core.results import Verdict
 from edgevit.core.targets import Format
 from edgevit.pipeline import read_papers
