@@ -213,7 +213,13 @@ def test_onnx_nodes_are_called_after_their_keras_layers(outcomes):
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [*((name, {"batch": None}) for name in SIZES), ("vit", {"opset": 17}), ("gcvit", {"batch": 4})],
+    [
+        ("shiftvit", {"batch": None}),
+        ("patchconvnet", {"batch": None}),
+        ("vit", {"opset": 17}),
+        *(pytest.param(name, {"batch": None}, marks=LONG) for name in ("focalnet", "gcvit", "vit")),
+        pytest.param("gcvit", {"batch": 4}, marks=LONG),
+    ],
     ids=str,
 )
 def test_onnx_files_of_other_batches_and_opsets_arrive_too(name, options, tmp_path):
