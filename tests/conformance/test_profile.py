@@ -72,7 +72,7 @@ def test_each_product_of_the_file_gets_one_kernel_of_xnnpack(profiles, exported,
         for node in profiles[name, None].nodes
         if node.kernel.startswith(("Fully Connected", "Convolution"))
     ]
-    assert found == wanted
+    assert sorted(found) == sorted(wanted)  # parts of the graph may be profiled in another order
 
 
 def test_without_the_delegate_each_operator_is_one_kernel(profiles, exported):
