@@ -73,14 +73,16 @@ def name_kernels(
     """
     found: list[NodeTime] = []
     runs = _split(kernels)
-    delegated = [run for run in runs if run[0].delegated]
+    # Taken in turn: parts of equal kernels and equal times, in whole microseconds, are no rarity.
+    known = sum(run[0].delegated for run in runs) == len(parts)
+    following = iter(parts)
     for run in runs:
         if not run[0].delegated:
             (kernel,) = run
             node = nodes[kernel.index]
             found.append(NodeTime(node.name, node.op, kernel.name, node.layer, kernel.time_us))
             continue
-        members = list(parts[delegated.index(run)]) if len(delegated) == len(parts) else []
+        members = list(next(following)) if known else []
         places = assign_kernels(
             [kernel.name for kernel in run], [nodes[place].op for place in members]
         )

@@ -87,6 +87,17 @@ def test_each_part_of_the_graph_is_aligned_with_its_own_operators():
     assert found[1].kernel == PRODUCT
 
 
+def test_parts_of_equal_kernels_and_equal_times_are_told_apart():
+    equal = [
+        KernelTime(kernel.name, kernel.delegated, kernel.index, (5,))
+        if kernel.delegated
+        else kernel
+        for kernel in KERNELS
+    ]
+    found = name_kernels(equal, NODES, [[1], [3]])
+    assert [node.layer for node in found] == ["", "a/dense", "a/act", "b/dense"]
+
+
 def test_parts_that_do_not_match_leave_the_kernels_without_a_layer():
     found = name_kernels(KERNELS, NODES, [[1, 3]])
     assert [node.layer for node in found] == ["", "", "a/act", ""]
