@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "benchmark": "edgevit.pipeline",
     "build": "edgevit.models.build",
     "evaluate": "edgevit.pipeline",
     "explain": "edgevit.pipeline",
@@ -28,6 +29,7 @@ _HOMES = {
 
 __all__ = [
     "__version__",
+    "benchmark",
     "build",
     "evaluate",
     "explain",
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
     from edgevit.bench.profile import profile
     from edgevit.models.build import build
     from edgevit.models.weights import load
-    from edgevit.pipeline import evaluate, explain, export, export_all, verify
+    from edgevit.pipeline import benchmark, evaluate, explain, export, export_all, verify
     from edgevit.runtimes import open_session
     from edgevit.training.run import train_model as train
     from edgevit.verify.audit import inspect

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edgevit.core.benchmarks import BenchmarkResult
-    from edgevit.core.measurements import BenchmarkCase, Measurement
+    from edgevit.core.measurements import Measurement
 
 INCONCLUSIVE_CODE = 3
 
@@ -141,84 +142,76 @@ def benchmark(
     edgevit benchmark free.onnx --batch 1,4,16 --out result.json
     edgevit benchmark new.tflite --baseline old.tflite --max-slowdown 5%
     """
-    from edgevit.bench.cases import plan_cases
-
-    cases = plan_cases(files, runtimes or (), threads, batches, device)
-    if instructions:
-        from edgevit.bench.instructions import find_valgrind
-
-        find_valgrind()
     if out is not None:
         from edgevit.core.files import check_writable
 
         check_writable(out.parent)
     if baseline is not None:
+        from edgevit.bench.cases import plan_cases
         from edgevit.cli.gate import run_gates
 
+        cases = plan_cases(files, runtimes or (), threads, batches or (), device)
         code = run_gates(cases, baseline, max_slowdown, rounds, seed, time_limit, out, as_json)
         sys.exit(0 if code == INCONCLUSIVE_CODE and inconclusive_ok else code)
-    _measure(cases, against, rounds, roofline, instructions, seed, time_limit, out, as_json)
+    from edgevit.pipeline import benchmark as run
 
-
-def _measure(
-    cases: list[BenchmarkCase],
-    against: Path | None,
-    rounds: int | None,
-    roofline: bool,
-    instructions: bool,
-    seed: int,
-    time_limit: float,
-    out: Path | None,
-    as_json: bool,
-) -> None:
-    from edgevit.bench.baseline import is_result, read_result
-    from edgevit.bench.benchmark import ROUNDS, run_benchmark
-    from edgevit.bench.cases import plan_reference
-    from edgevit.core.measurements import refuse_other_machine
-    from edgevit.reports.text import summarise_benchmark
-
-    recorded: BenchmarkResult | None = None
-    reference: int | None = 0 if len(cases) > 1 else None
-    if against is not None and is_result(against):
-        from edgevit.bench.environment import describe_environment
-
-        recorded = read_result(against)
-        mine = describe_environment("gpu" if cases[0].device == "gpu" else "")
-        refuse_other_machine(mine, recorded.environment, str(against))
-        reference = None
-    elif against is not None:
-        cases, reference = plan_reference(cases, against)
+    recorded = None if against is None else _read_recorded(against, device)
     with console.live_table() as table:
 
         def watch(status: str, done: int, total: int, rows: Sequence[Measurement]) -> None:
             shown = benchmark_text.LIVE_COLUMNS, benchmark_text.live(rows)
             table.show(status, f"{done}/{total}", *shown)
 
-        run: Any = run_benchmark
-        if roofline:
-            from edgevit.bench.roofline import run_with_roofline as run
         result = run(
-            cases,
-            rounds=rounds or ROUNDS,
-            reference=reference,
+            files,
+            runtimes=runtimes or (),
+            threads=threads,
+            batches=batches or (),
+            device=device,
+            against=against if recorded is None else None,
+            **({} if rounds is None else {"rounds": rounds}),
+            roofline=roofline,
+            instructions=instructions,
             seed=seed,
             limit_s=time_limit,
             watch=watch,
         )
-        if instructions:
-            from edgevit.bench.instructions import add_instructions
-
-            result = add_instructions(
-                result,
-                watch=lambda status, done, total: watch(status, done, total, result.rows),
-            )
+    if recorded is not None:
+        result = replace(result, reference=None)
     if out is not None:
         from edgevit.core.files import write_whole
 
         write_whole(out, result.to_text().encode())
+    _answer(result, recorded, str(against), as_json)
+
+
+def _read_recorded(against: Path, device: str) -> BenchmarkResult | None:
+    """An earlier result of this machine; None where the path is a file to measure.
+
+    Raises:
+        ConfigError: it comes from another machine.
+    """
+    from edgevit.bench.baseline import is_result, read_result
+    from edgevit.bench.environment import describe_environment
+    from edgevit.core.measurements import refuse_other_machine
+
+    if not is_result(against):
+        return None
+    recorded = read_result(against)
+    mine = describe_environment("gpu" if device == "gpu" else "")
+    refuse_other_machine(mine, recorded.environment, str(against))
+    return recorded
+
+
+def _answer(
+    result: BenchmarkResult, recorded: BenchmarkResult | None, name: str, as_json: bool
+) -> None:
+    """Prints a result; exits with 1 where a row failed."""
+    from edgevit.reports.text import summarise_benchmark
+
     summary = summarise_benchmark(result)
     if recorded is not None:
-        _compare_recorded(summary, result, recorded, str(against))
+        _compare_recorded(summary, result, recorded, name)
     document = {
         "rows": summary,
         "warnings": list(result.warnings),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import shutil
 from typing import Any
 
 import click
@@ -17,6 +18,13 @@ NEEDS: dict[str, tuple[tuple[str, ...], str]] = {
     "verify tflite": (("ai-edge-litert",), "litert"),
     "verify onnx": (("onnxruntime",), "onnx"),
     "train": (("keras", "tensorflow", "jax", "matplotlib"), "train"),
+    "pictures": (("matplotlib",), "train"),
+    "benchmark --device gpu": (("onnxruntime-gpu",), "gpu"),
+}
+
+# option -> (program it needs, how to get it)
+PROGRAMS: dict[str, tuple[str, str]] = {
+    "benchmark --instructions": ("valgrind", "apt install valgrind"),
 }
 
 
@@ -38,6 +46,13 @@ def doctor(as_json: bool) -> None:
             "ready": not missing,
             "missing": missing,
             "get": f"pip install 'edgevit[{extra}]'" if missing else "",
+        }
+    for purpose, (program, how) in PROGRAMS.items():
+        there = shutil.which(program) is not None
+        checks[purpose] = {
+            "ready": there,
+            "missing": [] if there else [program],
+            "get": "" if there else how,
         }
     shipped = {name: (ARTIFACTS / name / "weights.safetensors").exists() for name in MODELS}
     document = {

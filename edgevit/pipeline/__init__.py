@@ -1,13 +1,15 @@
 """What the verbs do, each as one readable function over the rooms below.
 
 ``exporting``: lower, audit, embed, run, publish. ``verifying``: a file against its papers.
-``evaluating``: accuracy. ``explaining``: where a network looks. ``reporting``: all that is known of
-a folder of files, ``evidence`` what other commands measured of them.
+``evaluating``: accuracy. ``benchmarking``: time. ``explaining``: where a network looks.
+``reporting``: all that is known of a folder of files, ``evidence`` what other commands measured of
+them.
 ``sources``: what the user named, opened.
 """
 
 from __future__ import annotations
 
+from edgevit.pipeline.benchmarking import benchmark
 from edgevit.pipeline.evaluating import evaluate
 from edgevit.pipeline.explaining import DrawnExplanation, explain
 from edgevit.pipeline.exporting import (
@@ -27,6 +29,7 @@ __all__ = [
     "DrawnExplanation",
     "Outcome",
     "Verification",
+    "benchmark",
     "collect_report",
     "evaluate",
     "explain",

@@ -479,6 +479,15 @@ def test_doctor_says_what_is_missing_and_how_to_get_it(command, monkeypatch):
     assert "missing onnxruntime" in command("doctor").out
 
 
+@pytest.mark.parametrize(("found", "ready"), [(None, False), ("/bin/valgrind", True)])
+def test_doctor_looks_for_programs_too(command, monkeypatch, found, ready):
+    monkeypatch.setattr("shutil.which", lambda name: found)
+    check = command("doctor", "--json").document["checks"]["benchmark --instructions"]
+    assert check["ready"] is ready
+    assert check["missing"] == ([] if ready else ["valgrind"])
+    assert ("valgrind" in check["get"]) is not ready
+
+
 def test_every_answer_in_json_is_one_document(command, exported, picture):
     for arguments in (
         ("models",),
