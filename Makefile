@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 ARGS ?=
+# A file's tests share what they export, so a file stays with one worker. Workers hold TensorFlow.
+PARALLEL ?= --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 # One stamp for each set of packages; newer than these two files means nothing to install.
 LOCK := pyproject.toml constraints.txt
@@ -20,7 +22,7 @@ demo: $(DEMO_READY) ## export ShiftViT to integer-only TFLite into exports/, and
 	@$(BIN)/edgevit export shiftvit --format tflite-int8 --out exports
 
 test: lint ## all checks: lint, then the tests that take seconds (ARGS="-k name" to choose)
-	@echo "pytest" && $(BIN)/pytest $(ARGS)
+	@echo "pytest" && $(BIN)/pytest $(PARALLEL) $(ARGS)
 
 test-long: $(TEST_READY) ## the tests that take minutes
 	@$(BIN)/pytest -m long $(ARGS)

@@ -31,7 +31,7 @@ from edgevit.core.serialization import to_json
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 THREADS = (1, 2)
-SIDES = (32, 64, 96, 128)
+SIDES = (48, 96, 144)  # multiples of every architecture's patches
 
 
 def main() -> None:

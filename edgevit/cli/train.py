@@ -113,16 +113,16 @@ def train(
     recipe = replace(recipe, **{key: value for key, value in changes.items() if value is not None})
     os.environ["KERAS_BACKEND"] = backend
     folder = out or Path("runs") / model
-    check_writable(folder)
     with console.working() as work:
         from edgevit.data.datasets import find_source, limit_images, load_dataset, split_validation
 
-        work.status("reading the training images")
         source = find_source(data)
         from edgevit.training.run import train_model
         from edgevit.training.start import open_start
 
         network_size = open_start(model, form, variant, init, fields).plan.preprocess.network_size
+        check_writable(folder)
+        work.status("reading the training images")
         dataset = load_dataset(source, "train", image_size, work.advance, at_most=network_size)
         training, validation = split_validation(dataset, seed=0)
         training = limit_images(training, limit or len(training), seed=0)

@@ -110,6 +110,9 @@ def test_every_verb_that_answers_can_answer_in_json():
         ["targets", "more"],
         ["doctor", "--fix"],
         ["train", "shiftvit", "--epochs", "0"],
+        ["train", "shiftvit", "--limit", "0", "--data", "."],
+        ["train", "shiftvit", "--set", "image_size", "--data", "."],
+        ["train", "shiftvit", "--set", "imagesize=64", "--data", "."],
     ],
     ids=" ".join,
 )

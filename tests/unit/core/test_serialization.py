@@ -101,7 +101,9 @@ def test_numpy_numbers_become_json_numbers():
     assert to_json(document) == '{"a": -3, "b": 0.5, "c": true, "7": "key"}'
 
 
-@pytest.mark.parametrize("value", [{1, 2}, b"bytes", object(), np.zeros(2)], ids=str)
+@pytest.mark.parametrize(
+    "value", [{1, 2}, b"bytes", object(), np.zeros(2)], ids=lambda value: type(value).__name__
+)
 def test_what_has_no_json_form_is_an_error_and_not_a_guess(value):
     with pytest.raises(TypeError, match="cannot be written as JSON"):
         to_json({"value": value})

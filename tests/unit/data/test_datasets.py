@@ -21,6 +21,7 @@ from edgevit.data.datasets import (
     ENVIRONMENT_VARIABLE,
     ImageDataset,
     find_source,
+    limit_images,
     load_dataset,
     split_validation,
 )
@@ -649,3 +650,38 @@ def test_resizing_after_a_later_picture_gives_the_same_pixels_as_resizing_at_onc
     folder = folder_of(tmp_path, [(8, 8), (8, 8), (9, 8)])
     late = load_dataset(folder, "train", at_most=(12, 10)).images
     np.testing.assert_array_equal(late, load_dataset(folder, "train", (12, 10)).images)
+
+
+# --- a part of the images -------------------------------------------------------------------------
+
+
+def numbered(counts: tuple[int, ...]) -> ImageDataset:
+    """So many images of each class; the first pixel of an image is its number."""
+    labels = np.repeat(np.arange(len(counts)), counts)
+    images = np.zeros((len(labels), 2, 2, 3), np.uint8)
+    images[:, 0, 0, 0] = np.arange(len(labels))
+    return ImageDataset(images, labels, CLASSES[: len(counts)], "train", "drawn")
+
+
+def test_a_limit_keeps_the_shares_of_the_classes():
+    part = limit_images(numbered((100, 40, 20)), 32)
+    assert np.bincount(part.labels).tolist() == [20, 8, 4]
+    assert part.class_names == CLASSES
+    assert part.split == "train"
+    chosen = part.images[:, 0, 0, 0]
+    assert len(set(chosen)) == 32
+    assert (np.sort(chosen) == chosen).all()
+
+
+def test_a_limit_is_a_choice_of_the_seed():
+    first, again, other = (
+        limit_images(numbered((100, 40, 20)), 32, seed).images[:, 0, 0, 0] for seed in (1, 1, 2)
+    )
+    assert (first == again).all()
+    assert (first != other).any()
+
+
+def test_no_class_is_lost_to_a_limit_and_enough_images_are_left_as_they_are():
+    whole = numbered((90, 9, 1))
+    assert np.bincount(limit_images(whole, 5).labels).tolist() == [4, 1, 1]
+    assert limit_images(whole, 100) is whole

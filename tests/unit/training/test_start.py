@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edgevit.core.errors import ConfigError, ModelFileError
+from edgevit.core.errors import ConfigError, ModelFileError, UnknownNameError
 from edgevit.data.datasets import ImageDataset
 from edgevit.explain.during_training import EpochPictures
 from edgevit.models.build import build_plan, plan_model
@@ -133,3 +133,12 @@ def test_pictures_are_drawn_every_so_many_epochs(tmp_path):
         for epoch in (2, 4)
         for number in (0, 1)
     ]
+
+
+def test_fields_change_a_fresh_network_and_not_given_weights(weights):
+    plan = open_start("shiftvit", fields=SIZES).plan
+    assert (plan.config.dim, plan.config.depths) == (48, (1,))
+    with pytest.raises(ConfigError, match="Drop --set, or --init"):
+        open_start("shiftvit", initial=weights, fields={"dim": 24})
+    with pytest.raises(UnknownNameError, match="Did you mean dim"):
+        open_start("shiftvit", fields={"dims": 24})
