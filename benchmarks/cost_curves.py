@@ -7,6 +7,9 @@ Three questions, each in a run of its own with all its points interleaved:
 - image size: the side of the raw image, for models whose weights serve any (--model, --sides). The
   files are exported here with seeded weights, since values do not change the time.
 
+What --json names is written over curve by curve, so one curve can be measured again; without --files
+and --model its curves are only drawn again.
+
     edgevit export shiftvit --format tflite-float32,onnx-float32 --batch dynamic --out curves
     python benchmarks/cost_curves.py --files curves/*.tflite curves/*.onnx --model vit patchconvnet \\
         --pictures docs/pictures --json benchmarks/results/cost_curves.json
@@ -15,9 +18,11 @@ Three questions, each in a run of its own with all its points interleaved:
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -27,7 +32,6 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 from edgevit.bench.benchmark import run_benchmark
 from edgevit.bench.cases import plan_cases
 from edgevit.core.benchmarks import BenchmarkResult
-from edgevit.core.serialization import to_json
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 THREADS = (1, 2)
@@ -42,9 +46,9 @@ def main() -> None:
     parser.add_argument("--batches", type=int, nargs="*", default=BATCHES)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--pictures", type=Path, default=Path("docs/pictures"))
-    parser.add_argument("--json", type=Path, help="where to write the raw samples")
+    parser.add_argument("--json", type=Path, help="raw samples, of all curves measured so far")
     options = parser.parse_args()
-    found = {}
+    found = read_curves(options.json) if options.json and options.json.exists() else {}
     if options.files:
         found["batch"] = measure(options.files, options.batches, (1,), options.rounds)
         found["threads"] = measure(options.files, (1,), THREADS, options.rounds)
@@ -60,7 +64,16 @@ def main() -> None:
         print(path)
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(to_json(found) + "\n")
+        curves = {name: json.loads(result.to_text()) for name, result in found.items()}
+        options.json.write_text(json.dumps(curves) + "\n")
+
+
+def read_curves(path: Path) -> dict[str, BenchmarkResult]:
+    """The curves that a run of this script wrote."""
+    return {
+        name: BenchmarkResult.from_text(json.dumps(curve), str(path))
+        for name, curve in json.loads(path.read_text()).items()
+    }
 
 
 def measure(
@@ -81,7 +94,9 @@ def measure(
             print(f"{Path(row.case.file).name}: {row.failure}")
     for warning in result.warnings:
         print(f"warning: {warning}")
-    return result
+    named = [replace(row.case, file=Path(row.case.file).name) for row in result.rows]
+    rows = [replace(row, case=case) for row, case in zip(result.rows, named, strict=True)]
+    return replace(result, rows=tuple(rows))
 
 
 def export_sizes(models: Sequence[str], sides: Sequence[int], folder: Path) -> list[Path]:
@@ -161,12 +176,14 @@ def draw(name: str, result: BenchmarkResult, path: Path) -> None:
         right.plot(places, [row.images_per_second for _, row in points], marker="o", label=label)
     for axes, title in ((left, "latency of an inference, ms"), (right, "images in a second")):
         axes.set_xscale("log", base=2)
-        axes.set_yscale("log")
         ticks = sorted({place for points in point_of(name, result).values() for place, _ in points})
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.set_xlabel(f"{name} (side in pixels)" if name == "image size" else name)
         axes.set_title(title)
         axes.grid(True, which="both", alpha=0.3)
+    left.set_yscale("log")
+    left.yaxis.set_major_formatter("{x:g}")
+    right.set_ylim(bottom=0)
     left.legend(fontsize=8)
     figure.suptitle(str(result.environment), fontsize=9)
     figure.savefig(path, dpi=110)
