@@ -1,8 +1,11 @@
 """Our float32 ONNX against tf2onnx (with the missing handler) and Keras' exporter on torch.
 
 The same seeded weights, the bare network (float32 image at the network's size), one process, one
-thread, batch 1, interleaved. The last column holds our latency against the time of our own matrix
-products and convolutions alone, taken from onnxruntime's profile.
+thread, batch 1, interleaved. Each peer gets two Keras models: ours, which is written with export in
+mind, and the same network from stock Keras layers as tutorials write it (textbook.py). Both hold
+the same weights; a textbook model whose logits differ is not timed. The last figure is our latency
+against the time of our own matrix products and convolutions alone: a run without the profiler,
+over what onnxruntime's profiler says of the products in the runs between.
 
     python benchmarks/onnx_vs_peers.py --models shiftvit,vit --json benchmarks/results/onnx.json
 """
@@ -11,60 +14,27 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import io
-import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 from report import describe_environment, to_json
 
 from edgevit.bench.measure import measure_interleaved
+from edgevit.bench.profile import group_rows, matrix_share, profile, typical_us
 
 MODELS = "shiftvit,vit,patchconvnet,focalnet,gcvit"
-HEAVY = ("MatMul", "FusedMatMul", "Gemm", "Conv", "FusedConv", "Attention", "MultiHeadAttention")
-PEERS = ("tf2onnx", "keras-torch")
+BACKENDS = {"tf2onnx": "tensorflow", "keras-torch": "torch"}  # of each peer
+TEXTBOOK = "-textbook"  # the peer reads the network from stock layers
+PEERS = (*BACKENDS, *(peer + TEXTBOOK for peer in BACKENDS))
 OURS = "ours"
-
-# Runs in a process of its own: a Keras backend is chosen once.
-WRITE_PEER = """
-import sys, time
-import numpy as np
-import keras
-from edgevit.models.build import build_plan, plan_model
-
-name, weights, peer, path = sys.argv[1:]
-plan = plan_model(name, outputs=("logits",))
-network = build_plan(plan)
-with np.load(weights) as arrays:
-    network.set_weights([arrays[key] for key in arrays.files])
-model = keras.Model(network.inputs, network.outputs[0])
-shape = (1, *plan.preprocess.network_size, 3)
-started = time.perf_counter()
-if peer == "keras-torch":
-    spec = keras.InputSpec(shape=shape, dtype="float32")
-    model.export(path, format="onnx", input_signature=[spec], verbose=False)
-else:
-    import tensorflow as tf
-    import tf2onnx
-    from edgevit.export.onnx import erfc_handler
-
-    function = tf.function(lambda images: model(images, training=False))
-    tf2onnx.convert.from_function(
-        function,
-        input_signature=(tf.TensorSpec(shape, tf.float32, name="images"),),
-        opset=17,
-        custom_op_handlers={"Erfc": (erfc_handler, [])},
-        output_path=path,
-    )
-print("seconds", time.perf_counter() - started)
-"""
+PROFILED = 60  # runs under onnxruntime's profiler
+WRITER = Path(__file__).with_name("write_peer.py")
 
 
 def main() -> None:
@@ -98,12 +68,18 @@ def write_files(name: str, place: Path) -> tuple[dict, dict, dict]:
     ours = place / f"{name}.{OURS}.onnx"
     seconds[OURS] = write_ours(name, weights, ours)
     for peer in PEERS:
+        exporter, form = peer.removesuffix(TEXTBOOK), "ours"
+        if peer != exporter:
+            form = "textbook"
         path = place / f"{name}.{peer}.onnx"
-        backend = "torch" if peer == "keras-torch" else "tensorflow"
         if not path.exists():
             done = subprocess.run(
-                [sys.executable, "-c", WRITE_PEER, name, str(weights), peer, str(path)],
-                env={**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"},
+                [sys.executable, str(WRITER), name, str(weights), exporter, form, str(path)],
+                env={
+                    **os.environ,
+                    "KERAS_BACKEND": BACKENDS[exporter],
+                    "TF_CPP_MIN_LOG_LEVEL": "3",
+                },
                 capture_output=True,
                 text=True,
             )
@@ -156,17 +132,26 @@ def compare(files: dict[str, Path], rounds: int) -> dict:
             continue
         candidates[name] = lambda session=session, feed=feed: session.run(None, feed)
     samples = measure_interleaved(candidates, rounds, runs=3, warmup=5)
-    fastest = min((name for name in candidates if name != OURS), key=samples.median_ms)
     spread = np.ptp(logits[OURS])
-    session, feed = open_file(files[OURS], profile=True)
-    heavy, everything = profile(session, feed)
+    found = profile(files[OURS], runs=PROFILED, warmup=10)
+    whole = sum(row.time_us for row in group_rows(found)) / 1000
+    heavy = matrix_share(found) * whole
+    fastest, ratios = {}, {}
+    for kind, peers in (("peer", list(BACKENDS)), ("textbook", [p + TEXTBOOK for p in BACKENDS])):
+        running = [peer for peer in peers if peer in candidates]
+        fastest[kind] = min(running, key=samples.median_ms) if running else None
+        ratios[kind] = samples.ratio(OURS, fastest[kind]) if running else None
     return {
         "median_ms": {name: samples.median_ms(name) for name in candidates},
         "mad_ms": {name: samples.spread_ms(name) for name in candidates},
-        "fastest_peer": fastest,
-        "ratio": samples.ratio(OURS, fastest),
+        "fastest_peer": fastest["peer"],
+        "ratio": ratios["peer"],
+        "fastest_textbook": fastest["textbook"],
+        "ratio_textbook": ratios["textbook"],
         "heavy_ms": heavy,
-        "profiled_ms": everything,
+        "profiled_ms": whole,
+        "plain_ms": typical_us(found.plain_us) / 1000,
+        "floor_ratio": typical_us(found.plain_us) / 1000 / heavy,
         "nodes": nodes,
         "difference": {
             name: float(np.abs(value - logits[OURS]).max() / spread)
@@ -177,52 +162,35 @@ def compare(files: dict[str, Path], rounds: int) -> dict:
     }
 
 
-def open_file(path: Path, profile: bool = False) -> tuple:
+def open_file(path: Path) -> tuple:
     """(session, a seeded input for it)."""
     import onnxruntime
 
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = 1
     settings.log_severity_level = 4
-    settings.enable_profiling = profile
-    settings.profile_file_prefix = str(path.with_suffix(""))
     session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
     entry = session.get_inputs()[0]
     images = np.random.default_rng(0).random(entry.shape, dtype=np.float32)
     return session, {entry.name: images}
 
 
-def profile(session, feed, runs: int = 60) -> tuple[float, float]:
-    """(milliseconds in matrix products and convolutions, in all nodes): medians over runs."""
-    for _ in range(runs):
-        session.run(None, feed)
-    with contextlib.redirect_stdout(io.StringIO()):
-        path = Path(session.end_profiling())
-    events = json.loads(path.read_text())
-    path.unlink()
-    runs_us: list[dict[str, float]] = []
-    current: dict[str, float] = defaultdict(float)
-    for event in sorted(events, key=lambda event: event["ts"]):
-        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
-            kind = event["args"]["op_name"]
-            current["heavy" if kind in HEAVY else "other"] += event["dur"]
-        elif event["name"] == "model_run":
-            runs_us.append(current)
-            current = defaultdict(float)
-    runs_us = [run for run in [*runs_us, current] if run][5:]
-    heavy = statistics.median(run["heavy"] for run in runs_us) / 1000
-    return heavy, statistics.median(run["heavy"] + run["other"] for run in runs_us) / 1000
-
-
 def print_row(row: dict) -> None:
     """One model, in the order of the columns of the table in the documentation."""
-    ratio, low, high = row["ratio"]
     times = ", ".join(f"{name} {row['median_ms'][name]:.2f} ms" for name in row["median_ms"])
     counts = ", ".join(f"{name} {sum(kinds.values())}" for name, kinds in row["nodes"].items())
-    interval = f"{ratio:.3f} ({low:.3f}-{high:.3f})"
-    print(f"{row['model']}: {times}; ours / {row['fastest_peer']} {interval}")
-    floor = row["median_ms"][OURS] / row["heavy_ms"]
-    print(f"  ours / own products and convolutions {floor:.3f} ({row['heavy_ms']:.2f} ms)")
+    print(f"{row['model']}: {times}")
+    for label, peer, found in (
+        ("our Keras model", row["fastest_peer"], row["ratio"]),
+        ("stock layers", row["fastest_textbook"], row["ratio_textbook"]),
+    ):
+        if peer:
+            ratio, low, high = found
+            print(f"  {label}: ours / {peer} {ratio:.3f} ({low:.3f}-{high:.3f})")
+        else:
+            print(f"  {label}: no peer's file runs")
+    floor = f"{row['plain_ms']:.2f} ms over {row['heavy_ms']:.2f} ms"
+    print(f"  ours / own products and convolutions {row['floor_ratio']:.3f} ({floor})")
     print(f"  nodes: {counts}; export, s: { {k: round(v, 1) for k, v in row['export_s'].items()} }")
     print(f"  largest difference of logits over their range: {row['difference']}")
     for name, reason in row["failures"].items():

@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgevit.core.errors import ExportError, MissingDependencyError, ModelFileError
+from edgevit.core.roofline import Work
 from edgevit.core.targets import Format, Target
 from edgevit.core.tensors import TensorSpec
 from edgevit.runtimes import detect_format, open_session, refuse_damage
+from edgevit.runtimes.work import count_work
 
 LARGEST = 10
 FLOAT_TYPES = ("float16", "float32", "float64", "bfloat16")
@@ -53,6 +55,8 @@ class Inspection:
         largest: the constant tensors that take most of the file, the largest first.
         optimized_ops: for ONNX, and only if asked for: how often each operator occurs in the graph
             that onnxruntime runs, after its own optimisation.
+        work: multiply-accumulates and bytes of one run (of one image, where the batch is free);
+            None for a SavedModel, and unless asked for.
     """
 
     format: str
@@ -68,14 +72,16 @@ class Inspection:
     outputs: tuple[TensorSpec, ...]
     largest: tuple[StoredTensor, ...] = ()
     optimized_ops: dict[str, int] | None = None
+    work: Work | None = None
 
 
-def inspect(path: str | Path, optimized: bool = False) -> Inspection:
+def inspect(path: str | Path, optimized: bool = False, work: bool = False) -> Inspection:
     """Lists what is inside an exported file.
 
     Args:
         path: the file or folder.
         optimized: for ONNX, list the operators that onnxruntime really runs as well.
+        work: for TFLite and ONNX, count multiply-accumulates as well.
 
     Raises:
         ModelFileError: no such file, or damaged.
@@ -94,6 +100,8 @@ def inspect(path: str | Path, optimized: bool = False) -> Inspection:
         from edgevit.runtimes.onnxruntime_profiler import optimized_ops
 
         found = replace(found, optimized_ops=optimized_ops(path))
+    if work:
+        found = replace(found, work=count_work(path))
     return found
 
 

@@ -153,3 +153,64 @@ def test_the_command_lists_what_onnxruntime_runs_and_the_largest_tensors(command
     document = command("inspect", exported["onnx-float32"], "--json").document
     assert document["optimized_ops"]
     assert document["largest"][0]["size_bytes"] > 0
+
+
+# The tiny ShiftViT: 4x4 patches of 4x4x3 pixels, two stages of one block (MLP ratio 2), 10 classes.
+PRODUCTS = {
+    "patches": 16 * 48 * 48,
+    "stage1": 16 * (48 * 96 + 96 * 48),
+    "merge": 4 * (4 * 48) * 96,
+    "stage2": 4 * (96 * 192 + 192 * 96),
+    "classifier": 96 * 10,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "beside"),
+    [
+        ("tflite-float32", "float32", 0),
+        ("tflite-int8", "int8", 0),
+        ("onnx-float32", "float32", 4 * 96),  # the mean over four positions is a product there
+    ],
+)
+def test_multiply_accumulates_are_those_of_the_layers(exported, name, kind, beside):
+    assert inspect(exported[name]).work is None  # only if asked for
+    work = inspect(exported[name], work=True).work
+    assert work.macs == {kind: sum(PRODUCTS.values()) + beside}
+    assert work.uncounted == ()
+
+
+def test_a_saved_model_s_work_is_not_counted(exported):
+    assert inspect(exported["savedmodel"], work=True).work is None
+
+
+@pytest.mark.parametrize("name", ["tflite-int8", "onnx-float32"])
+def test_the_command_says_which_nodes_take_the_time(command, exported, name):
+    plain = command("inspect", exported[name], "--json").document
+    assert plain["macs"] == sum(plain["work"]["macs"].values()) > 0
+    assert "profile" not in plain
+    document = command("inspect", exported[name], "--profile", "--runs", 2, "--json").document
+    found = document.pop("profile")
+    assert document == plain
+    assert found["runs"] == 2
+    assert found["plain_us"] > 0
+    ran = {row["name"]: row["count"] for row in found["ops"]}
+    if name == "onnx-float32":
+        assert ran == plain["optimized_ops"]
+    assert len(found["nodes"]) == sum(ran.values())
+    times = [node["time_us"] for node in found["nodes"]]
+    assert times == sorted(times, reverse=True)
+    assert {node["op"] for node in found["nodes"]} == set(ran)
+
+
+def test_the_command_draws_the_time_and_the_work(command, exported):
+    text = command("inspect", exported["onnx-float32"], "--profile", "--runs", 1).out
+    for part in ("operator that ran", "slowest nodes", "multiply-accumulates a run", "onnxruntime"):
+        assert part in text
+    assert "slowest nodes" not in command("inspect", exported["onnx-float32"]).out
+
+
+def test_a_saved_model_cannot_be_profiled_while_inspected(command, exported):
+    answer = command("inspect", exported["savedmodel"], "--profile")
+    assert answer.code == 2
+    assert "Profile the .tflite or .onnx file" in answer.error

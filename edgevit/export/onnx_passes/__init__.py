@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
+from edgevit.export.onnx_passes.attend_with_one_query import ask_tokens, mix_tokens
 from edgevit.export.onnx_passes.cancel_transposes import (
     cancel_transposes,
     raise_transposes,
@@ -59,6 +60,8 @@ PASSES: tuple[Pass, ...] = (
     merge_slices,
     join_slices,
     mean_as_product,
+    ask_tokens,
+    mix_tokens,
     gather_rows,
     merge_reshapes,
     share_equal_nodes,
