@@ -1,6 +1,7 @@
 """What the verbs do, each as one readable function over the rooms below.
 
-``exporting``: lower, audit, embed, run, publish. ``verifying``: a file against its papers.
+``exporting``: lower, audit, embed, run, publish. ``calibrating``: activation ranges for that.
+``verifying``: a file against its papers.
 ``evaluating``: accuracy. ``explaining``: where a network looks. ``reporting``: all that is known of
 a folder of files, ``evidence`` what other commands measured of them.
 ``sources``: what the user named, opened.
@@ -8,6 +9,7 @@ a folder of files, ``evidence`` what other commands measured of them.
 
 from __future__ import annotations
 
+from edgevit.pipeline.calibrating import Calibration, calibrate
 from edgevit.pipeline.evaluating import evaluate
 from edgevit.pipeline.explaining import DrawnExplanation, explain
 from edgevit.pipeline.exporting import (
@@ -24,9 +26,11 @@ from edgevit.pipeline.verifying import Verification, read_papers, verify
 
 __all__ = [
     "CALIBRATION_IMAGES",
+    "Calibration",
     "DrawnExplanation",
     "Outcome",
     "Verification",
+    "calibrate",
     "collect_report",
     "evaluate",
     "explain",
