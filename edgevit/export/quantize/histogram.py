@@ -36,10 +36,9 @@ class Histogram:
     @classmethod
     def of_values(cls, values: np.ndarray) -> Histogram:
         """Counts finite values, at least one."""
-        flat = np.asarray(values, np.float32).reshape(-1)
+        flat = np.asarray(values, np.float64).reshape(-1)  # where no float32 can underflow
         exponent = finest_exponent(float(flat.min()), float(flat.max()))
-        # A power of two changes no digit, so float32 is as good as any.
-        places = np.floor(flat * np.float32(math.ldexp(1.0, -exponent))).astype(np.int64)
+        places = np.floor(flat * math.ldexp(1.0, -exponent)).astype(np.int64)
         first = int(places.min())
         return cls(exponent, first, np.bincount(places - first))
 
