@@ -177,7 +177,7 @@ def test_histograms_and_what_was_seen_survive_the_round_trip():
 
 
 def test_a_record_without_histograms_cannot_be_clipped():
-    with pytest.raises(ConfigError, match="no histograms.*edgevit calibrate"):
+    with pytest.raises(ConfigError, match=r"no histograms.*edgevit calibrate"):
         RECORD.clipped("mse")
 
 
