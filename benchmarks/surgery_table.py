@@ -99,7 +99,8 @@ def rows() -> list[Row]:
             for name in DEFAULT_STEPS
             if name != BASE
         ]
-    return found
+    # Where two rows are the same file, the first one says it.
+    return list({row.steps: row for row in reversed(found)}.values())[::-1]
 
 
 def write_int8(source: Source, row: Row, sample, folder: Path) -> Path:

@@ -33,13 +33,17 @@ class Entry:
     channels: np.ndarray
 
 
-def find_entries(graph: FloatGraph, tensor: int, labels: np.ndarray) -> list[Entry] | Declined:
+def find_entries(
+    graph: FloatGraph, tensor: int, labels: np.ndarray, scaled: bool = False
+) -> list[Entry] | Declined:
     """The layers with weights that take a tensor, if nothing else takes it.
 
     Args:
         graph: where to look.
         tensor: index of the tensor.
         labels: int, of the tensor's shape: the channel that each element belongs to.
+        scaled: whether channels are only scaled. They may then pass through a product with another
+            activation, as an attention's values do; an offset would not.
     """
     if graph.is_output(tensor):
         return Declined("it is an output of the file")
@@ -48,7 +52,8 @@ def find_entries(graph: FloatGraph, tensor: int, labels: np.ndarray) -> list[Ent
         kind = graph.kind(operator)
         if kind == "SHAPE":  # of a free batch; it reads no value
             continue
-        if place != 0:
+        through_product = scaled and kind == "BATCH_MATMUL" and place == 1
+        if place != 0 and not through_product:
             return Declined(f"{kind} takes it beside another tensor")
         if kind in WEIGHTED:
             entry = _enter(graph, operator, labels)
@@ -56,10 +61,14 @@ def find_entries(graph: FloatGraph, tensor: int, labels: np.ndarray) -> list[Ent
                 return entry
             found.append(entry)
             continue
-        moved = move_labels(graph, operator, labels)
+        moved = (
+            _multiply_labels(graph, operator, labels)
+            if through_product
+            else move_labels(graph, operator, labels)
+        )
         if isinstance(moved, Declined):
             return moved
-        further = find_entries(graph, int(operator.outputs[0]), moved)
+        further = find_entries(graph, int(operator.outputs[0]), moved, scaled)
         if isinstance(further, Declined):
             return further
         found += further
@@ -169,6 +178,18 @@ def _enter(graph: FloatGraph, operator: Any, labels: np.ndarray) -> Entry | Decl
     if np.any(rows != rows[0]):
         return Declined(f"{kind} mixes positions with channels")
     return Entry(operator, rows[0])
+
+
+def _multiply_labels(graph: FloatGraph, operator: Any, labels: np.ndarray) -> np.ndarray | Declined:
+    """Labels of ``x @ y``, for those of y: its columns stay apart, its rows are added up."""
+    if operator.builtinOptions.adjY or graph.constant(int(operator.inputs[0])) is not None:
+        return Declined("a product sums over its channels")
+    if np.any(labels != labels[..., :1, :]):
+        return Declined("a product adds up different channels")
+    shape = graph.shape(int(operator.outputs[0]))
+    if labels.ndim != len(shape) or labels.shape[-1] != shape[-1]:
+        return Declined("a product changes the layout")
+    return np.broadcast_to(labels[..., :1, :], shape)
 
 
 def _slice_labels(graph: FloatGraph, operator: Any, labels: np.ndarray) -> np.ndarray | Declined:

@@ -3,7 +3,8 @@
 Source: Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction"
 (arXiv:1906.04721), section 4.1. Where nothing but moves, means and positively homogeneous functions
 lie between two layers, channel i may be divided by any s > 0 in the first and multiplied in the
-second. With r1 and r2 the largest weights of channel i in each, ``s = sqrt(r1 / r2)`` makes both
+second; the values of an attention pass through it likewise, since its rows weigh tokens and not
+channels. With r1 and r2 the largest weights of channel i in each, ``s = sqrt(r1 / r2)`` makes both
 equal, and an activation with one scale for all channels loses least.
 """
 
@@ -50,7 +51,7 @@ def _equalise(graph: FloatGraph, operator: Any) -> bool | Declined:
     if activation(operator) not in (NO_ACTIVATION, RELU):
         return Declined("its activation is not homogeneous")
     result = int(operator.outputs[0])
-    found = find_entries(graph, result, channel_labels(graph.shape(result)))
+    found = find_entries(graph, result, channel_labels(graph.shape(result)), scaled=True)
     if isinstance(found, Declined):
         return found
     channels = len(weights)

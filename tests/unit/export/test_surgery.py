@@ -227,6 +227,12 @@ def test_two_linear_layers_get_even_channels(tmp_path):
     np.testing.assert_allclose(ratio, ratio[0], rtol=1e-5)
 
 
+@pytest.mark.parametrize(("name", "pairs"), [("vit", 1), ("shiftvit", 0)])
+def test_values_of_an_attention_are_equalised_with_its_output_layer(graphs, name, pairs):
+    _, lines = operate(graphs[name], ("equalise-channels",))
+    assert lines == ((f"equalise-channels: {pairs}",) if pairs else ())
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
