@@ -19,8 +19,8 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 from edgevit.core.files import write_whole
 from edgevit.core.targets import Format
 from edgevit.data.calibration import sample_source
+from edgevit.export.calibrate import calibrate
 from edgevit.export.quantize.ranges import RangeRecord
-from edgevit.export.run import CALIBRATORS
 from edgevit.export.source import ExportOptions, Source
 from edgevit.models import ARTIFACTS
 from edgevit.models.weights import ONNX_RANGES_FILE, RANGES_FILE
@@ -48,8 +48,7 @@ def record_ranges(
     sample = sample_source(data, source.preprocess.input_size, CALIBRATION_IMAGES)
     records = {}
     for kind in kinds:
-        measured = (sample.images, sample.source, sample.digest, None)
-        records[kind] = CALIBRATORS[kind](source, ExportOptions(), *measured)
+        records[kind] = calibrate(kind, source, ExportOptions(), sample)
         write_whole(folder / FILES[kind], records[kind].to_text().encode())
     return records
 

@@ -185,7 +185,7 @@ def _profile_tflite(path: Path, kernels: str, threads: int, runs: int, warmup: i
         sha256=digest_path(path),
         runtime=f"litert-{kernels}",
         threads=threads,
-        nodes=name_kernels(found.kernels, nodes, parts),
+        nodes=name_kernels(found.rows, nodes, parts),
         profiled_us=found.profiled_us,
         plain_us=found.plain_us,
         environment=record_environment(),
@@ -202,7 +202,7 @@ def _profile_onnx(path: Path, kernels: str, threads: int, runs: int, warmup: int
         runtime=f"onnxruntime-{kernels}",
         threads=threads,
         nodes=tuple(
-            NodeTime(row.name, row.op, row.op, row.layer, row.time_us) for row in found.nodes
+            NodeTime(row.name, row.op, row.op, row.layer, row.time_us) for row in found.rows
         ),
         profiled_us=found.profiled_us,
         plain_us=found.plain_us,

@@ -59,6 +59,7 @@ def models(as_json: bool) -> None:
 def targets(as_json: bool) -> None:
     """List what a model can be exported to, and how strictly each is verified."""
     from edgevit.core.targets import TARGETS
+    from edgevit.export.surgery import STEPS
 
     rows = [
         {
@@ -73,13 +74,19 @@ def targets(as_json: bool) -> None:
     ]
 
     def text() -> str:
-        return console.table(
+        drawn = console.table(
             ["target", "runtime", "passes if", "what it is"],
             [
                 [target.name, target.runtime, _limits(target.tolerance), target.summary]
                 for target in TARGETS.values()
             ],
         )
+        steps = (
+            f"  {step.name}{'' if step.default else ' (on request)'}: {step.summary}"
+            for step in STEPS.values()
+        )
+        heading = "Steps that rewrite a TFLite graph before it is quantised (--surgery):"
+        return "\n".join([drawn, heading, *steps])
 
     console.answer(rows, as_json, text)
 

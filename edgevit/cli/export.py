@@ -37,6 +37,13 @@ if TYPE_CHECKING:
     "weights.",
 )
 @click.option(
+    "--ranges",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Activation ranges for int8, written by 'edgevit calibrate'.",
+)
+@options.surgery
+@click.option(
     "--preprocess/--no-preprocess",
     default=True,
     help="Take the raw image (uint8, 0..255) and resize and scale inside, or export the bare "
@@ -70,6 +77,8 @@ def export(
     formats: str,
     out: Path,
     calibration: str | None,
+    ranges: Path | None,
+    surgery: str | None,
     preprocess: bool,
     batch: int | None,
     io_dtype: str | None,
@@ -89,6 +98,7 @@ def export(
     edgevit export shiftvit --format all --out build
     edgevit export patchconvnet --format onnx-float32 --outputs logits,attention
     edgevit export my.keras --format tflite-int8 --scaling unit --calibration photos/
+    edgevit export runs/vit --format tflite-int8,onnx-int8 --ranges vit-ranges.json
     """
     from edgevit.core.targets import find_targets
     from edgevit.models import find_model
@@ -99,6 +109,7 @@ def export(
     with console.working() as work:
         from edgevit.pipeline import export_all
 
+        steps = options.read_surgery(surgery)
         opening = options.opening(**reading)
         opening["preprocess"] = preprocess
         outcomes = export_all(
@@ -106,6 +117,8 @@ def export(
             targets,
             out,
             calibration=calibration,
+            ranges=ranges,
+            surgery=steps,
             batch=batch,
             io_dtype=io_dtype,
             opset=opset,

@@ -14,6 +14,7 @@ import click
 from edgevit import __version__
 from edgevit.cli import console
 from edgevit.cli.benchmark import benchmark
+from edgevit.cli.calibrate import calibrate
 from edgevit.cli.catalogue import models, targets
 from edgevit.cli.doctor import doctor
 from edgevit.cli.evaluate import evaluate
@@ -29,7 +30,19 @@ from edgevit.core.errors import EdgevitError
 from edgevit.core.serialization import to_json
 
 VERBS = (
-    *(export, verify, inspect, profile, evaluate, benchmark, predict, explain, report, train),
+    *(
+        export,
+        calibrate,
+        verify,
+        inspect,
+        profile,
+        evaluate,
+        benchmark,
+        predict,
+        explain,
+        report,
+        train,
+    ),
     *(models, targets, doctor),
 )
 

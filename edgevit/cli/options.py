@@ -98,6 +98,25 @@ def parse_names(
     return tuple(name.strip() for name in value.split(",") if name.strip())
 
 
+surgery = click.option(
+    "--surgery",
+    metavar="NAME[,NAME...]",
+    help="Steps that rewrite a TFLite graph exactly before it is quantised: default, all, none, "
+    "names, or no-NAME to leave one out. See 'edgevit targets'.",
+)
+
+
+def read_surgery(names: str | None) -> tuple[str, ...] | None:
+    """``--surgery default,equalise-channels``; nothing where the option is not given.
+
+    Raises:
+        UnknownNameError: no such step.
+    """
+    from edgevit.export.surgery import find_steps
+
+    return None if names is None else find_steps(names)
+
+
 image_size = click.option(
     "--image-size",
     callback=parse_size,

@@ -93,6 +93,45 @@ def sample_source(
     return sample_images(load_dataset(source, "train", size), count, seed)
 
 
+def leave_out(sample: CalibrationSample, unseen: np.ndarray) -> tuple[CalibrationSample, int]:
+    """A sample without those images that are among others too, pixel by pixel.
+
+    Args:
+        sample: for calibration.
+        unseen: uint8 B H W 3 of the same size: the test images.
+
+    Returns:
+        (the sample, how many were left out).
+
+    Raises:
+        DataError: nothing is left: these are the test images.
+    """
+    others = {image.tobytes() for image in unseen}
+    kept = np.array([image.tobytes() not in others for image in sample.images])
+    if kept.all():
+        return sample, 0
+    if not kept.any():
+        raise DataError(
+            f"{sample.source}: every calibration image is also a test image. Calibrate on other "
+            "images, or accuracy will look better than it is."
+        )
+    images = sample.images[kept]
+    return CalibrationSample(images, sample.source, digest_images(images)), int((~kept).sum())
+
+
+def load_unseen(source: str | Path, size: tuple[int, int]) -> np.ndarray | None:
+    """The test images of what :func:`sample_source` samples; None for a plain folder of pictures.
+
+    Args:
+        source: as there.
+        size: (rows, columns) that images are resized to.
+    """
+    path = Path(source)
+    if path.is_dir() and _plain_pictures(path):
+        return None
+    return load_dataset(source, "test", size).images
+
+
 def digest_images(images: np.ndarray) -> str:
     """sha256 over a set of images that does not depend on their order, as hex."""
     order = sorted(range(len(images)), key=lambda index: images[index].tobytes())

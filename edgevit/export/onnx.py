@@ -16,10 +16,11 @@ from edgevit.export.onnx_names import layer_path, make_names_canonical
 from edgevit.export.onnx_passes import run_passes
 from edgevit.export.ordered_sets import ordered_sets
 from edgevit.export.quantize import onnx_ranges
+from edgevit.export.quantize.observer import Observation, Observer
 from edgevit.export.quantize.onnx_dynamic import quantize_dynamic
 from edgevit.export.quantize.onnx_half import to_half
 from edgevit.export.quantize.onnx_static import Ranges, quantize_static
-from edgevit.export.quantize.ranges import RangeRecord, describe_graph
+from edgevit.export.quantize.ranges import RangeRecord
 from edgevit.export.source import ExportOptions, Source
 from edgevit.export.trace import check_io_dtype, trace
 
@@ -45,7 +46,7 @@ def export_onnx(
         source: what to export.
         target: a row of TARGETS with format onnx.
         options: batch, preprocessing, input type.
-        ranges: of :func:`calibrate`; needed for int8, ignored otherwise.
+        ranges: of :func:`edgevit.export.calibrate.calibrate`; needed for int8, ignored otherwise.
 
     Returns:
         (content, steps taken).
@@ -71,37 +72,27 @@ def export_onnx(
     return model.SerializeToString(deterministic=True), steps
 
 
-def calibrate(
+def observe_onnx(
     source: Source,
     options: ExportOptions,
     images: np.ndarray,
-    origin: str,
-    digest: str,
+    observer: Observer,
     progress: Callable[[int, int], None] | None = None,
-) -> RangeRecord:
-    """Measures on raw images what enters and leaves the weighted layers of the ONNX graph.
+) -> dict[str, Observation]:
+    """What enters and leaves the weighted layers of the ONNX graph on raw images.
 
     Args:
         source: the model.
         options: preprocessing inside or not; the batch is one.
         images: uint8 B H W 3, training images only.
-        origin: dataset, for the record.
-        digest: of the images.
+        observer: what remembers.
         progress: called with (images done, images in all).
     """
-    options = ExportOptions(batch=1, preprocess=options.preprocess, opset=options.opset)
     model, _ = _float_model_once(source, options)
     extremes = np.stack([np.full_like(images[0], level) for level in (0, 255)])
     if not options.preprocess:
         images, extremes = (source.preprocess.apply(raw) for raw in (images, extremes))
-    return RangeRecord(
-        ranges=onnx_ranges.measure(model, images, extremes, progress),
-        images=len(images),
-        source=origin,
-        images_sha256=digest,
-        weights_sha256=source.weights_sha256,
-        graph=describe_graph(source, options),
-    )
+    return onnx_ranges.observe(model, images, extremes, observer, progress)
 
 
 def _float_model_once(source: Source, options: ExportOptions) -> tuple[Any, tuple[str, ...]]:

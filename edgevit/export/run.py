@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from edgevit.core.targets import Format, Target
-from edgevit.export import onnx, tflite
 from edgevit.export.onnx import export_onnx
 from edgevit.export.quantize.ranges import RangeRecord
 from edgevit.export.savedmodel import export_savedmodel
@@ -32,14 +29,4 @@ EXPORTERS: dict[Format, Exporter] = {
     Format.ONNX: lambda source, target, options, ranges, path: export_onnx(
         source, target, options, ranges
     ),
-}
-
-# (source, options, raw images, their origin, their digest, progress) -> what was measured
-Calibrator = Callable[
-    [Source, ExportOptions, np.ndarray, str, str, Callable[[int, int], None] | None], RangeRecord
-]
-
-CALIBRATORS: dict[Format, Calibrator] = {
-    Format.TFLITE: tflite.calibrate,
-    Format.ONNX: onnx.calibrate,
 }

@@ -56,9 +56,12 @@ class ExportOptions:
         io_dtype: element type of the input: "uint8", "int8" or "float32"; None is uint8 for a
             file that takes raw images and float32 for a bare network.
         opset: of an ONNX file; 20 is the first that has Gelu.
+        surgery: names of the steps that rewrite a TFLite graph, in the order of
+            :data:`edgevit.export.surgery.STEPS`; None: those that are done by default.
     """
 
     batch: int | None = 1
     preprocess: bool = True
     io_dtype: str | None = None
     opset: int = 20
+    surgery: tuple[str, ...] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,10 @@ import numpy as np
 from edgevit.core.errors import ExportError
 from edgevit.core.targets import Format, Precision, Target
 from edgevit.export.quantize.integer import annotate_ranges, quantize
-from edgevit.export.quantize.ranges import RangeRecord, describe_graph, measure_ranges
+from edgevit.export.quantize.observer import Observation, Observer
+from edgevit.export.quantize.ranges import RangeRecord, observe_activations
 from edgevit.export.source import ExportOptions, Source
+from edgevit.export.surgery import chosen_steps, operate
 from edgevit.export.trace import Traced, check_io_dtype, trace
 from edgevit.runtimes.tflite_file import add_metadata, pack_model, parse_model
 
@@ -43,57 +46,52 @@ def export_tflite(
     traced = trace(source, Format.TFLITE, options, wanted)
     converter = _converter(traced)
     steps = traced.steps
-    if target.precision is not Precision.FLOAT32:
-        import tensorflow as tf
+    if target.precision is Precision.FLOAT32:
+        data, changes = operate(_convert(converter, source.name), chosen_steps(options))
+        return data, steps + changes
+    import tensorflow as tf
 
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        if target.precision is Precision.FLOAT16:
-            converter.target_spec.supported_types = [tf.float16]
-            steps += ("weights rounded to float16",)
-        else:
-            steps += ("int8 weights a channel; activations quantised at run time",)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if target.precision is Precision.FLOAT16:
+        converter.target_spec.supported_types = [tf.float16]
+        steps += ("weights rounded to float16",)
+    else:
+        steps += ("int8 weights a channel; activations quantised at run time",)
     return _convert(converter, source.name), steps
 
 
 def float_graph(source: Source, options: ExportOptions) -> tuple[bytes, tuple[str, ...]]:
     """The float32 TFLite graph that calibration runs and that the quantiser starts from."""
-    traced = trace(source, Format.TFLITE, options, "float32")
-    return _convert(_converter(traced), source.name), traced.steps
+    key = (Format.TFLITE, options.batch, options.preprocess, chosen_steps(options))
+    if key not in source.lowered:
+        traced = trace(source, Format.TFLITE, options, "float32")
+        graph, changes = operate(_convert(_converter(traced), source.name), chosen_steps(options))
+        source.lowered[key] = graph, traced.steps + changes
+    return source.lowered[key]
 
 
-def calibrate(
+def observe_tflite(
     source: Source,
     options: ExportOptions,
     images: np.ndarray,
-    origin: str,
-    digest: str,
-    progress=None,
-) -> RangeRecord:
-    """Measures activation ranges of a model on raw images.
+    observer: Observer,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Observation]:
+    """What every activation of the float TFLite graph takes on raw images.
 
     Args:
         source: the model.
         options: preprocessing inside or not; the batch is one.
         images: uint8 B H W 3, training images only.
-        origin: dataset, for the record.
-        digest: of the images.
+        observer: what remembers.
         progress: called with (images done, images in all).
     """
-    options = ExportOptions(batch=1, preprocess=options.preprocess)
     graph, _ = float_graph(source, options)
     entering = images if options.preprocess else source.preprocess.apply(images)
-    ranges = measure_ranges(graph, entering, progress)
+    found = observe_activations(graph, entering, observer, progress)
     if options.preprocess:  # every raw level may come, whatever the sample held
-        name = next(iter(ranges))
-        ranges[name] = (0.0, 255.0)
-    return RangeRecord(
-        ranges=ranges,
-        images=len(images),
-        source=origin,
-        images_sha256=digest,
-        weights_sha256=source.weights_sha256,
-        graph=describe_graph(source, options),
-    )
+        found[next(iter(found))] = Observation(0.0, 255.0)
+    return found
 
 
 def embed_tflite(data: bytes, documents: dict[str, str]) -> bytes:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from edgevit.core.errors import ConfigError, ExportError
 from edgevit.core.targets import Format
 from edgevit.export.lowering import LOWERINGS, applied
 from edgevit.export.source import ExportOptions, Source
+from edgevit.export.surgery import CENTRE_NORMS, chosen_steps
 
 INPUT = "images"
 RAW_TYPES = ("uint8", "int8", "float32")
@@ -83,6 +84,8 @@ def trace(source: Source, kind: Format, options: ExportOptions, dtype: str) -> T
     preprocessing = Preprocessing.of(contract) if options.preprocess else None
     size = contract.input_size if preprocessing else contract.network_size
     lowering = LOWERINGS[kind]
+    if kind is Format.TFLITE and CENTRE_NORMS not in chosen_steps(options):
+        lowering = replace(lowering, layer_norm=None, steps=())
 
     def forward(images):
         x = preprocessing(images) if preprocessing else tf.cast(images, tf.float32)

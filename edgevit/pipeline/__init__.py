@@ -1,15 +1,19 @@
 """What the verbs do, each as one readable function over the rooms below.
 
-``exporting``: lower, audit, embed, run, publish. ``verifying``: a file against its papers.
-``evaluating``: accuracy. ``benchmarking``: time. ``explaining``: where a network looks.
-``reporting``: all that is known of a folder of files, ``evidence`` what other commands measured of
-them.
-``sources``: what the user named, opened.
+- ``exporting``: lower, audit, embed, run, publish
+- ``calibrating``: activation ranges for that
+- ``verifying``: a file against its papers
+- ``evaluating``: accuracy
+- ``benchmarking``: time
+- ``explaining``: where a network looks
+- ``reporting``: all that is known of a folder of files; ``evidence``: what other verbs measured
+- ``sources``: what the user named, opened
 """
 
 from __future__ import annotations
 
 from edgevit.pipeline.benchmarking import benchmark
+from edgevit.pipeline.calibrating import Calibration, calibrate
 from edgevit.pipeline.evaluating import evaluate
 from edgevit.pipeline.explaining import DrawnExplanation, explain
 from edgevit.pipeline.exporting import (
@@ -26,10 +30,12 @@ from edgevit.pipeline.verifying import Verification, read_papers, verify
 
 __all__ = [
     "CALIBRATION_IMAGES",
+    "Calibration",
     "DrawnExplanation",
     "Outcome",
     "Verification",
     "benchmark",
+    "calibrate",
     "collect_report",
     "evaluate",
     "explain",

@@ -62,6 +62,8 @@ def export(
     out: str | Path = "exports",
     *,
     calibration: str | Path | np.ndarray | None = None,
+    ranges: str | Path | None = None,
+    surgery: tuple[str, ...] | None = None,
     batch: int | None = 1,
     io_dtype: str | None = None,
     opset: int = 20,
@@ -79,6 +81,9 @@ def export(
         calibration: images to calibrate an int8 file with: a dataset (see
             :func:`edgevit.data.datasets.load_dataset`) or uint8 B H W 3. None: the ranges that ship
             with the weights.
+        ranges: a file of :func:`edgevit.pipeline.calibrating.calibrate` instead of images.
+        surgery: names of the steps that rewrite a TFLite graph before it is quantised; see
+            :data:`edgevit.export.surgery.STEPS`. None: those that are done by default.
         batch: images a run; None leaves it free.
         io_dtype: "uint8", "int8" or "float32"; None: uint8 for raw images.
         opset: of an ONNX file, 17 to 20.
@@ -98,6 +103,8 @@ def export(
         [find_target(target)],
         out,
         calibration=calibration,
+        ranges=ranges,
+        surgery=surgery,
         batch=batch,
         io_dtype=io_dtype,
         opset=opset,
@@ -114,6 +121,8 @@ def export_all(
     out: str | Path = "exports",
     *,
     calibration: str | Path | np.ndarray | None = None,
+    ranges: str | Path | None = None,
+    surgery: tuple[str, ...] | None = None,
     batch: int | None = 1,
     io_dtype: str | None = None,
     opset: int = 20,
@@ -135,21 +144,25 @@ def export_all(
 
     say = status or (lambda line: None)
     chosen = find_targets(targets) if isinstance(targets, str) else targets
+    if ranges is not None and calibration is not None:
+        raise ConfigError("--ranges and --calibration say the same twice. Give one of them.")
     if batch is not None and batch < 1:
         raise ConfigError(f"the batch must be at least 1, or dynamic. Received: {batch}")
     folder = Path(out)
     check_writable(folder)
     say("loading the model")
     source = open_source(model, **opening)
-    options = ExportOptions(batch, bool(opening.get("preprocess", True)), io_dtype, opset)
-    ranges: dict[Format, RangeRecord] = {}
+    inside = bool(opening.get("preprocess", True))
+    options = ExportOptions(batch, inside, io_dtype, opset, surgery)
+    records: dict[Format, RangeRecord] = {}
+    file = None if ranges is None else Path(ranges)
     for kind in dict.fromkeys(target.format for target in chosen if target.needs_calibration):
-        ranges[kind] = find_ranges(source, options, calibration, say, progress, kind)
+        records[kind] = find_ranges(source, options, calibration, say, progress, kind, file)
     say("recording the float model's logits on golden images")
     reference = record_reference(source)
     outcomes = []
     for target in chosen:
-        found = ranges.get(target.format) if target.needs_calibration else None
+        found = records.get(target.format) if target.needs_calibration else None
         outcome = _export_one(source, target, options, found, reference, folder, keep_failed, say)
         outcomes.append(outcome)
         if finished:
@@ -227,23 +240,26 @@ def find_ranges(
     say: Status,
     progress: Progress | None = None,
     kind: Format = Format.TFLITE,
+    file: Path | None = None,
 ) -> RangeRecord:
-    """Activation ranges: measured on the given images, else those that ship with the weights.
+    """Activation ranges: measured on the given images, out of a file, or shipped with the weights.
 
     Args:
         source: the model.
-        options: preprocessing inside or not.
-        calibration: images, or where they are; None: shipped ranges.
+        options: preprocessing inside or not; surgery.
+        calibration: images, or where they are; None: a record that exists.
         say: told what is being done.
         progress: called with (images done, images in all).
         kind: format whose float graph is measured.
+        file: of 'edgevit calibrate'; None: shipped ranges.
 
     Raises:
-        ConfigError: neither is there.
+        ConfigError: none is there, or they belong to other weights or another graph.
+        ModelFileError: the file is no record.
     """
     from edgevit.data.calibration import CalibrationSample, sample_source
+    from edgevit.export.calibrate import calibrate, read_record
     from edgevit.export.quantize.ranges import describe_graph
-    from edgevit.export.run import CALIBRATORS
 
     if calibration is not None:
         size = source.preprocess.input_size
@@ -253,22 +269,23 @@ def find_ranges(
             say("reading calibration images")
             sample = sample_source(calibration, size, CALIBRATION_IMAGES)
         say(f"calibrating {kind} on {len(sample.images)} images")
-        calibrate = CALIBRATORS[kind]
-        return calibrate(source, options, sample.images, sample.source, sample.digest, progress)
-    ranges = source.shipped_ranges(kind)
-    if ranges is None:
-        raise ConfigError(
-            f"{source.name}: no activation ranges ship with these weights for {kind}. Give "
-            "--calibration PATH with a few hundred training images (class folders, tar, npz)."
-        )
+        return calibrate(kind, source, options, sample, progress=progress)
+    if file is not None:
+        ranges, whose = read_record(file, kind), f"the activation ranges of {file}"
+        remedy = "Run 'edgevit calibrate' with the same model and options."
+    else:
+        found, whose = source.shipped_ranges(kind), "the shipped activation ranges"
+        if found is None:
+            raise ConfigError(
+                f"{source.name}: no activation ranges ship with these weights for {kind}. Give "
+                "--calibration PATH with a few hundred training images (class folders, tar, npz)."
+            )
+        ranges, remedy = found, "Give --calibration PATH to measure them anew."
     if ranges.weights_sha256 != source.weights_sha256:
+        raise ConfigError(f"{source.name}: {whose} belong to other weights. {remedy}")
+    graph = describe_graph(source, options, kind)
+    if ranges.graph != graph:
         raise ConfigError(
-            f"{source.name}: the shipped activation ranges belong to other weights. Give "
-            "--calibration PATH to measure them anew."
-        )
-    if ranges.graph != describe_graph(source, options):
-        raise ConfigError(
-            f"{source.name}: the shipped activation ranges are for {ranges.graph!r}, not for "
-            f"{describe_graph(source, options)!r}. Give --calibration PATH to measure them anew."
+            f"{source.name}: {whose} are for {ranges.graph!r}, not for {graph!r}. {remedy}"
         )
     return ranges

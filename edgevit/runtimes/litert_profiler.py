@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from edgevit.core.errors import MissingDependencyError, RuntimeFailure
+from edgevit.runtimes.recording import Recording
 
 OPERATOR, DELEGATED = 2, 8  # event types of tflite::Profiler that name one operator
 EVENT_TYPES = {1 << bit for bit in range(10)}
@@ -49,24 +50,9 @@ class KernelTime:
     time_us: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Recording:
-    """What a runtime's profiler said.
-
-    Attributes:
-        kernels: in the order in which they ran.
-        profiled_us: whole runs with the profiler on.
-        plain_us: whole runs of a second instance without it, in turns with the others.
-    """
-
-    kernels: tuple[KernelTime, ...]
-    profiled_us: tuple[float, ...]
-    plain_us: tuple[float, ...]
-
-
 def record_litert(
     path: Path, kernels: str = "xnnpack", threads: int = 1, runs: int = 50, warmup: int = 10
-) -> Recording:
+) -> Recording[KernelTime]:
     """Runs a .tflite file with and without LiteRT's profiler, in a process of its own.
 
     Args:
@@ -96,7 +82,7 @@ def record_litert(
         reason = document.get("error") or _last_line(found.stderr) or f"exit {found.returncode}"
         raise RuntimeFailure(f"{path}: LiteRT cannot profile it ({reason}).")
     return Recording(
-        kernels=tuple(
+        rows=tuple(
             KernelTime(name, delegated, index, tuple(times))
             for name, delegated, index, times in document["kernels"]
         ),

@@ -14,6 +14,7 @@ import numpy as np
 
 from edgevit.core.errors import MissingDependencyError, RuntimeFailure
 from edgevit.runtimes.layer_names import layer_of_node
+from edgevit.runtimes.recording import Recording
 from edgevit.runtimes.session import load_failure
 
 _SUFFIX = "_kernel_time"
@@ -37,24 +38,9 @@ class NodeRow:
     time_us: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class OnnxRecording:
-    """What onnxruntime's profiler said.
-
-    Attributes:
-        nodes: in the order in which they ran.
-        profiled_us: whole runs with the profiler on.
-        plain_us: whole runs of a second session without it, in turns with the others.
-    """
-
-    nodes: tuple[NodeRow, ...]
-    profiled_us: tuple[float, ...]
-    plain_us: tuple[float, ...]
-
-
 def record_onnxruntime(
     path: Path, threads: int = 1, runs: int = 50, warmup: int = 10
-) -> OnnxRecording:
+) -> Recording[NodeRow]:
     """Runs an .onnx file with and without onnxruntime's profiler.
 
     Args:
@@ -85,7 +71,7 @@ def record_onnxruntime(
         except Exception as error:  # onnxruntime's exceptions share no public base class
             raise RuntimeFailure(f"{path}: onnxruntime cannot run it ({error}).") from None
         layers = _layers(folder / "graph.onnx", path)
-    return OnnxRecording(read_nodes(events, layers, runs), tuple(profiled_us), tuple(plain_us))
+    return Recording(read_nodes(events, layers, runs), tuple(profiled_us), tuple(plain_us))
 
 
 def read_nodes(events: list[dict], layers: dict[str, str], runs: int) -> tuple[NodeRow, ...]:

@@ -73,7 +73,8 @@ def tiny_run(tmp_path_factory) -> Path:
     """A training run's folder: seeded weights of a tiny ShiftViT, and their activation ranges."""
     import keras
 
-    from edgevit.export.run import CALIBRATORS
+    from edgevit.data.calibration import CalibrationSample
+    from edgevit.export.calibrate import calibrate
     from edgevit.export.source import ExportOptions
     from edgevit.models.build import build_plan, plan_model
     from edgevit.models.weights import ONNX_RANGES_FILE, RANGES_FILE, WEIGHTS_FILE, save_weights
@@ -86,8 +87,9 @@ def tiny_run(tmp_path_factory) -> Path:
     save_weights(folder / WEIGHTS_FILE, plan, weights, CIFAR10_CLASSES, "float32")
     images = draw_images(32, RAW_SIZE, seed=9)
     for kind, name in ((Format.TFLITE, RANGES_FILE), (Format.ONNX, ONNX_RANGES_FILE)):
-        measured = (open_source(folder), ExportOptions(), images, "drawn", "00", None)
-        (folder / name).write_text(CALIBRATORS[kind](*measured).to_text())
+        sample = CalibrationSample(images, "drawn", "00")
+        record = calibrate(kind, open_source(folder), ExportOptions(), sample)
+        (folder / name).write_text(record.to_text())
     return folder
 
 

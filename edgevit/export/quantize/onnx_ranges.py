@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from edgevit.core.errors import ConfigError, ExportError
+from edgevit.export.quantize.observer import Observation, Observer
 from edgevit.export.quantize.onnx_layers import ancestors_without_weights, find_layers
 
 
@@ -17,19 +18,33 @@ def measure(
     extremes: np.ndarray,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, tuple[float, float]]:
+    """Smallest and largest value of everything that :func:`observe` watches."""
+    found = observe(model, images, extremes, Observer(), progress)
+    return {key: (value.low, value.high) for key, value in found.items()}
+
+
+def observe(
+    model: Any,
+    images: np.ndarray,
+    extremes: np.ndarray,
+    observer: Observer,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Observation]:
     """Runs a float graph in onnxruntime and watches its weighted layers.
 
-    The result does not depend on the order of the images: it is a minimum and a maximum.
+    The result does not depend on the order of the images.
 
     Args:
         model: float32 ModelProto with a batch of one.
         images: B H W 3 in the graph's own input type and range.
-        extremes: B H W 3, the darkest and the brightest image that there can be: they count for
-            what enters the first layers, whatever the sample holds.
+        extremes: B H W 3, the darkest and the brightest image that there can be: what enters the
+            first layers has the range that these give it, whatever the sample holds, and is not
+            clipped.
+        observer: what remembers.
         progress: called with (images done, images in all).
 
     Returns:
-        (smallest, largest) by ``<layer>/in``, ``<layer>/out`` (Conv only) and ``<layer>/weights``.
+        What was seen of ``<layer>/in``, ``<layer>/out`` (Conv only) and ``<layer>/weights``.
 
     Raises:
         ConfigError: no images.
@@ -38,37 +53,35 @@ def measure(
     if len(images) == 0:
         raise ConfigError("calibration needs at least one image. Received: 0")
     layers, _ = find_layers(model)
-    watched = {layer.node.input[0] for layer in layers}
-    watched |= {layer.node.output[0] for layer in layers if layer.is_conv}
-    first = {layer.node.input[0] for layer in ancestors_without_weights(model, layers)}
-    run = _runner(model, sorted(watched))
-    seen: dict[str, tuple[float, float]] = {}
-    for image in extremes:
-        _widen(seen, {name: v for name, v in run(image[None]).items() if name in first})
+    watched = {f"{layer.key}/in": layer.node.input[0] for layer in layers}
+    watched |= {f"{layer.key}/out": layer.node.output[0] for layer in layers if layer.is_conv}
+    keys: dict[str, str] = {}  # tensor -> the first key that it has
+    for key, tensor in watched.items():
+        keys.setdefault(tensor, key)
+    run = _runner(model, sorted(keys))
     for number, image in enumerate(images):
-        _widen(seen, run(image[None]))
+        for tensor, value in run(image[None]).items():
+            observer.see(keys[tensor], value)
         if progress:
             progress(number + 1, len(images))
-    ranges = {}
+    seen = observer.observations()
+    first = {layer.node.input[0] for layer in ancestors_without_weights(model, layers)}
+    for image in extremes:
+        for tensor, value in run(image[None]).items():
+            if tensor in first:
+                known = seen[keys[tensor]]
+                low, high = min(known.low, float(value.min())), max(known.high, float(value.max()))
+                seen[keys[tensor]] = Observation(low, high)
+    found = {}
     for layer in layers:
-        ranges[f"{layer.key}/in"] = seen[layer.node.input[0]]
-        if layer.is_conv:
-            ranges[f"{layer.key}/out"] = seen[layer.node.output[0]]
-        ranges[f"{layer.key}/weights"] = float(layer.weights.min()), float(layer.weights.max())
-    for key, pair in ranges.items():
-        if not np.isfinite(pair).all():
-            raise ExportError(
-                f"{key!r} is not finite on the calibration images, so the weights are damaged or "
-                "the images are in another range than the network expects."
-            )
-    return ranges
-
-
-def _widen(seen: dict[str, tuple[float, float]], values: dict[str, np.ndarray]) -> None:
-    for name, value in values.items():
-        low, high = seen.get(name, (np.inf, -np.inf))
-        # Unlike min and max, these keep a NaN once there is one.
-        seen[name] = float(np.minimum(low, value.min())), float(np.maximum(high, value.max()))
+        for side in (f"{layer.key}/in", f"{layer.key}/out"):
+            if side in watched:
+                found[side] = seen[keys[watched[side]]]
+        weights = float(layer.weights.min()), float(layer.weights.max())
+        if not np.isfinite(weights).all():
+            raise ExportError(f"the weights of {layer.key!r} are not finite: they are damaged.")
+        found[f"{layer.key}/weights"] = Observation(*weights)
+    return found
 
 
 def _runner(model: Any, names: list[str]) -> Callable[[np.ndarray], dict[str, np.ndarray]]:

@@ -6,14 +6,19 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgevit.core.errors import ConfigError, ExportError, ModelFileError
+from edgevit.core.errors import ConfigError, ModelFileError
 from edgevit.core.serialization import VERSION, to_json
+from edgevit.core.targets import Format
+from edgevit.export.quantize.clipping import DEFAULT_METHOD, METHODS, find_method
+from edgevit.export.quantize.histogram import Histogram
+from edgevit.export.quantize.observer import Observation, Observer
+from edgevit.export.surgery import chosen_steps
 from edgevit.runtimes.litert import open_interpreter
 from edgevit.runtimes.tflite_file import is_constant, parse_model, tensor_name, tensor_type
 
@@ -23,16 +28,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RangeRecord:
-    """Smallest and largest value of every activation, over a set of images.
+    """Smallest and largest value to keep of every activation, from a set of images.
 
     Attributes:
-        ranges: (smallest, largest) by tensor name of the float TFLite graph, or by layer and
-            side of the float ONNX graph.
+        ranges: (smallest, largest) by tensor name of the float TFLite graph, which begins with
+            the Keras layer's path, or by layer and side of the float ONNX graph.
         images: how many were seen.
         source: dataset they came from.
         images_sha256: digest of their pixels.
         weights_sha256: digest of the weights that produced the activations.
         graph: what was traced, so that a record is not used for another graph.
+        method: how the ranges were chosen, a key of METHODS.
+        seen: smallest and largest value of the tensors whose range is narrower than that.
+        histograms: of the tensors that may be clipped; empty where only extremes were watched.
     """
 
     ranges: dict[str, tuple[float, float]]
@@ -41,6 +49,31 @@ class RangeRecord:
     images_sha256: str
     weights_sha256: str
     graph: str
+    method: str = DEFAULT_METHOD
+    seen: dict[str, tuple[float, float]] = field(default_factory=dict)
+    histograms: dict[str, Histogram] = field(default_factory=dict, repr=False)
+
+    def clipped(self, method: str) -> RangeRecord:
+        """The record with ranges that another method chooses, from the same histograms.
+
+        Raises:
+            ConfigError: it has no histograms.
+            UnknownNameError: no such method.
+        """
+        choose = find_method(method)
+        if method == self.method:
+            return self
+        if not self.histograms and method != DEFAULT_METHOD:
+            raise ConfigError(
+                f"the calibration record has no histograms, so {method!r} has nothing to choose "
+                "from. Record them with 'edgevit calibrate'."
+            )
+        whole = {**self.ranges, **self.seen}
+        ranges = dict(whole)
+        for name, histogram in self.histograms.items():
+            ranges[name] = choose(histogram, whole[name])
+        seen = {name: whole[name] for name in whole if ranges[name] != whole[name]}
+        return replace(self, ranges=ranges, method=method, seen=seen)
 
     @property
     def digest(self) -> str:
@@ -54,11 +87,15 @@ class RangeRecord:
             "source": self.source,
             "images_sha256": self.images_sha256,
             "record_sha256": self.digest,
-            "method": "min-max",
+            "method": self.method,
         }
 
     def to_text(self) -> str:
         """The record as JSON, tensors sorted by name."""
+        return to_json(self.to_document(), indent=1) + "\n"
+
+    def to_document(self) -> dict[str, Any]:
+        """The record as JSON values, tensors sorted by name."""
         document = {
             "version": VERSION,
             "graph": self.graph,
@@ -66,9 +103,15 @@ class RangeRecord:
             "source": self.source,
             "images_sha256": self.images_sha256,
             "weights_sha256": self.weights_sha256,
+            "method": self.method,
             "ranges": {name: list(self.ranges[name]) for name in sorted(self.ranges)},
         }
-        return to_json(document, indent=1) + "\n"
+        if self.seen:
+            document["seen"] = {name: list(self.seen[name]) for name in sorted(self.seen)}
+        if self.histograms:
+            names = sorted(self.histograms)
+            document["histograms"] = {name: self.histograms[name].to_plain() for name in names}
+        return document
 
     @classmethod
     def from_text(cls, text: str, name: str) -> RangeRecord:
@@ -79,44 +122,90 @@ class RangeRecord:
         """
         try:
             document = json.loads(text)
-            ranges = {
-                key: (float(low), float(high)) for key, (low, high) in document["ranges"].items()
+        except ValueError as error:
+            raise ModelFileError(f"{name}: the calibration record is damaged ({error}).") from None
+        return cls.from_document(document, name)
+
+    @classmethod
+    def from_document(cls, document: Any, name: str) -> RangeRecord:
+        """Reads :meth:`to_document`.
+
+        Raises:
+            ModelFileError: damaged, or a range that is no pair of finite numbers.
+        """
+        try:
+            pairs = {
+                part: {key: (float(low), float(high)) for key, (low, high) in found.items()}
+                for part, found in (
+                    ("ranges", document["ranges"]),
+                    ("seen", document.get("seen", {})),
+                )
             }
+            method = str(document.get("method", DEFAULT_METHOD))
+            if method not in METHODS:
+                raise ValueError(f"unknown method {method!r}")
             record = cls(
-                ranges=ranges,
+                ranges=pairs["ranges"],
                 images=int(document["images"]),
                 source=str(document["source"]),
                 images_sha256=str(document["images_sha256"]),
                 weights_sha256=str(document["weights_sha256"]),
                 graph=str(document["graph"]),
+                method=method,
+                seen=pairs["seen"],
+                histograms={
+                    key: Histogram.from_plain(value)
+                    for key, value in document.get("histograms", {}).items()
+                },
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ModelFileError(f"{name}: the calibration record is damaged ({error}).") from None
-        for key, (low, high) in ranges.items():
-            if not (np.isfinite([low, high]).all() and low <= high):
-                raise ModelFileError(f"{name}: the range of {key!r} is [{low}, {high}].")
+        for part in pairs.values():
+            for key, (low, high) in part.items():
+                if not (np.isfinite([low, high]).all() and low <= high):
+                    raise ModelFileError(f"{name}: the range of {key!r} is [{low}, {high}].")
+        strangers = {*record.seen, *record.histograms} - record.ranges.keys()
+        if strangers:
+            raise ModelFileError(
+                f"{name}: the calibration record is damaged ({min(strangers)!r} has no range)."
+            )
         return record
 
 
-def describe_graph(source: Source, options: ExportOptions) -> str:
-    """What a calibration record is valid for: sizes, not weights."""
+def describe_graph(source: Source, options: ExportOptions, kind: Format = Format.TFLITE) -> str:
+    """What a calibration record is valid for: sizes and surgery, not weights."""
     inside = "raw images" if options.preprocess else "bare network"
     rows, columns = source.preprocess.network_size
     others = sorted(name for name in source.network.output if name != "logits")
-    also = f", also {', '.join(others)}" if others else ""
-    return f"{source.name} {rows}x{columns}, {inside}{also}"
+    parts = [f"{source.name} {rows}x{columns}", inside]
+    parts += [f"also {', '.join(others)}"] if others else []
+    if kind is Format.TFLITE:
+        parts.append(" ".join(chosen_steps(options)) or "no surgery")
+    return ", ".join(parts)
 
 
 def measure_ranges(
     graph: bytes, images: np.ndarray, progress: Callable[[int, int], None] | None = None
 ) -> dict[str, tuple[float, float]]:
+    """Smallest and largest value of every activation; see :func:`observe_activations`."""
+    found = observe_activations(graph, images, Observer(), progress)
+    return {name: (value.low, value.high) for name, value in found.items()}
+
+
+def observe_activations(
+    graph: bytes,
+    images: np.ndarray,
+    observer: Observer,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Observation]:
     """Runs a float TFLite graph and watches every activation.
 
-    The result does not depend on the order of the images: it is a minimum and a maximum.
+    The result does not depend on the order of the images.
 
     Args:
         graph: float32 .tflite with a batch of one and float32 input.
         images: B H W 3 in the graph's own input type and range.
+        observer: what remembers.
         progress: called with (images done, images in all).
 
     Raises:
@@ -125,8 +214,6 @@ def measure_ranges(
     """
     if len(images) == 0:
         raise ConfigError("calibration needs at least one image. Received: 0")
-    low: dict[str, float] = {}
-    high: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="edgevit-") as folder:
         path = Path(folder) / "float.tflite"
         path.write_bytes(graph)
@@ -138,19 +225,10 @@ def measure_ranges(
             interpreter.set_tensor(entry["index"], image[None].astype(entry["dtype"]))
             interpreter.invoke()
             for index, name in watched.items():
-                value = interpreter.get_tensor(index)
-                # Unlike min and max, these keep a NaN once there is one.
-                low[name] = float(np.minimum(low.get(name, np.inf), value.min()))
-                high[name] = float(np.maximum(high.get(name, -np.inf), value.max()))
+                observer.see(name, interpreter.get_tensor(index))
             if progress:
                 progress(number + 1, len(images))
-    for name in low:
-        if not np.isfinite([low[name], high[name]]).all():
-            raise ExportError(
-                f"the activation {name!r} is not finite on the calibration images, so the weights "
-                "are damaged or the images are in another range than the network expects."
-            )
-    return {name: (low[name], high[name]) for name in low}
+    return observer.observations()
 
 
 def activation_names(graph: bytes) -> list[tuple[int, str]]:

@@ -14,14 +14,15 @@ pytest.importorskip("ai_edge_litert")
 
 from edgevit.core.errors import ConfigError, ExportError, ModelFileError  # noqa: E402
 from edgevit.core.tensors import Preprocess  # noqa: E402
+from edgevit.export.quantize.histogram import Histogram  # noqa: E402
 from edgevit.export.quantize.integer import annotate_ranges  # noqa: E402
 from edgevit.export.quantize.ranges import (  # noqa: E402
     RangeRecord,
     activation_names,
+    describe_graph,
     measure_ranges,
 )
 from edgevit.export.source import ExportOptions, Source  # noqa: E402
-from edgevit.export.tflite import describe_graph  # noqa: E402
 from edgevit.pipeline import find_ranges  # noqa: E402
 from edgevit.runtimes.tflite_file import (  # noqa: E402
     is_constant,
@@ -62,7 +63,7 @@ RECORD = RangeRecord(
     source="photos, pictures",
     images_sha256="11",
     weights_sha256="22",
-    graph="net 6x6, raw images",
+    graph="net 6x6, raw images, centre-norms fold-affine",
 )
 NETWORK = SimpleNamespace(output={"logits": None})
 SOURCE = Source("net", NETWORK, Preprocess((4, 4), (6, 6)), (), "22", RECORD)
@@ -162,6 +163,41 @@ def test_a_record_survives_the_round_trip_and_its_text_is_always_the_same():
     assert RECORD.identity()["images"] == 3
 
 
+def test_histograms_and_what_was_seen_survive_the_round_trip():
+    counts = Histogram.of_values(np.array([-1.5, 2.0] + [0.5] * 100_000))
+    whole = replace(RECORD, histograms={"b": counts})
+    clipped = whole.clipped("percentile")
+    for record in (whole, clipped):
+        found = RangeRecord.from_text(record.to_text(), "x")
+        assert found == record
+        assert found.digest == record.digest
+    assert clipped.digest != whole.digest
+    assert clipped.seen == {"b": (-1.5, 2.0)}
+    assert clipped.ranges["b"] == pytest.approx((0.5, 0.5), abs=0.01)
+    assert clipped.ranges["a"] == (0.0, 255.0)  # without a histogram nothing is cut
+
+
+def test_a_record_without_histograms_cannot_be_clipped():
+    with pytest.raises(ConfigError, match=r"no histograms.*edgevit calibrate"):
+        RECORD.clipped("mse")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"method": "magic"},
+        {"seen": {"nobody": [0, 1]}},
+        {"histograms": {"a": {"exponent": 0}}},
+        {"histograms": []},
+    ],
+    ids=str,
+)
+def test_a_record_with_damaged_extras_is_refused(damage):
+    document = {**json.loads(RECORD.to_text()), **damage}
+    with pytest.raises(ModelFileError, match="record is damaged"):
+        RangeRecord.from_text(json.dumps(document), "ranges.json")
+
+
 def test_the_digest_of_a_record_covers_every_range():
     changed = replace(RECORD, ranges={**RECORD.ranges, "a": (0.0, 254.0)})
     assert changed.digest != RECORD.digest
@@ -213,12 +249,13 @@ def test_shipped_ranges_of_other_weights_are_refused():
         (replace(SOURCE, preprocess=Preprocess((4, 4), (8, 8))), ExportOptions()),
         (replace(SOURCE, name="other"), ExportOptions()),
         (SOURCE, ExportOptions(preprocess=False)),
+        (SOURCE, ExportOptions(surgery=("centre-norms",))),
         (
             replace(SOURCE, network=SimpleNamespace(output={"logits": None, "attention": None})),
             ExportOptions(),
         ),
     ],
-    ids=["size", "name", "bare", "outputs"],
+    ids=["size", "name", "bare", "surgery", "outputs"],
 )
 def test_shipped_ranges_of_another_graph_are_refused_with_both_named(source, options):
     with pytest.raises(ConfigError, match="measure them anew") as caught:

@@ -1,0 +1,163 @@
+"""``edgevit calibrate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgevit.cli import console, options
+from edgevit.core.targets import Format
+
+if TYPE_CHECKING:
+    from edgevit.pipeline import Calibration
+
+METHODS = ("minmax", "percentile", "mse", "entropy")
+
+
+@click.command()
+@click.argument("model")
+@options.data
+@click.option(
+    "--images",
+    type=click.IntRange(min=1),
+    default=300,
+    show_default=True,
+    help="How many training images, the same number of each class.",
+)
+@click.option(
+    "--method",
+    type=click.Choice(METHODS),
+    default="minmax",
+    show_default=True,
+    help="How a range is chosen: all that was seen, all but 0.01 % of it, the least squared error "
+    "of 256 levels, or the least Kullback-Leibler divergence.",
+)
+@click.option("--seed", default=0, show_default=True, help="Of the draw of images.")
+@click.option(
+    "--format",
+    "kinds",
+    default="tflite,onnx",
+    show_default=True,
+    metavar="FORMAT[,FORMAT]",
+    help="Whose graphs are measured.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The file of ranges.  [default: <model>-ranges.json here]",
+)
+@options.surgery
+@click.option(
+    "--preprocess/--no-preprocess",
+    default=True,
+    help="As for 'edgevit export'.  [default: preprocess]",
+)
+@options.reading
+@options.as_json
+def calibrate(
+    model: str,
+    data: str | None,
+    images: int,
+    method: str,
+    seed: int,
+    kinds: str,
+    out: Path | None,
+    surgery: str | None,
+    preprocess: bool,
+    as_json: bool,
+    **reading: Any,
+) -> None:
+    """Measure the activation ranges that int8 files of MODEL need, and write them to a file.
+
+    Training images are drawn by a seed and compared with the test images, so that none of those is
+    used. The file holds the extremes and a histogram of every activation, does not depend on the
+    order of the images, and serves 'edgevit export --ranges' as often as you like, without images.
+
+    \b
+    edgevit calibrate runs/vit --data cifar10.tar.gz
+    edgevit export runs/vit --format tflite-int8,onnx-int8 --ranges vit-ranges.json
+    edgevit calibrate my.keras --scaling unit --data photos/ --images 500 --method mse
+    """
+    from edgevit.models import find_model
+
+    formats = _read_formats(kinds)
+    if not Path(model).exists() and not model.endswith((".keras", ".safetensors")):
+        find_model(model)
+    with console.working() as work:
+        from edgevit.data.datasets import find_source
+        from edgevit.pipeline import calibrate as measure
+
+        steps = options.read_surgery(surgery)
+        opening = options.opening(**reading)
+        opening["preprocess"] = preprocess
+        found = measure(
+            model,
+            find_source(data),
+            out,
+            images=images,
+            method=method,
+            seed=seed,
+            formats=formats,
+            surgery=steps,
+            status=work.status,
+            progress=work.advance,
+            **opening,
+        )
+    console.answer(_document(found), as_json, lambda: _text(found))
+
+
+def _read_formats(names: str) -> tuple[Format, ...]:
+    from edgevit.core.errors import UnknownNameError
+    from edgevit.pipeline.calibrating import FORMATS
+
+    wanted = [name.strip() for name in names.split(",") if name.strip()] or [""]
+    for name in wanted:
+        if name not in FORMATS:
+            raise UnknownNameError("format to calibrate", name, FORMATS)
+    return tuple(kind for kind in FORMATS if kind in wanted)
+
+
+def _document(found: Calibration) -> dict[str, Any]:
+    first = next(iter(found.records.values()))
+    return {
+        "path": str(found.path),
+        "images": first.images,
+        "source": first.source,
+        "images_sha256": first.images_sha256,
+        "seed": found.seed,
+        "method": first.method,
+        "test_images_compared": found.test_images,
+        "left_out": found.left_out,
+        "records": {
+            str(kind): {
+                "graph": record.graph,
+                "tensors": len(record.ranges),
+                "clipped": len(record.seen),
+                "sha256": record.digest,
+            }
+            for kind, record in found.records.items()
+        },
+        "seconds": round(found.seconds, 2),
+    }
+
+
+def _text(found: Calibration) -> str:
+    first = next(iter(found.records.values()))
+    size = console.megabytes(found.path.stat().st_size)
+    lines = [
+        f"{console.shown_path(found.path)} ({size} MB): {first.method} ranges of {first.images} "
+        f"images ({first.source}, seed {found.seed}) in {found.seconds:.0f} s"
+    ]
+    for kind, record in found.records.items():
+        clipped = f", {len(record.seen)} narrower than seen" if record.seen else ""
+        lines.append(f"  {kind}: {len(record.ranges)} tensors of {record.graph}{clipped}")
+    if found.test_images is None:
+        lines.append("  a plain folder of pictures: nothing to compare with test images")
+    else:
+        lines.append(
+            f"  compared with {found.test_images:,} test images: {found.left_out} left out"
+        )
+    return "\n".join(lines)

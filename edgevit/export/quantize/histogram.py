@@ -1,0 +1,131 @@
+"""How often an activation took which values, counted so that no order of images can show.
+
+Bins are as wide as a power of two and start at multiples of it. Two neighbours therefore merge into
+exactly one bin of the next width, and the finest width at which a range fits depends on the range
+alone: counting images one by one, in any order or in parts, ends in the same numbers.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+BINS = 2048  # more than 1,024 of them are in use wherever a tensor takes that many values
+FINEST = -40  # exponent of the narrowest bin: a tensor of zeros ends there
+
+
+@dataclass(frozen=True, eq=False)
+class Histogram:
+    """Counts of values in bins ``[i * 2**exponent, (i + 1) * 2**exponent)``.
+
+    Attributes:
+        exponent: of the width.
+        first: number of the first bin.
+        counts: int64, one a bin from there on; neither the first nor the last is empty.
+    """
+
+    exponent: int
+    first: int
+    counts: np.ndarray
+
+    @classmethod
+    def of_values(cls, values: np.ndarray) -> Histogram:
+        """Counts finite values, at least one."""
+        flat = np.asarray(values, np.float64).reshape(-1)  # where no float32 can underflow
+        exponent = finest_exponent(float(flat.min()), float(flat.max()))
+        places = np.floor(flat * math.ldexp(1.0, -exponent)).astype(np.int64)
+        first = int(places.min())
+        return cls(exponent, first, np.bincount(places - first))
+
+    def merged(self, other: Histogram) -> Histogram:
+        """The counts of both, as if their values had been counted together."""
+        exponent = max(self.exponent, other.exponent)
+        while True:
+            one, two = self.coarsened(exponent), other.coarsened(exponent)
+            first = min(one.first, two.first)
+            last = max(one.last, two.last)
+            if last - first < BINS:
+                break
+            exponent += 1
+        counts = np.zeros(last - first + 1, np.int64)
+        for part in (one, two):
+            counts[part.first - first : part.last - first + 1] += part.counts
+        return Histogram(exponent, first, counts)
+
+    def coarsened(self, exponent: int) -> Histogram:
+        """The same counts in bins that are wider by whole powers of two."""
+        steps = exponent - self.exponent
+        if steps == 0:
+            return self
+        first = self.first >> steps
+        places = (np.arange(self.first, self.last + 1) >> steps) - first
+        counts = np.bincount(places, weights=self.counts).astype(np.int64)
+        return Histogram(exponent, first, counts)
+
+    @property
+    def last(self) -> int:
+        """Number of the last bin."""
+        return self.first + len(self.counts) - 1
+
+    @property
+    def width(self) -> float:
+        """Of a bin."""
+        return math.ldexp(1.0, self.exponent)
+
+    @property
+    def edges(self) -> np.ndarray:
+        """Borders of the bins, one more than there are bins. float64."""
+        return np.arange(self.first, self.last + 2) * self.width
+
+    @property
+    def centres(self) -> np.ndarray:
+        """Middles of the bins. float64."""
+        return self.edges[:-1] + self.width / 2
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Histogram):
+            return NotImplemented
+        same = (self.exponent, self.first) == (other.exponent, other.first)
+        return same and np.array_equal(self.counts, other.counts)
+
+    def to_plain(self) -> dict[str, Any]:
+        """As JSON values; counts as packed little-endian int64."""
+        packed = zlib.compress(self.counts.astype("<i8").tobytes(), 9)
+        text = base64.b64encode(packed).decode("ascii")
+        return {"exponent": self.exponent, "first": self.first, "counts": text}
+
+    @classmethod
+    def from_plain(cls, document: dict[str, Any]) -> Histogram:
+        """Reads :meth:`to_plain`.
+
+        Raises:
+            ValueError: damaged.
+        """
+        try:
+            # At most what BINS bins can take: a damaged file does not unpack to gigabytes.
+            packed = base64.b64decode(document["counts"], validate=True)
+            raw = zlib.decompressobj().decompress(packed, 8 * BINS)
+            counts = np.frombuffer(raw, "<i8").astype(np.int64)
+            found = cls(int(document["exponent"]), int(document["first"]), counts)
+        except (KeyError, TypeError, zlib.error) as error:
+            raise ValueError(f"no histogram: {error!r}") from None
+        if not len(counts) or counts.min() < 0 or counts.sum() == 0:
+            raise ValueError("no histogram: its counts are empty or negative")
+        return found
+
+
+def finest_exponent(low: float, high: float) -> int:
+    """Exponent of the narrowest bins with which a range takes at most BINS of them."""
+    span = max(high - low, 0.0)
+    exponent = max(FINEST, math.frexp(span / BINS)[1] - 1 if span else FINEST)
+    largest = max(abs(low), abs(high))
+    if largest:  # beyond 2**53 bins from zero, their numbers would not be exact
+        exponent = max(exponent, math.frexp(largest)[1] - 50)
+    while math.floor(math.ldexp(high, -exponent)) - math.floor(math.ldexp(low, -exponent)) >= BINS:
+        exponent += 1
+    return exponent

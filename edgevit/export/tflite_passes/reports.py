@@ -1,0 +1,29 @@
+"""What a rewrite of a TFLite graph says of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Declined:
+    """Something looked like the pattern, and was left alone.
+
+    Attributes:
+        reason: what is different, as half a sentence.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What one step did to a graph.
+
+    Attributes:
+        count: how often it changed something.
+        declined: (tensor name, reason) of what it left alone.
+    """
+
+    count: int
+    declined: tuple[tuple[str, str], ...] = ()
