@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from edgevit.core.recipes import Recipe
 from edgevit.core.targets import Format
 from edgevit.core.tensors import Preprocess
 
@@ -56,9 +57,11 @@ class ExportOptions:
         io_dtype: element type of the input: "uint8", "int8" or "float32"; None is uint8 for a
             file that takes raw images and float32 for a bare network.
         opset: of an ONNX file; 20 is the first that has Gelu.
+        recipe: precisions of a tflite-mixed file; None: planned by the table of kernel costs.
     """
 
     batch: int | None = 1
     preprocess: bool = True
     io_dtype: str | None = None
     opset: int = 20
+    recipe: Recipe | None = None

@@ -1,6 +1,7 @@
 """What the verbs do, each as one readable function over the rooms below.
 
 ``exporting``: lower, audit, embed, run, publish. ``verifying``: a file against its papers.
+``searching``: precisions within a budget.
 ``evaluating``: accuracy. ``explaining``: where a network looks. ``reporting``: all that is known of
 a folder of files, ``evidence`` what other commands measured of them.
 ``sources``: what the user named, opened.
@@ -12,6 +13,7 @@ from edgevit.pipeline.evaluating import evaluate
 from edgevit.pipeline.explaining import DrawnExplanation, explain
 from edgevit.pipeline.exporting import (
     CALIBRATION_IMAGES,
+    Budget,
     Outcome,
     export,
     export_all,
@@ -24,6 +26,7 @@ from edgevit.pipeline.verifying import Verification, read_papers, verify
 
 __all__ = [
     "CALIBRATION_IMAGES",
+    "Budget",
     "DrawnExplanation",
     "Outcome",
     "Verification",
