@@ -218,7 +218,7 @@ def _document(outcome: Outcome) -> dict[str, Any]:
 
     artifact = outcome.artifact
     figures = summarise_parity(outcome.reports)
-    document = {
+    document: dict[str, Any] = {
         "target": outcome.target.name,
         "path": str(artifact.path) if artifact else None,
         "size_bytes": artifact.size_bytes if artifact else None,

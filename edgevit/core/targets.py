@@ -124,10 +124,10 @@ DENSE_8BIT = Tolerance(
 )
 WEIGHTS_4BIT = Tolerance(
     max_abs=None,
-    max_relative=0.45,
-    min_agreement=0.55,
-    max_relative_other=1.0,
-    reason="weights rounded to 4 bits: 16 levels a channel or block; accuracy tells more than this",
+    max_relative=0.30,
+    min_agreement=0.75,
+    max_relative_other=0.50,
+    reason="weights rounded to 4 bits: 15 levels a channel; accuracy tells more than this",
 )
 ACTIVATIONS_16BIT = Tolerance(
     max_abs=None,

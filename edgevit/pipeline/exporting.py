@@ -26,8 +26,8 @@ from edgevit.verify.compare import SLOW_KERNELS_S, compare
 if TYPE_CHECKING:
     import keras
 
-    from edgevit.export.quantize.ranges import RangeRecord
     from edgevit.core.recipes import Recipe
+    from edgevit.export.quantize.ranges import RangeRecord
     from edgevit.export.source import ExportOptions, Source
     from edgevit.pipeline.searching import SearchReport
 

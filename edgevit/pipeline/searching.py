@@ -10,6 +10,7 @@ found by bisection. So a search takes about a dozen evaluations, however large t
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -283,13 +284,13 @@ class _Search:
 
     def _time(self, candidates: Sequence[Precisions]) -> dict[Precisions, float]:
         """Median ms of each, interleaved, one thread."""
-        sessions = [load_session(self._file(precisions), threads=1) for precisions in candidates]
-        image = self.sample.images[:1]
-        batch = np.repeat(image, self.options.batch or 1, axis=0)
-        calls = {str(n): session.bind(batch) for n, session in enumerate(sessions)}
-        samples = measure_interleaved(calls, ROUNDS, runs=3, warmup=5)
-        for session in sessions:
-            session.close()
+        batch = np.repeat(self.sample.images[:1], self.options.batch or 1, axis=0)
+        with contextlib.ExitStack() as stack:
+            calls = {}
+            for number, precisions in enumerate(candidates):
+                session = stack.enter_context(load_session(self._file(precisions), threads=1))
+                calls[str(number)] = session.bind(batch)
+            samples = measure_interleaved(calls, ROUNDS, runs=3, warmup=5)
         return {p: samples.median_ms(str(n)) for n, p in enumerate(candidates)}
 
     def _report(

@@ -233,22 +233,22 @@ class _Network:
         """Conversions of one tensor.
 
         Args:
-            writer: group that computes it; None: it is an input, which costs a conversion either
-                way, so nothing here.
+            writer: group that computes it; None: it is an input of the graph, which is float.
             readers: groups.
             leaves: whether it is an output of the file, which is float.
             down: cost of QUANTIZE.
             up: cost of DEQUANTIZE.
         """
-        if writer is None:
-            return
-        made, readers = 2 + writer, [2 + reader for reader in readers if reader != writer]
+        made, readers = (
+            1 if writer is None else 2 + writer,
+            [2 + reader for reader in readers if reader != writer],
+        )
         if readers:
             some_int8 = self._node()
             self._edge(some_int8, made, down)  # a float writer, an int8 reader
             for reader in readers:
                 self._edge(reader, some_int8, NEVER)
-        if readers or leaves:
+        if writer is not None and (readers or leaves):
             some_float = self._node()
             self._edge(made, some_float, up)  # an int8 writer, a float reader
             for reader in readers:
