@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -15,11 +16,15 @@ from edgevit.bench.measure import Samples
 from edgevit.core.serialization import to_json
 
 
-def parse_options(description: str) -> argparse.Namespace:
-    """--rounds and --json."""
+def parse_options(
+    description: str, add: Callable[[argparse.ArgumentParser], None] | None = None
+) -> argparse.Namespace:
+    """--rounds and --json, and what ``add`` adds."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--rounds", type=int, default=200, help="samples for each candidate")
     parser.add_argument("--json", type=Path, help="where to write the raw samples")
+    if add:
+        add(parser)
     return parser.parse_args()
 
 

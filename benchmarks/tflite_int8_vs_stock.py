@@ -22,6 +22,7 @@ from edgevit.bench.measure import measure_interleaved
 from edgevit.core.probe_images import draw_images
 from edgevit.core.tensors import Preprocess
 from edgevit.data.calibration import sample_source
+from edgevit.pipeline import open_source
 from edgevit.runtimes.litert import open_interpreter
 from edgevit.verify.audit import inspect
 
@@ -44,36 +45,50 @@ def main() -> None:
             assert outcome.artifact is not None, f"{target}: {outcome.verdict}"
             files[f"ours {target.removeprefix('tflite-')}"] = outcome.artifact.path
         files["matrix products alone"] = write_products_alone(folder, images)
-        candidates, notes = {}, {}
-        for name, path in files.items():
-            interpreter = open_interpreter(path)
-            interpreter.allocate_tensors()
-            entry = interpreter.get_input_details()[0]
-            interpreter.set_tensor(entry["index"], images[:1].astype(entry["dtype"]))
-            candidates[name] = interpreter.invoke
-            found = inspect(path)
-            notes[name] = (
-                f"{found.size_bytes / 1e6:.2f} MB, integer only: {found.integer_only}, "
-                f"XNNPACK parts: {found.partitions}"
-            )
+        candidates, notes = open_candidates(files, images[:1])
         print("measuring", flush=True)
         samples = measure_interleaved(candidates, options.rounds)
     publish(samples, "stock int8", notes, options.json)
 
 
-def write_stock(path: Path, images, quantise: bool) -> Path:
-    """What a user of TFLiteConverter gets by hand."""
+def open_candidates(files: dict[str, Path], image) -> tuple[dict, dict]:
+    """(one inference of each file, what is inside it), by name; image: uint8 1 H W 3."""
+    candidates, notes = {}, {}
+    for name, path in files.items():
+        interpreter = open_interpreter(path)
+        interpreter.allocate_tensors()
+        entry = interpreter.get_input_details()[0]
+        interpreter.set_tensor(entry["index"], image.astype(entry["dtype"]))
+        candidates[name] = interpreter.invoke
+        found = inspect(path)
+        notes[name] = (
+            f"{found.size_bytes / 1e6:.2f} MB, integer only: {found.integer_only}, "
+            f"XNNPACK parts: {found.partitions}"
+        )
+    return candidates, notes
+
+
+def write_stock(path: Path, images, quantise: bool, model: str | Path = "shiftvit") -> Path:
+    """What a user of TFLiteConverter gets by hand.
+
+    Args:
+        path: of the file.
+        images: uint8 N H W 3, for calibration.
+        quantise: int8, or float32.
+        model: architecture with shipped weights, or a training run's folder.
+    """
     import keras
     import numpy as np
     import tensorflow as tf
 
-    trained = edgevit.load("shiftvit")
-    raw = keras.Input((32, 32, 3), dtype="float32", name="images")
-    x = keras.layers.Resizing(48, 48, interpolation="bilinear")(raw)
-    x = keras.layers.Rescaling(1 / 255)(x)
-    model = keras.Model(raw, trained(x, training=False)["logits"])
+    source = open_source(model)
+    contract = source.preprocess
+    raw = keras.Input((*contract.input_size, 3), dtype="float32", name="images")
+    x = keras.layers.Resizing(*contract.network_size, interpolation="bilinear")(raw)
+    x = keras.layers.Rescaling(list(contract.scale), list(contract.offset))(x)
+    model = keras.Model(raw, source.network(x, training=False)["logits"])
     with tempfile.TemporaryDirectory() as folder:
-        signature = [keras.InputSpec(shape=(1, 32, 32, 3), dtype="float32")]
+        signature = [keras.InputSpec(shape=(1, *contract.input_size, 3), dtype="float32")]
         model.export(folder, format="tf_saved_model", input_signature=signature, verbose=False)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         if quantise:

@@ -11,7 +11,9 @@ import click
 from edgevit.cli import console, options
 
 if TYPE_CHECKING:
+    from edgevit.core.recipes import Recipe
     from edgevit.pipeline import Outcome
+    from edgevit.pipeline.searching import SearchReport
 
 
 @click.command()
@@ -69,6 +71,27 @@ if TYPE_CHECKING:
     show_default=True,
     help="Of an ONNX file. 17 suits older runtimes; 20 has Gelu as one operator.",
 )
+@click.option(
+    "--max-drop",
+    type=float,
+    metavar="POINTS",
+    help="tflite-mixed: the quickest precisions that lose at most so many points of accuracy on "
+    "validation images of --data. Writes the recipe it finds beside the file.",
+)
+@options.data
+@click.option(
+    "--validation-images",
+    type=click.IntRange(min=10),
+    default=1000,
+    show_default=True,
+    help="How many images --max-drop measures on.",
+)
+@click.option(
+    "--recipe-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="tflite-mixed: precisions of a recipe, as --max-drop writes them, instead of a search.",
+)
 @options.reading
 @click.option("--keep-failed", is_flag=True, help="Write a file even if its verification fails.")
 @options.as_json
@@ -83,6 +106,10 @@ def export(
     batch: int | None,
     io_dtype: str | None,
     opset: int,
+    max_drop: float | None,
+    data: str | None,
+    validation_images: int,
+    recipe_file: Path | None,
     keep_failed: bool,
     as_json: bool,
     **reading: Any,
@@ -99,6 +126,8 @@ def export(
     edgevit export patchconvnet --format onnx-float32 --outputs logits,attention
     edgevit export my.keras --format tflite-int8 --scaling unit --calibration photos/
     edgevit export runs/vit --format tflite-int8,onnx-int8 --ranges vit-ranges.json
+    edgevit export shiftvit --format tflite-mixed --max-drop 0.3 --data cifar10.tar.gz
+    edgevit export shiftvit --format tflite-mixed --recipe-file edited.toml
     """
     from edgevit.core.targets import find_targets
     from edgevit.models import find_model
@@ -106,8 +135,14 @@ def export(
     targets = find_targets(formats)  # before anything slow is imported
     if not Path(model).exists() and not model.endswith((".keras", ".safetensors")):
         find_model(model)
+    recipe = _read_recipe(recipe_file) if recipe_file else None
     with console.working() as work:
-        from edgevit.pipeline import export_all
+        from edgevit.data.datasets import find_source
+        from edgevit.pipeline import Budget, export_all
+
+        budget = None
+        if max_drop is not None:
+            budget = Budget(max_drop, find_source(data), validation_images)
 
         steps = options.read_surgery(surgery)
         opening = options.opening(**reading)
@@ -123,6 +158,8 @@ def export(
             io_dtype=io_dtype,
             opset=opset,
             keep_failed=keep_failed,
+            budget=budget,
+            recipe=recipe,
             status=work.status,
             progress=work.advance,
             **opening,
@@ -132,12 +169,69 @@ def export(
         sys.exit(1)
 
 
+def _read_recipe(path: Path) -> Recipe:
+    from edgevit.core.errors import ModelFileError
+    from edgevit.core.recipes import Recipe
+
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelFileError(f"{path}: the recipe cannot be read ({error}).") from None
+    return Recipe.from_text(text, str(path))
+
+
+def _search_document(search: SearchReport) -> dict[str, Any]:
+    interval = search.drop.interval()
+    return {
+        "max_drop": search.max_drop,
+        "images": search.images,
+        "source": search.source,
+        "float_accuracy": search.accuracy,
+        "points_lost": search.drop.points,
+        "interval": [interval.low, interval.high],
+        "mcnemar_p": search.drop.p_value,
+        "evaluations": search.evaluations,
+        "trials": [
+            {
+                "name": trial.name,
+                "points_lost": None if trial.drop is None else trial.drop.points,
+                "latency_ms": trial.latency_ms,
+                "operators": trial.operators,
+                "chosen": number == search.chosen,
+            }
+            for number, trial in enumerate(search.trials)
+        ],
+    }
+
+
+def _search_text(search: SearchReport) -> list[str]:
+    from edgevit.pipeline.searching import describe_drop
+
+    rows = [
+        [
+            trial.name + (" (chosen)" if number == search.chosen else ""),
+            "-" if trial.drop is None else f"{trial.drop.points:.2f}",
+            f"{trial.latency_ms:.2f}",
+            *(str(count) for count in trial.operators.values()),
+        ]
+        for number, trial in enumerate(search.trials)
+    ]
+    headings = ["precisions", "points lost", "ms here", *search.trials[0].operators]
+    drop = describe_drop(search.drop, search.drop.interval())
+    return [
+        console.table(headings, rows, right=tuple(headings[1:])),
+        f"{search.images} validation images of {search.source}, float32 {search.accuracy:.2f} %: "
+        f"{drop}; {search.evaluations} evaluations.",
+    ]
+
+
 def _document(outcome: Outcome) -> dict[str, Any]:
+    from edgevit.pipeline.exporting import recipe_path
     from edgevit.reports.text import summarise_others, summarise_parity
 
     artifact = outcome.artifact
     figures = summarise_parity(outcome.reports)
-    document = {
+    document: dict[str, Any] = {
         "target": outcome.target.name,
         "path": str(artifact.path) if artifact else None,
         "size_bytes": artifact.size_bytes if artifact else None,
@@ -147,11 +241,15 @@ def _document(outcome: Outcome) -> dict[str, Any]:
         "top1_agreement": figures["top1_agreement"],
         "seconds": round(outcome.seconds, 2),
     }
+    if outcome.search:
+        document["search"] = _search_document(outcome.search)
+        document["recipe"] = str(recipe_path(artifact.path)) if artifact else None
     others = summarise_others(outcome.reports)
     return {**document, "outputs": others} if others else document
 
 
 def _text(outcomes: list[Outcome]) -> str:
+    from edgevit.pipeline.exporting import recipe_path
     from edgevit.reports.text import summarise_others, summarise_parity
 
     rows = []
@@ -176,6 +274,10 @@ def _text(outcomes: list[Outcome]) -> str:
     note = f"{images} golden images, each file against float Keras, run in {', '.join(runtimes)}."
     lines = [console.table(headings, rows, right=tuple(headings[2:7])), note]
     for outcome in outcomes:
+        if outcome.search:
+            lines += _search_text(outcome.search)
+            if outcome.artifact:
+                lines.append(f"recipe: {console.shown_path(recipe_path(outcome.artifact.path))}")
         for name, figure in summarise_others(outcome.reports).items():
             lines.append(
                 f"{outcome.target.name}, output {name!r}: max |diff| {figure['max_abs']:.2g}, "

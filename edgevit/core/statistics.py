@@ -134,3 +134,61 @@ def median_absolute_deviation(values: Sequence[float]) -> float:
     """Median distance from the median."""
     data = np.asarray(values, dtype=np.float64)
     return float(np.median(np.abs(data - np.median(data))))
+
+
+@dataclass(frozen=True)
+class PairedDrop:
+    """Accuracy lost between two classifiers of the same images.
+
+    Attributes:
+        images: how many.
+        lost: images that only the first classifies rightly.
+        won: images that only the second does.
+    """
+
+    images: int
+    lost: int
+    won: int
+
+    @classmethod
+    def of(cls, first: Sequence[bool], second: Sequence[bool]) -> PairedDrop:
+        """Counts where two differ.
+
+        Args:
+            first: whether each image is classified rightly before.
+            second: the same after.
+
+        Raises:
+            ValueError: no image, or not the same ones.
+        """
+        before, after = np.asarray(first, bool), np.asarray(second, bool)
+        if before.shape != after.shape or not before.size:
+            raise ValueError(
+                "a paired difference needs the same images on both sides, at least one"
+            )
+        return cls(before.size, int((before & ~after).sum()), int((after & ~before).sum()))
+
+    @property
+    def points(self) -> float:
+        """Percentage points lost; negative where the second is better."""
+        return 100 * (self.lost - self.won) / self.images
+
+    def interval(self, level: float = 0.95, seed: int = 0) -> Interval:
+        """Percentile bootstrap over images of the points lost.
+
+        Resampling images with their pair of answers is a multinomial draw of the three counts.
+        """
+        same = self.images - self.lost - self.won
+        shares = np.array([self.lost, self.won, same]) / self.images
+        drawn = np.random.default_rng(seed).multinomial(self.images, shares, RESAMPLES)
+        points = 100 * (drawn[:, 0] - drawn[:, 1]) / self.images
+        low, high = np.percentile(points, [50 * (1 - level), 50 * (1 + level)])
+        return Interval(self.points, float(low), float(high))
+
+    @property
+    def p_value(self) -> float:
+        """McNemar's exact test, two-sided: how likely so one-sided a difference is by chance."""
+        differing = self.lost + self.won
+        fewer = min(self.lost, self.won)
+        tail = sum(math.comb(differing, k) for k in range(fewer + 1))
+        return min(1.0, float(2 * tail / 2**differing))

@@ -22,7 +22,10 @@ class Precision(StrEnum):
     FLOAT32 = "float32"
     FLOAT16 = "float16"  # float16 weights; in TFLite with float32 arithmetic
     DYNAMIC = "dynamic"  # int8 weights, activations quantised on the fly
+    DYNAMIC_INT4 = "dynamic-int4"  # likewise with 4-bit weights
     INT8 = "int8"  # int8 weights, activations quantised with calibrated ranges
+    INT16X8 = "int16x8"  # int8 weights, int16 activations
+    MIXED = "mixed"  # each operator in what is fastest: float32, dynamic or int8
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,20 @@ DENSE_8BIT = Tolerance(
     max_relative_other=0.30,
     reason="inputs and weights of weighted layers rounded to 8 bits; all in between is float32",
 )
+WEIGHTS_4BIT = Tolerance(
+    max_abs=None,
+    max_relative=0.30,
+    min_agreement=0.75,
+    max_relative_other=0.50,
+    reason="weights rounded to 4 bits: 15 levels a channel; accuracy tells more than this",
+)
+ACTIVATIONS_16BIT = Tolerance(
+    max_abs=None,
+    max_relative=0.08,
+    min_agreement=0.90,
+    max_relative_other=0.25,
+    reason="weights rounded to 8 bits a channel, activations to 16 bits",
+)
 ALL_8BIT = Tolerance(
     max_abs=None,
     max_relative=0.20,
@@ -179,6 +196,36 @@ TARGETS: dict[str, Target] = {
             integer_only=True,
             tolerance=ALL_8BIT,
             summary="LiteRT, integers from input to output, for any CPU, NPU or DSP",
+        ),
+        Target(
+            Format.TFLITE,
+            Precision.MIXED,
+            runtime="litert",
+            suffix=".tflite",
+            needs_calibration=True,
+            integer_only=False,
+            tolerance=DENSE_8BIT,
+            summary="LiteRT for CPUs: int8 where it is faster, float islands where it is not",
+        ),
+        Target(
+            Format.TFLITE,
+            Precision.INT16X8,
+            runtime="litert",
+            suffix=".tflite",
+            needs_calibration=True,
+            integer_only=True,
+            tolerance=ACTIVATIONS_16BIT,
+            summary="LiteRT, integers throughout: int16 activations, int8 weights",
+        ),
+        Target(
+            Format.TFLITE,
+            Precision.DYNAMIC_INT4,
+            runtime="litert",
+            suffix=".tflite",
+            needs_calibration=False,
+            integer_only=False,
+            tolerance=WEIGHTS_4BIT,
+            summary="LiteRT, 4-bit Dense weights, activations quantised on the fly",
         ),
         Target(
             Format.ONNX,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from edgevit.core.recipes import Recipe
 from edgevit.core.targets import Format
 from edgevit.core.tensors import Preprocess
 
@@ -58,6 +59,7 @@ class ExportOptions:
         opset: of an ONNX file; 20 is the first that has Gelu.
         surgery: names of the steps that rewrite a TFLite graph, in the order of
             :data:`edgevit.export.surgery.STEPS`; None: those that are done by default.
+        recipe: precisions of a tflite-mixed file; None: planned by the table of kernel costs.
     """
 
     batch: int | None = 1
@@ -65,3 +67,4 @@ class ExportOptions:
     io_dtype: str | None = None
     opset: int = 20
     surgery: tuple[str, ...] | None = None
+    recipe: Recipe | None = None

@@ -1,4 +1,4 @@
-"""Keras to TFLite: float32, float16 weights, dynamic-range int8 and integer-only int8."""
+"""Keras to TFLite: float, 8-bit and 4-bit weights, integer-only, and mixed precisions."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ import numpy as np
 
 from edgevit.core.errors import ExportError
 from edgevit.core.targets import Format, Precision, Target
-from edgevit.export.quantize.integer import annotate_ranges, quantize
+from edgevit.export.mixed import describe_precisions, write_recipe
+from edgevit.export.quantize.expand_gelu import expand_gelu
+from edgevit.export.quantize.integer import annotate_ranges, carry_through_reshapes, quantize
 from edgevit.export.quantize.observer import Observation, Observer
 from edgevit.export.quantize.ranges import RangeRecord, observe_activations
+from edgevit.export.quantize.tflite_mixed import has_kernel, write_mixed
+from edgevit.export.quantize.tflite_plan import read_graph
 from edgevit.export.source import ExportOptions, Source
 from edgevit.export.surgery import chosen_steps, operate
 from edgevit.export.trace import Traced, check_io_dtype, trace
-from edgevit.runtimes.tflite_file import add_metadata, pack_model, parse_model
+from edgevit.runtimes.tflite_file import add_metadata, op_names, pack_model, parse_model
 
 
 def export_tflite(
@@ -36,13 +40,17 @@ def export_tflite(
         ExportError: a converter refuses, or ranges are missing.
     """
     wanted = check_io_dtype(options, integer=target.precision is Precision.INT8)
-    if target.precision is Precision.INT8:
+    if target.needs_calibration:
         if ranges is None:
             raise ExportError(f"{target.name} needs activation ranges. Give --calibration PATH.")
         graph, steps = float_graph(source, options)
-        data = quantize(annotate_ranges(graph, ranges.ranges), wanted, _output_type(wanted))
         used = f"activation ranges of {ranges.images} images ({ranges.source})"
-        return data, (*steps, used, "int8 activations, int8 weights a channel, int32 biases")
+        data, done = STATIC[target.precision](graph, ranges, options, wanted)
+        return data, (*steps, used, *done)
+    if target.precision is Precision.DYNAMIC_INT4:
+        graph, steps = float_graph(source, options)
+        weights = "4-bit Dense weights a channel, int8 Conv weights"
+        return _write_int4(graph, wanted), (*steps, weights, "activations quantised at run time")
     traced = trace(source, Format.TFLITE, options, wanted)
     converter = _converter(traced)
     steps = traced.steps
@@ -99,6 +107,54 @@ def embed_tflite(data: bytes, documents: dict[str, str]) -> bytes:
     model = parse_model(data, "export")
     add_metadata(model, documents)
     return pack_model(model)
+
+
+def _write_int8(
+    graph: bytes, ranges: RangeRecord, options: ExportOptions, input_type: str
+) -> tuple[bytes, tuple[str, ...]]:
+    data = quantize(annotate_ranges(graph, ranges.ranges), input_type, _output_type(input_type))
+    return data, ("int8 activations, int8 weights a channel, int32 biases",)
+
+
+def _write_mixed(
+    graph: bytes, ranges: RangeRecord, options: ExportOptions, input_type: str
+) -> tuple[bytes, tuple[str, ...]]:
+    data, precisions = write_recipe(graph, ranges, options.recipe, input_type)
+    origin = "planned by kernel costs" if options.recipe is None else "precisions by a recipe"
+    return data, (origin, describe_precisions(precisions))
+
+
+def _write_int16(
+    graph: bytes, ranges: RangeRecord, options: ExportOptions, input_type: str
+) -> tuple[bytes, tuple[str, ...]]:
+    known = carry_through_reshapes(parse_model(graph, "float graph"), ranges.ranges)
+    graph, known = expand_gelu(graph, known)
+    kinds = op_names(parse_model(graph, "float graph"))[0]
+    wanted = [Precision.INT16X8] * len(kinds)
+    data = write_mixed(graph, known, wanted, input_type, _output_type(input_type) == "float32")
+    return data, (
+        "int16 activations, int8 weights a channel, int64 biases",
+        "GELU by its tanh form",
+    )
+
+
+def _write_int4(graph: bytes, input_type: str) -> bytes:
+    described = read_graph(graph)
+    wanted = []
+    for op in described.ops:
+        precisions = (Precision.DYNAMIC_INT4, Precision.DYNAMIC) if op.weighted else ()
+        wanted.append(next((p for p in precisions if has_kernel(op.kind, p)), Precision.FLOAT32))
+    return write_mixed(graph, {}, wanted, input_type)
+
+
+# (float graph, ranges, options, input type) -> (file, steps)
+Writer = Callable[[bytes, RangeRecord, ExportOptions, str], tuple[bytes, tuple[str, ...]]]
+
+STATIC: dict[Precision, Writer] = {
+    Precision.INT8: _write_int8,
+    Precision.INT16X8: _write_int16,
+    Precision.MIXED: _write_mixed,
+}
 
 
 def _converter(traced: Traced) -> Any:

@@ -2,6 +2,7 @@
 
 - ``exporting``: lower, audit, embed, run, publish
 - ``calibrating``: activation ranges for that
+- ``searching``: precisions within a budget
 - ``verifying``: a file against its papers
 - ``evaluating``: accuracy
 - ``benchmarking``: time
@@ -18,6 +19,7 @@ from edgevit.pipeline.evaluating import evaluate
 from edgevit.pipeline.explaining import DrawnExplanation, explain
 from edgevit.pipeline.exporting import (
     CALIBRATION_IMAGES,
+    Budget,
     Outcome,
     export,
     export_all,
@@ -30,6 +32,7 @@ from edgevit.pipeline.verifying import Verification, read_papers, verify
 
 __all__ = [
     "CALIBRATION_IMAGES",
+    "Budget",
     "Calibration",
     "DrawnExplanation",
     "Outcome",

@@ -16,7 +16,7 @@ from edgevit.core.errors import ConfigError
 from edgevit.core.files import check_writable, digest_path, move_whole, size_path, write_whole
 from edgevit.core.reference import ReferenceSet
 from edgevit.core.results import ParityReport, Verdict, worst
-from edgevit.core.targets import Format, Target, find_target, find_targets
+from edgevit.core.targets import Format, Precision, Target, find_target, find_targets
 from edgevit.core.versions import tool_versions
 from edgevit.pipeline.sources import Opening, open_source
 from edgevit.runtimes import kernel_sets, open_session
@@ -26,12 +26,30 @@ from edgevit.verify.compare import SLOW_KERNELS_S, compare
 if TYPE_CHECKING:
     import keras
 
+    from edgevit.core.recipes import Recipe
     from edgevit.export.quantize.ranges import RangeRecord
     from edgevit.export.source import ExportOptions, Source
+    from edgevit.pipeline.searching import SearchReport
 
 Status = Callable[[str], None]
 Progress = Callable[[int, int], None]
 CALIBRATION_IMAGES = 300
+RECIPE_SUFFIX = ".recipe.toml"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much accuracy a tflite-mixed file may lose.
+
+    Attributes:
+        max_drop: percentage points.
+        data: a dataset; its validation images are used, a fifth of the training images.
+        images: size of the sample.
+    """
+
+    max_drop: float
+    data: str | Path
+    images: int = 1000
 
 
 @dataclass(frozen=True)
@@ -43,12 +61,14 @@ class Outcome:
         artifact: the published file; None where it failed its verification and was not kept.
         reports: one for each kernel set of the runtime; the first is what devices run.
         seconds: wall time of lowering, auditing and verifying.
+        search: how its precisions were found, for tflite-mixed with a budget.
     """
 
     target: Target
     artifact: Artifact | None
     reports: tuple[ParityReport, ...]
     seconds: float
+    search: SearchReport | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -68,6 +88,8 @@ def export(
     io_dtype: str | None = None,
     opset: int = 20,
     keep_failed: bool = False,
+    budget: Budget | None = None,
+    recipe: Recipe | None = None,
     status: Status | None = None,
     **opening: Unpack[Opening],
 ) -> Outcome:
@@ -88,6 +110,9 @@ def export(
         io_dtype: "uint8", "int8" or "float32"; None: uint8 for raw images.
         opset: of an ONNX file, 17 to 20.
         keep_failed: publish the file even if its verification fails.
+        budget: for tflite-mixed: how much accuracy may be lost, and on which images that is
+            measured. The recipe that is found is written beside the file.
+        recipe: for tflite-mixed: its precisions, instead of a budget.
         status: called with a line about what is being done.
         **opening: weights, outputs, scaling and more: see
             :class:`edgevit.pipeline.sources.Opening`.
@@ -109,6 +134,8 @@ def export(
         io_dtype=io_dtype,
         opset=opset,
         keep_failed=keep_failed,
+        budget=budget,
+        recipe=recipe,
         status=status,
         **opening,
     )
@@ -127,6 +154,8 @@ def export_all(
     io_dtype: str | None = None,
     opset: int = 20,
     keep_failed: bool = False,
+    budget: Budget | None = None,
+    recipe: Recipe | None = None,
     status: Status | None = None,
     progress: Progress | None = None,
     finished: Callable[[Outcome], None] | None = None,
@@ -148,12 +177,16 @@ def export_all(
         raise ConfigError("--ranges and --calibration say the same twice. Give one of them.")
     if batch is not None and batch < 1:
         raise ConfigError(f"the batch must be at least 1, or dynamic. Received: {batch}")
+    if (budget or recipe) and not any(target.precision is Precision.MIXED for target in chosen):
+        raise ConfigError("a budget or a recipe is for tflite-mixed, which is not asked for.")
+    if budget and recipe:
+        raise ConfigError("a budget looks for a recipe: give one of them, not both.")
     folder = Path(out)
     check_writable(folder)
     say("loading the model")
     source = open_source(model, **opening)
     inside = bool(opening.get("preprocess", True))
-    options = ExportOptions(batch, inside, io_dtype, opset, surgery)
+    options = ExportOptions(batch, inside, io_dtype, opset, surgery, recipe)
     records: dict[Format, RangeRecord] = {}
     file = None if ranges is None else Path(ranges)
     for kind in dict.fromkeys(target.format for target in chosen if target.needs_calibration):
@@ -163,7 +196,16 @@ def export_all(
     outcomes = []
     for target in chosen:
         found = records.get(target.format) if target.needs_calibration else None
+        search = None
+        if budget and found and target.precision is Precision.MIXED:
+            search = _search(source, options, found, budget, say, progress)
+            options = replace(options, recipe=search.recipe)
         outcome = _export_one(source, target, options, found, reference, folder, keep_failed, say)
+        if search:
+            outcome = replace(outcome, search=search)
+            if outcome.artifact:
+                path = recipe_path(outcome.artifact.path)
+                write_whole(path, search.recipe.to_text().encode())
         outcomes.append(outcome)
         if finished:
             finished(outcome)
@@ -219,6 +261,26 @@ def _export_one(
         if outcome.verdict is not Verdict.PASS and not keep_failed:
             return outcome
         return replace(outcome, artifact=publish(staged, folder / name, manifest))
+
+
+def recipe_path(path: Path) -> Path:
+    """Where the recipe that a search found lies: beside the file, with its whole name."""
+    return path.with_name(path.name + RECIPE_SUFFIX)
+
+
+def _search(
+    source: Source,
+    options: ExportOptions,
+    ranges: RangeRecord,
+    budget: Budget,
+    say: Status,
+    progress: Progress | None,
+) -> SearchReport:
+    from edgevit.pipeline.searching import search_recipe
+
+    return search_recipe(
+        source, options, ranges, budget.data, budget.max_drop, budget.images, say, progress
+    )
 
 
 def publish(staged: Path, path: Path, manifest: Manifest) -> Artifact:

@@ -113,13 +113,28 @@ def load_test(
     from edgevit.data.datasets import load_dataset
 
     size = contract.input_size if contract else None
-    dataset = load_dataset(data, "test", size)
-    places = {name: number for number, name in enumerate(class_names)}
-    if all(name in places for name in dataset.class_names):
-        # By name: the dataset may hold some of the model's classes only, or in another order.
-        labels = np.array([places[name] for name in dataset.class_names])[dataset.labels]
-        dataset = replace(dataset, labels=labels, class_names=class_names)
+    dataset = _by_class_names(load_dataset(data, "test", size), class_names)
     if limit is not None and limit < len(dataset):
         chosen = np.random.default_rng(0).permutation(len(dataset))[:limit]
         dataset = dataset.select(np.sort(chosen))
     return dataset
+
+
+def load_validation(
+    data: str | Path, contract: Preprocess, class_names: tuple[str, ...], count: int
+) -> ImageDataset:
+    """A stratified sample of the validation images: the seeded fifth of the training images that
+    ``edgevit train`` holds out too. Never test images."""
+    from edgevit.data.datasets import limit_images, load_dataset, split_validation
+
+    _, held = split_validation(load_dataset(data, "train", contract.input_size))
+    return _by_class_names(limit_images(held, count), class_names)
+
+
+def _by_class_names(dataset: ImageDataset, class_names: tuple[str, ...]) -> ImageDataset:
+    """By name: the dataset may hold some of the model's classes only, or in another order."""
+    places = {name: number for number, name in enumerate(class_names)}
+    if not all(name in places for name in dataset.class_names):
+        return dataset
+    labels = np.array([places[name] for name in dataset.class_names])[dataset.labels]
+    return replace(dataset, labels=labels, class_names=class_names)

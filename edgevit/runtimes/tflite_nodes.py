@@ -35,7 +35,11 @@ def read_nodes(path: Path) -> list[FileNode]:
     Raises:
         ModelFileError: it is no TFLite file, or damaged.
     """
-    model = parse_model(path.read_bytes(), str(path))
+    return list_nodes(parse_model(path.read_bytes(), str(path)))
+
+
+def list_nodes(model: Any) -> list[FileNode]:
+    """As :func:`read_nodes`, of a ``ModelT``."""
     graph = model.subgraphs[0]
     names = [tensor_name(graph.tensors[operator.outputs[0]]) for operator in graph.operators]
     telling = [

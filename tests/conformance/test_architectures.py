@@ -22,6 +22,9 @@ from edgevit.runtimes import open_session
 from edgevit.verify.audit import inspect
 
 RAW_SIZE = (12, 12)
+# Exported from these two in the quick suite; from the others, and at full size, with -m long.
+RARE = ("tflite-int16x8", "tflite-dynamic-int4")
+RARE_FROM = ("shiftvit", "vit")
 EXACT = ("savedmodel", "tflite-float32", "onnx-float32")
 MISSING = "a runtime to cross-check with is not installed: make test-crosscheck"
 
@@ -95,9 +98,10 @@ def outcomes(request, tmp_path_factory) -> tuple[str, Path, dict]:
     """(name, run's folder, outcome of each target) with every output that there is."""
     name, sizes = request.param
     folder = seeded_run(name, tmp_path_factory.mktemp(name) / "run", sizes)
+    quick = sizes and name not in RARE_FROM
     found = export_all(
         folder,
-        "all",
+        ",".join(target for target in TARGETS if not (quick and target in RARE)),
         folder.parent / "exports",
         calibration=draw_images(64, RAW_SIZE, seed=9),
         outputs=("all",),
@@ -109,6 +113,8 @@ def outcomes(request, tmp_path_factory) -> tuple[str, Path, dict]:
 @pytest.mark.parametrize("wanted", TARGETS)
 def test_every_architecture_arrives_at_every_target(outcomes, wanted):
     name, _, found = outcomes
+    if wanted in RARE and wanted not in found:
+        pytest.skip("with -m long: test_rare_targets_of_the_other_architectures")
     outcome = found[wanted]
     figures = [
         (report.runtime, report.max_abs, report.relative, report.top1_agreement, report.others)
@@ -124,6 +130,41 @@ def test_int8_is_integers_from_input_to_output(outcomes):
     inspection = inspect(outcomes[2]["tflite-int8"].artifact.path)
     assert inspection.integer_only
     assert inspection.float_ops == {} or not inspection.float_ops
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", [name for name in SIZES if name not in RARE_FROM])
+def test_rare_targets_of_the_other_architectures(name, tmp_path):
+    folder = seeded_run(name, tmp_path / "run", SIZES[name])
+    found = export_all(
+        folder,
+        ",".join(RARE),
+        tmp_path / "exports",
+        calibration=draw_images(64, RAW_SIZE, seed=9),
+        outputs=("all",),
+    )
+    assert [outcome.verdict for outcome in found] == [Verdict.PASS] * len(RARE)
+
+
+def test_int16x8_is_integers_from_input_to_output(outcomes):
+    if "tflite-int16x8" not in outcomes[2]:
+        pytest.skip("with -m long")
+    inspection = inspect(outcomes[2]["tflite-int16x8"].artifact.path)
+    assert inspection.integer_only
+    assert {"GELU"}.isdisjoint(inspection.ops)
+    assert inspection.tensor_types["int16"] > 20
+
+
+def test_mixed_leaves_softmax_and_attention_products_in_float(outcomes):
+    inspection = inspect(outcomes[2]["tflite-mixed"].artifact.path)
+    assert inspection.ops["FULLY_CONNECTED"] > 0
+    assert inspection.tensor_types["int8"] > 5
+    for kind in {"SOFTMAX", "BATCH_MATMUL", "RSQRT"} & set(inspection.ops):
+        assert inspection.float_ops[kind] == inspection.ops[kind]
+    converted = inspection.ops.get("QUANTIZE", 0) + inspection.ops.get("DEQUANTIZE", 0)
+    assert converted <= 2 * sum(
+        count for kind, count in inspection.ops.items() if kind.endswith(("CONNECTED", "CONV_2D"))
+    )
 
 
 def test_onnx_int8_keeps_no_float_weights_where_the_table_promises_integers(outcomes):

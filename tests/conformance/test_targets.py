@@ -127,7 +127,9 @@ def test_a_file_takes_one_raw_image_and_gives_named_logits(exported, target):
     assert entry.shape == (1, 12, 12, 3)
     assert entry.dtype == "uint8"
     assert results["logits"].shape == (1, 10)
-    assert results["logits"].dtype == ("int8" if target.integer_only else "float32")
+    integers = {Precision.INT8: "int8", Precision.INT16X8: "int16"}
+    wanted = integers[target.precision] if target.integer_only else "float32"
+    assert results["logits"].dtype == wanted
 
 
 def test_nothing_else_lies_in_the_folder_than_files_and_their_manifests(exported):
@@ -143,6 +145,9 @@ def test_files_are_as_small_as_their_precision_promises(exported):
     assert size["tflite-float16"] < 0.7 * size["tflite-float32"]
     assert size["tflite-int8"] < 0.5 * size["tflite-float32"]
     assert size["tflite-dynamic"] < 0.5 * size["tflite-float32"]
+    assert size["tflite-mixed"] < 0.5 * size["tflite-float32"]
+    assert size["tflite-int16x8"] < 0.5 * size["tflite-float32"]
+    assert size["tflite-dynamic-int4"] < size["tflite-dynamic"]
     assert size["onnx-float16"] < 0.7 * size["onnx-float32"]
     assert size["onnx-int8"] < 0.5 * size["onnx-float32"]
     assert size["onnx-dynamic"] < 0.7 * size["onnx-float32"]  # convolutions stay float32

@@ -27,7 +27,7 @@ def annotate_ranges(graph: bytes, ranges: dict[str, tuple[float, float]]) -> byt
     """
     model = parse_model(graph, "float graph")
     (subgraph,) = model.subgraphs
-    ranges = _carry_through_reshapes(model, ranges)
+    ranges = carry_through_reshapes(model, ranges)
     missing = []
     for tensor in subgraph.tensors:
         if tensor_type(tensor) != "float32" or is_constant(model, tensor):
@@ -47,7 +47,7 @@ def annotate_ranges(graph: bytes, ranges: dict[str, tuple[float, float]]) -> byt
     return pack_model(model)
 
 
-def _carry_through_reshapes(
+def carry_through_reshapes(
     model: Any, ranges: dict[str, tuple[float, float]]
 ) -> dict[str, tuple[float, float]]:
     """A reshape keeps every value, so both of its sides have the range of either.

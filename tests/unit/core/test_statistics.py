@@ -9,6 +9,7 @@ import pytest
 
 from edgevit.core.statistics import (
     Interval,
+    PairedDrop,
     bootstrap_median,
     difference_of_means,
     median_absolute_deviation,
@@ -95,3 +96,31 @@ def test_the_deviation_withstands_a_wild_sample():
 
 def test_a_hull_keeps_the_estimate_of_the_first():
     assert Interval(1.0, 0.5, 1.5).hull(Interval(9.0, 0.8, 2.0)) == Interval(1.0, 0.5, 2.0)
+
+
+def test_a_paired_drop_counts_only_images_where_the_answers_differ():
+    drop = PairedDrop.of([True, True, True, False] * 50, [True, True, False, True] * 50)
+    assert (drop.images, drop.lost, drop.won, drop.points) == (200, 50, 50, 0.0)
+    drop = PairedDrop.of([True] * 10, [True] * 9 + [False])
+    assert drop.points == pytest.approx(10.0)
+    with pytest.raises(ValueError, match="same images"):
+        PairedDrop.of([True], [True, False])
+    with pytest.raises(ValueError, match="at least one"):
+        PairedDrop.of([], [])
+
+
+def test_mcnemar_is_the_exact_binomial_test():
+    assert PairedDrop(100, 5, 0).p_value == pytest.approx(2 / 32)
+    assert PairedDrop(100, 8, 2).p_value == pytest.approx(2 * (1 + 10 + 45) / 1024)
+    assert PairedDrop(100, 3, 3).p_value == 1.0
+    assert PairedDrop(100, 0, 0).p_value == 1.0
+
+
+def test_the_interval_of_a_paired_drop_has_the_width_of_theory():
+    drop = PairedDrop(1000, 30, 20)
+    found = drop.interval()
+    spread = 100 * math.sqrt((0.05 - 0.01**2) / 1000)  # of a difference of paired shares
+    assert found.middle == 1.0
+    assert found.low == pytest.approx(1.0 - 1.96 * spread, abs=0.15)
+    assert found.high == pytest.approx(1.0 + 1.96 * spread, abs=0.15)
+    assert PairedDrop(50, 0, 0).interval().low == PairedDrop(50, 0, 0).interval().high == 0

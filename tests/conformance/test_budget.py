@@ -1,0 +1,202 @@
+"""--max-drop finds precisions within a budget, writes them as a recipe, and replays it."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgevit.core.probe_images import draw_images
+from edgevit.core.recipes import Recipe
+from edgevit.core.targets import Precision
+from edgevit.pipeline.sources import load_validation
+from edgevit.runtimes import open_session
+from edgevit.verify.audit import inspect
+
+CLASSES = 10
+EXPORT = ("--format", "tflite-mixed")
+
+
+@pytest.fixture(scope="module")
+def dataset(tiny_run, tmp_path_factory) -> Path:
+    """An npz whose labels are the float network's own answers, so that float32 is always right.
+
+    Its test images are all black: whoever measured on them would see one class only.
+    """
+    from edgevit.export.record_reference import float_logits
+    from edgevit.pipeline import open_source
+
+    images = draw_images(400, (12, 12), seed=5)
+    labels = float_logits(open_source(tiny_run), images).argmax(-1)
+    path = tmp_path_factory.mktemp("data") / "images.npz"
+    np.savez(
+        path,
+        x_train=images,
+        y_train=labels,
+        x_test=np.zeros((20, 12, 12, 3), np.uint8),
+        y_test=np.arange(20) % CLASSES,
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def data_options(dataset) -> tuple:
+    return ("--data", dataset, "--validation-images", 80)
+
+
+def find_drop(path: Path, dataset: Path, contract) -> float:
+    """Points that a file loses on the validation images, counted anew."""
+    sample = load_validation(dataset, contract, (), 80)
+    with open_session(path) as session:
+        right = session.run(sample.images)["logits"].argmax(-1) == sample.labels
+    return 100 * (1 - right.mean())
+
+
+def test_a_budget_is_kept_stated_and_replayed(
+    command, tiny_run, dataset, data_options, tmp_path, monkeypatch
+):
+    from edgevit.pipeline import open_source
+
+    answer = command(
+        *("export", tiny_run, *EXPORT, "--max-drop", 5, *data_options),
+        *("--out", tmp_path / "a", "--json"),
+    )
+    assert answer.code == 0, answer.err
+    (row,) = answer.document
+    search = row["search"]
+    assert search["images"] == 80
+    assert search["float_accuracy"] == 100.0
+    assert search["points_lost"] <= 5
+    low, high = search["interval"]
+    assert low <= search["points_lost"] <= high
+    assert 0 < search["mcnemar_p"] <= 1
+    assert search["evaluations"] <= 40
+    assert [trial["chosen"] for trial in search["trials"]].count(True) == 1
+    evaluated = [t for t in search["trials"] if t["points_lost"] is not None]
+    assert min(t["latency_ms"] for t in evaluated if t["points_lost"] <= 5) == next(
+        t["latency_ms"] for t in search["trials"] if t["chosen"]
+    )
+    contract = open_source(tiny_run).preprocess
+    assert find_drop(Path(row["path"]), dataset, contract) == pytest.approx(search["points_lost"])
+    recipe = Path(row["recipe"])
+    assert Recipe.from_text(recipe.read_text(), "r").model == "shiftvit"
+    again = command(
+        *("export", tiny_run, *EXPORT, "--recipe-file", recipe, "--out", tmp_path / "b", "--json")
+    )
+    assert again.code == 0, again.err
+    replayed = Path(again.document[0]["path"])
+    assert digest(replayed) == digest(Path(row["path"]))
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_plan_that_loses_too_much_is_repaired(tiny_run, dataset, tmp_path, monkeypatch):
+    """Every int8 plan loses too much until the sums are out of int8; the search finds that."""
+    from edgevit.core.statistics import PairedDrop
+    from edgevit.export.source import ExportOptions
+    from edgevit.pipeline import open_source, searching
+
+    class Search(searching._Search):
+        def _time(self, candidates):
+            return {p: 10.0 - sum(q is Precision.INT8 for q in p) / 1000 for p in candidates}
+
+        def _starts(self):
+            everything = searching_plan(self.graph)
+            return {everything: "everything", (Precision.FLOAT32,) * len(everything): "float"}
+
+        def _keeps(self, precisions, max_drop, name):
+            delicate = any(
+                q is Precision.INT8 and op.kind == "ADD"
+                for op, q in zip(self.graph.ops, precisions, strict=True)
+            )
+            self.drops[precisions] = PairedDrop(100, 9 if delicate else 0, 0)
+            return not delicate
+
+        def _by_sensitivity(self, precisions):
+            rules = super()._by_sensitivity(precisions)
+            return sorted(rules, key=lambda rule: rule.op != "ADD")
+
+    def searching_plan(graph):
+        from edgevit.export.quantize.tflite_mixed import has_kernel
+
+        return tuple(
+            Precision.INT8 if has_kernel(op.kind, Precision.INT8) else Precision.FLOAT32
+            for op in graph.ops
+        )
+
+    from edgevit.export.quantize import tflite_plan
+
+    def keep_allowed(graph, costs, allowed=lambda op: True):
+        return tuple(Precision.INT8 if allowed(op) else Precision.FLOAT32 for op in graph.ops)
+
+    monkeypatch.setattr(tflite_plan, "plan_precisions", keep_allowed)
+    monkeypatch.setattr(searching, "_Search", Search)
+    source = open_source(tiny_run)
+    options = ExportOptions()
+    found = searching.search_recipe(
+        source, options, source.ranges, dataset, max_drop=1.0, images=40
+    )
+    assert found.trials[found.chosen].name == "everything, repaired"
+    assert found.drop.points == 0
+    assert found.trials[found.chosen].operators["int8"] > 10
+    assert found.recipe.precision_of("shiftvit/stage1_block1", "ADD") is not Precision.INT8
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("--max-drop", "-1"), "--max-drop"),
+        (("--max-drop", "nan"), "--max-drop"),
+        (("--max-drop", "1", "--no-preprocess", "--calibration", "DATA"), "--no-preprocess"),
+    ],
+)
+def test_a_budget_that_makes_no_sense_is_one_line(
+    command, tiny_run, dataset, data_options, tmp_path, options, complaint
+):
+    options = [dataset if option == "DATA" else option for option in options]
+    answer = command("export", tiny_run, *EXPORT, *options, *data_options, "--out", tmp_path / "o")
+    assert answer.code == 2
+    assert complaint in answer.error
+    assert not list(tmp_path.rglob("*.tflite"))
+
+
+def test_recipes_of_another_network_and_for_other_targets_are_refused(
+    command, tiny_run, tmp_path, data_options
+):
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text('version = 1\n[[rule]]\nlayer = "vit/*"\nop = "GELU"\nprecision = "int8"\n')
+    out = ("--out", tmp_path / "o")
+    answer = command("export", tiny_run, *EXPORT, "--recipe-file", recipe, *out)
+    assert (answer.code, "does nothing" in answer.error) == (2, True)
+    recipe.write_text('version = 1\n[[rule]]\nop = "GELU"\nprecision = "dynamic"\n')
+    answer = command("export", tiny_run, *EXPORT, "--recipe-file", recipe, *out)
+    assert (answer.code, "no such kernel" in answer.error) == (1, True)
+    answer = command("export", tiny_run, *EXPORT, "--recipe-file", tmp_path / "none.toml", *out)
+    assert (answer.code, "cannot be read" in answer.error) == (2, True)
+    recipe.write_text("version = 1\n")
+    wanted = ("--format", "tflite-int8")
+    answer = command("export", tiny_run, *wanted, "--recipe-file", recipe, *out)
+    assert (answer.code, "tflite-mixed" in answer.error) == (2, True)
+    both = ("--recipe-file", recipe, "--max-drop", 1, *data_options)
+    answer = command("export", tiny_run, *EXPORT, *both, *out)
+    assert (answer.code, "not both" in answer.error) == (2, True)
+    assert not list(tmp_path.rglob("*.tflite"))
+
+
+def test_an_edited_recipe_decides(command, tiny_run, tmp_path):
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text(
+        'version = 1\ndefault = "float32"\n[[rule]]\nlayer = "*stage1*"\nop = "GELU"\n'
+        'precision = "int8"\n'
+    )
+    answer = command(
+        *("export", tiny_run, *EXPORT, "--recipe-file", recipe, "--out", tmp_path / "o", "--json")
+    )
+    assert answer.code == 0, answer.err
+    ops = inspect(answer.document[0]["path"])
+    assert ops.ops["QUANTIZE"] == ops.ops["DEQUANTIZE"] == 1
+    assert ops.float_ops["GELU"] == ops.ops["GELU"] - 1

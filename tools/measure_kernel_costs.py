@@ -1,0 +1,290 @@
+"""Measures what LiteRT's kernels cost here, and fits the table that tflite-mixed is planned with.
+
+Every distinct operator of the given architectures is cut out of its float graph and timed alone, in
+float32, with int8 weights (dynamic) and in int8, one thread. The time of one operator is the
+difference between a graph of several copies, each with weights of its own, and a graph of one: what
+an inference costs besides its operators falls out. An operator that XNNPACK leaves to LiteRT's own
+kernels in int8 also pays for interrupting XNNPACK, which is measured apart.
+
+    python tools/measure_kernel_costs.py                     # all architectures
+    python tools/measure_kernel_costs.py shiftvit --rounds 5 --out costs.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import os
+import sys
+import tempfile
+from collections import Counter, defaultdict
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+os.environ["KERAS_BACKEND"] = "tensorflow"
+
+import numpy as np
+
+import edgevit
+from edgevit.bench.environment import describe_environment
+from edgevit.bench.measure import measure_interleaved
+from edgevit.core.serialization import to_json
+from edgevit.core.targets import Precision
+from edgevit.export.quantize import kernel_costs
+from edgevit.export.quantize.kernel_costs import Work
+from edgevit.export.quantize.tflite_edit import GraphEditor
+from edgevit.export.quantize.tflite_mixed import has_kernel, write_mixed
+from edgevit.export.quantize.tflite_plan import read_graph
+from edgevit.export.source import ExportOptions
+from edgevit.export.tflite import float_graph
+from edgevit.models import MODELS
+from edgevit.pipeline import open_source
+from edgevit.runtimes.litert import count_partitions, open_interpreter
+from edgevit.runtimes.tflite_file import tensor_name
+
+MOST_COPIES = 9
+WEIGHT_BYTES = 24_000_000  # of all copies together: more than caches hold, less than a machine
+CHAIN = 8
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("models", nargs="*", default=list(MODELS), metavar="MODEL")
+    parser.add_argument("--rounds", type=int, default=15)
+    default = Path(kernel_costs.__file__).with_name(kernel_costs.TABLE)
+    parser.add_argument("--out", type=Path, default=default)
+    parser.add_argument("--raw", type=Path, help="where to write every measurement")
+    options = parser.parse_args()
+    samples: dict[tuple[str, Precision], list[tuple[Work, float]]] = defaultdict(list)
+    seen: set[tuple] = set()
+    left: Counter[str] = Counter()
+    for name in options.models:
+        graph, _ = float_graph(open_source(edgevit.build(name)), ExportOptions())
+        print(f"{name}: {len(read_graph(graph).ops)} operators", file=sys.stderr, flush=True)
+        measure_graph(graph, options.rounds, samples, seen, left)
+        publish(samples, left, measure_interruption(graph, options.rounds), options)
+    print(f"wrote {options.out}", file=sys.stderr)
+
+
+def publish(samples: dict, left: Counter, interruption: float, options) -> None:
+    """Writes the table of what was measured so far."""
+    # Scales that XNNPACK refuses are no trait of a kind: most of its operators decide.
+    refused = sorted(k for k, n in left.items() if 2 * n > len(samples[k, Precision.INT8]))
+    table: dict[str, dict[str, list[float]]] = {}
+    for (kind, precision), found in sorted(samples.items()):
+        line = fit(found)
+        if precision is Precision.INT8 and kind in refused:
+            line[0] = round(line[0] + interruption, 1)
+        table.setdefault(kind, {})[str(precision)] = line
+    document = {
+        "machine": str(describe_environment()),
+        "interruption_ns": round(interruption, 1),
+        "not_delegated_in_int8": refused,
+        "ns": table,
+    }
+    options.out.write_text(to_json(document, indent=1) + "\n")
+    if options.raw:
+        rows = [
+            [kind, str(precision), work.elements, work.products, round(ns, 1)]
+            for (kind, precision), found in sorted(samples.items())
+            for work, ns in found
+        ]
+        options.raw.write_text(to_json(rows) + "\n")
+
+
+def measure_graph(data: bytes, rounds: int, samples: dict, seen: set, left: Counter) -> None:
+    """Adds the measurements of all operators of a graph that were not seen before."""
+    editor = GraphEditor(data)
+    for place, op in enumerate(read_graph(data).ops):
+        operator = editor.operators[place]
+        shapes = tuple(
+            tuple(() if editor.tensors[i].shape is None else editor.tensors[i].shape)
+            for i in (*operator.inputs, *operator.outputs)
+            if i >= 0
+        )
+        key = (op.kind, shapes, len(op.inputs))
+        if key in seen or not op.inputs:
+            continue
+        seen.add(key)
+        weights = sum(
+            editor.values(int(i)).nbytes for i in operator.inputs if is_float_constant(editor, i)
+        )
+        copies = int(np.clip(WEIGHT_BYTES // max(weights, 1), 2, MOST_COPIES))
+        wanted = [Precision.FLOAT32]
+        wanted += [Precision.INT8] if has_kernel(op.kind, Precision.INT8) else []
+        dynamic = op.weighted and has_kernel(op.kind, Precision.DYNAMIC)
+        wanted += [Precision.DYNAMIC] if dynamic else []
+        alone = cut_out(data, place, 1, Precision.FLOAT32)  # small, so what follows is quick
+        times = measure_operator(alone, 0, copies, wanted, rounds, left)
+        for precision, ns in times.items():
+            samples[op.kind, precision].append((op.work, ns))
+        for kind in ("QUANTIZE", "DEQUANTIZE"):
+            size = max(int(np.prod(shapes[-1])), 1)
+            if (kind, size) in seen or op.kind not in ("ADD", "FULLY_CONNECTED"):
+                continue
+            seen.add((kind, size))
+            ns = measure_conversion(alone, 0, kind, rounds)
+            samples[kind, Precision.INT8].append((Work(size), ns))
+
+
+def is_float_constant(editor: GraphEditor, index: int) -> bool:
+    return index >= 0 and editor.tensors[index].type == 0 and editor.is_constant(int(index))
+
+
+def measure_operator(
+    data: bytes, place: int, copies: int, wanted: list[Precision], rounds: int, left: Counter
+) -> dict[Precision, float]:
+    """ns of one operator in each precision."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {}
+        for precision in wanted:
+            for count in (1, copies):
+                path = Path(folder) / f"{precision}-{count}.tflite"
+                path.write_bytes(cut_out(data, place, count, precision))
+                paths[precision, count] = path
+        times = time_files(paths, rounds)
+        if Precision.INT8 in wanted:
+            parts = count_partitions(paths[Precision.INT8, copies])
+            if not parts["delegated"]:
+                left[GraphEditor(data).kinds[place]] += 1
+    return {
+        precision: max(times[precision, copies] - times[precision, 1], 1.0) / (copies - 1)
+        for precision in wanted
+    }
+
+
+def measure_conversion(data: bytes, place: int, kind: str, rounds: int) -> float:
+    """ns of a QUANTIZE or DEQUANTIZE of an operator's output."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {}
+        for count in (1, MOST_COPIES):
+            editor = GraphEditor(data)
+            index = int(editor.operators[place].outputs[0])
+            operators, inputs, outputs = [], [], []
+            for number in range(count):
+                plain = editor.copy_tensor(index, f"_float{number}", "float32")
+                levels = editor.copy_tensor(index, f"_int8{number}", "int8")
+                editor.set_scale(levels, [0.01], [0])
+                sides = (plain, levels) if kind == "QUANTIZE" else (levels, plain)
+                operators.append(editor.make_operator(kind, 2, [sides[0]], [sides[1]]))
+                inputs.append(sides[0])
+                outputs.append(sides[1])
+            paths[count] = Path(folder) / f"{count}.tflite"
+            paths[count].write_bytes(finish(editor, operators, inputs, outputs))
+        times = time_files(paths, rounds)
+    return max(times[MOST_COPIES] - times[1], 1.0) / (MOST_COPIES - 1)
+
+
+def measure_interruption(data: bytes, rounds: int) -> float:
+    """ns that one operator costs XNNPACK which it does not take over, beyond its own time."""
+    place = next(n for n, op in enumerate(read_graph(data).ops) if op.kind == "GELU")
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {}
+        for name, kinds in {
+            "alternating": ["MUL", "GELU"] * CHAIN,
+            "apart": ["MUL"] * CHAIN + ["GELU"] * CHAIN,
+        }.items():
+            editor = GraphEditor(data)
+            gelu = editor.operators[place]
+            current = first = editor.copy_tensor(int(gelu.inputs[0]), "_first", "int8")
+            editor.set_scale(first, [0.01], [0])
+            operators = []
+            for number, kind in enumerate(kinds):
+                made = editor.copy_tensor(int(gelu.inputs[0]), f"_{number}", "int8")
+                editor.set_scale(made, [0.01], [0])
+                sides = [current] if kind == "GELU" else [current, current]
+                operator = editor.make_operator(kind, 2, sides, [made])
+                if kind == "GELU":
+                    operator.builtinOptionsType = gelu.builtinOptionsType
+                    operator.builtinOptions = gelu.builtinOptions
+                operators.append(operator)
+                current = made
+            paths[name] = Path(folder) / f"{name}.tflite"
+            paths[name].write_bytes(finish(editor, operators, [first], [current]))
+        times = time_files(paths, rounds)
+    return max(times["alternating"] - times["apart"], 0.0) / (CHAIN - 1)
+
+
+def cut_out(data: bytes, place: int, copies: int, precision: Precision) -> bytes:
+    """A graph of copies of one operator, in one precision from its inputs to its outputs."""
+    editor = GraphEditor(data)
+    operator = editor.operators[place]
+    inputs = [
+        int(i)
+        for i in dict.fromkeys(operator.inputs)
+        if i >= 0 and editor.tensors[i].type == 0 and not editor.is_constant(int(i))
+    ]
+    operators, outputs, ranges = [], [], {}
+    for number in range(copies):
+        made = copy.copy(operator)
+        made.inputs = np.array(operator.inputs)
+        for slot, index in enumerate(operator.inputs):
+            if is_float_constant(editor, index):
+                values = editor.values(int(index))
+                made.inputs[slot] = editor.add_constant(int(index), f"_{number}", values)
+        made.outputs = np.array(
+            [editor.copy_tensor(int(i), f"_{number}", "float32") for i in operator.outputs]
+        )
+        operators.append(made)
+        outputs += [int(i) for i in made.outputs]
+    for index in (*inputs, *outputs):
+        ranges[tensor_name(editor.tensors[index])] = (0.0, 4.0)  # RSQRT wants positive numbers
+    plain = finish(editor, operators, inputs, outputs)
+    if precision is Precision.FLOAT32:
+        return plain
+    return without_borders(write_mixed(plain, ranges, [precision] * copies))
+
+
+def without_borders(data: bytes) -> bytes:
+    """Takes QUANTIZE from the inputs and DEQUANTIZE from the outputs of a graph."""
+    editor = GraphEditor(data)
+    inner = {int(i): int(i) for i in (*editor.graph.inputs, *editor.graph.outputs)}
+    operators = []
+    for operator, kind in zip(editor.operators, editor.kinds, strict=True):
+        before, after = int(operator.inputs[0]), int(operator.outputs[0])
+        if kind == "QUANTIZE" and before in editor.graph.inputs:
+            inner[before] = after
+        elif kind == "DEQUANTIZE" and after in editor.graph.outputs:
+            inner[after] = before
+        else:
+            operators.append(operator)
+    inputs = [inner[int(i)] for i in editor.graph.inputs]
+    return finish(editor, operators, inputs, [inner[int(i)] for i in editor.graph.outputs])
+
+
+def finish(editor: GraphEditor, operators: list, inputs: list[int], outputs: list[int]) -> bytes:
+    editor.graph.inputs, editor.graph.outputs = inputs, outputs
+    editor.model.signatureDefs = []
+    editor.replace_operators(operators)
+    return editor.pack()
+
+
+def time_files(paths: dict, rounds: int) -> dict:
+    """ns of an inference of each file: the quickest of interleaved rounds."""
+    candidates = {}
+    for key, path in paths.items():
+        interpreter = open_interpreter(path)
+        interpreter.allocate_tensors()
+        rng = np.random.default_rng(0)
+        for entry in interpreter.get_input_details():
+            noise = rng.uniform(0.1, 1, entry["shape"])
+            levels = noise if entry["dtype"] == np.float32 else 100 * noise
+            interpreter.set_tensor(entry["index"], levels.astype(entry["dtype"]))
+        candidates[key] = interpreter.invoke
+    samples = measure_interleaved(candidates, rounds, runs=3, warmup=3)
+    return {key: float(min(samples.latency_ns[key])) for key in paths}
+
+
+def fit(found: list[tuple[Work, float]]) -> list[float]:
+    """The line with the smallest relative error, none of its terms negative."""
+    from scipy.optimize import nnls
+
+    times = np.array([ns for _, ns in found])
+    terms = np.array([[1.0, work.elements, work.products] for work, _ in found])
+    solution, _ = nnls(terms / times[:, None], np.ones(len(times)))
+    return [float(f"{value:.4g}") for value in solution]
+
+
+if __name__ == "__main__":
+    main()
