@@ -15,6 +15,7 @@ from edgevit import __version__
 from edgevit.cli import console
 from edgevit.cli.benchmark import benchmark
 from edgevit.cli.catalogue import models, targets
+from edgevit.cli.diff import diff
 from edgevit.cli.doctor import doctor
 from edgevit.cli.evaluate import evaluate
 from edgevit.cli.explain import explain
@@ -29,7 +30,7 @@ from edgevit.core.errors import EdgevitError
 from edgevit.core.serialization import to_json
 
 VERBS = (
-    *(export, verify, inspect, profile, evaluate, benchmark, predict, explain, report, train),
+    *(export, verify, inspect, diff, profile, evaluate, benchmark, predict, explain, report, train),
     *(models, targets, doctor),
 )
 

@@ -1,13 +1,15 @@
 """What the verbs do, each as one readable function over the rooms below.
 
 ``exporting``: lower, audit, embed, run, publish. ``verifying``: a file against its papers.
-``evaluating``: accuracy. ``explaining``: where a network looks. ``reporting``: all that is known of
-a folder of files, ``evidence`` what other commands measured of them.
+``diffing``: a file against the float model, layer by layer. ``evaluating``: accuracy.
+``explaining``: where a network looks. ``reporting``: all that is known of a folder of files,
+``evidence`` what other commands measured of them.
 ``sources``: what the user named, opened.
 """
 
 from __future__ import annotations
 
+from edgevit.pipeline.diffing import diff
 from edgevit.pipeline.evaluating import evaluate
 from edgevit.pipeline.explaining import DrawnExplanation, explain
 from edgevit.pipeline.exporting import (
@@ -28,6 +30,7 @@ __all__ = [
     "Outcome",
     "Verification",
     "collect_report",
+    "diff",
     "evaluate",
     "explain",
     "export",
