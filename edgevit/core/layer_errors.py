@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 PREPROCESSING = "preprocessing"  # stands for what happens to the pixels before the network
-SUSPECT_DB = 20.0
+SUSPECT_DB = 20.0  # beyond expectation; sound files of all our models stay below 15
+TOGETHER_DB = 15.0  # suspects that are so close to the worst are ranked by their place
 
 
 class Role(StrEnum):
@@ -123,10 +125,26 @@ class LayerDiff:
 
     @property
     def ranked(self) -> list[LayerError]:
-        """The layers, the one that is furthest beyond its due first."""
-        return sorted(self.layers, key=lambda row: -row.excess_db)
+        """The layers, the most suspicious first; see :func:`rank_layers`."""
+        return rank_layers(self.layers)
 
     @property
     def suspects(self) -> list[LayerError]:
         """Layers whose error their precision does not explain, the worst first."""
         return [row for row in self.ranked if row.excess_db > SUSPECT_DB]
+
+
+def rank_layers(layers: Sequence[LayerError]) -> list[LayerError]:
+    """The layers by suspicion: those furthest beyond what is expected of them first.
+
+    A fault drives the layers behind it out of their ranges, never those before it. So of suspects
+    that are about as far beyond as the worst, the earlier one comes first.
+
+    Args:
+        layers: in the order of computation.
+    """
+    worst = max((row.excess_db for row in layers), default=0.0)
+    least = max(SUSPECT_DB, worst - TOGETHER_DB)
+    together = [row for row in layers if row.excess_db >= least]
+    rest = [row for row in layers if row.excess_db < least]
+    return together + sorted(rest, key=lambda row: -row.excess_db)

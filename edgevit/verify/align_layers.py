@@ -11,6 +11,8 @@ import numpy as np
 from edgevit.core.layer_errors import FloatLayer, Role
 from edgevit.runtimes.inner_tensors import InnerTensor
 
+CLEARLY = 0.1  # unlikeness of a better candidate, as a share of that of the last
+
 # (layer, tensor) -> how alike their values are, in [-1, 1]
 Likeness = Callable[[FloatLayer, InnerTensor], float]
 
@@ -44,10 +46,11 @@ def find_candidates(
 def choose_tensors(
     layers: Sequence[FloatLayer], candidates: dict[str, list[InnerTensor]], likeness: Likeness
 ) -> dict[str, InnerTensor]:
-    """The output of each layer among its candidates: the last one, whatever its values are.
+    """The output of each layer among its candidates: the last one.
 
-    Where several layers share their candidates, since the file lost the numbers in their names,
-    values decide.
+    Values decide in two cases: where a converter named something after the layer that comes behind
+    it (an earlier candidate is then clearly more like the float layer's output), and where several
+    layers share their candidates, since the file lost the numbers in their names.
 
     Args:
         layers: of the float model, in the order of computation.
@@ -65,7 +68,7 @@ def choose_tensors(
         if not tensors:
             continue
         if all(len(users[tensor.name]) == 1 for tensor in tensors):
-            chosen[layer.path] = tensors[-1]
+            chosen[layer.path] = _pick(layer, tensors, likeness)
             continue
         free = [tensor for tensor in tensors if tensor.name not in taken]
         if free:
@@ -73,6 +76,14 @@ def choose_tensors(
             chosen[layer.path] = best
             taken.add(best.name)
     return chosen
+
+
+def _pick(layer: FloatLayer, tensors: list[InnerTensor], likeness: Likeness) -> InnerTensor:
+    if len(tensors) == 1:
+        return tensors[0]
+    unlike = [1 - likeness(layer, tensor) for tensor in tensors]
+    best = int(np.argmin(unlike))
+    return tensors[best] if unlike[best] < CLEARLY * unlike[-1] else tensors[-1]
 
 
 def arrange(
