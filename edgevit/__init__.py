@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "benchmark": "edgevit.pipeline",
     "build": "edgevit.models.build",
+    "diff": "edgevit.pipeline",
     "evaluate": "edgevit.pipeline",
     "explain": "edgevit.pipeline",
     "export": "edgevit.pipeline",
@@ -31,6 +32,7 @@ __all__ = [
     "__version__",
     "benchmark",
     "build",
+    "diff",
     "evaluate",
     "explain",
     "export",
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
     from edgevit.bench.profile import profile
     from edgevit.models.build import build
     from edgevit.models.weights import load
-    from edgevit.pipeline import benchmark, evaluate, explain, export, export_all, verify
+    from edgevit.pipeline import benchmark, diff, evaluate, explain, export, export_all, verify
     from edgevit.runtimes import open_session
     from edgevit.training.run import train_model as train
     from edgevit.verify.audit import inspect

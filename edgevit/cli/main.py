@@ -16,6 +16,7 @@ from edgevit.cli import console
 from edgevit.cli.benchmark import benchmark
 from edgevit.cli.calibrate import calibrate
 from edgevit.cli.catalogue import models, targets
+from edgevit.cli.diff import diff
 from edgevit.cli.doctor import doctor
 from edgevit.cli.evaluate import evaluate
 from edgevit.cli.explain import explain
@@ -35,6 +36,7 @@ VERBS = (
         calibrate,
         verify,
         inspect,
+        diff,
         profile,
         evaluate,
         benchmark,

@@ -124,6 +124,20 @@ image_size = click.option(
     help="Size of the raw image, resized inside. Default: that of the training images.",
 )
 
+modules = click.option(
+    "--import",
+    "modules",
+    multiple=True,
+    metavar="MODULE",
+    help="A .keras file of your own: Python module that registers its classes.",
+)
+
+trust_code = click.option(
+    "--trust-code",
+    is_flag=True,
+    help="Let a .keras file run the Python code that it contains (Lambda layers).",
+)
+
 _READING = (
     weights,
     click.option(
@@ -145,18 +159,8 @@ _READING = (
         metavar="FILE",
         help="A .keras file of your own: its class names, one a line or a JSON list.",
     ),
-    click.option(
-        "--import",
-        "modules",
-        multiple=True,
-        metavar="MODULE",
-        help="A .keras file of your own: Python module that registers its classes.",
-    ),
-    click.option(
-        "--trust-code",
-        is_flag=True,
-        help="Let a .keras file run the Python code that it contains (Lambda layers).",
-    ),
+    modules,
+    trust_code,
 )
 
 
@@ -183,8 +187,7 @@ def opening(
     Raises:
         ConfigError: a module that cannot be imported, or a file of labels without any.
     """
-    for name in modules:
-        _import_module(name)
+    import_modules(modules)
     return {
         "weights": weights,
         "outputs": outputs,
@@ -212,6 +215,16 @@ def read_labels(path: Path) -> tuple[str, ...]:
     if not found:
         raise ConfigError(f"{path}: holds no class name.")
     return found
+
+
+def import_modules(names: tuple[str, ...]) -> None:
+    """Imports what registers the classes of a .keras file.
+
+    Raises:
+        ConfigError: one that cannot be imported.
+    """
+    for name in names:
+        _import_module(name)
 
 
 def _import_module(name: str) -> None:

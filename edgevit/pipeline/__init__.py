@@ -4,6 +4,7 @@
 - ``calibrating``: activation ranges for that
 - ``searching``: precisions within a budget
 - ``verifying``: a file against its papers
+- ``diffing``: a file against the float model, layer by layer
 - ``evaluating``: accuracy
 - ``benchmarking``: time
 - ``explaining``: where a network looks
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 from edgevit.pipeline.benchmarking import benchmark
 from edgevit.pipeline.calibrating import Calibration, calibrate
+from edgevit.pipeline.diffing import diff
 from edgevit.pipeline.evaluating import evaluate
 from edgevit.pipeline.explaining import DrawnExplanation, explain
 from edgevit.pipeline.exporting import (
@@ -40,6 +42,7 @@ __all__ = [
     "benchmark",
     "calibrate",
     "collect_report",
+    "diff",
     "evaluate",
     "explain",
     "export",

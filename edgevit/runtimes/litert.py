@@ -24,17 +24,24 @@ class LiteRTSession(BatchedSession):
         kernels: "xnnpack" (what devices run), "builtin" (LiteRT's optimised kernels without the
             delegate) or "reference" (the plain C++ kernels that define the results).
         threads: for the kernels; None: one.
+        preserve_all: keep what is between the operators readable after a run.
 
     Raises:
         MissingDependencyError: ai-edge-litert is not installed.
         RuntimeFailure: LiteRT refuses the file.
     """
 
-    def __init__(self, path: Path, kernels: str = "xnnpack", threads: int | None = None):
+    def __init__(
+        self,
+        path: Path,
+        kernels: str = "xnnpack",
+        threads: int | None = None,
+        preserve_all: bool = False,
+    ):
         self.path = path
         self.runtime = f"litert-{kernels}"
         try:
-            self._interpreter = open_interpreter(path, kernels, threads or 1)
+            self._interpreter = open_interpreter(path, kernels, threads or 1, preserve_all)
             self._interpreter.allocate_tensors()
             self.metadata = read_metadata(path)
             self._describe()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -51,15 +52,9 @@ class OnnxRuntimeSession(BatchedSession):
                 "package onnxruntime-gpu in place of onnxruntime: pip uninstall onnxruntime && "
                 "pip install 'edgevit[gpu]'"
             )
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or 1
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4
+        self._provider, self._threads = provider, threads or 1
+        self._session = self._load(str(path))
         try:
-            # The fallback would print to stdout and try the same provider again.
-            self._session = onnxruntime.InferenceSession(
-                str(path), options, providers=[provider], enable_fallback=0
-            )
             self.inputs = tuple(_spec(value) for value in self._session.get_inputs())
             self.outputs = tuple(_spec(value) for value in self._session.get_outputs())
             self.metadata = dict(self._session.get_modelmeta().custom_metadata_map)
@@ -71,6 +66,26 @@ class OnnxRuntimeSession(BatchedSession):
                 "or library of the version that it needs). 'nvidia-smi' shows what is there."
             )
         self.read_contract()
+
+    def _load(self, content: str | bytes) -> Any:
+        """A session of a file by its name, or of its content.
+
+        Raises:
+            RuntimeFailure: onnxruntime refuses it.
+        """
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4
+        try:
+            # The fallback would print to stdout and try the same provider again.
+            return onnxruntime.InferenceSession(
+                content, options, providers=[self._provider], enable_fallback=0
+            )
+        except Exception as error:  # onnxruntime's exceptions share no public base class
+            raise load_failure(self.path, "onnxruntime", error) from None
 
     def run_chunk(self, batch: np.ndarray) -> dict[str, np.ndarray]:
         return {
@@ -84,9 +99,9 @@ class OnnxRuntimeSession(BatchedSession):
         feed = {self.inputs[0].name: batch}
         return lambda: self._run(feed)
 
-    def _run(self, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
+    def _run(self, feed: dict[str, np.ndarray], names: list[str] | None = None) -> list[np.ndarray]:
         try:
-            return self._session.run(None, feed)
+            return self._session.run(names, feed)
         except Exception as error:  # likewise
             raise RuntimeFailure(f"{self.path}: onnxruntime cannot run it ({error}).") from None
 

@@ -1,0 +1,191 @@
+"""``edgevit diff``."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgevit.cli import console, options
+
+if TYPE_CHECKING:
+    from edgevit.core.layer_errors import LayerDiff, LayerError
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("model", required=False)
+@options.data
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    help="Images that both see.  [default: 32]",
+)
+@click.option("--top", type=click.IntRange(min=1), default=15, show_default=True, help="Rows.")
+@click.option(
+    "--order",
+    type=click.Choice(["suspicion", "network"]),
+    default="suspicion",
+    show_default=True,
+    help="Of the rows: the most suspicious layer first, or as the network computes them (all).",
+)
+@click.option(
+    "--picture",
+    type=click.Path(path_type=Path),
+    metavar="PICTURE",
+    help="Error through the network, as .png, .svg or .pdf.",
+)
+@click.option(
+    "--unsealed", is_flag=True, help="Look into FILE although it changed since it was exported."
+)
+@options.weights
+@options.modules
+@options.trust_code
+@options.as_json
+def diff(
+    file: Path,
+    model: str | None,
+    data: str | None,
+    limit: int | None,
+    top: int,
+    order: str,
+    picture: Path | None,
+    unsealed: bool,
+    weights: Path | None,
+    modules: tuple[str, ...],
+    trust_code: bool,
+    as_json: bool,
+) -> None:
+    """Find the layer that is wrong: FILE against the float Keras model, layer by layer.
+
+    MODEL is what FILE was exported from: a training run's folder, a .safetensors or .keras file.
+    Default: the shipped weights of the architecture that FILE names. Every float layer is also
+    given what the file's own layers before it computed, so each row says what this layer alone
+    adds to the error. "beyond" is how many decibels of that neither its precision nor the other
+    layers of its kind explain; from 20 on a layer is suspect, and the exit code is 1.
+
+    \b
+    edgevit diff exports/shiftvit-tflite-int8.tflite
+    edgevit diff exports/vit-onnx-int8.onnx runs/vit --picture layers.png
+    edgevit diff exports/shiftvit-tflite-int8.tflite --order network --data cifar10.tar.gz
+    edgevit diff exports/shiftvit-onnx-int8.onnx --json > exports/shiftvit-onnx-int8.onnx.diff.json
+    """
+    from edgevit.core.files import check_writable
+    from edgevit.runtimes import detect_format
+    from edgevit.verify.layer_picture import check_picture_path, draw_layers
+
+    detect_format(file)
+    if picture:
+        check_picture_path(picture)
+        check_writable(picture.parent)
+    with console.working() as work:
+        options.import_modules(modules)
+        from edgevit.pipeline import diff as diff_file
+
+        found = diff_file(
+            file,
+            model,
+            data,
+            limit,
+            unsealed,
+            work.status,
+            work.advance,
+            weights=weights,
+            trust_code=trust_code,
+        )
+    if picture:
+        draw_layers(found, picture)
+    suspects = found.suspects
+    document = {
+        "file": found.file,
+        "sha256": found.sha256,
+        "model": found.model,
+        "target": found.target,
+        "runtime": found.runtime,
+        "images": found.images,
+        "source": found.source,
+        "verdict": "fail" if suspects else "pass",
+        "suspects": [row.layer for row in suspects],
+        "ranking": [row.layer for row in found.ranked],
+        "aligned": len(found.layers),
+        "layers": found.layers,
+        "unaligned": found.unaligned,
+        "skipped": found.skipped,
+        "warnings": found.warnings,
+        "picture": str(picture) if picture else None,
+    }
+    console.answer(document, as_json, lambda: _text(found, top, order, picture))
+    if suspects:
+        sys.exit(1)
+
+
+def _text(found: LayerDiff, top: int, order: str, picture: Path | None) -> str:
+    rows = list(found.layers) if order == "network" else found.ranked[:top]
+    headings = ["layer", "computed by", "adds dB", "cosine", "total dB", "total cosine"]
+    integers = any(row.saturated is not None for row in found.layers)
+    headings += [*(["saturated", "clipped"] if integers else []), "beyond dB"]
+    cells = [
+        [
+            row.layer,
+            row.op,
+            _decibels(row.sqnr_db),
+            _cosine(row.cosine),
+            _decibels(row.total_sqnr_db),
+            _cosine(row.total_cosine),
+            *([_share(row.saturated), _share(row.clipped)] if integers else []),
+            f"{row.excess_db:+.1f}",
+        ]
+        for row in rows
+    ]
+    lines = [console.table(headings, cells, right=tuple(headings[2:]), least=24)]
+    lines += [f"warning: {line}" for line in found.warnings]
+    lines.append(_coverage(found))
+    reasons = Counter(row.reason for row in found.unaligned)
+    for reason, count in reasons.items():
+        names = [row.layer for row in found.unaligned if row.reason == reason]
+        shown = ", ".join(names[:3]) + (", ..." if count > 3 else "")
+        lines.append(f"not compared: {count} ({reason}): {shown}")
+    lines += [_suspicion(row) for row in found.suspects[:3]]
+    left = len(found.suspects) - 3
+    if left > 0:
+        lines.append(f"{left} more suspect layers; the first is the likeliest.")
+    if not found.suspects:
+        lines.append(
+            f"{found.file} ({found.target}, {found.runtime}): no layer adds more error than its "
+            "precision and its like explain."
+        )
+    if picture:
+        lines.append(f"picture: {console.shown_path(picture)}")
+    return "\n".join(lines)
+
+
+def _coverage(found: LayerDiff) -> str:
+    whole = len(found.layers) + len(found.unaligned)
+    nothing = sum(found.skipped.values())
+    return (
+        f"{len(found.layers)} of {whole} layers that compute something were compared on "
+        f"{found.images} {found.source}; {nothing} compute nothing of their own. Decibels of "
+        "signal to noise: 6 are a factor of two."
+    )
+
+
+def _suspicion(row: LayerError) -> str:
+    return (
+        f"suspect: {row.layer} ({row.kind}): its channel {row.channel} is {row.excess_db:.0f} dB "
+        f"beyond what is to be expected; the layer adds {100 * row.relative:.3g} % error."
+    )
+
+
+def _decibels(value: float | None) -> str:
+    return "exact" if value is None else f"{value:.1f}"
+
+
+def _cosine(value: float) -> str:
+    return f"{value:.5f}"
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.2f} %"

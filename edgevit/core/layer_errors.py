@@ -1,0 +1,150 @@
+"""How far an exported file is from the float model, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+PREPROCESSING = "preprocessing"  # stands for what happens to the pixels before the network
+SUSPECT_DB = 20.0  # beyond expectation; sound files of all our models stay below 15
+TOGETHER_DB = 15.0  # suspects that are so close to the worst are ranked by their place
+
+
+class Role(StrEnum):
+    """What a layer does when the network runs."""
+
+    COMPUTES = "computes"
+    PASSES = "passes"  # returns what it was given, as dropout does outside of training
+    CONTAINS = "contains"  # returns what a layer inside it computed
+    REPEATED = "repeated"  # is called several times
+    OTHER = "other"  # returns no float tensor of images, or several by name
+
+
+@dataclass(frozen=True)
+class FloatLayer:
+    """One layer of the float Keras model.
+
+    Attributes:
+        path: names of the layers that it is inside of, and its own, with slashes between.
+        kind: its class.
+        shape: of its output without the batch; empty unless it computes.
+        role: what it does when the network runs.
+    """
+
+    path: str
+    kind: str
+    shape: tuple[int, ...]
+    role: Role
+
+
+@dataclass(frozen=True)
+class LayerError:
+    """How one layer of a file differs from the float model's.
+
+    What a layer *adds* is its own error: the float layer was given what the file's layers before
+    it computed, and its answer is held against the file's. *Total* figures hold the file against
+    the float model on its own, so they grow from layer to layer.
+
+    Attributes:
+        layer: path of the Keras layer.
+        kind: its class.
+        tensor: of the file that holds its output.
+        op: operator of the file that computes this tensor.
+        relative: error that the layer adds: root mean square, over that of its output.
+        sqnr_db: signal to noise of what it adds, in decibels; None where it adds nothing.
+        cosine: between its output and that of the float layer for the same input.
+        excess_db: by how much the worst channel's error is above what the file's precision and its
+            other layers of this kind let expect. Layers are ranked by it.
+        channel: this worst channel.
+        total_sqnr_db: signal to noise against the float model; None where there is no noise.
+        total_cosine: against the float model.
+        saturated: share of values at the ends of an integer tensor's levels; None for floats.
+        clipped: share of values that lie beyond these ends in the float layer for the same input.
+    """
+
+    layer: str
+    kind: str
+    tensor: str
+    op: str
+    relative: float
+    sqnr_db: float | None
+    cosine: float
+    excess_db: float
+    channel: int
+    total_sqnr_db: float | None
+    total_cosine: float
+    saturated: float | None
+    clipped: float | None
+
+
+@dataclass(frozen=True)
+class Unaligned:
+    """A layer that computes something of which the file has no tensor.
+
+    Attributes:
+        layer: path of the Keras layer.
+        kind: its class.
+        reason: why it could not be compared.
+    """
+
+    layer: str
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class LayerDiff:
+    """A file against the float model, layer by layer.
+
+    Attributes:
+        file: its name.
+        sha256: of the file.
+        model: the float model.
+        target: of the file.
+        runtime: that ran it.
+        images: that both saw.
+        source: where these came from.
+        layers: in the order of computation.
+        unaligned: layers without a tensor in the file.
+        skipped: how many layers compute nothing of their own, by :class:`Role`.
+        warnings: what a reader must know.
+    """
+
+    file: str
+    sha256: str
+    model: str
+    target: str
+    runtime: str
+    images: int
+    source: str
+    layers: tuple[LayerError, ...]
+    unaligned: tuple[Unaligned, ...]
+    skipped: dict[str, int]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def ranked(self) -> list[LayerError]:
+        """The layers, the most suspicious first; see :func:`rank_layers`."""
+        return rank_layers(self.layers)
+
+    @property
+    def suspects(self) -> list[LayerError]:
+        """Layers whose error their precision does not explain, the worst first."""
+        return [row for row in self.ranked if row.excess_db > SUSPECT_DB]
+
+
+def rank_layers(layers: Sequence[LayerError]) -> list[LayerError]:
+    """The layers by suspicion: those furthest beyond what is expected of them first.
+
+    A fault drives the layers behind it out of their ranges, never those before it. So of suspects
+    that are about as far beyond as the worst, the earlier one comes first.
+
+    Args:
+        layers: in the order of computation.
+    """
+    worst = max((row.excess_db for row in layers), default=0.0)
+    least = max(SUSPECT_DB, worst - TOGETHER_DB)
+    together = [row for row in layers if row.excess_db >= least]
+    rest = [row for row in layers if row.excess_db < least]
+    return together + sorted(rest, key=lambda row: -row.excess_db)

@@ -1,0 +1,165 @@
+"""``edgevit diff``: sound files have no suspects, and a planted fault is found in its layer."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgevit.core.layer_errors import SUSPECT_DB
+from edgevit.core.targets import find_target
+from edgevit.pipeline import diff
+from edgevit.runtimes.tflite_file import add_metadata, pack_model, parse_model
+
+ROOT = Path(__file__).parents[2]
+LAYERS = 18  # of the tiny ShiftViT that compute something
+FILES = ("tflite-int8", "tflite-float32", "onnx-int8")
+
+
+@pytest.fixture(scope="module")
+def planted_faults():
+    """benchmarks/planted_faults.py as a module."""
+    path = ROOT / "benchmarks" / "planted_faults.py"
+    spec = importlib.util.spec_from_file_location("planted_faults", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses look their annotations up
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules[spec.name]
+
+
+@pytest.fixture(scope="module")
+def source(tiny_run):
+    from edgevit.pipeline import open_source
+
+    return open_source(tiny_run)
+
+
+def test_a_sound_file_of_every_format_has_no_suspect(exported, tiny_run, target, command):
+    if target.name == "savedmodel":
+        answer = command("diff", exported[target.name], tiny_run)
+        assert answer.code == 2
+        assert "tflite-float32" in answer.error
+        return
+    found = diff(exported[target.name], tiny_run, limit=4)
+    assert found.suspects == [], [(row.layer, row.excess_db) for row in found.ranked[:3]]
+    assert len(found.layers) + len(found.unaligned) == LAYERS
+    folded = {row.layer.rsplit("/", 1)[-1] for row in found.unaligned}
+    assert folded <= ({"norm"} if target.name.startswith("onnx") else set())
+    assert all(
+        (row.saturated is not None) == (target.name == "tflite-int8") for row in found.layers
+    )
+    if target.name.endswith("float32"):
+        assert min(row.total_sqnr_db for row in found.layers) > 100
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_planted_faults_are_found_in_their_layers(planted_faults, source, exported, tmp_path, name):
+    target = find_target(name)
+    images = planted_faults.draw_images(6, source.preprocess.input_size)
+    faulty = tmp_path / f"faulty{target.suffix}"
+    kinds = planted_faults.kinds_of(name)
+    assert len({kind for kind, _, _ in kinds}) == 4
+    for number in range(len(kinds)):
+        kind, layer = planted_faults.plant(exported[name], faulty, number, kinds, seed=1)
+        assert faulty.read_bytes() != exported[name].read_bytes()
+        row = planted_faults.rank_of(layer, source, faulty, name, images)
+        assert row["rank"] == 1, (kind, layer, row)
+
+
+def test_json_has_the_promised_keys_and_the_report_reads_it(command, copied, tiny_run):
+    path = copied("tflite-int8")
+    place = path.parent / "layers.png"
+    answer = command("diff", path, tiny_run, "--limit", 3, "--picture", place, "--json")
+    document = answer.document
+    assert (answer.code, document["verdict"], document["suspects"]) == (0, "pass", [])
+    assert document["aligned"] == len(document["layers"]) == LAYERS
+    assert sorted(document["ranking"]) == sorted(row["layer"] for row in document["layers"])
+    assert document["images"] == 3
+    for row in document["layers"]:
+        assert {"layer", "relative", "sqnr_db", "cosine", "excess_db", "saturated"} <= row.keys()
+        assert 0 <= row["relative"] < 1
+        assert 0 <= row["saturated"] <= 1
+    assert place.read_bytes().startswith(b"\x89PNG")
+    (path.parent / "diff.json").write_text(answer.out)
+    report = command("report", path.parent, "--json").document["report"]
+    (entry,) = report["files"]
+    errors = {part["name"]: part["value"] for part in entry["errors"]}
+    assert errors == {row["layer"]: row["relative"] for row in document["layers"]}
+
+
+def test_people_read_the_suspect_and_what_was_not_compared(
+    command, planted_faults, exported, tiny_run, tmp_path
+):
+    faulty = tmp_path / "faulty.onnx"
+    _, layer = planted_faults.plant(
+        exported["onnx-float32"], faulty, 0, planted_faults.KINDS, seed=2
+    )
+    refused = command("diff", faulty, tiny_run)
+    assert refused.code == 2
+    assert "--unsealed" in refused.error
+    answer = command("diff", faulty, tiny_run, "--limit", 3, "--unsealed", "--top", 4)
+    assert answer.code == 1
+    assert f"suspect: {layer} " in answer.out
+    assert "bytes changed since" in answer.out
+    assert "moved into the weights behind it" in answer.out
+    (heading,) = [line for line in answer.out.splitlines() if "beyond dB" in line]
+    assert "saturated" not in heading  # there are no levels in a float file
+    whole = command("diff", faulty, tiny_run, "--limit", 1, "--unsealed", "--order", "network")
+    assert whole.out.index("patch_projection") < whole.out.index("classifier")
+
+
+def test_bad_input_is_one_line(command, exported, copied, tiny_run, tmp_path):
+    bare = tmp_path / "bare.tflite"
+    model = parse_model(exported["tflite-float32"].read_bytes(), "file")
+    model.metadata = None
+    bare.write_bytes(pack_model(model))
+    nameless = tmp_path / "nameless.tflite"
+    model = parse_model(exported["tflite-float32"].read_bytes(), "file")
+    for number, tensor in enumerate(model.subgraphs[0].tensors):
+        tensor.name = f"tensor{number}"
+    nameless.write_bytes(pack_model(model))
+    whole = exported["tflite-float32"]
+    cases = {
+        (tmp_path / "missing.tflite",): "no such file",
+        (bare, tiny_run): "carries no manifest",
+        (nameless, tiny_run, "--unsealed"): "none of its tensors is named after a layer",
+        (whole,): "exported from other weights",  # the shipped ones are another ShiftViT
+        (whole, tmp_path / "missing.keras"): "missing.keras",
+        (whole, tiny_run, "--picture", tmp_path / "a.gif"): "a picture is one of",
+        (whole, tiny_run, "--data", tmp_path / "nothing"): "nothing",
+    }
+    for arguments, wanted in cases.items():
+        answer = command("diff", *arguments)
+        assert answer.code == 2, arguments
+        assert wanted in answer.error, arguments
+        assert answer.out == ""
+    assert list(tmp_path.glob("*.gif")) == []
+
+
+def test_a_file_that_answers_no_numbers_is_suspect_from_there_on(exported, tiny_run, tmp_path):
+    import numpy as np
+    import onnx
+    from onnx import numpy_helper
+
+    model = onnx.load(str(exported["onnx-float32"]))
+    (kernel,) = [
+        t for t in model.graph.initializer if t.name.endswith("stage2_block1/project/Gemm/kernel")
+    ]
+    kernel.CopyFrom(numpy_helper.from_array(np.full(kernel.dims, np.nan, np.float32), kernel.name))
+    path = tmp_path / "nan.onnx"
+    path.write_bytes(model.SerializeToString())
+    found = diff(path, tiny_run, limit=2, unsealed=True)
+    assert found.ranked[0].layer.endswith("stage2_block1/project")
+    assert found.ranked[0].excess_db > SUSPECT_DB
+
+
+def test_another_manifest_version_is_refused(copied, tiny_run, command):
+    path = copied("tflite-float32", manifest=False)
+    model = parse_model(path.read_bytes(), "file")
+    add_metadata(model, {"edgevit.manifest": "{"})
+    path.write_bytes(pack_model(model))
+    answer = command("diff", path, tiny_run, "--unsealed")
+    assert (answer.code, "damaged" in answer.error) == (2, True)

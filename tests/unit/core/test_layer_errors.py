@@ -1,0 +1,33 @@
+"""The order in which layers are suspected."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgevit.core.layer_errors import SUSPECT_DB, TOGETHER_DB, LayerError, rank_layers
+
+
+def row(name: str, excess_db: float) -> LayerError:
+    return LayerError(
+        name, "Dense", name, "Gemm", 0.1, 20.0, 1.0, excess_db, 0, 20.0, 1.0, None, None
+    )
+
+
+@pytest.mark.parametrize(
+    ("excess", "wanted"),
+    [
+        ([1.0, 9.0, 5.0], "bca"),  # nobody is suspect: by excess alone
+        ([1.0, 60.0, 30.0], "bca"),  # one is far beyond the rest
+        ([10.0, SUSPECT_DB + 1, SUSPECT_DB + TOGETHER_DB], "bca"),  # a consequence behind it
+        ([SUSPECT_DB + 5, SUSPECT_DB + TOGETHER_DB + 6, 0.0], "bac"),  # too far behind the worst
+        ([400.0, 400.0, 400.0], "abc"),  # no numbers any more from the first on
+    ],
+    ids=str,
+)
+def test_the_earlier_of_about_equal_suspects_comes_first(excess, wanted):
+    rows = [row(name, value) for name, value in zip("abc", excess, strict=True)]
+    assert "".join(found.layer for found in rank_layers(rows)) == wanted
+
+
+def test_no_layers_have_no_order():
+    assert rank_layers([]) == []
