@@ -62,6 +62,12 @@ if TYPE_CHECKING:
     show_default=True,
     help="Of an ONNX file. 17 suits older runtimes; 20 has Gelu as one operator.",
 )
+@click.option(
+    "--micro",
+    is_flag=True,
+    help="With tflite-int8: only operators that TensorFlow Lite Micro has, so that the file runs "
+    "on microcontrollers. Check with 'edgevit verify FILE --runtime tflm'.",
+)
 @options.reading
 @click.option("--keep-failed", is_flag=True, help="Write a file even if its verification fails.")
 @options.as_json
@@ -74,6 +80,7 @@ def export(
     batch: int | None,
     io_dtype: str | None,
     opset: int,
+    micro: bool,
     keep_failed: bool,
     as_json: bool,
     **reading: Any,
@@ -87,6 +94,7 @@ def export(
     \b
     edgevit export shiftvit --format tflite-int8
     edgevit export shiftvit --format all --out build
+    edgevit export shiftvit --format tflite-int8 --micro
     edgevit export patchconvnet --format onnx-float32 --outputs logits,attention
     edgevit export my.keras --format tflite-int8 --scaling unit --calibration photos/
     """
@@ -109,6 +117,7 @@ def export(
             batch=batch,
             io_dtype=io_dtype,
             opset=opset,
+            micro=micro,
             keep_failed=keep_failed,
             status=work.status,
             progress=work.advance,

@@ -56,9 +56,11 @@ class ExportOptions:
         io_dtype: element type of the input: "uint8", "int8" or "float32"; None is uint8 for a
             file that takes raw images and float32 for a bare network.
         opset: of an ONNX file; 20 is the first that has Gelu.
+        micro: an integer-only TFLite file in operators that TensorFlow Lite Micro has.
     """
 
     batch: int | None = 1
     preprocess: bool = True
     io_dtype: str | None = None
     opset: int = 20
+    micro: bool = False

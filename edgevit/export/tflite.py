@@ -9,6 +9,7 @@ import numpy as np
 from edgevit.core.errors import ExportError
 from edgevit.core.targets import Format, Precision, Target
 from edgevit.export.quantize.integer import annotate_ranges, quantize
+from edgevit.export.quantize.micro import suit_micro
 from edgevit.export.quantize.ranges import RangeRecord, describe_graph, measure_ranges
 from edgevit.export.source import ExportOptions, Source
 from edgevit.export.trace import Traced, check_io_dtype, trace
@@ -39,7 +40,11 @@ def export_tflite(
         graph, steps = float_graph(source, options)
         data = quantize(annotate_ranges(graph, ranges.ranges), wanted, _output_type(wanted))
         used = f"activation ranges of {ranges.images} images ({ranges.source})"
-        return data, (*steps, used, "int8 activations, int8 weights a channel, int32 biases")
+        steps = (*steps, used, "int8 activations, int8 weights a channel, int32 biases")
+        if options.micro:
+            data, suited = suit_micro(data)
+            steps += suited
+        return data, steps
     traced = trace(source, Format.TFLITE, options, wanted)
     converter = _converter(traced)
     steps = traced.steps

@@ -65,6 +65,7 @@ def export(
     batch: int | None = 1,
     io_dtype: str | None = None,
     opset: int = 20,
+    micro: bool = False,
     keep_failed: bool = False,
     status: Status | None = None,
     **opening: Unpack[Opening],
@@ -82,6 +83,7 @@ def export(
         batch: images a run; None leaves it free.
         io_dtype: "uint8", "int8" or "float32"; None: uint8 for raw images.
         opset: of an ONNX file, 17 to 20.
+        micro: write an integer-only TFLite file in operators that TensorFlow Lite Micro has.
         keep_failed: publish the file even if its verification fails.
         status: called with a line about what is being done.
         **opening: weights, outputs, scaling and more: see
@@ -101,6 +103,7 @@ def export(
         batch=batch,
         io_dtype=io_dtype,
         opset=opset,
+        micro=micro,
         keep_failed=keep_failed,
         status=status,
         **opening,
@@ -117,6 +120,7 @@ def export_all(
     batch: int | None = 1,
     io_dtype: str | None = None,
     opset: int = 20,
+    micro: bool = False,
     keep_failed: bool = False,
     status: Status | None = None,
     progress: Progress | None = None,
@@ -137,11 +141,14 @@ def export_all(
     chosen = find_targets(targets) if isinstance(targets, str) else targets
     if batch is not None and batch < 1:
         raise ConfigError(f"the batch must be at least 1, or dynamic. Received: {batch}")
+    if micro:
+        _check_micro(chosen, batch)
     folder = Path(out)
     check_writable(folder)
     say("loading the model")
     source = open_source(model, **opening)
-    options = ExportOptions(batch, bool(opening.get("preprocess", True)), io_dtype, opset)
+    inside = bool(opening.get("preprocess", True))
+    options = ExportOptions(batch, inside, io_dtype, opset, micro)
     ranges: dict[Format, RangeRecord] = {}
     for kind in dict.fromkeys(target.format for target in chosen if target.needs_calibration):
         ranges[kind] = find_ranges(source, options, calibration, say, progress, kind)
@@ -155,6 +162,28 @@ def export_all(
         if finished:
             finished(outcome)
     return outcomes
+
+
+def _check_micro(targets: list[Target], batch: int | None) -> None:
+    """Before anything slow.
+
+    Raises:
+        ConfigError: a target that holds floats, or a batch that is left free.
+    """
+    others = [
+        target.name
+        for target in targets
+        if target.format is not Format.TFLITE or not target.integer_only
+    ]
+    if others:
+        raise ConfigError(
+            "files for TensorFlow Lite Micro are integer-only TFLite: ask for tflite-int8. "
+            f"Received: {', '.join(others)}"
+        )
+    if batch is None:
+        raise ConfigError(
+            "TensorFlow Lite Micro cannot resize an input, so its files need a fixed batch."
+        )
 
 
 def _export_one(
