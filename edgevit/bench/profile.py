@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -115,8 +115,7 @@ def choose_kernels(kind: Format, name: str | None) -> str:
 
 def record_environment() -> dict[str, Any]:
     """The machine and the tools, as plain values."""
-    found: Any = describe_environment()
-    return asdict(found) if is_dataclass(found) and not isinstance(found, type) else found
+    return asdict(describe_environment())
 
 
 def typical_us(times: tuple[float, ...] | tuple[int, ...]) -> float:

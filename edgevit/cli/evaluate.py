@@ -16,6 +16,7 @@ from edgevit.cli import console, options
 @options.data
 @click.option("--limit", type=click.IntRange(min=1), help="Only so many images, drawn by a seed.")
 @click.option("--kernels", help="LiteRT kernels: xnnpack (default), builtin or reference.")
+@options.runtime
 @options.reading
 @options.as_json
 def evaluate(
@@ -23,6 +24,7 @@ def evaluate(
     data: str | None,
     limit: int | None,
     kernels: str | None,
+    runtime: str | None,
     as_json: bool,
     **reading: Any,
 ) -> None:
@@ -34,10 +36,13 @@ def evaluate(
     \b
     edgevit evaluate shiftvit --data cifar10.tar.gz
     edgevit evaluate exports/shiftvit-tflite-int8.tflite --data cifar10.tar.gz
+    edgevit evaluate exports/shiftvit-tflite-int8.tflite --data cifar10.tar.gz --runtime tflm
     """
     from edgevit.core.files import digest_path
     from edgevit.models import find_model
 
+    if runtime:
+        kernels = _choose_kernels(model, runtime, kernels)
     if not Path(model).exists() and Path(model).suffix == "":
         find_model(model)
     with console.working() as work:
@@ -64,3 +69,16 @@ def evaluate(
     if found.runtime != "keras":
         document["sha256"] = digest_path(Path(model))
     console.answer(document, as_json, text)
+
+
+def _choose_kernels(model: str, runtime: str, kernels: str | None) -> str:
+    """The kernel set behind ``--runtime``, for an exported file."""
+    from edgevit.core.errors import ConfigError
+    from edgevit.pipeline.sources import is_exported
+    from edgevit.runtimes import choose_kernels
+
+    if kernels:
+        raise ConfigError("--kernels and --runtime say the same: give one of them.")
+    if not is_exported(Path(model)):
+        raise ConfigError(f"{model}: --runtime is for exported files; this is run by Keras.")
+    return choose_kernels(Path(model), runtime)

@@ -92,6 +92,12 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="tflite-mixed: precisions of a recipe, as --max-drop writes them, instead of a search.",
 )
+@click.option(
+    "--micro",
+    is_flag=True,
+    help="With tflite-int8: only operators that TensorFlow Lite Micro has, so that the file runs "
+    "on microcontrollers. Check with 'edgevit verify FILE --runtime tflm'.",
+)
 @options.reading
 @click.option("--keep-failed", is_flag=True, help="Write a file even if its verification fails.")
 @options.as_json
@@ -110,6 +116,7 @@ def export(
     data: str | None,
     validation_images: int,
     recipe_file: Path | None,
+    micro: bool,
     keep_failed: bool,
     as_json: bool,
     **reading: Any,
@@ -123,6 +130,7 @@ def export(
     \b
     edgevit export shiftvit --format tflite-int8
     edgevit export shiftvit --format all --out build
+    edgevit export shiftvit --format tflite-int8 --micro
     edgevit export patchconvnet --format onnx-float32 --outputs logits,attention
     edgevit export my.keras --format tflite-int8 --scaling unit --calibration photos/
     edgevit export runs/vit --format tflite-int8,onnx-int8 --ranges vit-ranges.json
@@ -157,6 +165,7 @@ def export(
             batch=batch,
             io_dtype=io_dtype,
             opset=opset,
+            micro=micro,
             keep_failed=keep_failed,
             budget=budget,
             recipe=recipe,

@@ -25,6 +25,13 @@ data = click.option(
     help="Class folders, a tar or zip of them, an npz, or cifar10. Default: $EDGEVIT_DATA.",
 )
 
+runtime = click.option(
+    "--runtime",
+    metavar="NAME",
+    help="Another runtime or kernel set that reads the file: litert, litert-builtin, "
+    "litert-reference or tflm (TensorFlow Lite Micro); onnxruntime; tensorflow.",
+)
+
 weights = click.option(
     "--weights",
     type=click.Path(path_type=Path),

@@ -15,25 +15,30 @@ from edgevit.cli import console, options
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--top", type=click.IntRange(min=1), default=3, show_default=True, help="Classes.")
+@options.runtime
 @options.as_json
-def predict(file: Path, images: tuple[Path, ...], top: int, as_json: bool) -> None:
+def predict(
+    file: Path, images: tuple[Path, ...], top: int, runtime: str | None, as_json: bool
+) -> None:
     """Classify pictures with an exported FILE, in its own runtime.
 
     A picture of any size is resized to what the file takes.
 
     \b
     edgevit predict exports/shiftvit-tflite-int8.tflite cat.jpg dog.png
+    edgevit predict exports/shiftvit-tflite-int8.tflite cat.jpg --runtime tflm
     """
     import numpy as np
 
     from edgevit.core.artifact import MANIFEST_KEY, Manifest
     from edgevit.data.images import read_image
-    from edgevit.runtimes import open_session
+    from edgevit.runtimes import choose_kernels, open_session
     from edgevit.runtimes.session import image_size
     from edgevit.verify.compare import find_output
 
     answers: list[dict[str, Any]] = []
-    with open_session(file) as session:
+    kernels = choose_kernels(file, runtime) if runtime else None
+    with open_session(file, kernels) as session:
         rows, columns = image_size(session)
         names: tuple[str, ...] = ()
         if MANIFEST_KEY in session.metadata:

@@ -24,9 +24,15 @@ if TYPE_CHECKING:
     "from them.",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Only so many images of --data.")
+@options.runtime
 @options.as_json
 def verify(
-    file: Path, data: str | None, against: str | None, limit: int | None, as_json: bool
+    file: Path,
+    data: str | None,
+    against: str | None,
+    limit: int | None,
+    runtime: str | None,
+    as_json: bool,
 ) -> None:
     """Run FILE in its runtime and hold it against the float model's logits.
 
@@ -38,16 +44,19 @@ def verify(
     \b
     edgevit verify exports/shiftvit-tflite-int8.tflite
     edgevit verify exports/shiftvit-onnx-float32.onnx --data cifar10.tar.gz
+    edgevit verify exports/shiftvit-tflite-int8.tflite --runtime tflm
     """
     from edgevit.core.files import digest_path
     from edgevit.reports.text import summarise_parity
-    from edgevit.runtimes import detect_format
+    from edgevit.runtimes import choose_kernels, detect_format
 
     detect_format(file)
+    if runtime:
+        choose_kernels(file, runtime)  # before anything slow
     with console.working() as work:
         from edgevit.pipeline import verify as verify_file
 
-        found = verify_file(file, data, against, limit, work.status, work.advance)
+        found = verify_file(file, data, against, limit, work.status, work.advance, runtime)
     figures = summarise_parity(found.reports)
     document: dict[str, Any] = {
         "file": str(file),
@@ -61,6 +70,8 @@ def verify(
         "target": found.target.name if found.target else None,
         "runs": list(found.reports),
     }
+    if found.arena_bytes is not None:
+        document["arena_bytes"] = found.arena_bytes
     if found.damage:
         document["damage"] = found.damage
     if found.accuracy:
@@ -99,5 +110,7 @@ def _text(found: Verification) -> str:
             f"{found.accuracy.images} test images of {found.accuracy.source}: "
             f"top-1 {found.accuracy.top1:.2f} %, top-5 {found.accuracy.top5:.2f} %"
         )
+    if found.arena_bytes is not None:
+        lines.append(f"arena: {found.arena_bytes:,} bytes of working memory")
     lines.append(f"{shown} ({found.target.name}): {found.verdict}")
     return "\n".join(lines)

@@ -60,6 +60,7 @@ class ExportOptions:
         surgery: names of the steps that rewrite a TFLite graph, in the order of
             :data:`edgevit.export.surgery.STEPS`; None: those that are done by default.
         recipe: precisions of a tflite-mixed file; None: planned by the table of kernel costs.
+        micro: an integer-only TFLite file in operators that TensorFlow Lite Micro has.
     """
 
     batch: int | None = 1
@@ -68,3 +69,4 @@ class ExportOptions:
     opset: int = 20
     surgery: tuple[str, ...] | None = None
     recipe: Recipe | None = None
+    micro: bool = False

@@ -12,6 +12,7 @@ from edgevit.core.targets import Format, Precision, Target
 from edgevit.export.mixed import describe_precisions, write_recipe
 from edgevit.export.quantize.expand_gelu import expand_gelu
 from edgevit.export.quantize.integer import annotate_ranges, carry_through_reshapes, quantize
+from edgevit.export.quantize.micro import suit_micro
 from edgevit.export.quantize.observer import Observation, Observer
 from edgevit.export.quantize.ranges import RangeRecord, observe_activations
 from edgevit.export.quantize.tflite_mixed import has_kernel, write_mixed
@@ -113,7 +114,11 @@ def _write_int8(
     graph: bytes, ranges: RangeRecord, options: ExportOptions, input_type: str
 ) -> tuple[bytes, tuple[str, ...]]:
     data = quantize(annotate_ranges(graph, ranges.ranges), input_type, _output_type(input_type))
-    return data, ("int8 activations, int8 weights a channel, int32 biases",)
+    steps: tuple[str, ...] = ("int8 activations, int8 weights a channel, int32 biases",)
+    if options.micro:
+        data, suited = suit_micro(data)
+        steps += suited
+    return data, steps
 
 
 def _write_mixed(

@@ -87,6 +87,7 @@ def export(
     batch: int | None = 1,
     io_dtype: str | None = None,
     opset: int = 20,
+    micro: bool = False,
     keep_failed: bool = False,
     budget: Budget | None = None,
     recipe: Recipe | None = None,
@@ -109,6 +110,7 @@ def export(
         batch: images a run; None leaves it free.
         io_dtype: "uint8", "int8" or "float32"; None: uint8 for raw images.
         opset: of an ONNX file, 17 to 20.
+        micro: write an integer-only TFLite file in operators that TensorFlow Lite Micro has.
         keep_failed: publish the file even if its verification fails.
         budget: for tflite-mixed: how much accuracy may be lost, and on which images that is
             measured. The recipe that is found is written beside the file.
@@ -133,6 +135,7 @@ def export(
         batch=batch,
         io_dtype=io_dtype,
         opset=opset,
+        micro=micro,
         keep_failed=keep_failed,
         budget=budget,
         recipe=recipe,
@@ -153,6 +156,7 @@ def export_all(
     batch: int | None = 1,
     io_dtype: str | None = None,
     opset: int = 20,
+    micro: bool = False,
     keep_failed: bool = False,
     budget: Budget | None = None,
     recipe: Recipe | None = None,
@@ -181,12 +185,14 @@ def export_all(
         raise ConfigError("a budget or a recipe is for tflite-mixed, which is not asked for.")
     if budget and recipe:
         raise ConfigError("a budget looks for a recipe: give one of them, not both.")
+    if micro:
+        _check_micro(chosen, batch)
     folder = Path(out)
     check_writable(folder)
     say("loading the model")
     source = open_source(model, **opening)
     inside = bool(opening.get("preprocess", True))
-    options = ExportOptions(batch, inside, io_dtype, opset, surgery, recipe)
+    options = ExportOptions(batch, inside, io_dtype, opset, surgery, recipe, micro)
     records: dict[Format, RangeRecord] = {}
     file = None if ranges is None else Path(ranges)
     for kind in dict.fromkeys(target.format for target in chosen if target.needs_calibration):
@@ -210,6 +216,28 @@ def export_all(
         if finished:
             finished(outcome)
     return outcomes
+
+
+def _check_micro(targets: list[Target], batch: int | None) -> None:
+    """Before anything slow.
+
+    Raises:
+        ConfigError: a target that holds floats, or a batch that is left free.
+    """
+    others = [
+        target.name
+        for target in targets
+        if target.format is not Format.TFLITE or not target.integer_only
+    ]
+    if others:
+        raise ConfigError(
+            "files for TensorFlow Lite Micro are integer-only TFLite: ask for tflite-int8. "
+            f"Received: {', '.join(others)}"
+        )
+    if batch is None:
+        raise ConfigError(
+            "TensorFlow Lite Micro cannot resize an input, so its files need a fixed batch."
+        )
 
 
 def _export_one(

@@ -19,7 +19,7 @@ from edgevit.core.results import AccuracyReport, ParityReport, Verdict, worst
 from edgevit.core.seal import find_damage
 from edgevit.core.targets import Target, find_target
 from edgevit.pipeline.sources import load_test, open_source
-from edgevit.runtimes import kernel_sets, open_session
+from edgevit.runtimes import choose_kernels, kernel_sets, open_session
 from edgevit.verify.compare import (
     SLOW_KERNELS_S,
     compare,
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from edgevit.runtimes.session import Session
 
 Status = Callable[[str], None]
+SLOW_KERNELS = ("reference", "micro")  # written for clarity, not for speed
 Progress = Callable[[int, int], None]
 
 
@@ -48,6 +49,7 @@ class Verification:
         real: on a dataset's images against the float model's, if asked for.
         accuracy: on a dataset, if asked for.
         damage: why the file is not what was exported; empty if it is.
+        arena_bytes: working memory, where the runtime has an arena that it measures.
     """
 
     path: Path
@@ -56,6 +58,7 @@ class Verification:
     real: ParityReport | None = None
     accuracy: AccuracyReport | None = None
     damage: str = ""
+    arena_bytes: int | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -72,6 +75,7 @@ def verify(
     limit: int | None = None,
     status: Status | None = None,
     progress: Progress | None = None,
+    runtime: str | None = None,
 ) -> Verification:
     """Runs an exported file in its runtime and holds it against the float logits inside it.
 
@@ -85,31 +89,37 @@ def verify(
         limit: only so many test images, drawn by a fixed seed; None: all.
         status: called with a line about what is being done.
         progress: called with (images done, images in all).
+        runtime: a key of RUNTIMES, which runs the file instead; None: those that its target asks
+            for.
 
     Raises:
+        UnknownNameError, ConfigError: no such runtime, or one that does not read the file.
         ModelFileError: no such file, damaged, or no papers inside.
         RuntimeFailure: the runtime refuses it.
     """
     say = status or (lambda line: None)
     path = Path(path)
-    sets = kernel_sets(path)
+    sets = (choose_kernels(path, runtime),) if runtime else kernel_sets(path)
     damage = find_damage(path) or _compare_digest(path)
     if damage:  # a damaged file is not run: it may take the runtime's process down
         return Verification(path, None, (), damage=damage)
     reports: list[ParityReport] = []
+    arena_bytes = None
     for number, kernels in enumerate(sets):
         say(f"running {path.name} with {kernels} kernels")
         with open_session(path, kernels) as session:
             if number == 0:  # the papers of one file are the same for all; drawing takes a second
                 manifest, reference = read_papers(session.metadata, path)
-            limit_s = SLOW_KERNELS_S if number else None
+            arena_bytes = getattr(session, "arena_bytes", None)
+            limit_s = SLOW_KERNELS_S if number or kernels in SLOW_KERNELS else None
             reports.append(compare(session, reference, limit_s=limit_s))
-    result = Verification(path, find_target(manifest.target), tuple(reports))
+    target = find_target(manifest.target)
+    result = Verification(path, target, tuple(reports), arena_bytes=arena_bytes)
     if data is None:
         return result
     say("reading the test images")
     dataset = load_test(data, manifest.preprocess, manifest.class_names, limit)
-    with open_session(path) as session:
+    with open_session(path, sets[0]) as session:
         say(f"classifying {len(dataset)} test images with {session.runtime}")
         started = time.perf_counter()
         logits = run_all(logits_of(session), dataset.images, progress)

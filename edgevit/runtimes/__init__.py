@@ -24,6 +24,12 @@ OPENERS: dict[Format, tuple[str, str, tuple[str, ...]]] = {
     Format.SAVEDMODEL: ("edgevit.runtimes.savedmodel", "SavedModelSession", ("cpu",)),
 }
 
+# Kernel sets that are runtimes of their own: (module, class).
+OTHER_OPENERS: dict[tuple[Format, str], tuple[str, str]] = {
+    (Format.TFLITE, "micro"): ("edgevit.runtimes.tflm", "MicroSession"),
+}
+_MICRO = "tflite_micro.python.tflite_micro.runtime"
+
 
 @dataclass(frozen=True)
 class Runtime:
@@ -49,6 +55,7 @@ RUNTIMES: dict[str, Runtime] = {
     "litert": Runtime(Format.TFLITE, "xnnpack", "ai_edge_litert.interpreter", "litert"),
     "litert-builtin": Runtime(Format.TFLITE, "builtin", "ai_edge_litert.interpreter", "litert"),
     "litert-reference": Runtime(Format.TFLITE, "reference", "ai_edge_litert.interpreter", "litert"),
+    "tflm": Runtime(Format.TFLITE, "micro", _MICRO, "tflm"),
     "onnxruntime": Runtime(Format.ONNX, "cpu", "onnxruntime", "onnx"),
     "tensorflow": Runtime(Format.SAVEDMODEL, "cpu", "tensorflow", "tensorflow"),
     "onnxruntime-cuda": Runtime(Format.ONNX, "cuda", "onnxruntime", "gpu", "gpu"),
@@ -71,6 +78,27 @@ def find_runtime(name: str) -> Runtime:
 def runtimes_of(kind: Format, device: str = "cpu") -> list[str]:
     """Names of the runtimes that read a format on a device, the usual one first."""
     return [name for name, row in RUNTIMES.items() if row.format is kind and row.device == device]
+
+
+def choose_kernels(path: Path, runtime: str) -> str:
+    """The kernel set of a runtime that is asked for by name.
+
+    Args:
+        path: an exported file.
+        runtime: a key of RUNTIMES.
+
+    Raises:
+        UnknownNameError: there is no such runtime.
+        ConfigError: it does not read this file.
+        ModelFileError: no such file, or of no known kind.
+    """
+    row, kind = find_runtime(runtime), detect_format(path)
+    if row.format is not kind:
+        raise ConfigError(
+            f"{path}: {runtime} reads {row.format} files, this is {kind}. What reads it: "
+            f"{', '.join(runtimes_of(kind))}."
+        )
+    return row.kernels
 
 
 def import_runtime(name: str) -> None:
@@ -136,6 +164,7 @@ def load_session(path: Path, kernels: str | None = None, threads: int | None = N
     """As :func:`open_session`, for a file that is known to be whole: nothing is hashed."""
     kind = detect_format(path)
     module, name, sets = OPENERS[kind]
+    module, name = OTHER_OPENERS.get((kind, kernels or sets[0]), (module, name))
     opener: Callable[..., Session] = getattr(importlib.import_module(module), name)
     known = dict.fromkeys(
         [*sets, *(row.kernels for row in RUNTIMES.values() if row.format is kind)]

@@ -65,7 +65,7 @@ SIZES = {
 # between B H W C and a spatial convolution, pool or resize.
 ONNX_NODES = {
     "shiftvit": (42, 3),
-    "patchconvnet": (81, 7),
+    "patchconvnet": (80, 6),
     "focalnet": (124, 12),
     "gcvit": (286, 48),
     "vit": (61, 10),
