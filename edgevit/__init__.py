@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "build": "edgevit.models.build",
+    "calibrate": "edgevit.pipeline",
     "evaluate": "edgevit.pipeline",
     "explain": "edgevit.pipeline",
     "export": "edgevit.pipeline",
@@ -29,6 +30,7 @@ _HOMES = {
 __all__ = [
     "__version__",
     "build",
+    "calibrate",
     "evaluate",
     "explain",
     "export",
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
     from edgevit.bench.profile import profile
     from edgevit.models.build import build
     from edgevit.models.weights import load
-    from edgevit.pipeline import evaluate, explain, export, export_all, verify
+    from edgevit.pipeline import calibrate, evaluate, explain, export, export_all, verify
     from edgevit.runtimes import open_session
     from edgevit.training.run import train_model as train
     from edgevit.verify.audit import inspect
