@@ -81,7 +81,7 @@ def main() -> None:
                 )
             found = logits.argmax(axis=1) == tests.labels
             notes[row.name] = describe(found, right, logits, expected, path, row)
-            print(f"{row.name:32} {notes[row.name]}", flush=True)
+            print(f"{row.name:40} {notes[row.name]}", flush=True)
             candidates[row.name] = opened(path, tests.images[:1])
         print(f"measuring on {describe_environment()}", flush=True)
         samples = measure_interleaved(candidates, options.rounds)
@@ -91,16 +91,19 @@ def main() -> None:
 def rows() -> list[Row]:
     """The files of the table."""
     found = [Row("no surgery (float islands)", ()), Row(f"{BASE} alone", (BASE,))]
+    found.append(Row(f"default ({', '.join(DEFAULT_STEPS)})", DEFAULT_STEPS))
     found += [Row(f"{name} alone", find_steps(f"{BASE},{name}")) for name in STEPS if name != BASE]
-    found += [Row("default", DEFAULT_STEPS), Row("all", find_steps("all"))]
+    found.append(Row("all", find_steps("all")))
     if len(DEFAULT_STEPS) > 2:
         found += [
             Row(f"default without {name}", find_steps(f"default,no-{name}"))
             for name in DEFAULT_STEPS
             if name != BASE
         ]
-    # Where two rows are the same file, the first one says it.
-    return list({row.steps: row for row in reversed(found)}.values())[::-1]
+    kept: dict[tuple[str, ...], Row] = {}
+    for row in found:  # where two rows are the same file, the first one says it
+        kept.setdefault(row.steps, row)
+    return list(kept.values())
 
 
 def write_int8(source: Source, row: Row, sample, folder: Path) -> Path:
@@ -108,7 +111,7 @@ def write_int8(source: Source, row: Row, sample, folder: Path) -> Path:
     options = ExportOptions(surgery=row.steps)
     record = calibrate(Format.TFLITE, source, options, sample)
     content, _ = export_tflite(source, find_target("tflite-int8"), options, record)
-    path = folder / f"{row.name.replace(' ', '-')}.tflite"
+    path = folder / f"{'-'.join(row.steps) or 'none'}.tflite"
     path.write_bytes(content)
     return path
 

@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "benchmark": "edgevit.pipeline",
     "build": "edgevit.models.build",
+    "calibrate": "edgevit.pipeline",
     "diff": "edgevit.pipeline",
     "evaluate": "edgevit.pipeline",
     "explain": "edgevit.pipeline",
@@ -32,6 +33,7 @@ __all__ = [
     "__version__",
     "benchmark",
     "build",
+    "calibrate",
     "diff",
     "evaluate",
     "explain",
@@ -49,7 +51,16 @@ if TYPE_CHECKING:
     from edgevit.bench.profile import profile
     from edgevit.models.build import build
     from edgevit.models.weights import load
-    from edgevit.pipeline import benchmark, diff, evaluate, explain, export, export_all, verify
+    from edgevit.pipeline import (
+        benchmark,
+        calibrate,
+        diff,
+        evaluate,
+        explain,
+        export,
+        export_all,
+        verify,
+    )
     from edgevit.runtimes import open_session
     from edgevit.training.run import train_model as train
     from edgevit.verify.audit import inspect
