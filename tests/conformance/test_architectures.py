@@ -280,7 +280,7 @@ def test_every_model_of_the_table_is_tested_here():
 
 @pytest.mark.parametrize("wanted", ["tflite-float32", "tflite-int8", "onnx-float32", "onnx-int8"])
 def test_layer_by_layer_no_sound_file_has_a_suspect(outcomes, wanted):
-    name, folder, found = outcomes
+    _, folder, found = outcomes
     compared = diff(found[wanted].artifact.path, folder, limit=4)
     worst = [(row.layer, row.tensor, row.excess_db) for row in compared.ranked[:3]]
     assert compared.suspects == [], worst
