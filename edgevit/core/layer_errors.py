@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 PREPROCESSING = "preprocessing"  # stands for what happens to the pixels before the network
-SUSPECT_DB = 15.0  # beyond expectation
-TOGETHER_DB = 15.0  # suspects that are so close to the worst are ranked by their place
+SUSPECT_DB = 20.0  # beyond expectation
+TOGETHER_DB = 5.0  # suspects that are so close to the worst are ranked by their place
 
 
 class Role(StrEnum):
