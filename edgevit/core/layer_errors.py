@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 PREPROCESSING = "preprocessing"  # stands for what happens to the pixels before the network
-SUSPECT_DB = 20.0  # beyond expectation; sound files of all our models stay below 15
-TOGETHER_DB = 15.0  # suspects that are so close to the worst are ranked by their place
+SUSPECT_DB = 20.0  # beyond expectation
+TOGETHER_DB = 5.0  # suspects that are so close to the worst are ranked by their place
 
 
 class Role(StrEnum):
@@ -54,8 +54,8 @@ class LayerError:
         relative: error that the layer adds: root mean square, over that of its output.
         sqnr_db: signal to noise of what it adds, in decibels; None where it adds nothing.
         cosine: between its output and that of the float layer for the same input.
-        excess_db: by how much the worst channel's error is above what the file's precision and its
-            other layers of this kind let expect. Layers are ranked by it.
+        excess_db: by how much the worst channel's systematic error is above what the file's
+            precision and its other layers of this kind let expect. Layers are ranked by it.
         channel: this worst channel.
         total_sqnr_db: signal to noise against the float model; None where there is no noise.
         total_cosine: against the float model.

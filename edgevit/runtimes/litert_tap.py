@@ -54,15 +54,19 @@ class LiteRTTap(LiteRTSession):
         graph = parse_model(self.path.read_bytes(), self.path.name).subgraphs[0]
         moving = {int(index) for index in graph.inputs}  # depends on the image
         tensors, indices = [], {}
+        stored: dict[int, str] = {}  # layer of weights that are unpacked while the file runs
         nodes = zip(graph.operators, read_nodes(self.path), strict=True)
         for place, (operator, node) in enumerate(nodes):
             if moving.isdisjoint(int(index) for index in operator.inputs):
+                stored.update((int(index), node.layer) for index in operator.outputs)
                 continue
+            # The file's output is called after no layer; its weights are.
+            weights = (stored.get(int(index), "") for index in operator.inputs)
+            layer = node.layer or next(filter(None, weights), "")
             for index in map(int, operator.outputs):
                 moving.add(index)
-                tensor = self._describe_tensor(
-                    index, tensor_name(graph.tensors[index]), node.layer, node.op, place
-                )
+                name = tensor_name(graph.tensors[index])
+                tensor = self._describe_tensor(index, name, layer, node.op, place)
                 if tensor is not None and tensor.name not in indices:
                     tensors.append(tensor)
                     indices[tensor.name] = index

@@ -147,7 +147,7 @@ def _input_noise(graph: Any) -> dict[str, np.ndarray]:
         scales = numpy_helper.to_array(constants[weights.input[1]]).astype(np.float64)
         rows = np.moveaxis(levels, 0 if node.op_type == "Conv" else -1, 0)  # channels ...
         squares = np.square(rows.reshape(len(rows), -1)).sum(axis=1)
-        found[layer_of_node(node.output[0])] = step**2 / 12 * squares * scales**2
+        found[layer_of_node(node.name)] = step**2 / 12 * squares * scales**2
     return found
 
 

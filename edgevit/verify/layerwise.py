@@ -2,14 +2,15 @@
 
 Errors travel: behind a damaged layer every layer looks damaged. So each float layer is also given
 what the file's own layers before it computed. The distance between its answer and the file's is
-what this layer alone adds. Rounding adds something too; how much is told by the levels of the
-layer's own tensor and by the other layers of its kind in the same file. What is beyond that ranks
-the layers.
+what this layer alone adds. Rounding adds something too, but without a pattern; a fault is
+systematic. So for each channel the part of the error that is a line over the float value is held
+against what the levels of the tensor and the other layers of its kind let expect. What is beyond
+ranks the layers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,6 +27,7 @@ NEGLIGIBLE = {
     Precision.INT8: 4e-3,
 }
 MOST_DB = 400.0  # stands for what is infinite or no number
+CORRELATED = 0.005  # share of rounding errors that is a pattern, since inputs repeat themselves
 PEERS = 3  # layers of a kind from which on their median speaks for the kind
 
 
@@ -75,6 +77,21 @@ class ErrorSums:
         if signal == 0:
             return 0.0 if error == 0 else float("inf")
         return float(np.sqrt(error / signal))
+
+    @property
+    def systematic(self) -> np.ndarray:
+        """Mean square of the part of the error that is a line over the float value, by channel.
+
+        Rounding is without a pattern: the more values, the less of it a line explains. A scale, an
+        offset, or a channel that is lost or another one is all pattern.
+        """
+        count = max(1, self.count)
+        shift, level = self.shift / count, self.level / count
+        variance = np.maximum(self.expected / count - level**2, 0)
+        covariance = self.slant / count - shift * level
+        varies = variance > 1e-12 * max(float(variance.mean()), 1e-300)
+        slope = np.divide(covariance, variance, out=np.zeros_like(variance), where=varies)
+        return shift**2 + slope * covariance
 
     @property
     def sqnr_db(self) -> float | None:
@@ -140,42 +157,83 @@ def summarise(sums: Sequence[LayerSums], precision: Precision) -> tuple[LayerErr
         sums: of the layers, in the order of computation.
         precision: of the file.
     """
-    typical = find_typical(sums, NEGLIGIBLE[precision])
-    return tuple(_summarise_one(entry, typical[entry.layer.kind]) for entry in sums)
+    worst = find_worst_channels(sums, NEGLIGIBLE[precision])
+    return tuple(_summarise_one(entry, *found) for entry, found in zip(sums, worst, strict=True))
 
 
-def find_typical(sums: Sequence[LayerSums], least: float) -> Mapping[str, float]:
-    """Relative error, root mean square, that layers of each kind usually add beside rounding.
+def find_worst_channels(sums: Sequence[LayerSums], least: float) -> list[tuple[float, int]]:
+    """How far each layer is beyond what is expected of it, and in which channel.
 
-    The median over the layers of a kind, so that few damaged ones do not count; a kind with few
-    layers may be as bad as the worst of the others.
+    A channel's systematic error is held against what remains of rounding in the mean, and against
+    the systematic error that layers of its kind usually have. Kinds whose sound layers have a bad
+    channel each (normalisation in integers) are forgiven as much.
 
     Args:
         sums: of the layers.
-        least: what it is never below.
+        least: relative error that is never worth a look.
+
+    Returns:
+        (decibels beyond expectation, channel); MOST_DB where a value is no number.
+    """
+    sound = [entry for entry in sums if np.isfinite(entry.added.error).all()]
+    usual = _by_kind(sound, [_relative_systematic(entry) for entry in sound], max)
+    found = [
+        _worst_channel(entry, max(least, usual[entry.layer.kind]))
+        if entry in sound
+        else (MOST_DB, int(np.argmin(np.isfinite(entry.added.error))))
+        for entry in sums
+    ]
+    excess = [pair[0] for entry, pair in zip(sums, found, strict=True) if entry in sound]
+    forgiven = _by_kind(sound, excess, lambda values: float(np.median(excess)))
+    return [
+        (value - max(0.0, forgiven[entry.layer.kind]), channel)
+        if entry in sound
+        else (value, channel)
+        for entry, (value, channel) in zip(sums, found, strict=True)
+    ]
+
+
+def _by_kind(
+    sums: Sequence[LayerSums], values: Sequence[float], of_few: Callable[[list[float]], float]
+) -> dict[str, float]:
+    """The median over the layers of each kind, so that few damaged ones do not count.
+
+    Args:
+        sums: of the layers.
+        values: one for each.
+        of_few: what stands for kinds with fewer than PEERS layers, from the medians of the others.
     """
     by_kind: dict[str, list[float]] = {}
-    for entry in sums:
-        by_kind.setdefault(entry.layer.kind, []).append(_beside_rounding(entry))
-    medians = {kind: float(np.median(values)) for kind, values in by_kind.items()}
-    known = [medians[kind] for kind, values in by_kind.items() if len(values) >= PEERS]
-    whole = max(known) if known else float(np.median([v for vs in by_kind.values() for v in vs]))
-    return {
-        kind: max(least, medians[kind] if len(values) >= PEERS else whole)
-        for kind, values in by_kind.items()
-    }
+    for entry, value in zip(sums, values, strict=True):
+        by_kind.setdefault(entry.layer.kind, []).append(value)
+    medians = {kind: float(np.median(found)) for kind, found in by_kind.items()}
+    known = [medians[kind] for kind, found in by_kind.items() if len(found) >= PEERS]
+    few = of_few(known or [float(np.median(values))]) if values else 0.0
+    return {kind: medians[kind] if len(found) >= PEERS else few for kind, found in by_kind.items()}
 
 
-def _beside_rounding(entry: LayerSums) -> float:
-    power = float(entry.added.expected.mean())
-    error = float(np.median(entry.added.error - entry.rounding * entry.added.count))
-    if not np.isfinite(error):
-        return float("inf")
+def _relative_systematic(entry: LayerSums) -> float:
+    """Systematic error of the middle channel beside rounding, relative to the layer's output."""
+    power = float(entry.added.expected.mean()) / max(1, entry.added.count)
+    error = float(np.median(entry.added.systematic - entry.rounding * _left(entry)))
     return float(np.sqrt(max(0.0, error) / power)) if power > 0 else 0.0
 
 
-def _summarise_one(entry: LayerSums, typical: float) -> LayerError:
-    excess, channel = measure_excess(entry, typical)
+def _left(entry: LayerSums) -> float:
+    """Share of independent errors that a line through so many values still explains."""
+    return 2 / max(1, entry.added.count) + CORRELATED
+
+
+def _worst_channel(entry: LayerSums, usual: float) -> tuple[float, int]:
+    """(decibels by which the worst channel is above rounding and the usual error, this channel)."""
+    power = entry.added.expected / max(1, entry.added.count)
+    noise = entry.rounding * _left(entry) + usual**2 * np.maximum(power, power.mean())
+    ratio = entry.added.systematic / np.maximum(noise, 1e-300)
+    channel = int(np.argmax(ratio))
+    return float(np.clip(10 * np.log10(max(ratio[channel], 1e-12)), -MOST_DB, MOST_DB)), channel
+
+
+def _summarise_one(entry: LayerSums, excess: float, channel: int) -> LayerError:
     values = entry.values
     return LayerError(
         layer=entry.layer.path,
@@ -192,21 +250,3 @@ def _summarise_one(entry: LayerSums, typical: float) -> LayerError:
         saturated=entry.saturated / values if values else None,
         clipped=entry.clipped / values if values else None,
     )
-
-
-def measure_excess(entry: LayerSums, typical: float) -> tuple[float, int]:
-    """(decibels by which the worst channel's error is above what is expected, this channel).
-
-    Expected is rounding to the tensor's levels, and the typical relative error of the layer's
-    output as a whole or of the channel itself, whichever is larger.
-
-    Args:
-        entry: of the layer.
-        typical: relative error of layers of its kind.
-    """
-    count = max(1, entry.added.count)
-    error, power = entry.added.error / count, entry.added.expected / count
-    noise = entry.rounding + typical**2 * np.maximum(power, power.mean())
-    ratio = np.where(np.isfinite(error), error, np.inf) / np.maximum(noise, 1e-300)
-    channel = int(np.argmax(ratio))
-    return min(MOST_DB, float(10 * np.log10(max(ratio[channel], 1e-12)))), channel

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from edgevit.core.layer_errors import SUSPECT_DB
+from edgevit.core.layer_errors import PREPROCESSING, SUSPECT_DB
 from edgevit.core.targets import find_target
 from edgevit.pipeline import diff
 from edgevit.runtimes.tflite_file import add_metadata, pack_model, parse_model
 
 ROOT = Path(__file__).parents[2]
-LAYERS = 18  # of the tiny ShiftViT that compute something
+LAYERS = 15  # of the tiny ShiftViT that compute something
 FILES = ("tflite-int8", "tflite-float32", "onnx-int8")
 
 
@@ -45,7 +45,8 @@ def test_a_sound_file_of_every_format_has_no_suspect(exported, tiny_run, target,
         return
     found = diff(exported[target.name], tiny_run, limit=4)
     assert found.suspects == [], [(row.layer, row.excess_db) for row in found.ranked[:3]]
-    assert len(found.layers) + len(found.unaligned) == LAYERS
+    own = [row for row in found.layers if row.layer != PREPROCESSING]
+    assert len(own) + len(found.unaligned) == LAYERS
     folded = {row.layer.rsplit("/", 1)[-1] for row in found.unaligned}
     assert folded <= ({"norm"} if target.name.startswith("onnx") else set())
     assert all(
@@ -63,6 +64,8 @@ def test_planted_faults_are_found_in_their_layers(planted_faults, source, export
     kinds = planted_faults.kinds_of(name)
     assert len({kind for kind, _, _ in kinds}) == 4
     for number in range(len(kinds)):
+        if kinds[number][0] == "bias lost":
+            continue  # the biases of this network are zero
         kind, layer = planted_faults.plant(exported[name], faulty, number, kinds, seed=1)
         assert faulty.read_bytes() != exported[name].read_bytes()
         row = planted_faults.rank_of(layer, source, faulty, name, images)
@@ -124,7 +127,7 @@ def test_bad_input_is_one_line(command, exported, copied, tiny_run, tmp_path):
     whole = exported["tflite-float32"]
     cases = {
         (tmp_path / "missing.tflite",): "no such file",
-        (bare, tiny_run): "carries no manifest",
+        (bare, tiny_run, "--unsealed"): "carries no manifest",
         (nameless, tiny_run, "--unsealed"): "none of its tensors is named after a layer",
         (whole,): "exported from other weights",  # the shipped ones are another ShiftViT
         (whole, tmp_path / "missing.keras"): "missing.keras",

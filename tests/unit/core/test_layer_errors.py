@@ -6,6 +6,8 @@ import pytest
 
 from edgevit.core.layer_errors import SUSPECT_DB, TOGETHER_DB, LayerError, rank_layers
 
+TOTAL = {"total_sqnr_db": 20.0, "total_cosine": 1.0, "saturated": None, "clipped": None}
+
 
 def row(name: str, excess_db: float) -> LayerError:
     return LayerError(
