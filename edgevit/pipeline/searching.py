@@ -122,12 +122,8 @@ def search_recipe(
         progress: called with (done, in all).
 
     Raises:
-        ConfigError: a budget that makes no sense, or that not even dynamic weights keep.
+        ConfigError: not even dynamic weights keep the budget.
     """
-    if not (np.isfinite(max_drop) and 0 <= max_drop <= 100):
-        raise ConfigError(f"--max-drop is in points, 0 to 100. Received: {max_drop}")
-    if not options.preprocess:
-        raise ConfigError("--max-drop runs raw images: drop --no-preprocess.")
     say = status or (lambda line: None)
     say("reading validation images")
     sample = load_validation(data, source.preprocess, source.class_names, images)
