@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import json
 import os
 import sys
 import tempfile
@@ -55,6 +56,7 @@ def main() -> None:
     default = Path(kernel_costs.__file__).with_name(kernel_costs.TABLE)
     parser.add_argument("--out", type=Path, default=default)
     parser.add_argument("--raw", type=Path, help="where to write every measurement")
+    parser.add_argument("--kinds", help="only these, with commas between; other rows stay")
     options = parser.parse_args()
     samples: dict[tuple[str, Precision], list[tuple[Work, float]]] = defaultdict(list)
     seen: set[tuple] = set()
@@ -62,7 +64,8 @@ def main() -> None:
     for name in options.models:
         graph, _ = float_graph(open_source(edgevit.build(name)), ExportOptions())
         print(f"{name}: {len(read_graph(graph).ops)} operators", file=sys.stderr, flush=True)
-        measure_graph(graph, options.rounds, samples, seen, left)
+        kinds = options.kinds.split(",") if options.kinds else []
+        measure_graph(graph, options.rounds, samples, seen, left, kinds)
         publish(samples, left, measure_interruption(graph, options.rounds), options)
     print(f"wrote {options.out}", file=sys.stderr)
 
@@ -77,6 +80,8 @@ def publish(samples: dict, left: Counter, interruption: float, options) -> None:
         if precision is Precision.INT8 and kind in refused:
             line[0] = round(line[0] + interruption, 1)
         table.setdefault(kind, {})[str(precision)] = line
+    if options.kinds and options.out.exists():
+        table = json.loads(options.out.read_text())["ns"] | table
     document = {
         "machine": str(describe_environment()),
         "interruption_ns": round(interruption, 1),
@@ -86,14 +91,16 @@ def publish(samples: dict, left: Counter, interruption: float, options) -> None:
     options.out.write_text(to_json(document, indent=1) + "\n")
     if options.raw:
         rows = [
-            [kind, str(precision), work.elements, work.products, round(ns, 1)]
+            [kind, str(precision), work.elements, work.products, work.stored, round(ns, 1)]
             for (kind, precision), found in sorted(samples.items())
             for work, ns in found
         ]
         options.raw.write_text(to_json(rows) + "\n")
 
 
-def measure_graph(data: bytes, rounds: int, samples: dict, seen: set, left: Counter) -> None:
+def measure_graph(
+    data: bytes, rounds: int, samples: dict, seen: set, left: Counter, kinds: list[str]
+) -> None:
     """Adds the measurements of all operators of a graph that were not seen before."""
     editor = GraphEditor(data)
     for place, op in enumerate(read_graph(data).ops):
@@ -104,7 +111,7 @@ def measure_graph(data: bytes, rounds: int, samples: dict, seen: set, left: Coun
             if i >= 0
         )
         key = (op.kind, shapes, len(op.inputs))
-        if key in seen or not op.inputs:
+        if key in seen or not op.inputs or (kinds and op.kind not in kinds):
             continue
         seen.add(key)
         weights = sum(
@@ -277,12 +284,22 @@ def time_files(paths: dict, rounds: int) -> dict:
 
 
 def fit(found: list[tuple[Work, float]]) -> list[float]:
-    """The line with the smallest relative error, none of its terms negative."""
+    """The line with the smallest sum of absolute relative errors, none of its terms negative.
+
+    Absolute errors, by reweighting (Schlossmacher 1973): one wild sample of a busy machine must not
+    bend the line.
+    """
     from scipy.optimize import nnls
 
-    times = np.array([ns for _, ns in found])
-    terms = np.array([[1.0, work.elements, work.products] for work, _ in found])
-    solution, _ = nnls(terms / times[:, None], np.ones(len(times)))
+    times = np.array([max(ns, 20.0) for _, ns in found])
+    terms = np.array([[1.0, work.elements, work.products, work.stored] for work, _ in found])
+    weights = 1 / np.maximum(times, np.median(times) / 100)
+    solution = np.zeros(4)
+    for _ in range(30):
+        solution, _ = nnls(terms * weights[:, None], times * weights)
+        relative = np.abs(terms @ solution - times) / np.maximum(times, terms @ solution)
+        scale = np.maximum(times, terms @ solution)
+        weights = 1 / (scale * np.sqrt(np.maximum(relative, 0.02)))
     return [float(f"{value:.4g}") for value in solution]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from collections.abc import Callable
@@ -45,11 +46,18 @@ class Budget:
         max_drop: percentage points.
         data: a dataset; its validation images are used, a fifth of the training images.
         images: size of the sample.
+
+    Raises:
+        ConfigError: a budget that makes no sense.
     """
 
     max_drop: float
     data: str | Path
     images: int = 1000
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.max_drop) and 0 <= self.max_drop <= 100):
+            raise ConfigError(f"--max-drop is in points, 0 to 100. Received: {self.max_drop}")
 
 
 @dataclass(frozen=True)
@@ -183,6 +191,8 @@ def export_all(
         raise ConfigError(f"the batch must be at least 1, or dynamic. Received: {batch}")
     if (budget or recipe) and not any(target.precision is Precision.MIXED for target in chosen):
         raise ConfigError("a budget or a recipe is for tflite-mixed, which is not asked for.")
+    if budget and not opening.get("preprocess", True):
+        raise ConfigError("--max-drop runs raw images: drop --no-preprocess.")
     if budget and recipe:
         raise ConfigError("a budget looks for a recipe: give one of them, not both.")
     if micro:

@@ -1,8 +1,9 @@
 """The quickest precisions of a tflite-mixed file whose loss of accuracy stays within a budget.
 
-Three starting points are planned by the table of kernel costs: every operator may be int8; delicate
-ones (residual sums, LayerNormalization, attention) stay float; none is (dynamic). They are timed
-here, side by side, and tried from the quickest on. One that loses too much is repaired: for each
+Five starting points: three are planned by the table of kernel costs (every operator may be int8;
+delicate ones, that is residual sums, LayerNormalization and attention, stay float; none is), and
+two owe nothing to it (weighted layers are int8; everything is that can be). They are timed here,
+side by side, and tried from the quickest on. One that loses too much is repaired: for each
 group of operators it is measured how much closer to the float logits the file comes without that
 group in int8; groups leave in the order of that gain for the time they cost, as many as it takes,
 found by bisection. So a search takes about a dozen evaluations, however large the network.
@@ -122,12 +123,8 @@ def search_recipe(
         progress: called with (done, in all).
 
     Raises:
-        ConfigError: a budget that makes no sense, or that not even dynamic weights keep.
+        ConfigError: not even dynamic weights keep the budget.
     """
-    if not (np.isfinite(max_drop) and 0 <= max_drop <= 100):
-        raise ConfigError(f"--max-drop is in points, 0 to 100. Received: {max_drop}")
-    if not options.preprocess:
-        raise ConfigError("--max-drop runs raw images: drop --no-preprocess.")
     say = status or (lambda line: None)
     say("reading validation images")
     sample = load_validation(data, source.preprocess, source.class_names, images)
@@ -190,13 +187,20 @@ class _Search:
         say(f"timing {len(tried)} candidates side by side")
         times = {**times, **self._time(list(tried))}
         chosen = min(within, key=lambda p: times[p])
-        return self._report(chosen, list(tried), tried, times, max_drop)
+        names = {**tried, **{p: name for p, name in starts.items() if p not in tried}}
+        return self._report(chosen, list(names), names, times, max_drop)
 
     def _starts(self) -> dict[Precisions, str]:
         from edgevit.export.mixed import plan_careful
+        from edgevit.export.quantize.tflite_mixed import has_kernel
         from edgevit.export.quantize.tflite_plan import plan_precisions
 
+        int8, ops = Precision.INT8, self.graph.ops
         return {
+            tuple(int8 if op.weighted else Precision.FLOAT32 for op in ops): "weighted int8",
+            tuple(
+                int8 if has_kernel(op.kind, int8) else Precision.FLOAT32 for op in ops
+            ): "all int8",
             plan_precisions(self.graph, self.costs, lambda op: False): "dynamic weights",
             plan_careful(self.graph, self.costs): "careful plan",
             plan_precisions(self.graph, self.costs): "quickest plan",

@@ -25,23 +25,27 @@ class Work:
     Attributes:
         elements: of all activations that it reads and writes.
         products: multiply-accumulates; 0 for all but matrix products and convolutions.
+        stored: weights that it reads; with few rows, streaming them is what takes the time.
     """
 
     elements: int
     products: int = 0
+    stored: int = 0
 
 
 @dataclass(frozen=True)
 class Line:
-    """``fixed + element * elements + product * products``, in ns."""
+    """``fixed + element * elements + product * products + weight * stored``, in ns."""
 
     fixed: float
     element: float
     product: float
+    weight: float = 0.0
 
     def at(self, work: Work) -> float:
         """The cost of an operator of this size, in ns."""
-        return self.fixed + self.element * work.elements + self.product * work.products
+        activations = self.fixed + self.element * work.elements
+        return activations + self.product * work.products + self.weight * work.stored
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,7 @@ def read_graph(data: bytes) -> FloatGraph:
                 work=Work(
                     sum(elements.get(index, 0) for index in (*inputs, *outputs)),
                     _products(kind, operator, shapes),
+                    int(np.prod(shapes[weights])) if weighted else 0,
                 ),
                 weighted=weighted,
             )
@@ -128,7 +129,10 @@ def _products(kind: str, operator: Any, shapes: list[list[int]]) -> int:
 
 
 def plan_precisions(
-    graph: FloatGraph, costs: KernelCosts, allowed: Allowed = lambda op: True
+    graph: FloatGraph,
+    costs: KernelCosts,
+    allowed: Allowed = lambda op: True,
+    margin: float = 1.0,
 ) -> tuple[Precision, ...]:
     """The cheapest precision of every operator.
 
@@ -137,6 +141,7 @@ def plan_precisions(
         costs: of kernels.
         allowed: whether an operator may become int8; all operators of one group count as allowed
             only if each is.
+        margin: factor on what int8 and its conversions cost; above 1, only clear gains count.
 
     Returns:
         FLOAT32, DYNAMIC or INT8 for each operator; one of them for a whole group.
@@ -151,13 +156,13 @@ def plan_precisions(
         dynamic[number] += own if weights_only is None else weights_only
         cost = costs.cost(op.kind, Precision.INT8, op.work)
         usable = has_kernel(op.kind, Precision.INT8) and allowed(op)
-        integer[number] += cost if usable and cost is not None else NEVER
+        integer[number] += margin * cost if usable and cost is not None else NEVER
     network = _Network(np.minimum(plain, dynamic), integer)
     for tensor, writer, readers in _tensors(graph, groups):
         size = Work(graph.elements[tensor])
         down = costs.cost("QUANTIZE", Precision.INT8, size) or 0.0
         up = costs.cost("DEQUANTIZE", Precision.INT8, size) or 0.0
-        network.add_tensor(writer, readers, tensor in graph.outputs, down, up)
+        network.add_tensor(writer, readers, tensor in graph.outputs, margin * down, margin * up)
     chosen = network.cut()
     found = []
     for op in graph.ops:

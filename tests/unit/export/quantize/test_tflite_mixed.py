@@ -125,6 +125,19 @@ def test_only_weighted_int8_converts_around_each_and_once_a_tensor(graph, ranges
     assert len(written) < 0.6 * len(graph)  # float weights are gone
 
 
+def test_a_tensor_that_several_read_is_converted_once(graph, ranges, run):
+    one = write_mixed(graph, ranges, by_kind(graph, CONCATENATION=I))  # three read it in float
+    counts = Counter(kinds_of(one))
+    assert (counts["QUANTIZE"], counts["DEQUANTIZE"]) == (1, 1)
+    two = write_mixed(graph, ranges, by_kind(graph, SOFTMAX=I, MUL=I))  # both read it in int8
+    (subgraph,) = parse_model(two, "net").subgraphs
+    pairs = zip(subgraph.operators, kinds_of(two), strict=True)
+    quantised = [int(operator.inputs[0]) for operator, kind in pairs if kind == "QUANTIZE"]
+    assert len(quantised) == len(set(quantised)) > 0
+    for written in (one, two):
+        assert error(run(written), run(graph)) < 0.05
+
+
 def test_dynamic_weights_need_no_ranges(graph, run):
     written = write_mixed(graph, {}, by_kind(graph, FULLY_CONNECTED=D, CONV_2D=D))
     assert kinds_of(written) == kinds_of(graph)

@@ -84,6 +84,16 @@ def test_what_is_not_allowed_stays_float():
         assert Precision.INT8 not in plan_precisions(graph, costs, lambda op: False)
 
 
+def test_a_margin_keeps_float_where_int8_gains_little():
+    line = {Precision.FLOAT32: Line(105, 0, 0), Precision.INT8: Line(100, 0, 0)}
+    free = {Precision.INT8: Line(0, 0, 0)}
+    costs = KernelCosts("drawn", {"GELU": line, "QUANTIZE": free, "DEQUANTIZE": free})
+    op = PlannedOp("GELU", "net", (0,), (1,), Work(1), False)
+    graph = FloatGraph((op,), (0,), (1,), {0: 1, 1: 1})
+    assert plan_precisions(graph, costs) == (Precision.INT8,)
+    assert plan_precisions(graph, costs, margin=1.1) == (Precision.FLOAT32,)
+
+
 def test_a_group_has_one_precision_and_the_recipe_says_the_same():
     for seed in range(25):
         graph, costs = random_graph(seed), random_costs(seed)
@@ -126,4 +136,9 @@ def test_the_shipped_table_knows_every_kind_and_names_its_machine():
     assert costs.cost("SOFTMAX", Precision.INT8, work) > costs.cost(
         "SOFTMAX", Precision.FLOAT32, work
     )
+    streamed = Work(1_000, 1_000_000, 1_000_000)
+    for kind in ("FULLY_CONNECTED", "CONV_2D"):
+        assert costs.cost(kind, Precision.DYNAMIC, streamed) < costs.cost(
+            kind, Precision.FLOAT32, streamed
+        )
     assert costs.cost("QUANTIZE", Precision.INT8, work) > 0
