@@ -17,7 +17,7 @@ from edgevit.export.source import Source
 from edgevit.models import MODELS
 from edgevit.models.build import build_plan, plan_model
 from edgevit.models.weights import WEIGHTS_FILE, save_weights
-from edgevit.pipeline import diff, export_all, open_source
+from edgevit.pipeline import export_all, open_source
 from edgevit.runtimes import open_session
 from edgevit.verify.audit import inspect
 
@@ -317,13 +317,3 @@ def test_other_runtimes_load_the_onnx_files_and_agree(outcomes, run, precision):
 
 def test_every_model_of_the_table_is_tested_here():
     assert [*SIZES] == [*MODELS]
-
-
-@pytest.mark.parametrize("wanted", ["tflite-float32", "tflite-int8", "onnx-float32", "onnx-int8"])
-def test_layer_by_layer_no_sound_file_has_a_suspect(outcomes, wanted):
-    _, folder, found = outcomes
-    compared = diff(found[wanted].artifact.path, folder, limit=4)
-    worst = [(row.layer, row.tensor, row.excess_db) for row in compared.ranked[:3]]
-    assert compared.suspects == [], worst
-    # Most layers have a tensor; what is fused away is said.
-    assert len(compared.layers) >= 0.6 * (len(compared.layers) + len(compared.unaligned))
