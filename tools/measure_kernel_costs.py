@@ -34,11 +34,11 @@ from edgevit.core.serialization import to_json
 from edgevit.core.targets import Precision
 from edgevit.export.quantize import kernel_costs
 from edgevit.export.quantize.kernel_costs import Work
-from edgevit.export.quantize.tflite_edit import GraphEditor
 from edgevit.export.quantize.tflite_mixed import has_kernel, write_mixed
 from edgevit.export.quantize.tflite_plan import read_graph
 from edgevit.export.source import ExportOptions
 from edgevit.export.tflite import float_graph
+from edgevit.export.tflite_graph import TfliteGraph
 from edgevit.models import MODELS
 from edgevit.pipeline import open_source
 from edgevit.runtimes.litert import count_partitions, open_interpreter
@@ -102,7 +102,7 @@ def measure_graph(
     data: bytes, rounds: int, samples: dict, seen: set, left: Counter, kinds: list[str]
 ) -> None:
     """Adds the measurements of all operators of a graph that were not seen before."""
-    editor = GraphEditor(data)
+    editor = TfliteGraph(data)
     for place, op in enumerate(read_graph(data).ops):
         operator = editor.operators[place]
         shapes = tuple(
@@ -135,7 +135,7 @@ def measure_graph(
             samples[kind, Precision.INT8].append((Work(size), ns))
 
 
-def is_float_constant(editor: GraphEditor, index: int) -> bool:
+def is_float_constant(editor: TfliteGraph, index: int) -> bool:
     return index >= 0 and editor.tensors[index].type == 0 and editor.is_constant(int(index))
 
 
@@ -154,7 +154,7 @@ def measure_operator(
         if Precision.INT8 in wanted:
             parts = count_partitions(paths[Precision.INT8, copies])
             if not parts["delegated"]:
-                left[GraphEditor(data).kinds[place]] += 1
+                left[TfliteGraph(data).kinds[place]] += 1
     return {
         precision: max(times[precision, copies] - times[precision, 1], 1.0) / (copies - 1)
         for precision in wanted
@@ -166,7 +166,7 @@ def measure_conversion(data: bytes, place: int, kind: str, rounds: int) -> float
     with tempfile.TemporaryDirectory() as folder:
         paths = {}
         for count in (1, MOST_COPIES):
-            editor = GraphEditor(data)
+            editor = TfliteGraph(data)
             index = int(editor.operators[place].outputs[0])
             operators, inputs, outputs = [], [], []
             for number in range(count):
@@ -192,7 +192,7 @@ def measure_interruption(data: bytes, rounds: int) -> float:
             "alternating": ["MUL", "GELU"] * CHAIN,
             "apart": ["MUL"] * CHAIN + ["GELU"] * CHAIN,
         }.items():
-            editor = GraphEditor(data)
+            editor = TfliteGraph(data)
             gelu = editor.operators[place]
             current = first = editor.copy_tensor(int(gelu.inputs[0]), "_first", "int8")
             editor.set_scale(first, [0.01], [0])
@@ -215,7 +215,7 @@ def measure_interruption(data: bytes, rounds: int) -> float:
 
 def cut_out(data: bytes, place: int, copies: int, precision: Precision) -> bytes:
     """A graph of copies of one operator, in one precision from its inputs to its outputs."""
-    editor = GraphEditor(data)
+    editor = TfliteGraph(data)
     operator = editor.operators[place]
     inputs = [
         int(i)
@@ -245,7 +245,7 @@ def cut_out(data: bytes, place: int, copies: int, precision: Precision) -> bytes
 
 def without_borders(data: bytes) -> bytes:
     """Takes QUANTIZE from the inputs and DEQUANTIZE from the outputs of a graph."""
-    editor = GraphEditor(data)
+    editor = TfliteGraph(data)
     inner = {int(i): int(i) for i in (*editor.graph.inputs, *editor.graph.outputs)}
     operators = []
     for operator, kind in zip(editor.operators, editor.kinds, strict=True):
@@ -260,11 +260,11 @@ def without_borders(data: bytes) -> bytes:
     return finish(editor, operators, inputs, [inner[int(i)] for i in editor.graph.outputs])
 
 
-def finish(editor: GraphEditor, operators: list, inputs: list[int], outputs: list[int]) -> bytes:
+def finish(editor: TfliteGraph, operators: list, inputs: list[int], outputs: list[int]) -> bytes:
     editor.graph.inputs, editor.graph.outputs = inputs, outputs
     editor.model.signatureDefs = []
-    editor.replace_operators(operators)
-    return editor.pack()
+    editor.operators = operators
+    return editor.to_bytes()
 
 
 def time_files(paths: dict, rounds: int) -> dict:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from edgevit.core.errors import UnknownNameError
 from edgevit.export.source import ExportOptions
-from edgevit.export.tflite_passes.editing import FloatGraph
+from edgevit.export.tflite_graph import TfliteGraph
 from edgevit.export.tflite_passes.equalise_channels import equalise_channels
 from edgevit.export.tflite_passes.fold_affine import fold_affine
 from edgevit.export.tflite_passes.reports import Changes
@@ -33,7 +33,7 @@ class Step:
     name: str
     summary: str
     default: bool
-    apply: Callable[[FloatGraph], Changes] | None = field(default=None, repr=False)
+    apply: Callable[[TfliteGraph], Changes] | None = field(default=None, repr=False)
 
 
 CENTRE_NORMS = "centre-norms"
@@ -102,7 +102,7 @@ def operate(graph: bytes, names: tuple[str, ...]) -> tuple[bytes, tuple[str, ...
     Returns:
         (the rewritten graph, lines for the manifest).
     """
-    opened = FloatGraph(graph)
+    opened = TfliteGraph(graph)
     lines = []
     for name in names:
         apply = STEPS[name].apply

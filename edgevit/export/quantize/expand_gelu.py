@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from edgevit.export.quantize.tflite_edit import GraphEditor
+from edgevit.export.tflite_graph import TfliteGraph
 from edgevit.runtimes.tflite_file import tensor_name
 
 SLOPE = 2 * math.sqrt(2 / math.pi)
@@ -31,7 +31,7 @@ def expand_gelu(
     Returns:
         (graph, ranges): those of the new activations are computed, not measured.
     """
-    editor = GraphEditor(graph)
+    editor = TfliteGraph(graph)
     if "GELU" not in editor.kinds:
         return graph, ranges
     found = dict(ranges)
@@ -65,11 +65,11 @@ def expand_gelu(
         inner = write("MUL", [x, steepness], "/inner", limits)
         gate = write("LOGISTIC", [inner], "/gate", (0.0, 1.0))
         write("MUL", [x, gate], "", None, result)
-    editor.replace_operators(operators)
-    return editor.pack(), found
+    editor.operators = operators
+    return editor.to_bytes(), found
 
 
-def _add_scalar(editor: GraphEditor, name: str, value: float) -> int:
+def _add_scalar(editor: TfliteGraph, name: str, value: float) -> int:
     index = editor.add_constant(int(editor.graph.inputs[0]), "", np.array([value], np.float32))
     tensor = editor.tensors[index]
     tensor.name, tensor.shape, tensor.shapeSignature = name, np.array([1], np.int32), None

@@ -16,22 +16,16 @@ What comes out runs in LiteRT too.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from edgevit.runtimes.tflite_file import (
-    is_constant,
-    op_names,
-    pack_model,
-    parse_model,
-    read_schema,
-    tensor_name,
-    tensor_type,
-)
+from edgevit.export.tflite_graph import TfliteGraph
 
 LEVELS = 256
-CODES = {"CAST": 1, "ADD": 1, "GATHER": 2, "CONV_2D": 3, "RESHAPE": 1}  # versions for int8
+PADDING_VALID = 1  # of the schema
+VERSIONS = {"CAST": 1, "ADD": 1, "GATHER": 2, "CONV_2D": 3, "RESHAPE": 1}  # for int8
 
 
 def suit_micro(data: bytes) -> tuple[bytes, tuple[str, ...]]:
@@ -43,26 +37,22 @@ def suit_micro(data: bytes) -> tuple[bytes, tuple[str, ...]]:
     Returns:
         (the new file, steps taken).
     """
-    model = parse_model(data, "export")
-    graph = _Graph(model)
-    (names,) = op_names(model)
-    counts = {"GELU": 0, "FULLY_CONNECTED": 0}
+    writer = _Writer(TfliteGraph(data))
+    rows = {"GELU": writer.write_gelu, "FULLY_CONNECTED": writer.write_convolution}
+    counts = dict.fromkeys(rows, 0)
     operators: list[Any] = []
-    for operator, name in zip(model.subgraphs[0].operators, names, strict=True):
-        written = None
-        if name == "GELU":
-            written = graph.write_gelu(operator)
-        elif name == "FULLY_CONNECTED":
-            written = graph.write_convolution(operator)
+    for operator in writer.graph.operators:
+        kind = writer.graph.kind(operator)
+        written = rows[kind](operator) if kind in rows else None
         operators += [operator] if written is None else written
         if written is not None:
-            counts[name] += 1
-    model.subgraphs[0].operators = operators
+            counts[kind] += 1
+    writer.graph.operators = operators
     steps = (
         f"{counts['GELU']} GELU as tables of {LEVELS} entries",
         f"{counts['FULLY_CONNECTED']} Dense layers as 1x1 convolutions",
     )
-    return pack_model(model), steps
+    return writer.graph.to_bytes(), steps
 
 
 def gelu_table(
@@ -86,140 +76,99 @@ def gelu_table(
     return np.clip(rounded + leaving[1], -128, 127).astype(np.int8)
 
 
-class _Graph:
-    """A model's only subgraph, to which tensors and operators are added."""
+class _Writer:
+    """What takes the place of an operator, made in a graph."""
 
-    def __init__(self, model: Any):
-        self._schema = read_schema()
-        self._model = model
-        self._graph = model.subgraphs[0]
-        self._codes: dict[str, int] = {}
+    def __init__(self, graph: TfliteGraph):
+        self.graph = graph
         self._offset: int | None = None
 
     def write_gelu(self, operator: Any) -> list[Any] | None:
         """CAST, ADD and GATHER for a GELU from int8 to int8; None for another."""
-        schema, tensors = self._schema, self._graph.tensors
-        x, y = tensors[operator.inputs[0]], tensors[operator.outputs[0]]
-        if (tensor_type(x), tensor_type(y)) != ("int8", "int8"):
+        graph = self.graph
+        x, y = int(operator.inputs[0]), int(operator.outputs[0])
+        if (graph.type(x), graph.type(y)) != ("int8", "int8"):
             return None
-        answers = gelu_table(_levels(x), _levels(y), operator.builtinOptions.approximate)
-        table = self._add(y, "gelu_table", (LEVELS,), "INT8", answers, y.quantization)
+        approximate = operator.builtinOptions.approximate
+        answers = gelu_table(self._levels(x), self._levels(y), approximate)
+        table = self._add(y, "gelu_table", (LEVELS,), "int8", answers)
+        graph.tensors[table].quantization = graph.tensors[y].quantization
         if self._offset is None:
-            self._offset = self._add(y, "gelu_offset", (), "INT32", np.array(128, np.int32))
-        level = self._add(y, "gelu_level", x.shape, "INT32")
-        place = self._add(y, "gelu_place", x.shape, "INT32")
-        cast = schema.CastOptionsT()
-        cast.inDataType, cast.outDataType = schema.TensorType.INT8, schema.TensorType.INT32
+            self._offset = self._add(y, "gelu_offset", (), "int32", np.array(128, np.int32))
+        level = self._add(y, "gelu_level", graph.shape(x), "int32")
+        place = self._add(y, "gelu_place", graph.shape(x), "int32")
+        types = {"inDataType": graph.tensors[x].type, "outDataType": graph.tensors[level].type}
         return [
-            self._operator("CAST", [operator.inputs[0]], [level], "CastOptions", cast),
-            self._operator(
-                "ADD", [level, self._offset], [place], "AddOptions", schema.AddOptionsT()
-            ),
-            self._operator(
-                "GATHER",
-                [table, place],
-                list(operator.outputs),
-                "GatherOptions",
-                schema.GatherOptionsT(),
-            ),
+            self._make("CAST", [x], [level], "CastOptions", **types),
+            self._make("ADD", [level, self._offset], [place], "AddOptions"),
+            self._make("GATHER", [table, place], [y], "GatherOptions"),
         ]
 
     def write_convolution(self, operator: Any) -> list[Any] | None:
         """CONV_2D for a FULLY_CONNECTED with constant int8 weights; None for another."""
-        schema, tensors = self._schema, self._graph.tensors
-        x, kernel, y = (
-            tensors[index] for index in (*operator.inputs[:2], int(operator.outputs[0]))
-        )
-        if not is_constant(self._model, kernel) or {tensor_type(t) for t in (x, kernel, y)} != {
-            "int8"
-        }:
+        graph = self.graph
+        x, kernel, y = (int(index) for index in (*operator.inputs[:2], operator.outputs[0]))
+        if not graph.is_constant(kernel) or {graph.type(t) for t in (x, kernel, y)} != {"int8"}:
             return None
-        width, depth = int(kernel.shape[0]), int(kernel.shape[-1])
-        kernel.shape = [width, 1, 1, depth]
-        rows = math.prod(int(size) for size in x.shape) // depth
-        source, result = int(operator.inputs[0]), int(operator.outputs[0])
+        width, depth = graph.shape(kernel)[0], graph.shape(kernel)[-1]
+        graph.tensors[kernel].shape = [width, 1, 1, depth]
+        rows = math.prod(graph.shape(x)) // depth
+        source, result = x, y
         before, after = [], []
-        if len(x.shape) != 4 or len(y.shape) != 4:
-            four = self._add(y, "rows", (1, rows, 1, depth), "INT8", None, x.quantization)
-            before.append(self._reshape(source, four, y))
-            source = four
-            four = self._add(y, "product", (1, rows, 1, width), "INT8", None, y.quantization)
-            after.append(self._reshape(four, result, y))
-            result = four
-        options = schema.Conv2DOptionsT()
-        options.padding = schema.Padding.VALID
-        options.strideH = options.strideW = 1
-        options.fusedActivationFunction = operator.builtinOptions.fusedActivationFunction
+        if len(graph.shape(x)) != 4 or len(graph.shape(y)) != 4:
+            source = self._add(y, "rows", (1, rows, 1, depth), "int8")
+            graph.tensors[source].quantization = graph.tensors[x].quantization
+            before.append(self._reshape(x, source, y))
+            result = self._add(y, "product", (1, rows, 1, width), "int8")
+            graph.tensors[result].quantization = graph.tensors[y].quantization
+            after.append(self._reshape(result, y, y))
         has_bias = len(operator.inputs) > 2 and operator.inputs[2] >= 0
         bias = int(operator.inputs[2]) if has_bias else self._no_bias(x, kernel, y)
-        inputs = [source, int(operator.inputs[1]), bias]
-        product = self._operator("CONV_2D", inputs, [result], "Conv2DOptions", options)
+        product = self._make(
+            "CONV_2D",
+            [source, kernel, bias],
+            [result],
+            "Conv2DOptions",
+            padding=PADDING_VALID,
+            strideH=1,
+            strideW=1,
+            fusedActivationFunction=operator.builtinOptions.fusedActivationFunction,
+        )
         return [*before, product, *after]
 
-    def _no_bias(self, x: Any, kernel: Any, near: Any) -> int:
+    def _no_bias(self, x: int, kernel: int, near: int) -> int:
         """Zeros, since an integer convolution must have a bias."""
-        quantization = self._schema.QuantizationParametersT()
-        scales = np.float32(x.quantization.scale[0]) * np.asarray(kernel.quantization.scale)
-        quantization.scale = [float(scale) for scale in scales]
-        quantization.zeroPoint = [0] * len(scales)
-        width = int(kernel.shape[0])
-        zeros = np.zeros(width, np.int32)
-        return self._add(near, "no_bias", (width,), "INT32", zeros, quantization)
+        scales = np.float32(self.graph.scales(x)[0]) * np.array(self.graph.scales(kernel))
+        width = self.graph.shape(kernel)[0]
+        bias = self._add(near, "no_bias", (width,), "int32", np.zeros(width, np.int32))
+        self.graph.set_scale(bias, scales, np.zeros(len(scales), np.int64))
+        return bias
 
-    def _reshape(self, source: int, result: int, near: Any) -> Any:
-        sizes = [int(size) for size in self._graph.tensors[result].shape]
-        target = self._add(near, "shape", (len(sizes),), "INT32", np.array(sizes, np.int32))
-        options = self._schema.ReshapeOptionsT()
-        options.newShape = sizes
-        return self._operator("RESHAPE", [source, target], [result], "ReshapeOptions", options)
+    def _reshape(self, source: int, result: int, near: int) -> Any:
+        sizes = list(self.graph.shape(result))
+        target = self._add(near, "shape", (len(sizes),), "int32", np.array(sizes, np.int32))
+        inputs = [source, target]
+        return self._make("RESHAPE", inputs, [result], "ReshapeOptions", newShape=sizes)
 
     def _add(
         self,
-        near: Any,
+        near: int,
         role: str,
-        shape: Any,
+        shape: Sequence[int],
         kind: str,
-        array: np.ndarray | None = None,
-        quantization: Any = None,
+        values: np.ndarray | None = None,
     ) -> int:
         """A tensor called after the layer of another one; its place."""
-        tensor = self._schema.TensorT()
-        layer = tensor_name(near).split(";")[0].rpartition("/")[0]
-        tensor.name = f"{layer}/{role}_{len(self._graph.tensors)}"
-        tensor.shape = [int(size) for size in shape]
-        tensor.type = getattr(self._schema.TensorType, kind)
-        tensor.quantization = quantization or self._schema.QuantizationParametersT()
-        tensor.buffer = 0
-        if array is not None:
-            buffer = self._schema.BufferT()
-            buffer.data = np.frombuffer(array.tobytes(), np.uint8)
-            self._model.buffers.append(buffer)
-            tensor.buffer = len(self._model.buffers) - 1
-        self._graph.tensors.append(tensor)
-        return len(self._graph.tensors) - 1
+        layer = self.graph.name(near).split(";")[0].rpartition("/")[0]
+        name = f"{layer}/{role}_{len(self.graph.tensors)}"
+        return self.graph.add_tensor(name, shape, kind, values)
 
-    def _operator(
-        self, name: str, inputs: list[int], outputs: list[int], kind: str, options: Any
+    def _make(
+        self, kind: str, inputs: list[int], outputs: list[int], options: str, **fields: Any
     ) -> Any:
-        operator = self._schema.OperatorT()
-        operator.opcodeIndex = self._code(name)
-        operator.inputs, operator.outputs = inputs, outputs
-        operator.builtinOptionsType = getattr(self._schema.BuiltinOptions, kind)
-        operator.builtinOptions = options
-        return operator
+        return self.graph.make_operator(kind, VERSIONS[kind], inputs, outputs, options, **fields)
 
-    def _code(self, name: str) -> int:
-        """The operator's code; made on first use, since versions may differ from what is there."""
-        if name not in self._codes:
-            code = self._schema.OperatorCodeT()
-            code.builtinCode = getattr(self._schema.BuiltinOperator, name)
-            code.deprecatedBuiltinCode = min(127, code.builtinCode)
-            code.version = CODES[name]
-            self._model.operatorCodes.append(code)
-            self._codes[name] = len(self._model.operatorCodes) - 1
-        return self._codes[name]
-
-
-def _levels(tensor: Any) -> tuple[float, int]:
-    """(scale, zero point) of a tensor that has one of each."""
-    return float(tensor.quantization.scale[0]), int(tensor.quantization.zeroPoint[0])
+    def _levels(self, tensor: int) -> tuple[float, int]:
+        """(scale, zero point) of a tensor that has one of each."""
+        found = self.graph.tensors[tensor].quantization
+        return float(found.scale[0]), int(found.zeroPoint[0])

@@ -18,8 +18,8 @@ import numpy as np
 from edgevit.core.errors import ExportError
 from edgevit.core.targets import Precision
 from edgevit.export.quantize.levels import affine_of, bias_floor, bias_levels, weight_levels
-from edgevit.export.quantize.tflite_edit import GraphEditor
 from edgevit.export.quantize.tflite_kinds import KINDS, Kind
+from edgevit.export.tflite_graph import TfliteGraph
 from edgevit.runtimes.layer_names import layer_of_node
 from edgevit.runtimes.tflite_file import tensor_name, tensor_type
 
@@ -103,16 +103,16 @@ def write_mixed(
     Raises:
         ExportError: an operator has no such kernel, or an activation no range.
     """
-    editor = GraphEditor(graph)
+    editor = TfliteGraph(graph)
     _Writer(editor, ranges, list(precisions), input_type).rewrite(float_outputs)
-    return editor.pack()
+    return editor.to_bytes()
 
 
 class _Writer:
     """Builds the list of operators anew beside the float one, then swaps them."""
 
     def __init__(
-        self, editor: GraphEditor, ranges: Ranges, precisions: list[Precision], input_type: str
+        self, editor: TfliteGraph, ranges: Ranges, precisions: list[Precision], input_type: str
     ):
         self.editor = editor
         self.ranges = ranges
@@ -148,7 +148,7 @@ class _Writer:
                 self._float_of(index)
             else:
                 self.editor.set_output(index, self.twins[index])
-        self.editor.replace_operators(self.new)
+        self.editor.operators = self.new
 
     # inputs and outputs
 

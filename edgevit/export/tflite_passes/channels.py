@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from edgevit.export.tflite_passes.editing import FloatGraph
+from edgevit.export.tflite_graph import TfliteGraph
 from edgevit.export.tflite_passes.reports import Declined
 
 WEIGHTED = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D")
@@ -34,7 +34,7 @@ class Entry:
 
 
 def find_entries(
-    graph: FloatGraph, tensor: int, labels: np.ndarray, scaled: bool = False
+    graph: TfliteGraph, tensor: int, labels: np.ndarray, scaled: bool = False
 ) -> list[Entry] | Declined:
     """The layers with weights that take a tensor, if nothing else takes it.
 
@@ -75,7 +75,7 @@ def find_entries(
     return found or Declined("nothing takes it")
 
 
-def move_labels(graph: FloatGraph, operator: Any, labels: np.ndarray) -> np.ndarray | Declined:
+def move_labels(graph: TfliteGraph, operator: Any, labels: np.ndarray) -> np.ndarray | Declined:
     """Labels of an operator's output, where the operator only moves or averages values."""
     kind = graph.kind(operator)
     shape = graph.shape(int(operator.outputs[0]))
@@ -99,7 +99,7 @@ def move_labels(graph: FloatGraph, operator: Any, labels: np.ndarray) -> np.ndar
     return Declined(f"{kind} reads it")
 
 
-def scale_entry(graph: FloatGraph, entry: Entry, factors: np.ndarray) -> None:
+def scale_entry(graph: TfliteGraph, entry: Entry, factors: np.ndarray) -> None:
     """Multiplies what a layer's weights do with each channel. Exact in real arithmetic.
 
     Args:
@@ -115,7 +115,7 @@ def scale_entry(graph: FloatGraph, entry: Entry, factors: np.ndarray) -> None:
     graph.give_constant(entry.operator, 1, weights.astype(np.float64) * many, "weights")
 
 
-def shift_entry(graph: FloatGraph, entry: Entry, offsets: np.ndarray) -> None:
+def shift_entry(graph: TfliteGraph, entry: Entry, offsets: np.ndarray) -> None:
     """Adds to a layer's bias what constant offsets of its inputs would have given.
 
     Args:
@@ -137,7 +137,7 @@ def shift_entry(graph: FloatGraph, entry: Entry, offsets: np.ndarray) -> None:
     graph.give_constant(operator, 2, added if bias is None else added + bias, "bias")
 
 
-def pads(graph: FloatGraph, operator: Any) -> bool:
+def pads(graph: TfliteGraph, operator: Any) -> bool:
     """Whether a layer sees zeros around its input."""
     if graph.kind(operator) == "FULLY_CONNECTED":
         return False
@@ -164,7 +164,7 @@ def channel_labels(shape: tuple[int, ...]) -> np.ndarray:
     return np.broadcast_to(np.arange(shape[-1]), shape)
 
 
-def _enter(graph: FloatGraph, operator: Any, labels: np.ndarray) -> Entry | Declined:
+def _enter(graph: TfliteGraph, operator: Any, labels: np.ndarray) -> Entry | Declined:
     kind = graph.kind(operator)
     weights = graph.constant(int(operator.inputs[1]))
     bias = int(operator.inputs[2]) if len(operator.inputs) > 2 else -1
@@ -180,7 +180,9 @@ def _enter(graph: FloatGraph, operator: Any, labels: np.ndarray) -> Entry | Decl
     return Entry(operator, rows[0])
 
 
-def _multiply_labels(graph: FloatGraph, operator: Any, labels: np.ndarray) -> np.ndarray | Declined:
+def _multiply_labels(
+    graph: TfliteGraph, operator: Any, labels: np.ndarray
+) -> np.ndarray | Declined:
     """Labels of ``x @ y``, for those of y: its columns stay apart, its rows are added up."""
     if operator.builtinOptions.adjY or graph.constant(int(operator.inputs[0])) is not None:
         return Declined("a product sums over its channels")
@@ -192,7 +194,7 @@ def _multiply_labels(graph: FloatGraph, operator: Any, labels: np.ndarray) -> np
     return np.broadcast_to(labels[..., :1, :], shape)
 
 
-def _slice_labels(graph: FloatGraph, operator: Any, labels: np.ndarray) -> np.ndarray | Declined:
+def _slice_labels(graph: TfliteGraph, operator: Any, labels: np.ndarray) -> np.ndarray | Declined:
     limits = [graph.constant(int(index)) for index in operator.inputs[1:4]]
     options = operator.builtinOptions
     if any(part is None for part in limits) or options.ellipsisMask or options.newAxisMask:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from edgevit.export.tflite_graph import TfliteGraph
 from edgevit.export.tflite_passes.channels import (
     NO_ACTIVATION,
     Entry,
@@ -22,14 +23,13 @@ from edgevit.export.tflite_passes.channels import (
     find_entries,
     scale_entry,
 )
-from edgevit.export.tflite_passes.editing import FloatGraph
 from edgevit.export.tflite_passes.reports import Changes, Declined
 
 RELU = 1  # schema.ActivationFunctionType: the other homogeneous one; RELU6 is not
 LARGEST = 64.0  # an almost dead channel is not blown up further
 
 
-def equalise_channels(graph: FloatGraph) -> Changes:
+def equalise_channels(graph: TfliteGraph) -> Changes:
     """Equalises each layer with those that alone read it; counts pairs of layers."""
     count, declined = 0, []
     for operator in graph.operators:
@@ -41,7 +41,7 @@ def equalise_channels(graph: FloatGraph) -> Changes:
     return Changes(count, tuple(declined))
 
 
-def _equalise(graph: FloatGraph, operator: Any) -> bool | Declined:
+def _equalise(graph: TfliteGraph, operator: Any) -> bool | Declined:
     if graph.kind(operator) not in ("FULLY_CONNECTED", "CONV_2D"):
         return False
     weights = graph.constant(int(operator.inputs[1]))
@@ -76,7 +76,7 @@ def _equalise(graph: FloatGraph, operator: Any) -> bool | Declined:
     return True
 
 
-def _column_sizes(graph: FloatGraph, entry: Entry) -> np.ndarray:
+def _column_sizes(graph: TfliteGraph, entry: Entry) -> np.ndarray:
     """The largest weight that each input of a layer meets. float64 K."""
     weights = graph.constant(int(entry.operator.inputs[1]))
     assert weights is not None

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from edgevit.export.tflite_graph import TfliteGraph
 from edgevit.export.tflite_passes.channels import (
     NO_ACTIVATION,
     activation,
@@ -20,13 +21,12 @@ from edgevit.export.tflite_passes.channels import (
     scale_entry,
     shift_entry,
 )
-from edgevit.export.tflite_passes.editing import FloatGraph
 from edgevit.export.tflite_passes.reports import Changes, Declined
 
 SIGNS = {"ADD": 1.0, "SUB": -1.0}
 
 
-def fold_affine(graph: FloatGraph) -> Changes:
+def fold_affine(graph: TfliteGraph) -> Changes:
     """Folds what can be folded, the operator nearest to the layer first; counts operators."""
     count, declined = 0, []
     for operator in reversed(graph.operators):
@@ -37,7 +37,7 @@ def fold_affine(graph: FloatGraph) -> Changes:
     return Changes(count, tuple(declined))
 
 
-def _fold(graph: FloatGraph, operator: Any) -> bool | Declined:
+def _fold(graph: TfliteGraph, operator: Any) -> bool | Declined:
     """True: folded. False: nothing that looks like the pattern."""
     kind = graph.kind(operator)
     if kind not in ("MUL", *SIGNS) or activation(operator) != NO_ACTIVATION:

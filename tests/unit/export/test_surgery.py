@@ -14,7 +14,7 @@ from edgevit.core.tensors import Preprocess  # noqa: E402
 from edgevit.export.source import ExportOptions, Source  # noqa: E402
 from edgevit.export.surgery import DEFAULT_STEPS, STEPS, find_steps, operate  # noqa: E402
 from edgevit.export.tflite import float_graph  # noqa: E402
-from edgevit.export.tflite_passes.editing import FloatGraph  # noqa: E402
+from edgevit.export.tflite_graph import TfliteGraph  # noqa: E402
 from edgevit.export.tflite_passes.fold_affine import fold_affine  # noqa: E402
 from edgevit.models import MODELS  # noqa: E402
 from edgevit.models.build import build  # noqa: E402
@@ -77,7 +77,7 @@ def run(graph: bytes, image: np.ndarray, place) -> dict[str, np.ndarray]:
 
 
 def kinds(graph: bytes) -> list[str]:
-    opened = FloatGraph(graph)
+    opened = TfliteGraph(graph)
     return [opened.kind(operator) for operator in opened.operators]
 
 
@@ -104,14 +104,14 @@ def graphs() -> dict[str, bytes]:
 @pytest.mark.parametrize("name", SMALL)
 def test_a_step_leaves_what_the_network_says(graphs, name, step, tmp_path):
     after, _ = operate(graphs[name], (step,))
-    shape = FloatGraph(graphs[name]).shape(0)[1:]
+    shape = TfliteGraph(graphs[name]).shape(0)[1:]
     assert_equal(graphs[name], after, shape, tmp_path)
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_all_steps_together_leave_what_the_network_says(graphs, name, tmp_path):
     after, _ = operate(graphs[name], find_steps("all"))
-    assert_equal(graphs[name], after, FloatGraph(graphs[name]).shape(0)[1:], tmp_path)
+    assert_equal(graphs[name], after, TfliteGraph(graphs[name]).shape(0)[1:], tmp_path)
 
 
 def test_the_table_has_a_network_of_every_architecture():
@@ -146,7 +146,7 @@ def test_a_norm_that_something_else_reads_too_stays(tmp_path):
         return keras.layers.Flatten()(keras.layers.Conv2D(3, 1)(y) + y)
 
     graph = small_net(layers)
-    opened = FloatGraph(graph)
+    opened = TfliteGraph(graph)
     changes = fold_affine(opened)
     assert changes.count == 0
     reasons = {reason for name, reason in changes.declined if "norm" in name}
@@ -159,7 +159,7 @@ def test_gamma_stays_where_a_padded_convolution_needs_beta(tmp_path):
         return keras.layers.Flatten()(keras.layers.Conv2D(4, 3, padding="same")(y))
 
     graph = small_net(layers)
-    changes = fold_affine(FloatGraph(graph))
+    changes = fold_affine(TfliteGraph(graph))
     assert changes.count == 0
     assert "a convolution pads zeros onto it" in {reason for _, reason in changes.declined}
 
@@ -211,7 +211,7 @@ def test_two_linear_layers_get_even_channels(tmp_path):
     after, lines = operate(graph, ("equalise-channels",))
     assert lines == ("equalise-channels: 1",)
     assert_equal(graph, after, (8, 8, 3), tmp_path)
-    opened = FloatGraph(after)
+    opened = TfliteGraph(after)
     first, second = (
         opened.constant(int(op.inputs[1]))
         for op in opened.operators
