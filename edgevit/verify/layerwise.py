@@ -24,7 +24,10 @@ NEGLIGIBLE = {
     Precision.FLOAT32: 2e-6,
     Precision.FLOAT16: 5e-4,
     Precision.DYNAMIC: 1.5e-2,  # 127 levels up to the largest value, which is 4 to 8 times the mean
+    Precision.DYNAMIC_INT4: 0.27,  # likewise with 7 levels
     Precision.INT8: 4e-3,
+    Precision.INT16X8: 4e-3,  # of the weights
+    Precision.MIXED: 1.5e-2,  # operators with dynamic weights may be among them
 }
 MOST_DB = 400.0  # stands for what is infinite or no number
 CORRELATED = 0.005  # share of rounding errors that is a pattern, since inputs repeat themselves
