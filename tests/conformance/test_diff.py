@@ -49,9 +49,7 @@ def test_a_sound_file_of_every_format_has_no_suspect(exported, tiny_run, target,
     assert len(own) + len(found.unaligned) == LAYERS
     folded = {row.layer.rsplit("/", 1)[-1] for row in found.unaligned}
     assert folded <= ({"norm"} if target.name.startswith("onnx") else set())
-    assert all(
-        (row.saturated is not None) == (target.name == "tflite-int8") for row in found.layers
-    )
+    assert all((row.saturated is not None) == target.integer_only for row in found.layers)
     if target.name.endswith("float32"):
         assert min(row.total_sqnr_db for row in found.layers) > 100
 
