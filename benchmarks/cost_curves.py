@@ -22,7 +22,6 @@ import json
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -94,9 +93,7 @@ def measure(
             print(f"{Path(row.case.file).name}: {row.failure}")
     for warning in result.warnings:
         print(f"warning: {warning}")
-    named = [replace(row.case, file=Path(row.case.file).name) for row in result.rows]
-    rows = [replace(row, case=case) for row, case in zip(result.rows, named, strict=True)]
-    return replace(result, rows=tuple(rows))
+    return result.without_folders()
 
 
 def export_sizes(models: Sequence[str], sides: Sequence[int], folder: Path) -> list[Path]:

@@ -32,7 +32,7 @@ def main() -> None:
             print(f"\n{row.case.file}: {row.failure}")
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(result.to_text())
+        options.json.write_text(result.without_folders().to_text())
 
 
 def render(result: BenchmarkResult) -> str:

@@ -178,7 +178,7 @@ class _OnnxCounter:
             }
             kind = INTEGER if self._is_integer(node, names[1]) else FLOAT
             macs[kind] += math.prod(out) * length(a, b, attributes)
-            touched.update(names)
+            touched.update(map(self._stored, names) if kind == INTEGER else names)
         activations = sum(
             math.prod(self._shapes[name] or [0]) * self._bytes(name)
             for name in touched - set(self._constants)
@@ -198,6 +198,13 @@ class _OnnxCounter:
             and self._kinds.get(one.input[0]) in EIGHT_BITS
             for one in pair
         )
+
+    def _stored(self, name: str) -> str:
+        """The 8-bit tensor behind a DequantizeLinear: that is what an integer product reads."""
+        pair = self._producers.get(name)
+        if pair is None or pair.op_type != "DequantizeLinear":
+            return name
+        return pair.input[0]
 
     def _bytes(self, name: str) -> int:
         return _item_bytes(self._kinds.get(name, ""))

@@ -86,7 +86,10 @@ def test_integer_products_and_qdq_pairs_count_as_integers(tmp_path):
         helper.make_node("MatMul", ["x", "v"], ["c"]),
     ]
     path = write_onnx(tmp_path / "q.onnx", nodes, {"a": (3, 5)}, {"c": (3, 7)}, constants)
-    assert count_work(path).macs == {"int8": 3 * 5 * 7}
+    found = count_work(path)
+    assert found.macs == {"int8": 3 * 5 * 7}
+    assert found.weight_bytes == 5 * 7 + 4 + 1
+    assert found.activation_bytes == 3 * 5 + 4 * 3 * 7  # bytes in, float32 out
     weights_only = [nodes[2], helper.make_node("MatMul", ["a", "v"], ["c"])]
     path = write_onnx(tmp_path / "w.onnx", weights_only, {"a": (3, 5)}, {"c": (3, 7)}, constants)
     assert count_work(path).macs == {"float32": 3 * 5 * 7}
