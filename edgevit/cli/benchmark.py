@@ -142,15 +142,21 @@ def benchmark(
     edgevit benchmark free.onnx --batch 1,4,16 --out result.json
     edgevit benchmark new.tflite --baseline old.tflite --max-slowdown 5%
     """
+    from edgevit.bench.cases import plan_cases
+
+    # What cannot be measured is refused before a folder is made.
+    cases = plan_cases(files, runtimes or (), threads, batches or (), device)
+    if instructions:
+        from edgevit.bench.instructions import find_valgrind
+
+        find_valgrind()
     if out is not None:
         from edgevit.core.files import check_writable
 
         check_writable(out.parent)
     if baseline is not None:
-        from edgevit.bench.cases import plan_cases
         from edgevit.cli.gate import run_gates
 
-        cases = plan_cases(files, runtimes or (), threads, batches or (), device)
         code = run_gates(cases, baseline, max_slowdown, rounds, seed, time_limit, out, as_json)
         sys.exit(0 if code == INCONCLUSIVE_CODE and inconclusive_ok else code)
     from edgevit.pipeline import benchmark as run

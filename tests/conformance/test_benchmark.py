@@ -241,3 +241,9 @@ def test_recorded_times_of_this_machine_are_used_where_the_file_is_gone(
     )
     assert answer.code in (0, 3)  # 3 where the machine's own speed changed meanwhile
     assert "recorded times" in answer.document["rows"][0]["how"]
+
+
+def test_a_refused_file_leaves_no_folder_for_the_result(command, tmp_path):
+    out = tmp_path / "new" / "result.json"
+    assert command("benchmark", tmp_path / "missing.tflite", "--out", out).code == 2
+    assert not out.parent.exists()
