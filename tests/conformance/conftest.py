@@ -184,3 +184,30 @@ def pytest_generate_tests(metafunc):
     """Every test that asks for a ``target`` runs for every row of TARGETS."""
     if "target" in metafunc.fixturenames:
         metafunc.parametrize("target", TARGETS.values(), ids=TARGETS)
+
+
+@pytest.fixture(scope="module")
+def bare_file(tiny_run, tmp_path_factory) -> Path:
+    """The tiny network without its preprocessing, as ONNX."""
+    from edgevit.pipeline import export
+
+    folder = tmp_path_factory.mktemp("bare")
+    return export(tiny_run, "onnx-float32", folder, preprocess=False).artifact.path
+
+
+@pytest.fixture(scope="module")
+def pictures(exported, tmp_path_factory) -> list[Path]:
+    """PNGs of the file's own size, on which its first class is well ahead of its second."""
+    from PIL import Image
+
+    from edgevit.runtimes import open_session
+
+    images = draw_images(60, (12, 12), seed=41)
+    with open_session(exported["onnx-float32"]) as session:
+        best = np.sort(session.run(images)["logits"], axis=-1)
+    clear = np.flatnonzero(best[:, -1] - best[:, -2] > 0.05)[:8]
+    assert len(clear) == 8
+    folder = tmp_path_factory.mktemp("pictures")
+    for number in clear:
+        Image.fromarray(images[number]).save(folder / f"{number}.png")
+    return sorted(folder.iterdir())

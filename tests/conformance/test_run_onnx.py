@@ -14,8 +14,6 @@ import pytest
 from PIL import Image
 
 from edgevit.core.models import CIFAR10_CLASSES
-from edgevit.core.probe_images import draw_images
-from edgevit.pipeline import export
 from edgevit.runtimes import open_session
 
 TOOL = Path(__file__).parents[2] / "tools" / "run_onnx.py"
@@ -48,26 +46,6 @@ def code_lines(source: str) -> int:
         ):
             held -= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
     return len(held)
-
-
-@pytest.fixture(scope="module")
-def bare_file(tiny_run, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("bare")
-    return export(tiny_run, "onnx-float32", folder, preprocess=False).artifact.path
-
-
-@pytest.fixture(scope="module")
-def pictures(exported, tmp_path_factory) -> list[Path]:
-    """PNGs of the file's own size, on which its first class is well ahead of its second."""
-    images = draw_images(60, (12, 12), seed=41)
-    with open_session(exported["onnx-float32"]) as session:
-        best = np.sort(session.run(images)["logits"], axis=-1)
-    clear = np.flatnonzero(best[:, -1] - best[:, -2] > 0.05)[:8]
-    assert len(clear) == 8
-    folder = tmp_path_factory.mktemp("pictures")
-    for number in clear:
-        Image.fromarray(images[number]).save(folder / f"{number}.png")
-    return sorted(folder.iterdir())
 
 
 def run_tool(*arguments: object, folder: Path) -> subprocess.CompletedProcess:

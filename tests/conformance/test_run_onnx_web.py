@@ -16,7 +16,6 @@ from edgevit.core.models import CIFAR10_CLASSES
 from edgevit.core.probe_images import draw_images
 from edgevit.core.targets import TARGETS, Format
 from edgevit.core.tensors import resize_bilinear
-from edgevit.pipeline import export
 from edgevit.runtimes import open_session
 
 TOOL = Path(__file__).parents[2] / "tools" / "run_onnx.mjs"
@@ -33,26 +32,6 @@ needs_modules = pytest.mark.skipif(
 def run_node(*arguments: object) -> subprocess.CompletedProcess:
     command = [str(NODE), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=200)
-
-
-@pytest.fixture(scope="module")
-def bare_file(tiny_run, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("bare")
-    return export(tiny_run, "onnx-float32", folder, preprocess=False).artifact.path
-
-
-@pytest.fixture(scope="module")
-def pictures(exported, tmp_path_factory) -> list[Path]:
-    """PNGs of the file's own size, on which its first class is well ahead of its second."""
-    images = draw_images(60, (12, 12), seed=41)
-    with open_session(exported["onnx-float32"]) as session:
-        best = np.sort(session.run(images)["logits"], axis=-1)
-    clear = np.flatnonzero(best[:, -1] - best[:, -2] > 0.05)[:4]
-    assert len(clear) == 4
-    folder = tmp_path_factory.mktemp("pictures")
-    for number in clear:
-        Image.fromarray(images[number]).save(folder / f"{number}.png")
-    return sorted(folder.iterdir())
 
 
 @needs_modules

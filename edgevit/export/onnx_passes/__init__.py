@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
+from edgevit.export.declined import Declined
 from edgevit.export.onnx_passes.attend_with_one_query import ask_tokens, mix_tokens
 from edgevit.export.onnx_passes.cancel_transposes import (
     cancel_transposes,
@@ -30,7 +31,7 @@ from edgevit.export.onnx_passes.library import fold_constants, infer_shapes, sha
 from edgevit.export.onnx_passes.lower_convolution import lower_convolution
 from edgevit.export.onnx_passes.mean_as_product import mean_as_product
 from edgevit.export.onnx_passes.merge_slices import join_slices, merge_slices
-from edgevit.export.onnx_passes.rewriting import Declined, PassReport, Rewrite
+from edgevit.export.onnx_passes.rewriting import PassReport, Rewrite
 from edgevit.export.onnx_passes.split_dense import split_dense
 from edgevit.export.onnx_passes.split_padded_max_pool import split_padded_max_pool
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from edgevit.export.declined import Declined
 from edgevit.export.onnx_passes.editing import (
     add_constant,
     add_node,
@@ -30,7 +31,7 @@ from edgevit.export.onnx_passes.editing import (
     sole_reader,
     trained,
 )
-from edgevit.export.onnx_passes.rewriting import Declined, Rewrite
+from edgevit.export.onnx_passes.rewriting import Rewrite
 
 HEADS_LAST, HEADS_FIRST = (0, 2, 3, 1), (0, 2, 1, 3)  # B N K D -> B K D N, B K N D
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from edgevit.export.declined import Declined
 from edgevit.export.onnx_passes.editing import (
     add_constant,
     attribute,
@@ -18,7 +19,7 @@ from edgevit.export.onnx_passes.editing import (
     dims,
     readers,
 )
-from edgevit.export.onnx_passes.rewriting import Declined, Rewrite
+from edgevit.export.onnx_passes.rewriting import Rewrite
 
 
 @dataclass(frozen=True)

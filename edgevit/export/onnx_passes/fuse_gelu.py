@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from edgevit.export.declined import Declined
 from edgevit.export.onnx_passes.editing import (
     add_node,
     dims,
@@ -25,7 +26,7 @@ from edgevit.export.onnx_passes.editing import (
     replace,
     scalar,
 )
-from edgevit.export.onnx_passes.rewriting import Declined, Rewrite
+from edgevit.export.onnx_passes.rewriting import Rewrite
 
 POINTS = np.linspace(-6.0, 6.0, 241)
 # Constants in a graph are float32: 1 / sqrt(2) is off by 2e-8 of itself.

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from edgevit.export.declined import Declined
 from edgevit.export.onnx_passes.editing import (
     add_constant,
     add_node,
@@ -31,7 +32,7 @@ from edgevit.export.onnx_passes.editing import (
     scalar,
     sole_reader,
 )
-from edgevit.export.onnx_passes.rewriting import Declined, Rewrite
+from edgevit.export.onnx_passes.rewriting import Rewrite
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from edgevit.export.declined import Declined
 from edgevit.export.onnx_passes.editing import (
     add_constant,
     add_node,
@@ -26,7 +27,7 @@ from edgevit.export.onnx_passes.editing import (
     replace,
     reshape,
 )
-from edgevit.export.onnx_passes.rewriting import Declined, Rewrite
+from edgevit.export.onnx_passes.rewriting import Rewrite
 
 UNARY = ("Gelu", "Relu", "Sigmoid", "Tanh", "LayerNormalization")
 BINARY = ("Add", "Sub", "Mul")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from edgevit.export.declined import Declined
 from edgevit.export.onnx_passes.editing import (
     add_constant,
     add_node,
@@ -19,7 +20,7 @@ from edgevit.export.onnx_passes.editing import (
     replace,
     reshape,
 )
-from edgevit.export.onnx_passes.rewriting import Declined, Rewrite
+from edgevit.export.onnx_passes.rewriting import Rewrite
 
 # Below, the call of a kernel costs more than its loop.
 FEWEST_ROWS = 4

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from edgevit.export.declined import Declined
 from edgevit.export.onnx_passes.editing import (
     add_constant,
     add_node,
@@ -23,7 +24,7 @@ from edgevit.export.onnx_passes.editing import (
     readers,
     replace,
 )
-from edgevit.export.onnx_passes.rewriting import Declined, Rewrite
+from edgevit.export.onnx_passes.rewriting import Rewrite
 
 Bounds = dict[int, tuple[int, int]]
 

@@ -14,18 +14,8 @@ from typing import Any
 
 import onnx_ir as ir
 
+from edgevit.export.declined import Declined
 from edgevit.export.onnx_passes.editing import graph_of, remove_unread
-
-
-@dataclass(frozen=True)
-class Declined:
-    """Something looked like the pattern, and was left alone.
-
-    Attributes:
-        reason: what is different, as half a sentence.
-    """
-
-    reason: str
 
 
 @dataclass(frozen=True)

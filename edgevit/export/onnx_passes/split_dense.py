@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from edgevit.export.declined import Declined
 from edgevit.export.onnx_passes.editing import (
     add_constant,
     add_node,
@@ -22,7 +23,7 @@ from edgevit.export.onnx_passes.editing import (
     sole_reader,
 )
 from edgevit.export.onnx_passes.merge_slices import read_bounds
-from edgevit.export.onnx_passes.rewriting import Declined, Rewrite
+from edgevit.export.onnx_passes.rewriting import Rewrite
 
 # What reads the parts of a shift: there one product and a Split are less work.
 JOINS = ("Pad", "Slice", "Concat")

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from edgevit.export.declined import Declined
 from edgevit.export.tflite_graph import TfliteGraph
-from edgevit.export.tflite_passes.reports import Declined
 
 WEIGHTED = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D")
 SAME_PADDING = 0  # schema.Padding

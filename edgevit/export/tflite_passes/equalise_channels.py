@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from edgevit.export.declined import Declined
 from edgevit.export.tflite_graph import TfliteGraph
 from edgevit.export.tflite_passes.channels import (
     NO_ACTIVATION,
@@ -23,7 +24,7 @@ from edgevit.export.tflite_passes.channels import (
     find_entries,
     scale_entry,
 )
-from edgevit.export.tflite_passes.reports import Changes, Declined
+from edgevit.export.tflite_passes.reports import Changes
 
 RELU = 1  # schema.ActivationFunctionType: the other homogeneous one; RELU6 is not
 LARGEST = 64.0  # an almost dead channel is not blown up further

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from edgevit.export.declined import Declined
 from edgevit.export.tflite_graph import TfliteGraph
 from edgevit.export.tflite_passes.channels import (
     NO_ACTIVATION,
@@ -21,7 +22,7 @@ from edgevit.export.tflite_passes.channels import (
     scale_entry,
     shift_entry,
 )
-from edgevit.export.tflite_passes.reports import Changes, Declined
+from edgevit.export.tflite_passes.reports import Changes
 
 SIGNS = {"ADD": 1.0, "SUB": -1.0}
 

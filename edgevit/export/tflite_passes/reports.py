@@ -6,17 +6,6 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Declined:
-    """Something looked like the pattern, and was left alone.
-
-    Attributes:
-        reason: what is different, as half a sentence.
-    """
-
-    reason: str
-
-
-@dataclass(frozen=True)
 class Changes:
     """What one step did to a graph.
 
