@@ -13,7 +13,6 @@ import numpy as np
 from edgevit.core.errors import ConfigError, ExportError, MissingDependencyError
 from edgevit.core.targets import Format, Precision, Target
 from edgevit.export.onnx_names import layer_path, make_names_canonical
-from edgevit.export.onnx_passes import run_passes
 from edgevit.export.ordered_sets import ordered_sets
 from edgevit.export.quantize import onnx_ranges
 from edgevit.export.quantize.observer import Observation, Observer
@@ -139,6 +138,8 @@ def float_model(source: Source, options: ExportOptions) -> tuple[Any, tuple[str,
     model = onnx_ir.from_proto(proto)
     model.opset_imports.clear()  # tf2onnx names domains that it does not use
     model.opset_imports[""] = options.opset
+    from edgevit.export.onnx_passes import run_passes  # needs onnx-ir, which TFLite does not
+
     reports = run_passes(model)
     proto = onnx_ir.to_proto(model)
     make_names_canonical(proto)

@@ -75,3 +75,14 @@ def test_no_runtime_loads_a_training_framework_before_it_is_opened():
 
 def test_a_framework_in_memory_is_noticed():
     assert find_loaded("import onnx") == {"onnx"}
+
+
+def test_a_tflite_export_needs_nothing_of_onnx():
+    script = """
+import sys
+for name in ("onnx", "onnx_ir", "onnxruntime", "onnxscript", "tf2onnx"):
+    sys.modules[name] = None
+import edgevit.export.calibrate
+import edgevit.export.run
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT, capture_output=True)
