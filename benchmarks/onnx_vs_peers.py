@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -54,7 +55,7 @@ def main() -> None:
             rows[-1]["failures"].update(failures)
             print_row(rows[-1])
     environment = describe_environment()
-    print(f"{environment['cpu']}, one thread, batch 1, {environment['versions']}")
+    print(f"{environment.cpu}, one thread, batch 1, {environment.versions}")
     if options.json:
         document = {"rows": rows, "environment": environment}
         options.json.write_text(to_json(document) + "\n")
@@ -72,6 +73,7 @@ def write_files(name: str, place: Path) -> tuple[dict, dict, dict]:
         if peer != exporter:
             form = "textbook"
         path = place / f"{name}.{peer}.onnx"
+        timed = path.with_suffix(".seconds")
         if not path.exists():
             done = subprocess.run(
                 [sys.executable, str(WRITER), name, str(weights), exporter, form, str(path)],
@@ -84,12 +86,21 @@ def write_files(name: str, place: Path) -> tuple[dict, dict, dict]:
                 text=True,
             )
             if done.returncode:
-                failures[peer] = done.stderr.strip().splitlines()[-1][:200]
+                failures[peer] = reason_of(done.stderr)
                 continue
-            seconds[peer] = float(done.stdout.split()[-1])
+            timed.write_text(done.stdout.split()[-1])
+        if timed.exists():
+            seconds[peer] = float(timed.read_text())
         files[peer] = path
     files[OURS] = ours
     return files, seconds, failures
+
+
+def reason_of(stderr: str) -> str:
+    """The first line of the error that ended a process, or its last words."""
+    lines = stderr.strip().splitlines() or ["no word"]
+    named = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
+    return (named or lines)[-1][:200]
 
 
 def write_ours(name: str, weights: Path, path: Path) -> float:

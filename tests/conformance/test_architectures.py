@@ -64,7 +64,7 @@ SIZES = {
 # window partition and reverse; one for each of query, key, value and result of an attention; those
 # between B H W C and a spatial convolution, pool or resize.
 ONNX_NODES = {
-    "shiftvit": (42, 3),
+    "shiftvit": (34, 3),
     "patchconvnet": (80, 6),
     "focalnet": (124, 12),
     "gcvit": (286, 48),

@@ -27,6 +27,7 @@ from edgevit.export.onnx_passes.fuse_dense import fuse_dense
 from edgevit.export.onnx_passes.fuse_gelu import fuse_gelu
 from edgevit.export.onnx_passes.fuse_layer_norm import fuse_layer_norm
 from edgevit.export.onnx_passes.gather_rows import gather_rows, merge_reshapes
+from edgevit.export.onnx_passes.gather_shift import gather_shift
 from edgevit.export.onnx_passes.library import fold_constants, infer_shapes, share_equal_nodes
 from edgevit.export.onnx_passes.lower_convolution import lower_convolution
 from edgevit.export.onnx_passes.mean_as_product import mean_as_product
@@ -60,6 +61,7 @@ PASSES: tuple[Pass, ...] = (
     fold_output_scale,
     merge_slices,
     join_slices,
+    gather_shift,
     mean_as_product,
     ask_tokens,
     mix_tokens,
