@@ -18,7 +18,10 @@ A message gives the fact, the limit and the next step, in one line. Only ``cli``
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+Row = TypeVar("Row")
 
 
 class EdgevitError(Exception):
@@ -62,6 +65,24 @@ class UnknownNameError(InputError, KeyError):
 
     def __str__(self) -> str:  # KeyError would print the repr
         return self.message
+
+
+def find_named(noun: str, name: str, table: Mapping[str, Row], hint: str = "") -> Row:
+    """The row of a table that is called so.
+
+    Args:
+        noun: what a row is, such as "model".
+        name: of the row that is asked for.
+        table: the rows by name.
+        hint: the next step, if there is none.
+
+    Raises:
+        UnknownNameError: there is none; near misses are named.
+    """
+    try:
+        return table[name]
+    except KeyError:
+        raise UnknownNameError(noun, name, table, hint) from None
 
 
 class DataError(InputError):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgevit.core.errors import UnknownNameError
+from edgevit.core.errors import find_named
 
 
 @dataclass(frozen=True)
@@ -113,10 +113,7 @@ def find_scaling(name: str) -> Scaling:
     Raises:
         UnknownNameError: there is none; near misses are named.
     """
-    try:
-        return SCALINGS[name]
-    except KeyError:
-        raise UnknownNameError("scaling", name, SCALINGS) from None
+    return find_named("scaling", name, SCALINGS)
 
 
 def resize_bilinear(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import keras
 from keras import layers
 
+from edgevit.layers.activations import gelu_exact
 from edgevit.layers.squeeze_excite import SqueezeExcite
 
 
@@ -21,7 +21,7 @@ class FusedMBConv(layers.Layer):
 
     def build(self, input_shape):
         self.depthwise = layers.DepthwiseConv2D(
-            3, padding="same", use_bias=False, activation=_gelu_exact, name="depthwise"
+            3, padding="same", use_bias=False, activation=gelu_exact, name="depthwise"
         )
         self.excite = SqueezeExcite(4, "gelu", name="excite")
         self.project = layers.Conv2D(input_shape[-1], 1, use_bias=False, name="project")
@@ -34,7 +34,3 @@ class FusedMBConv(layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return tuple(input_shape)
-
-
-def _gelu_exact(x):
-    return keras.ops.gelu(x, approximate=False)

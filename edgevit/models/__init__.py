@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgevit.core.errors import UnknownNameError
+from edgevit.core.errors import find_named
 from edgevit.core.models import CIFAR10_CLASSES, ModelSpec
 
 ARTIFACTS = Path(__file__).resolve().parents[2] / "artifacts"
@@ -80,9 +80,4 @@ def find_model(name: str) -> ModelSpec:
     Raises:
         UnknownNameError: there is none; near misses are named.
     """
-    try:
-        return MODELS[name]
-    except KeyError:
-        raise UnknownNameError(
-            "model", name, MODELS, "Run 'edgevit models' for the list."
-        ) from None
+    return find_named("model", name, MODELS, "Run 'edgevit models' for the list.")

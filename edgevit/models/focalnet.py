@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import keras
 import numpy as np
 from keras import layers, ops
 
 from edgevit.core.errors import ConfigError
 from edgevit.core.tensors import Preprocess
+from edgevit.layers.activations import gelu_exact
 from edgevit.layers.depthwise import DepthwiseFilter
 from edgevit.layers.drop_path import DropPath
 from edgevit.models.checks import check_choice, check_positive, check_rates, check_sizes
@@ -148,10 +148,6 @@ VARIANTS = {
 }
 
 
-def _gelu_exact(x):
-    return keras.ops.gelu(x, approximate=False)
-
-
 class PatchEmbedding(layers.Layer):
     """Projects patches that do not overlap, then normalises. B H W C -> B H/p W/p dim."""
 
@@ -218,10 +214,10 @@ class FocalModulation(layers.Layer):
         gates = self._part(x, 2 * channels, 2 * channels + levels + 1)  # B H W L+1
         total = None
         for level, depthwise in enumerate(self.filters):
-            context = _gelu_exact(depthwise(context))  # B H W C
+            context = gelu_exact(depthwise(context))  # B H W C
             gated = context * gates[:, :, :, level : level + 1]
             total = gated if total is None else total + gated
-        everywhere = _gelu_exact(ops.mean(context, axis=(1, 2), keepdims=True))  # B 1 1 C
+        everywhere = gelu_exact(ops.mean(context, axis=(1, 2), keepdims=True))  # B 1 1 C
         total = total + everywhere * gates[:, :, :, levels:]  # B H W C
         modulator = self.modulate(total)  # B H W C
         y = self.drop(self.project(query * modulator), training=training)
@@ -278,7 +274,7 @@ class FocalNetBlock(layers.Layer):
     def build(self, input_shape):
         channels = input_shape[-1]
         hidden = int(self.config["mlp_ratio"] * channels)
-        self.expand = layers.Dense(hidden, activation=_gelu_exact, name="expand")
+        self.expand = layers.Dense(hidden, activation=gelu_exact, name="expand")
         self.project = layers.Dense(channels, name="project")
         for part in (self.norm1, self.norm2, self.modulation, self.expand):
             if part is not None:

@@ -16,11 +16,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import keras
 from keras import layers, ops
 
 from edgevit.core.errors import ConfigError
 from edgevit.core.tensors import SCALINGS, Preprocess
+from edgevit.layers.activations import gelu_exact
 from edgevit.layers.drop_path import DropPath
 from edgevit.layers.fused_mbconv import FusedMBConv
 from edgevit.layers.layer_scale import LayerScale
@@ -297,7 +297,7 @@ class GCViTBlock(layers.Layer):
             name="attention",
         )
         self.norm2 = layers.LayerNormalization(epsilon=config["epsilon"], name="norm2")
-        self.expand = layers.Dense(hidden, activation=_gelu_exact, name="expand")
+        self.expand = layers.Dense(hidden, activation=gelu_exact, name="expand")
         self.project = layers.Dense(channels, name="project")
         self.drop = layers.Dropout(config["dropout"], name="drop")
         self.drop_path = DropPath(config["drop_path"], name="drop_path")
@@ -404,10 +404,6 @@ def pad_for_stride(x):
     """
     _, rows, columns, _ = x.shape
     return ops.pad(x, [(0, 0), (1, rows % 2), (1, columns % 2), (0, 0)])
-
-
-def _gelu_exact(x):
-    return keras.ops.gelu(x, approximate=False)
 
 
 def _level(config: GCViTConfig, number: int) -> GCViTLevel:

@@ -17,11 +17,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import keras
 from keras import layers, ops
 
 from edgevit.core.errors import ConfigError
 from edgevit.core.tensors import Preprocess
+from edgevit.layers.activations import gelu_exact, gelu_tanh
 from edgevit.layers.attention import TokenAttention
 from edgevit.layers.drop_path import DropPath
 from edgevit.layers.layer_scale import LayerScale
@@ -29,16 +29,7 @@ from edgevit.layers.patches import ClassToken
 from edgevit.layers.squeeze_excite import SqueezeExcite
 from edgevit.models.checks import check_choice, check_positive, check_rates, check_sizes
 
-
-def _gelu_exact(x):
-    return keras.ops.gelu(x, approximate=False)
-
-
-def _gelu_tanh(x):
-    return keras.ops.gelu(x, approximate=True)
-
-
-GELUS = {"paper": _gelu_exact, "tutorial": _gelu_tanh}
+GELUS = {"paper": gelu_exact, "tutorial": gelu_tanh}
 STEM_CONVOLUTIONS = {"compact": 2, "deep": 4}
 
 

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import keras
 from keras import layers
 
 from edgevit.core.errors import ConfigError
 from edgevit.core.tensors import Preprocess
+from edgevit.layers.activations import gelu_exact
 from edgevit.layers.drop_path import DropPath
 from edgevit.layers.shift import BorderErase, PartialShift
 
@@ -117,7 +117,7 @@ class ShiftViTBlock(layers.Layer):
         channels = input_shape[-1]
         config = self.config
         hidden = int(config["mlp_ratio"] * channels)
-        self.expand = layers.Dense(hidden, activation=_gelu_exact, name="expand")
+        self.expand = layers.Dense(hidden, activation=gelu_exact, name="expand")
         self.project = layers.Dense(channels, name="project")
         self.drop = layers.Dropout(config["dropout"], name="drop")
         self.shift.build(input_shape)
@@ -167,10 +167,6 @@ class PatchMerging(layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "epsilon": self.epsilon}
-
-
-def _gelu_exact(x):
-    return keras.ops.gelu(x, approximate=False)
 
 
 def forward(images, config: ShiftViTConfig):

@@ -22,6 +22,7 @@ from keras import layers, ops
 
 from edgevit.core.errors import ConfigError
 from edgevit.core.tensors import IMAGENET_DEVIATION, IMAGENET_MEAN, Preprocess, Scaling
+from edgevit.layers.activations import gelu_exact
 from edgevit.layers.attention import TokenAttention
 from edgevit.layers.drop_path import DropPath
 from edgevit.layers.patches import ClassToken, PatchProjection, PositionEmbedding
@@ -141,10 +142,6 @@ VARIANTS = {
 }
 
 
-def _gelu_exact(x):
-    return keras.ops.gelu(x, approximate=False)
-
-
 class InputNormalization(layers.Layer):
     """(pixel - mean) / deviation for each channel. B H W 3 in 0..255 -> B H W 3.
 
@@ -221,12 +218,12 @@ class TransformerBlock(layers.Layer):
         self.norm1 = layers.LayerNormalization(epsilon=epsilon, name="norm1")
         self.attention = TokenAttention(num_heads, head_dim, attention_dropout, name="attention")
         self.norm2 = layers.LayerNormalization(epsilon=epsilon, name="norm2")
-        self.expand = layers.Dense(mlp_dim, activation=_gelu_exact, name="expand")
+        self.expand = layers.Dense(mlp_dim, activation=gelu_exact, name="expand")
         self.drop = layers.Dropout(dropout, name="drop")
         self.drop_path = DropPath(drop_path, name="drop_path")
 
     def build(self, input_shape):
-        last = _gelu_exact if self.config["mlp_last_gelu"] else None
+        last = gelu_exact if self.config["mlp_last_gelu"] else None
         self.project = layers.Dense(input_shape[-1], activation=last, name="project")
         for part in (self.norm1, self.attention, self.norm2, self.expand):
             part.build(input_shape)

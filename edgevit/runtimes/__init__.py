@@ -11,7 +11,7 @@ from edgevit.core.errors import (
     ConfigError,
     MissingDependencyError,
     ModelFileError,
-    UnknownNameError,
+    find_named,
 )
 from edgevit.core.seal import find_damage
 from edgevit.core.targets import Format
@@ -69,10 +69,7 @@ def find_runtime(name: str) -> Runtime:
     Raises:
         UnknownNameError: there is none; near misses are named.
     """
-    try:
-        return RUNTIMES[name]
-    except KeyError:
-        raise UnknownNameError("runtime", name, RUNTIMES) from None
+    return find_named("runtime", name, RUNTIMES)
 
 
 def runtimes_of(kind: Format, device: str = "cpu") -> list[str]:

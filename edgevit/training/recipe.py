@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from edgevit.core.errors import ConfigError, UnknownNameError
+from edgevit.core.errors import ConfigError, find_named
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,4 @@ def find_recipe(name: str) -> Recipe:
     Raises:
         UnknownNameError: there is none; near misses are named.
     """
-    try:
-        return RECIPES[name]
-    except KeyError:
-        raise UnknownNameError("recipe", name, RECIPES) from None
+    return find_named("recipe", name, RECIPES)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from edgevit.core.errors import UnknownNameError
+from edgevit.core.errors import find_named
 from edgevit.export.quantize.histogram import Histogram
 
 LEVELS = 256
@@ -71,10 +71,7 @@ def find_method(name: str) -> Callable[[Histogram, Pair], Pair]:
     Raises:
         UnknownNameError: there is none.
     """
-    try:
-        return METHODS[name]
-    except KeyError:
-        raise UnknownNameError("calibration method", name, METHODS) from None
+    return find_named("calibration method", name, METHODS)
 
 
 def _search(seen: Pair, cost: Callable[[Pair], float]) -> Pair:
