@@ -32,6 +32,7 @@ from edgevit.export.onnx_passes.library import fold_constants, infer_shapes, sha
 from edgevit.export.onnx_passes.lower_convolution import lower_convolution
 from edgevit.export.onnx_passes.mean_as_product import mean_as_product
 from edgevit.export.onnx_passes.merge_slices import join_slices, merge_slices
+from edgevit.export.onnx_passes.raise_resize_scales import raise_resize_scales
 from edgevit.export.onnx_passes.rewriting import PassReport, Rewrite
 from edgevit.export.onnx_passes.split_dense import split_dense
 from edgevit.export.onnx_passes.split_padded_max_pool import split_padded_max_pool
@@ -41,6 +42,7 @@ __all__ = ["PASSES", "Declined", "PassReport", "Rewrite", "run_passes"]
 Pass = Callable[[ir.Model], PassReport]
 
 PASSES: tuple[Pass, ...] = (
+    raise_resize_scales,
     infer_shapes,
     fold_constants,
     fix_reshape_targets,

@@ -51,7 +51,10 @@ def find_scaled_input(node: ir.Node) -> FoundBefore | Declined | None:
         return None
     value = transpose.inputs[0]
     assert value is not None
-    channels = dims(value)[3]
+    shape = dims(value)
+    if len(shape) != 4:
+        return Declined("its shape is not known")
+    channels = shape[3]
     add, offset = _read_step(value, "Add", channels)
     mul, scale = _read_step(add if add is not None else value, "Mul", channels)
     if scale is None and (offset is None or _is_padded(node)):
