@@ -125,7 +125,7 @@ DENSE_8BIT = Tolerance(
 WEIGHTS_4BIT = Tolerance(
     max_abs=None,
     max_relative=0.30,
-    min_agreement=0.75,
+    min_agreement=0.70,
     max_relative_other=0.50,
     reason="weights rounded to 4 bits: 15 levels a channel; accuracy tells more than this",
 )
