@@ -34,6 +34,7 @@ BACKENDS = {"tf2onnx": "tensorflow", "keras-torch": "torch"}  # of each peer
 TEXTBOOK = "-textbook"  # the peer reads the network from stock layers
 PEERS = (*BACKENDS, *(peer + TEXTBOOK for peer in BACKENDS))
 OURS = "ours"
+OPTIMIZED = "ours --optimize cpu"  # where that changes anything
 PROFILED = 60  # runs under onnxruntime's profiler
 WRITER = Path(__file__).with_name("write_peer.py")
 
@@ -93,6 +94,9 @@ def write_files(name: str, place: Path) -> tuple[dict, dict, dict]:
             seconds[peer] = float(timed.read_text())
         files[peer] = path
     files[OURS] = ours
+    optimized = place / f"{name}.{OURS}-cpu.onnx"
+    if write_optimized(ours, optimized):
+        files[OPTIMIZED] = optimized
     return files, seconds, failures
 
 
@@ -128,6 +132,19 @@ def write_ours(name: str, weights: Path, path: Path) -> float:
     return time.perf_counter() - started
 
 
+def write_optimized(ours: Path, path: Path) -> bool:
+    """Our file with ``--optimize cpu``; False if nothing in it is of that kind."""
+    import onnx_ir
+
+    from edgevit.export.onnx_passes import run_extra_passes
+
+    model = onnx_ir.load(ours)
+    first, *_ = run_extra_passes(model, "cpu")
+    if first.count:
+        onnx_ir.save(model, path)
+    return first.count > 0
+
+
 def compare(files: dict[str, Path], rounds: int) -> dict:
     """Latencies, ratios, node counts, agreement, and our own floor."""
     import onnx
@@ -152,7 +169,12 @@ def compare(files: dict[str, Path], rounds: int) -> dict:
         running = [peer for peer in peers if peer in candidates]
         fastest[kind] = min(running, key=samples.median_ms) if running else None
         ratios[kind] = samples.ratio(OURS, fastest[kind]) if running else None
+    ratio_optimized = None
+    if OPTIMIZED in candidates:
+        ratio_optimized = samples.ratio(OPTIMIZED, fastest["peer"] or OURS)
     return {
+        "ratio_optimized": ratio_optimized,
+        "bytes": {name: path.stat().st_size for name, path in files.items()},
         "median_ms": {name: samples.median_ms(name) for name in candidates},
         "mad_ms": {name: samples.spread_ms(name) for name in candidates},
         "fastest_peer": fastest["peer"],
@@ -200,6 +222,9 @@ def print_row(row: dict) -> None:
             print(f"  {label}: ours / {peer} {ratio:.3f} ({low:.3f}-{high:.3f})")
         else:
             print(f"  {label}: no peer's file runs")
+    if row["ratio_optimized"]:
+        ratio, low, high = row["ratio_optimized"]
+        print(f"  {OPTIMIZED} / {row['fastest_peer'] or OURS} {ratio:.3f} ({low:.3f}-{high:.3f})")
     floor = f"{row['plain_ms']:.2f} ms over {row['heavy_ms']:.2f} ms"
     print(f"  ours / own products and convolutions {row['floor_ratio']:.3f} ({floor})")
     print(f"  nodes: {counts}; export, s: { {k: round(v, 1) for k, v in row['export_s'].items()} }")

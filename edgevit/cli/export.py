@@ -72,6 +72,12 @@ if TYPE_CHECKING:
     help="Of an ONNX file. 17 suits older runtimes; 20 has Gelu as one operator.",
 )
 @click.option(
+    "--optimize",
+    type=click.Choice(["cpu"]),
+    help="onnx-float32: rewrites that pay on CPUs and make the file larger (wide 3x3 convolutions "
+    "by Winograd's minimal filtering).",
+)
+@click.option(
     "--max-drop",
     type=float,
     metavar="POINTS",
@@ -112,6 +118,7 @@ def export(
     batch: int | None,
     io_dtype: str | None,
     opset: int,
+    optimize: str | None,
     max_drop: float | None,
     data: str | None,
     validation_images: int,
@@ -132,6 +139,7 @@ def export(
     edgevit export shiftvit --format all --out build
     edgevit export shiftvit --format tflite-int8 --micro
     edgevit export patchconvnet --format onnx-float32 --outputs logits,attention
+    edgevit export runs/patchconvnet --format onnx-float32 --optimize cpu
     edgevit export my.keras --format tflite-int8 --scaling unit --calibration photos/
     edgevit export runs/vit --format tflite-int8,onnx-int8 --ranges vit-ranges.json
     edgevit export shiftvit --format tflite-mixed --max-drop 0.3 --data cifar10.tar.gz
@@ -165,6 +173,7 @@ def export(
             batch=batch,
             io_dtype=io_dtype,
             opset=opset,
+            optimize=optimize,
             micro=micro,
             keep_failed=keep_failed,
             budget=budget,

@@ -29,11 +29,13 @@ OPSETS = range(17, 21)
 
 # What becomes of the float32 graph, in place: (model, ranges) -> lines for the manifest.
 PRECISIONS: dict[Precision, Callable[[Any, Ranges], tuple[str, ...]]] = {
-    Precision.FLOAT32: lambda model, ranges: (),
+    Precision.FLOAT32: lambda model, ranges: (),  # see also OPTIMIZED
     Precision.FLOAT16: lambda model, ranges: to_half(model),
     Precision.DYNAMIC: lambda model, ranges: quantize_dynamic(model),
     Precision.INT8: quantize_static,
 }
+
+OPTIMIZED = Precision.FLOAT32  # the one that --optimize is about
 
 
 def export_onnx(
@@ -44,7 +46,7 @@ def export_onnx(
     Args:
         source: what to export.
         target: a row of TARGETS with format onnx.
-        options: batch, preprocessing, input type.
+        options: batch, preprocessing, input type, opset, optimization.
         ranges: of :func:`edgevit.export.calibrate.calibrate`; needed for int8, ignored otherwise.
 
     Returns:
@@ -60,15 +62,30 @@ def export_onnx(
     model, steps = _float_model_once(source, options)
     if target.needs_calibration and ranges is not None:
         steps += (f"activation ranges of {ranges.images} images ({ranges.source})",)
+    if options.optimize and target.precision is OPTIMIZED:
+        steps += _optimize(model, options.optimize)
     try:
         steps += PRECISIONS[target.precision](model, ranges.ranges if ranges else {})
     except ExportError as error:
         raise ExportError(f"{source.name}: {target.name}: {error}") from None
-    if target.precision is not Precision.FLOAT32:
+    if target.precision is not Precision.FLOAT32 or options.optimize:
         import onnx
 
         onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString(deterministic=True), steps
+
+
+def _optimize(model: Any, name: str) -> tuple[str, ...]:
+    """Rewrites a ModelProto by the passes that were asked for; lines for the manifest."""
+    import onnx_ir
+
+    from edgevit.export.onnx_passes import run_extra_passes
+
+    graph = onnx_ir.from_proto(model)
+    reports = run_extra_passes(graph, name)
+    model.CopyFrom(onnx_ir.to_proto(graph))
+    make_names_canonical(model)
+    return tuple(f"{report.name}: {report.count}" for report in reports if report.count)
 
 
 def observe_onnx(

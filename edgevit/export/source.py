@@ -61,6 +61,7 @@ class ExportOptions:
             :data:`edgevit.export.surgery.STEPS`; None: those that are done by default.
         recipe: precisions of a tflite-mixed file; None: planned by the table of kernel costs.
         micro: an integer-only TFLite file in operators that TensorFlow Lite Micro has.
+        optimize: "cpu" for an onnx-float32 file with rewrites that pay on CPUs only.
     """
 
     batch: int | None = 1
@@ -70,3 +71,4 @@ class ExportOptions:
     surgery: tuple[str, ...] | None = None
     recipe: Recipe | None = None
     micro: bool = False
+    optimize: str | None = None

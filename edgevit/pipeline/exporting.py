@@ -19,6 +19,7 @@ from edgevit.core.reference import ReferenceSet
 from edgevit.core.results import ParityReport, Verdict, worst
 from edgevit.core.targets import Format, Precision, Target, find_target, find_targets
 from edgevit.core.versions import tool_versions
+from edgevit.pipeline.refusing import check_request
 from edgevit.pipeline.sources import Opening, open_source
 from edgevit.runtimes import kernel_sets, open_session
 from edgevit.verify.audit import audit, inspect
@@ -96,6 +97,7 @@ def export(
     io_dtype: str | None = None,
     opset: int = 20,
     micro: bool = False,
+    optimize: str | None = None,
     keep_failed: bool = False,
     budget: Budget | None = None,
     recipe: Recipe | None = None,
@@ -119,6 +121,7 @@ def export(
         io_dtype: "uint8", "int8" or "float32"; None: uint8 for raw images.
         opset: of an ONNX file, 17 to 20.
         micro: write an integer-only TFLite file in operators that TensorFlow Lite Micro has.
+        optimize: "cpu" for an onnx-float32 file with rewrites that pay on CPUs and make it larger.
         keep_failed: publish the file even if its verification fails.
         budget: for tflite-mixed: how much accuracy may be lost, and on which images that is
             measured. The recipe that is found is written beside the file.
@@ -144,6 +147,7 @@ def export(
         io_dtype=io_dtype,
         opset=opset,
         micro=micro,
+        optimize=optimize,
         keep_failed=keep_failed,
         budget=budget,
         recipe=recipe,
@@ -165,6 +169,7 @@ def export_all(
     io_dtype: str | None = None,
     opset: int = 20,
     micro: bool = False,
+    optimize: str | None = None,
     keep_failed: bool = False,
     budget: Budget | None = None,
     recipe: Recipe | None = None,
@@ -185,24 +190,22 @@ def export_all(
 
     say = status or (lambda line: None)
     chosen = find_targets(targets) if isinstance(targets, str) else targets
-    if ranges is not None and calibration is not None:
-        raise ConfigError("--ranges and --calibration say the same twice. Give one of them.")
-    if batch is not None and batch < 1:
-        raise ConfigError(f"the batch must be at least 1, or dynamic. Received: {batch}")
-    if (budget or recipe) and not any(target.precision is Precision.MIXED for target in chosen):
-        raise ConfigError("a budget or a recipe is for tflite-mixed, which is not asked for.")
-    if budget and not opening.get("preprocess", True):
-        raise ConfigError("--max-drop runs raw images: drop --no-preprocess.")
-    if budget and recipe:
-        raise ConfigError("a budget looks for a recipe: give one of them, not both.")
-    if micro:
-        _check_micro(chosen, batch)
+    check_request(
+        chosen,
+        batch=batch,
+        measured_twice=ranges is not None and calibration is not None,
+        budget=budget is not None,
+        recipe=recipe is not None,
+        micro=micro,
+        optimize=optimize,
+        preprocess=bool(opening.get("preprocess", True)),
+    )
     folder = Path(out)
     check_writable(folder)
     say("loading the model")
     source = open_source(model, **opening)
     inside = bool(opening.get("preprocess", True))
-    options = ExportOptions(batch, inside, io_dtype, opset, surgery, recipe, micro)
+    options = ExportOptions(batch, inside, io_dtype, opset, surgery, recipe, micro, optimize)
     records: dict[Format, RangeRecord] = {}
     file = None if ranges is None else Path(ranges)
     for kind in dict.fromkeys(target.format for target in chosen if target.needs_calibration):
@@ -226,28 +229,6 @@ def export_all(
         if finished:
             finished(outcome)
     return outcomes
-
-
-def _check_micro(targets: list[Target], batch: int | None) -> None:
-    """Before anything slow.
-
-    Raises:
-        ConfigError: a target that holds floats, or a batch that is left free.
-    """
-    others = [
-        target.name
-        for target in targets
-        if target.format is not Format.TFLITE or not target.integer_only
-    ]
-    if others:
-        raise ConfigError(
-            "files for TensorFlow Lite Micro are integer-only TFLite: ask for tflite-int8. "
-            f"Received: {', '.join(others)}"
-        )
-    if batch is None:
-        raise ConfigError(
-            "TensorFlow Lite Micro cannot resize an input, so its files need a fixed batch."
-        )
 
 
 def _export_one(

@@ -36,8 +36,17 @@ from edgevit.export.onnx_passes.raise_resize_scales import raise_resize_scales
 from edgevit.export.onnx_passes.rewriting import PassReport, Rewrite
 from edgevit.export.onnx_passes.split_dense import split_dense
 from edgevit.export.onnx_passes.split_padded_max_pool import split_padded_max_pool
+from edgevit.export.onnx_passes.winograd_convolution import winograd_convolution
 
-__all__ = ["PASSES", "Declined", "PassReport", "Rewrite", "run_passes"]
+__all__ = [
+    "EXTRA_PASSES",
+    "PASSES",
+    "Declined",
+    "PassReport",
+    "Rewrite",
+    "run_extra_passes",
+    "run_passes",
+]
 
 Pass = Callable[[ir.Model], PassReport]
 
@@ -75,6 +84,27 @@ PASSES: tuple[Pass, ...] = (
 )
 
 
+# On request, behind those: what pays on some processors only. Names as of --optimize.
+EXTRA_PASSES: dict[str, tuple[Pass, ...]] = {
+    "cpu": (
+        winograd_convolution,
+        cancel_transposes,
+        raise_transposes,
+        sink_transposes,
+        cancel_transposes,
+        merge_reshapes,
+        gather_rows,
+        merge_reshapes,
+        share_equal_nodes,
+    ),
+}
+
+
 def run_passes(model: ir.Model) -> tuple[PassReport, ...]:
     """Runs every pass once, in order, on a model that is changed in place."""
     return tuple(rewrite(model) for rewrite in PASSES)
+
+
+def run_extra_passes(model: ir.Model, name: str) -> tuple[PassReport, ...]:
+    """Runs those of one name behind :func:`run_passes`, on a model that is changed in place."""
+    return tuple(rewrite(model) for rewrite in EXTRA_PASSES[name])
