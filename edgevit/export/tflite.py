@@ -15,6 +15,7 @@ from edgevit.export.quantize.integer import annotate_ranges, carry_through_resha
 from edgevit.export.quantize.micro import suit_micro
 from edgevit.export.quantize.observer import Observation, Observer
 from edgevit.export.quantize.ranges import RangeRecord, observe_activations
+from edgevit.export.quantize.split_products import level_ranges, split_products
 from edgevit.export.quantize.tflite_mixed import has_kernel, write_mixed
 from edgevit.export.quantize.tflite_plan import read_graph
 from edgevit.export.source import ExportOptions, Source
@@ -113,12 +114,10 @@ def embed_tflite(data: bytes, documents: dict[str, str]) -> bytes:
 def _write_int8(
     graph: bytes, ranges: RangeRecord, options: ExportOptions, input_type: str
 ) -> tuple[bytes, tuple[str, ...]]:
-    data = quantize(annotate_ranges(graph, ranges.ranges), input_type, _output_type(input_type))
-    steps: tuple[str, ...] = ("int8 activations, int8 weights a channel, int32 biases",)
-    if options.micro:
-        data, suited = suit_micro(data)
-        steps += suited
-    return data, steps
+    found = ranges.ranges if options.micro else level_ranges(graph, ranges.ranges)
+    data = quantize(annotate_ranges(graph, found), input_type, _output_type(input_type))
+    data, rewritten = (suit_micro if options.micro else split_products)(data)
+    return data, ("int8 activations, int8 weights a channel, int32 biases", *rewritten)
 
 
 def _write_mixed(
