@@ -48,7 +48,7 @@ SIZES = {
         "window_sizes": (2, 2, 4, 2),
     },
     "vit": {
-        "image_size": 16,
+        "image_size": 24,  # enough tokens for int8 products that are worth splitting
         "patch_size": 4,
         "dim": 16,
         "depth": 2,
@@ -147,7 +147,8 @@ def test_every_architecture_arrives_at_every_target(outcomes, wanted):
 def test_int8_is_integers_from_input_to_output(outcomes):
     inspection = inspect(outcomes[2]["tflite-int8"].artifact.path)
     assert inspection.integer_only
-    assert inspection.float_ops == {} or not inspection.float_ops
+    assert not inspection.float_ops
+    assert "BATCH_MATMUL" not in inspection.ops or outcomes[0] == "gcvit"  # its windows are small
 
 
 @pytest.mark.long
