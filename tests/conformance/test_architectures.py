@@ -148,7 +148,8 @@ def test_int8_is_integers_from_input_to_output(outcomes):
     inspection = inspect(outcomes[2]["tflite-int8"].artifact.path)
     assert inspection.integer_only
     assert not inspection.float_ops
-    assert "BATCH_MATMUL" not in inspection.ops or outcomes[0] == "gcvit"  # its windows are small
+    if outcomes[0] == "vit":  # the others' products are too small to be split here
+        assert "BATCH_MATMUL" not in inspection.ops
 
 
 @pytest.mark.long
