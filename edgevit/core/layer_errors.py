@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+
+import numpy as np
 
 PREPROCESSING = "preprocessing"  # stands for what happens to the pixels before the network
 # Beyond expectation. Sound int8 files reach 22, where gamma was folded into weights of a channel.
@@ -31,12 +33,14 @@ class FloatLayer:
         kind: its class.
         shape: of its output without the batch; empty unless it computes.
         role: what it does when the network runs.
+        affine: of a normalisation, (scale, offset) that it ends with, one for each channel.
     """
 
     path: str
     kind: str
     shape: tuple[int, ...]
     role: Role
+    affine: tuple[np.ndarray, np.ndarray] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
