@@ -3,8 +3,8 @@
 A weight that is rounded to levels ``s`` apart is off by up to ``s / 2``, evenly: ``s**2 / 12`` in
 the mean square (Bennett 1948, "Spectra of quantized signals"). It is rounded once for all images:
 in ``sum_k d_k x_k`` the ``d_k`` stay and the ``x_k`` vary, so the error is a pattern of the kind
-that faults leave. Its size follows from the file's scales and from what enters, never from the weights
-themselves: that is where a fault sits.
+that faults leave. Its size follows from the file's scales and from what enters, never from the
+weights themselves: that is where a fault sits.
 """
 
 from __future__ import annotations
