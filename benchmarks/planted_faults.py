@@ -42,7 +42,7 @@ from edgevit.runtimes.tflite_file import is_constant, pack_model, parse_model, t
 from edgevit.runtimes.tflite_nodes import read_nodes
 from edgevit.verify.compare import find_output
 
-TARGETS = ("tflite-int8", "tflite-float32", "onnx-int8")
+TARGETS = ("tflite-int8", "onnx-int8", "tflite-mixed", "tflite-float32")
 PRODUCTS = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D")
 ZERO_POINT_SHIFT = 16  # levels of 256
 

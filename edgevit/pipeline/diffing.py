@@ -30,8 +30,8 @@ from edgevit.runtimes import detect_format
 from edgevit.runtimes.inner_tensors import InnerTensor, Tap, open_tap
 from edgevit.verify.align_layers import alike, arrange, choose_tensors, find_candidates
 from edgevit.verify.layerwise import LayerSums, summarise
-from edgevit.verify.product_noise import ProductNoise
 from edgevit.verify.rewritten import DOUBTFUL, Trial, find_rewritten
+from edgevit.verify.rounding_noise import MOVES, ProductNoise
 
 if TYPE_CHECKING:
     from edgevit.export.source import Source
@@ -348,7 +348,9 @@ def _compare(bench: _Bench, images: np.ndarray, progress: Progress | None) -> tu
         if product.entering in tensors:
             products.setdefault(product.layer, []).append(ProductNoise(product))
     entering = {noise.product.entering for noises in products.values() for noise in noises}
-    bench.tap.watch(sorted({*_names(bench), *entering}))
+    inside = _list_inside(bench)
+    inner = {tensor.name for found in inside.values() for tensor in found}
+    bench.tap.watch(sorted({*_names(bench), *entering, *inner}))
     size = max(1, CHUNK // bench.tap.batch) * bench.tap.batch
     for start in range(0, len(images), size):
         chunk = images[start : start + size]
@@ -380,9 +382,21 @@ def _compare(bench: _Bench, images: np.ndarray, progress: Progress | None) -> tu
 
         visit_layers(bench.source, chunk, alone)
         visit_layers(bench.source, chunk, on_tensors)
+        for entry in sums.values():
+            entry.inside.add(inside.get(entry.tensor.layer, ()), found)
         if progress:
             progress(min(start + size, len(images)), len(images))
     return tuple(sums.values())
+
+
+def _list_inside(bench: _Bench) -> dict[str, list[InnerTensor]]:
+    """Integer tensors that are no layer's output and more than moved values, by layer."""
+    outputs = set(_names(bench))
+    found: dict[str, list[InnerTensor]] = {}
+    for tensor in bench.tap.tensors:
+        if tensor.step and tensor.name not in outputs and tensor.op not in MOVES:
+            found.setdefault(tensor.layer, []).append(tensor)
+    return found
 
 
 def _count_skipped(layers: Sequence[FloatLayer]) -> dict[str, int]:

@@ -60,7 +60,7 @@ class Product:
         layer: path of the Keras layer, as the file's names tell it.
         entering: name of the tensor that it multiplies, which can be watched.
         steps: between two levels of the weights, for each output channel; zeros for floats.
-        power: sum of the squares of each output channel's weights.
+        weights: as they count, output channels first: N ...
         inputs: numbers that enter at one position: a row of a Dense layer, the channels of a Conv.
         window: positions that a kernel sees; 1 for a Dense layer.
         depthwise: whether each output channel sees one input channel only.
@@ -72,7 +72,7 @@ class Product:
     layer: str
     entering: str
     steps: np.ndarray = field(repr=False)
-    power: np.ndarray = field(repr=False)
+    weights: np.ndarray = field(repr=False)
     inputs: int
     window: int = 1
     depthwise: bool = False

@@ -112,10 +112,10 @@ class LiteRTTap(LiteRTSession):
             if entering not in names or weights in makers:
                 continue
             values = self._interpreter.get_tensor(weights)
-            rows = np.moveaxis(values, WEIGHTED[node.op], 0).astype(np.float64)  # N ...
+            rows = np.moveaxis(values, WEIGHTED[node.op], 0)  # N ...
+            rows = rows.reshape(len(rows), -1).astype(np.float32)
             scales = self._details[weights]["quantization_parameters"]["scales"]
             steps = np.zeros(len(rows)) + (scales if len(scales) else 0.0)
-            power = np.square(rows.reshape(len(rows), -1)).sum(axis=1)
             given = self._details[entering]
             rounding, step = Rounding.NONE, 0.0
             if len(scales) and np.dtype(given["dtype"]).kind == "f":
@@ -127,7 +127,7 @@ class LiteRTTap(LiteRTSession):
                     node.layer,
                     names[entering],
                     steps,
-                    power * steps**2 if len(scales) else power,
+                    rows * steps[:, None].astype(np.float32) if len(scales) else rows,
                     inputs=given["shape"][-1] if values.ndim == 4 else values.shape[-1],
                     window=1 if values.ndim == 2 else int(np.prod(values.shape[1:3])),
                     depthwise=node.op == "DEPTHWISE_CONV_2D",

@@ -138,7 +138,7 @@ def _list_products(graph: Any) -> tuple[Product, ...]:
     made = {name: node for node in graph.node for name in node.output}
 
     def read(name: str) -> np.ndarray:
-        return numpy_helper.to_array(constants[name]).astype(np.float64)
+        return numpy_helper.to_array(constants[name]).astype(np.float32)
 
     found = []
     for node in graph.node:
@@ -149,9 +149,9 @@ def _list_products(graph: Any) -> tuple[Product, ...]:
             continue
         weights, scales = read(stored[0]), read(stored[1]) if stored[1] else np.zeros(1)
         is_conv = node.op_type == "Conv"
-        rows = np.moveaxis(weights, 0 if is_conv else -1, 0)  # N ...
+        rows = np.moveaxis(weights, 0 if is_conv else -1, 0)
+        rows = rows.reshape(len(rows), -1)  # N ...
         steps = np.zeros(len(rows)) + scales
-        power = np.square(rows.reshape(len(rows), -1)).sum(axis=1)
         entering, rounding, step = node.input[0], Rounding.NONE, 0.0
         maker = made.get(entering)
         if maker is not None and maker.op_type == "DynamicQuantizeLinear":
@@ -168,7 +168,7 @@ def _list_products(graph: Any) -> tuple[Product, ...]:
                 layer_of_node(node.name.rpartition("/")[0] if whole else node.name),
                 entering,
                 steps,
-                power * steps**2 if stored[1] else power,
+                rows * steps[:, None].astype(np.float32) if stored[1] else rows,
                 inputs=_inputs(node, weights),
                 window=int(np.prod(weights.shape[2:])) if is_conv else 1,
                 depthwise=is_conv and weights.shape[1] == 1,

@@ -18,7 +18,7 @@ import numpy as np
 from edgevit.core.layer_errors import FloatLayer, LayerError
 from edgevit.core.targets import Precision
 from edgevit.runtimes.inner_tensors import InnerTensor
-from edgevit.verify.product_noise import ProductNoise
+from edgevit.verify.rounding_noise import InsideNoise, ProductNoise
 
 # Relative error (root mean square) below which no layer of a file is worth a look, by precision.
 NEGLIGIBLE = {
@@ -32,6 +32,8 @@ NEGLIGIBLE = {
 }
 MOST_DB = 400.0  # stands for what is infinite or no number
 CORRELATED = 0.005  # share of rounding errors that is a pattern, since inputs repeat themselves
+# The mean over channels varies far less than the worst of them, so as much of it says more.
+ALL_CHANNELS = 5.0
 PEERS = 3  # layers of a kind from which on their median speaks for the kind
 
 
@@ -129,6 +131,7 @@ class LayerSums:
         values: how many were looked at.
         rounded: the float layer against itself, rounded to the tensor's levels.
         products: what enters the layer's products with stored weights.
+        inside: its other integer tensors.
     """
 
     layer: FloatLayer
@@ -140,6 +143,7 @@ class LayerSums:
     values: int = 0
     rounded: ErrorSums = field(default_factory=ErrorSums)
     products: Sequence[ProductNoise] = ()
+    inside: InsideNoise = field(default_factory=InsideNoise)
 
     def add_added(self, expected: np.ndarray, found: np.ndarray) -> None:
         """Adds B ... C of the float layer for the file's input, and of the file."""
@@ -179,7 +183,13 @@ class LayerSums:
             more = product.of_weights + np.maximum(share * whole, pattern)
             fits = len(more) == len(self.added.systematic)
             found = found + (more if fits else more.max())
-        return found
+        return found + self.inside.relative * self.power
+
+    @property
+    def power(self) -> np.ndarray:
+        """Mean square of the float layer's output, by channel; at least the mean of all."""
+        found = self.added.expected / max(1, self.added.count)
+        return np.maximum(found, found.mean())
 
 
 def summarise(sums: Sequence[LayerSums], precision: Precision) -> tuple[LayerError, ...]:
@@ -253,11 +263,11 @@ def _relative_systematic(entry: LayerSums) -> float:
 
 def _worst_channel(entry: LayerSums, usual: float) -> tuple[float, int]:
     """(decibels by which the worst channel is above rounding and the usual error, this channel)."""
-    power = entry.added.expected / max(1, entry.added.count)
-    noise = entry.noise + usual**2 * np.maximum(power, power.mean())
+    noise = entry.noise + usual**2 * entry.power
     ratio = entry.added.systematic / np.maximum(noise, 1e-300)
     channel = int(np.argmax(ratio))
-    return float(np.clip(10 * np.log10(max(ratio[channel], 1e-12)), -MOST_DB, MOST_DB)), channel
+    evidence = max(ratio[channel], ALL_CHANNELS * float(ratio.mean()), 1e-12)
+    return float(np.clip(10 * np.log10(evidence), -MOST_DB, MOST_DB)), channel
 
 
 def _summarise_one(entry: LayerSums, excess: float, channel: int) -> LayerError:

@@ -1,24 +1,32 @@
-"""What rounding the weights of a layer, and what enters it, should do to its sums.
+"""What rounding should do to a layer's output, predicted from the file's scales and what enters.
 
-A weight that is rounded to levels ``s`` apart is off by up to ``s / 2``, evenly: ``s**2 / 12`` in
-the mean square (Bennett 1948, "Spectra of quantized signals"). It is rounded once for all images:
-in ``sum_k d_k x_k`` the ``d_k`` stay and the ``x_k`` vary, so the error is a pattern of the kind
-that faults leave. Its size follows from the file's scales and from what enters, never from the
+A value that is rounded to levels ``s`` apart is off by up to ``s / 2``, evenly: ``s**2 / 12`` in
+the mean square (Bennett 1948, "Spectra of quantized signals"). Weights are rounded once for all
+images: in ``sum_k d_k x_k`` the ``d_k`` stay and the ``x_k`` vary, so the error is a pattern of the
+kind that faults leave. Its size follows from the scales and from what enters, never from the
 weights themselves: that is where a fault sits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from edgevit.runtimes.inner_tensors import Product, Rounding
+from edgevit.runtimes.inner_tensors import InnerTensor, Product, Rounding
 
 ROWS = 256  # of what enters that are kept, of each chunk of images
 LEVELS = 255  # steps between the smallest and the largest value that 8 bits tell apart
 ROUNDS = 20  # of the power iteration: a tenth of the value is accuracy enough
+# What these compute is used for many values at once: how it is rounded shows in all of them.
+SHARED = ("MEAN", "SUM", "RSQRT", "SOFTMAX", "BATCH_MATMUL", "ReduceMean", "Softmax", "MatMul")
+# These only move values: what they round was rounded before.
+MOVES = (
+    *("RESHAPE", "TRANSPOSE", "STRIDED_SLICE", "SLICE", "SPLIT", "PAD", "GATHER", "CONCATENATION"),
+    *("QUANTIZE", "DEQUANTIZE", "SQUEEZE", "EXPAND_DIMS", "Reshape", "Transpose", "Slice", "Split"),
+    *("Squeeze", "Unsqueeze", "Pad", "Gather", "Concat"),
+)
 
 
 @dataclass
@@ -73,15 +81,60 @@ class ProductNoise:
     @property
     def of_input(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean square that rounding what enters puts on each channel: (in all, as a pattern)."""
-        power = self.product.power
+        weights = self.product.weights.astype(np.float64)  # N ...
         if not self.errors:
-            return np.zeros(len(power)), np.zeros(len(power))
+            return np.zeros(len(weights)), np.zeros(len(weights))
+        power = np.square(weights).sum(axis=1)
         rows, errors = np.concatenate(self.rows), np.concatenate(self.errors)  # R K
-        mean, spread = errors.mean(axis=0), rows - rows.mean(axis=0)
-        variance = np.square(spread).mean(axis=0)
-        slope = (errors * spread).mean(axis=0) / np.maximum(variance, 1e-30)
-        pattern = np.square(mean) + slope**2 * variance
-        return power * np.square(errors).mean(), power * pattern.mean()
+        whole = power * np.square(errors).mean()
+        if weights.shape[1] == rows.shape[1]:
+            return whole, _on_a_line(rows @ weights.T, errors @ weights.T)
+        return whole, power * _on_a_line(rows, errors).mean()
+
+
+@dataclass
+class InsideNoise:
+    """How coarse the integer tensors inside a layer are, before its output.
+
+    Attributes:
+        squares: mean square of each tensor's values, summed over chunks of images, by name.
+        steps: between its levels.
+        chunks: of images.
+        shared: whether one of them is used for many values at once.
+    """
+
+    squares: dict[str, float] = field(default_factory=dict)
+    steps: dict[str, float] = field(default_factory=dict)
+    chunks: int = 0
+    shared: bool = False
+
+    def add(self, tensors: Sequence[InnerTensor], found: Mapping[str, np.ndarray]) -> None:
+        """Adds the values of the layer's tensors for one chunk."""
+        for tensor in tensors:
+            square = float(np.square(found[tensor.name], dtype=np.float64).mean())
+            self.squares[tensor.name] = self.squares.get(tensor.name, 0.0) + square
+            self.steps[tensor.name] = tensor.step
+            self.shared |= tensor.op in SHARED
+        self.chunks += 1
+
+    @property
+    def relative(self) -> float:
+        """Mean square that rounding inside leaves as a pattern, relative to that of the output."""
+        if not self.shared:
+            return 0.0
+        found = 0.0
+        for name, square in self.squares.items():
+            noise = self.steps[name] ** 2 / 12
+            found += noise / max(square / self.chunks, noise)
+        return min(1.0, found)
+
+
+def _on_a_line(values: np.ndarray, errors: np.ndarray) -> np.ndarray:
+    """Mean square of what a line over R C values says of their errors, by channel."""
+    spread = values - values.mean(axis=0)
+    variance = np.square(spread).mean(axis=0)
+    slope = (errors * spread).mean(axis=0) / np.maximum(variance, 1e-30)
+    return np.square(errors.mean(axis=0)) + slope**2 * variance
 
 
 def _largest_variance(rows: np.ndarray) -> float:
