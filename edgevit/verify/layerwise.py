@@ -117,7 +117,7 @@ class ErrorSums:
         return product / float(np.sqrt(a) * np.sqrt(b))
 
 
-@dataclass
+@dataclass(eq=False)
 class LayerSums:
     """Everything that is summed up about one layer.
 
