@@ -284,6 +284,8 @@ def rank_of(layer: str, source: Any, path: Path, target: str, images: np.ndarray
         )
     ranked = rank_layers(rows)
     order = [row.layer for row in ranked]
+    while layer and layer not in order:  # the file's names go on inside of a layer
+        layer = layer.rpartition("/")[0]
     return {
         "rank": order.index(layer) + 1 if layer in order else None,
         "first": order[0],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
@@ -344,9 +344,11 @@ def _compare(bench: _Bench, images: np.ndarray, progress: Progress | None) -> tu
     sums: dict[str, LayerSums] = {}
     tensors = {tensor.name: tensor for tensor in bench.tap.tensors}
     products: dict[str, list[ProductNoise]] = {}
+    layers = {tensor.layer for tensor in bench.chosen.values()}
     for product in bench.tap.products:
         if product.entering in tensors:
-            products.setdefault(product.layer, []).append(ProductNoise(product))
+            layer = _innermost(product.layer, layers)
+            products.setdefault(layer, []).append(ProductNoise(product))
     entering = {noise.product.entering for noises in products.values() for noise in noises}
     inside = _list_inside(bench)
     inner = {tensor.name for found in inside.values() for tensor in found}
@@ -392,11 +394,19 @@ def _compare(bench: _Bench, images: np.ndarray, progress: Progress | None) -> tu
 def _list_inside(bench: _Bench) -> dict[str, list[InnerTensor]]:
     """Integer tensors that are no layer's output and more than moved values, by layer."""
     outputs = set(_names(bench))
+    layers = {tensor.layer for tensor in bench.chosen.values()}
     found: dict[str, list[InnerTensor]] = {}
     for tensor in bench.tap.tensors:
         if tensor.step and tensor.name not in outputs and tensor.op not in MOVES:
-            found.setdefault(tensor.layer, []).append(tensor)
+            found.setdefault(_innermost(tensor.layer, layers), []).append(tensor)
     return found
+
+
+def _innermost(path: str, layers: Container[str]) -> str:
+    """The layer that a name is inside of, such as "a/b" for "a/b/Tensordot_1"; empty for none."""
+    while path and path not in layers:
+        path = path.rpartition("/")[0]
+    return path
 
 
 def _count_skipped(layers: Sequence[FloatLayer]) -> dict[str, int]:

@@ -103,7 +103,7 @@ class LiteRTTap(LiteRTSession):
 
     def _list_products(self, nodes: Sequence[tuple[Any, FileNode]]) -> tuple[Product, ...]:
         names = {index: name for name, index in self._indices.items()}
-        makers = {int(index): node.op for operator, node in nodes for index in operator.outputs}
+        makers = {int(index): pair for pair in nodes for index in pair[0].outputs}
         found = []
         for operator, node in nodes:
             if node.op not in WEIGHTED:
@@ -120,8 +120,11 @@ class LiteRTTap(LiteRTSession):
             rounding, step = Rounding.NONE, 0.0
             if len(scales) and np.dtype(given["dtype"]).kind == "f":
                 rounding = Rounding.ROW if values.ndim == 2 else Rounding.RUN
-            elif makers.get(entering) == "QUANTIZE":
-                rounding, step = Rounding.STORED, float(given["quantization"][0])
+            elif entering in makers and makers[entering][1].op == "QUANTIZE":
+                before = int(makers[entering][0].inputs[0])
+                if before in names:
+                    rounding, step = Rounding.STORED, float(given["quantization"][0])
+                    entering = before
             found.append(
                 Product(
                     node.layer,

@@ -21,6 +21,8 @@ LEVELS = 255  # steps between the smallest and the largest value that 8 bits tel
 ROUNDS = 20  # of the power iteration: a tenth of the value is accuracy enough
 # What these compute is used for many values at once: how it is rounded shows in all of them.
 SHARED = ("MEAN", "SUM", "RSQRT", "SOFTMAX", "BATCH_MATMUL", "ReduceMean", "Softmax", "MatMul")
+# Weights of a mean: what rounding does to them averages out over what they weigh.
+AVERAGED = ("SOFTMAX", "Softmax")
 # These only move values: what they round was rounded before.
 MOVES = (
     *("RESHAPE", "TRANSPOSE", "STRIDED_SLICE", "SLICE", "SPLIT", "PAD", "GATHER", "CONCATENATION"),
@@ -111,10 +113,12 @@ class InsideNoise:
     def add(self, tensors: Sequence[InnerTensor], found: Mapping[str, np.ndarray]) -> None:
         """Adds the values of the layer's tensors for one chunk."""
         for tensor in tensors:
+            self.shared |= tensor.op in SHARED
+            if tensor.op in AVERAGED:
+                continue
             square = float(np.square(found[tensor.name], dtype=np.float64).mean())
             self.squares[tensor.name] = self.squares.get(tensor.name, 0.0) + square
             self.steps[tensor.name] = tensor.step
-            self.shared |= tensor.op in SHARED
         self.chunks += 1
 
     @property
