@@ -31,6 +31,7 @@ NEGLIGIBLE = {
     Precision.MIXED: 1.5e-2,  # operators with dynamic weights may be among them
 }
 MOST_DB = 400.0  # stands for what is infinite or no number
+RARE = 0.01  # share of values beyond a tensor's levels that calibration may have left there
 CORRELATED = 0.005  # share of rounding errors that is a pattern, since inputs repeat themselves
 # The mean over channels varies far less than the worst of them, so as much of it says more.
 ALL_CHANNELS = 5.0
@@ -129,7 +130,8 @@ class LayerSums:
         saturated: values at the ends of the tensor's levels.
         clipped: values of the float layer beyond these ends.
         values: how many were looked at.
-        rounded: the float layer against itself, rounded to the tensor's levels.
+        rounded: the float layer against itself, rounded to steps of the tensor.
+        limited: likewise, with nothing beyond its levels.
         products: what enters the layer's products with stored weights.
         inside: its other integer tensors.
     """
@@ -142,6 +144,7 @@ class LayerSums:
     clipped: int = 0
     values: int = 0
     rounded: ErrorSums = field(default_factory=ErrorSums)
+    limited: ErrorSums = field(default_factory=ErrorSums)
     products: Sequence[ProductNoise] = ()
     inside: InsideNoise = field(default_factory=InsideNoise)
 
@@ -159,6 +162,7 @@ class LayerSums:
             steps = np.maximum(2 * half, 1e-30)
             levels = np.rint((expected - ends[0]) / steps) * steps + ends[0]
             self.rounded.add(expected, levels)
+            self.limited.add(expected, np.clip(levels, ends[0], ends[1]))
 
     @property
     def affine(self) -> tuple[np.ndarray, np.ndarray]:
@@ -177,7 +181,8 @@ class LayerSums:
         share = 2 / max(1, self.added.count) + CORRELATED
         found = share * np.square(self.tensor.step * self.affine[0]) / 12  # C, or 1
         if self.tensor.step:
-            found = np.maximum(found, self.rounded.systematic)
+            rare = self.clipped <= RARE * self.values
+            found = np.maximum(found, (self.limited if rare else self.rounded).systematic)
         for product in self.products:
             whole, pattern = product.of_input
             more = product.of_weights + np.maximum(share * whole, pattern)

@@ -175,3 +175,21 @@ def test_a_bare_norm_is_measured_in_the_units_of_the_layer():
     assert sums.clipped / sums.values == pytest.approx((np.abs(x) > 1.025).mean(), abs=1e-3)
     assert sums.saturated / sums.values == pytest.approx((np.abs(x) > 0.975).mean(), abs=1e-3)
     np.testing.assert_allclose(sums.noise[-1] / sums.noise[0], 64, rtol=0.3)
+
+
+def limited(share: float) -> float:
+    """Decibels beyond expectation where a tensor's levels end before so many of the values."""
+    expected = np.random.default_rng(5).normal(size=(ROWS, OUTPUTS)).astype("f4")
+    end = float(np.quantile(np.abs(expected), 1 - share))
+    layer = FloatLayer("net/dense", "Dense", (OUTPUTS,), Role.COMPUTES)
+    tensor = InnerTensor("t", layer.path, "OP", 0, (1, OUTPUTS), end / 127, -end, end)
+    sums = LayerSums(layer, tensor)
+    found = np.clip(np.round(expected / (end / 127)), -127, 127) * (end / 127)
+    sums.add_added(expected, found.astype("f4"))
+    sound = [entry(expected, np.round(expected / 0.01) * 0.01) for _ in range(3)]
+    return summarise([*sound, sums], Precision.INT8)[-1].excess_db
+
+
+def test_a_range_may_leave_out_rare_values_but_no_more():
+    assert limited(0.005) < 6
+    assert limited(0.2) > 15
