@@ -32,6 +32,7 @@ NEGLIGIBLE = {
 }
 MOST_DB = 400.0  # stands for what is infinite or no number
 RARE = 0.01  # share of values beyond a tensor's levels that calibration may have left there
+FEW = 4  # values that are no more than chance, however few there are
 CORRELATED = 0.005  # share of rounding errors that is a pattern, since inputs repeat themselves
 # The mean over channels varies far less than the worst of them, so as much of it says more.
 ALL_CHANNELS = 5.0
@@ -181,7 +182,7 @@ class LayerSums:
         share = 2 / max(1, self.added.count) + CORRELATED
         found = share * np.square(self.tensor.step * self.affine[0]) / 12  # C, or 1
         if self.tensor.step:
-            rare = self.clipped <= RARE * self.values
+            rare = self.clipped <= max(FEW, RARE * self.values)
             found = np.maximum(found, (self.limited if rare else self.rounded).systematic)
         for product in self.products:
             whole, pattern = product.of_input
