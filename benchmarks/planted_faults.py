@@ -42,7 +42,7 @@ from edgevit.runtimes.tflite_file import is_constant, pack_model, parse_model, t
 from edgevit.runtimes.tflite_nodes import read_nodes
 from edgevit.verify.compare import find_output
 
-TARGETS = ("tflite-int8", "tflite-float32", "onnx-int8")
+TARGETS = ("tflite-int8", "onnx-int8", "tflite-mixed", "tflite-float32")
 PRODUCTS = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D")
 ZERO_POINT_SHIFT = 16  # levels of 256
 
@@ -284,6 +284,8 @@ def rank_of(layer: str, source: Any, path: Path, target: str, images: np.ndarray
         )
     ranked = rank_layers(rows)
     order = [row.layer for row in ranked]
+    while layer and layer not in order:  # the file's names go on inside of a layer
+        layer = layer.rpartition("/")[0]
     return {
         "rank": order.index(layer) + 1 if layer in order else None,
         "first": order[0],

@@ -65,7 +65,7 @@ def diff(
     Default: the shipped weights of the architecture that FILE names. Every float layer is also
     given what the file's own layers before it computed, so each row says what this layer alone
     adds to the error. "beyond" is how many decibels of that neither its precision nor the other
-    layers of its kind explain; from 20 on a layer is suspect, and the exit code is 1.
+    layers of its kind explain; from 18 on a layer is suspect, and the exit code is 1.
 
     \b
     edgevit diff exports/shiftvit-tflite-int8.tflite

@@ -67,6 +67,7 @@ def calibrate(
         weights_sha256=source.weights_sha256,
         graph=describe_graph(source, options, kind),
         histograms={name: v.histogram for name, v in found.items() if v.histogram is not None},
+        means={name: value.means for name, value in found.items() if value.means is not None},
     ).clipped(method)
     return record if histograms else replace(record, histograms={})
 

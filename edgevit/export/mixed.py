@@ -10,12 +10,9 @@ from collections.abc import Sequence
 from edgevit.core.errors import ExportError
 from edgevit.core.recipes import ANY, Recipe, Rule, check_used
 from edgevit.core.targets import Precision
-from edgevit.export.quantize.integer import carry_through_reshapes
 from edgevit.export.quantize.kernel_costs import KernelCosts, shipped_costs
-from edgevit.export.quantize.ranges import RangeRecord
-from edgevit.export.quantize.tflite_mixed import has_kernel, write_mixed
+from edgevit.export.quantize.tflite_mixed import has_kernel
 from edgevit.export.quantize.tflite_plan import FloatGraph, PlannedOp, plan_precisions, read_graph
-from edgevit.runtimes.tflite_file import parse_model
 
 # What 8 bits take accuracy from first: residual sums, the insides of LayerNormalization, attention.
 # Without images to measure the loss with, they stay float, whatever they cost.
@@ -37,23 +34,18 @@ def plan_careful(graph: FloatGraph, costs: KernelCosts | None = None) -> tuple[P
     return plan_precisions(graph, costs or shipped_costs(), is_sturdy, MARGIN)
 
 
-def write_recipe(
-    graph: bytes, ranges: RangeRecord, recipe: Recipe | None, input_type: str
-) -> tuple[bytes, tuple[Precision, ...]]:
-    """A float graph in the precisions of a recipe, or of the careful plan without one.
+def read_precisions(graph: bytes, recipe: Recipe | None) -> tuple[Precision, ...]:
+    """What a recipe, or the careful plan without one, wants of each operator of a float graph.
 
     Raises:
-        ExportError: the recipe asks for a kernel that there is not, or the ranges do not fit.
+        ExportError: the recipe asks for a kernel that there is not.
         ConfigError: a rule of the recipe does nothing.
     """
     described = read_graph(graph)
     if recipe is None:
-        precisions = plan_careful(described)
-    else:
-        check_used(recipe, [op.group for op in described.ops], "the recipe")
-        precisions = precisions_of(described, recipe)
-    known = carry_through_reshapes(parse_model(graph, "float graph"), ranges.ranges)
-    return write_mixed(graph, known, precisions, input_type), precisions
+        return plan_careful(described)
+    check_used(recipe, [op.group for op in described.ops], "the recipe")
+    return precisions_of(described, recipe)
 
 
 def precisions_of(graph: FloatGraph, recipe: Recipe) -> tuple[Precision, ...]:

@@ -33,16 +33,21 @@ def list_layers(source: Source, images: np.ndarray) -> tuple[FloatLayer, ...]:
     """
     found: dict[str, FloatLayer] = {}
 
-    def note(path: str, kind: str, role: Role, value: Any) -> Any:
-        shape = tuple(int(size) for size in value.shape[1:]) if role is Role.COMPUTES else ()
+    def note(path: str, layer: Any, role: Role, value: Any) -> Any:
+        kind = type(layer).__name__
+        computes = role is Role.COMPUTES
+        shape = tuple(int(size) for size in value.shape[1:]) if computes else ()
         if path in found and Role.COMPUTES in (role, found[path].role):
             found[path] = FloatLayer(path, kind, (), Role.REPEATED)
         else:
-            found.setdefault(path, FloatLayer(path, kind, shape, role))
+            affine = _affine(layer, len(value.shape)) if computes else None
+            found.setdefault(path, FloatLayer(path, kind, shape, role, affine))
         return None
 
     entering = source.preprocess.apply(images)
-    note(PREPROCESSING, "Preprocessing", Role.COMPUTES, entering)
+    found[PREPROCESSING] = FloatLayer(
+        PREPROCESSING, "Preprocessing", tuple(map(int, entering.shape[1:])), Role.COMPUTES
+    )
     with _watched(note):
         source.network(entering, training=False)
     return tuple(found.values())
@@ -59,7 +64,7 @@ def visit_layers(source: Source, images: np.ndarray, visit: Visit) -> None:
     """
     from keras import ops
 
-    def show(path: str, kind: str, role: Role, value: Any) -> Any:
+    def show(path: str, layer: Any, role: Role, value: Any) -> Any:
         if role is not Role.COMPUTES:
             return None
         found = visit(path, ops.convert_to_numpy(value))
@@ -72,7 +77,7 @@ def visit_layers(source: Source, images: np.ndarray, visit: Visit) -> None:
 
 
 @contextlib.contextmanager
-def _watched(note: Callable[[str, str, Role, Any], Any]) -> Iterator[None]:
+def _watched(note: Callable[[str, Any, Role, Any], Any]) -> Iterator[None]:
     """While the context lasts, every layer that returns passes by ``note``."""
     import keras
 
@@ -87,7 +92,7 @@ def _watched(note: Callable[[str, str, Role, Any], Any]) -> Iterator[None]:
             result = own(self, *args, **kwargs)
         finally:
             frames.pop()
-        result = _look_at(note, path, type(self).__name__, result, args, frame.results)
+        result = _look_at(note, path, self, result, args, frame.results)
         if frames:
             frames[-1].results.append(_first(result))
         return result
@@ -100,9 +105,9 @@ def _watched(note: Callable[[str, str, Role, Any], Any]) -> Iterator[None]:
 
 
 def _look_at(
-    note: Callable[[str, str, Role, Any], Any],
+    note: Callable[[str, Any, Role, Any], Any],
     path: str,
-    kind: str,
+    layer: Any,
     result: Any,
     args: tuple[Any, ...],
     inside: list[Any],
@@ -110,18 +115,38 @@ def _look_at(
     """Tells what a layer did; returns its result, or what takes its place."""
     value = _first(result)
     if value is None or not _is_float(value):
-        note(path, kind, Role.OTHER, None)
+        note(path, layer, Role.OTHER, None)
         return result
     if any(value is given for given in args):
-        note(path, kind, Role.PASSES, None)
+        note(path, layer, Role.PASSES, None)
         return result
     if any(value is made for made in inside):
-        note(path, kind, Role.CONTAINS, None)
+        note(path, layer, Role.CONTAINS, None)
         return result
-    replaced = note(path, kind, Role.COMPUTES, value)
+    replaced = note(path, layer, Role.COMPUTES, value)
     if replaced is None:
         return result
     return (replaced, *result[1:]) if isinstance(result, (tuple, list)) else replaced
+
+
+def _affine(layer: Any, rank: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """(scale, offset) of a LayerNormalization over the last axis, which exporters move away."""
+    import keras
+
+    if not isinstance(layer, keras.layers.LayerNormalization):
+        return None
+    if len(layer.axis) != 1 or layer.axis[0] % rank != rank - 1:
+        return None
+    scale, offset = (
+        None if weights is None else keras.ops.convert_to_numpy(weights)
+        for weights in (layer.gamma, layer.beta)
+    )
+    if scale is None and offset is None:
+        return None
+    like = scale if offset is None else offset
+    return (np.ones_like(like) if scale is None else scale), (
+        np.zeros_like(like) if offset is None else offset
+    )
 
 
 def _first(result: Any) -> Any:

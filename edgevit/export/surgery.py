@@ -1,7 +1,8 @@
 """Named steps that rewrite a network for the integer kernels of TFLite, each one to switch.
 
 Every step is exact in real arithmetic: before anything is rounded the rewritten graph says what the
-Keras model says. They are rows of one table, applied in its order to the float graph that
+Keras model says. (One makes up for what rounding does, so it changes what is rounded alone.) They
+are rows of one table, applied in its order to the float graph that
 calibration runs and that the quantiser starts from, so whatever network comes gains from them.
 """
 
@@ -27,7 +28,8 @@ class Step:
         summary: one line for people.
         default: whether it is done unless somebody asks for other steps.
         apply: changes the graph; None: done while the model is traced, by
-            :mod:`edgevit.export.lowering`.
+            :mod:`edgevit.export.lowering`, or while it is quantised, by
+            :mod:`edgevit.export.quantize.correct_biases`.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Step:
 
 
 CENTRE_NORMS = "centre-norms"
+CORRECT_BIASES = "correct-biases"
 STEPS: dict[str, Step] = {
     step.name: step
     for step in (
@@ -56,6 +59,11 @@ STEPS: dict[str, Step] = {
             "even ranges of channels between two linear layers (Nagel et al. 2019)",
             default=False,
             apply=equalise_channels,
+        ),
+        Step(
+            CORRECT_BIASES,
+            "the mean error of rounded weights off each bias (Nagel et al. 2019)",
+            default=False,
         ),
     )
 }

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from edgevit.core.errors import ExportError
 from edgevit.core.targets import Format, Precision, Target
-from edgevit.export.mixed import describe_precisions, write_recipe
+from edgevit.export.mixed import describe_precisions, read_precisions
+from edgevit.export.quantize.correct_biases import correct_biases, entering_names
 from edgevit.export.quantize.expand_gelu import expand_gelu
 from edgevit.export.quantize.integer import annotate_ranges, carry_through_reshapes, quantize
 from edgevit.export.quantize.micro import suit_micro
@@ -19,7 +20,7 @@ from edgevit.export.quantize.split_products import level_ranges, split_products
 from edgevit.export.quantize.tflite_mixed import has_kernel, write_mixed
 from edgevit.export.quantize.tflite_plan import read_graph
 from edgevit.export.source import ExportOptions, Source
-from edgevit.export.surgery import chosen_steps, operate
+from edgevit.export.surgery import CORRECT_BIASES, chosen_steps, operate
 from edgevit.export.trace import Traced, check_io_dtype, trace
 from edgevit.runtimes.tflite_file import add_metadata, op_names, pack_model, parse_model
 
@@ -98,9 +99,12 @@ def observe_tflite(
     """
     graph, _ = float_graph(source, options)
     entering = images if options.preprocess else source.preprocess.apply(images)
+    if CORRECT_BIASES in chosen_steps(options):
+        observer.averaged = entering_names(graph)
     found = observe_activations(graph, entering, observer, progress)
     if options.preprocess:  # every raw level may come, whatever the sample held
-        found[next(iter(found))] = Observation(0.0, 255.0)
+        entry = next(iter(found))
+        found[entry] = Observation(0.0, 255.0, means=found[entry].means)
     return found
 
 
@@ -114,18 +118,24 @@ def embed_tflite(data: bytes, documents: dict[str, str]) -> bytes:
 def _write_int8(
     graph: bytes, ranges: RangeRecord, options: ExportOptions, input_type: str
 ) -> tuple[bytes, tuple[str, ...]]:
+    kinds = op_names(parse_model(graph, "float graph"))[0]
+    graph, corrected = with_corrected_biases(graph, ranges, options, [Precision.INT8] * len(kinds))
     found = ranges.ranges if options.micro else level_ranges(graph, ranges.ranges)
     data = quantize(annotate_ranges(graph, found), input_type, _output_type(input_type))
     data, rewritten = (suit_micro if options.micro else split_products)(data)
-    return data, ("int8 activations, int8 weights a channel, int32 biases", *rewritten)
+    steps = ("int8 activations, int8 weights a channel, int32 biases", *rewritten)
+    return data, (*corrected, *steps)
 
 
 def _write_mixed(
     graph: bytes, ranges: RangeRecord, options: ExportOptions, input_type: str
 ) -> tuple[bytes, tuple[str, ...]]:
-    data, precisions = write_recipe(graph, ranges, options.recipe, input_type)
+    precisions = read_precisions(graph, options.recipe)
+    corrected_graph, corrected = with_corrected_biases(graph, ranges, options, precisions)
+    known = carry_through_reshapes(parse_model(graph, "float graph"), ranges.ranges)
+    data = write_mixed(corrected_graph, known, precisions, input_type)
     origin = "planned by kernel costs" if options.recipe is None else "precisions by a recipe"
-    return data, (origin, describe_precisions(precisions))
+    return data, (*corrected, origin, describe_precisions(precisions))
 
 
 def _write_int16(
@@ -135,11 +145,23 @@ def _write_int16(
     graph, known = expand_gelu(graph, known)
     kinds = op_names(parse_model(graph, "float graph"))[0]
     wanted = [Precision.INT16X8] * len(kinds)
+    graph, corrected = with_corrected_biases(graph, ranges, options, wanted)
     data = write_mixed(graph, known, wanted, input_type, _output_type(input_type) == "float32")
     return data, (
+        *corrected,
         "int16 activations, int8 weights a channel, int64 biases",
         "GELU by its tanh form",
     )
+
+
+def with_corrected_biases(
+    graph: bytes, ranges: RangeRecord, options: ExportOptions, precisions: Sequence[Precision]
+) -> tuple[bytes, tuple[str, ...]]:
+    """(the graph with biases for rounded weights, if asked for; a line for the manifest)."""
+    if CORRECT_BIASES not in chosen_steps(options):
+        return graph, ()
+    graph, changes = correct_biases(graph, ranges.means, precisions)
+    return graph, ((f"{CORRECT_BIASES}: {changes.count}",) if changes.count else ())
 
 
 def _write_int4(graph: bytes, input_type: str) -> bytes:

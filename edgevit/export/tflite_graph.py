@@ -194,7 +194,10 @@ class TfliteGraph:
 
     def give_constant(self, operator: Any, place: int, values: np.ndarray, role: str) -> None:
         """Makes an operator read new float32 values; a place beyond its inputs is added."""
-        name = f"{self.name(int(operator.outputs[0]))}/{role}"
+        telling = [int(operator.outputs[0]), *(int(i) for i in operator.inputs[1:] if i >= 0)]
+        # The file's output is called after no layer; what it is computed with is.
+        names = [self.name(index) for index in telling]
+        name = f"{next((name for name in names if '/' in name), names[0])}/{role}"
         stored = np.asarray(values, "<f4")
         made = self.add_tensor(name, stored.shape, "float32", stored)
         inputs = [int(index) for index in operator.inputs]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
@@ -31,6 +31,7 @@ from edgevit.runtimes.inner_tensors import InnerTensor, Tap, open_tap
 from edgevit.verify.align_layers import alike, arrange, choose_tensors, find_candidates
 from edgevit.verify.layerwise import LayerSums, summarise
 from edgevit.verify.rewritten import DOUBTFUL, Trial, find_rewritten
+from edgevit.verify.rounding_noise import MOVES, ProductNoise
 
 if TYPE_CHECKING:
     from edgevit.export.source import Source
@@ -44,7 +45,7 @@ WHY = {
     Role.REPEATED: "is called several times, so the file's names do not tell its tensors apart",
     "named": "no tensor is named after it: fused into its neighbours",
     "sized": "its tensors have other sizes: computed in part, or in pieces",
-    "partial": "a part of its work was moved into the weights behind it",
+    "bare": "moves a normalisation's values, whose scale and offset are in the weights behind it",
     "rewritten": "the layers behind it show that its tensor is on another scale: rewritten",
 }
 
@@ -64,6 +65,19 @@ class _Bench:
     tap: Tap
     layers: tuple[FloatLayer, ...]
     chosen: dict[str, InnerTensor]
+
+    def read(self, layer: FloatLayer, found: dict[str, np.ndarray], like: np.ndarray) -> np.ndarray:
+        """What the file computed for a layer, in the axes of its float output ``like``.
+
+        A normalisation without its scale and offset, which the layers behind it hold, gets them
+        back, so that what is behind it sees what it saw in the file.
+        """
+        tensor = self.chosen[layer.path]
+        values = arrange(found[tensor.name], tensor.shape, like.shape[1:], like)
+        if tensor.bare and layer.affine is not None:
+            scale, offset = layer.affine
+            values = values * scale + offset
+        return values
 
 
 def diff(
@@ -258,8 +272,11 @@ def _align(
             reasons[layer.path] = WHY[Role.REPEATED]
         elif layer.role is Role.COMPUTES and layer.path not in chosen:
             reasons[layer.path] = WHY["sized" if layer.path in named else "named"]
-        elif layer.role is Role.COMPUTES and chosen[layer.path].partial:
-            reasons[layer.path] = WHY["partial"]
+    # Who moves the values of a normalisation that has a scale, and has none itself?
+    scaled = {chosen[row.path].layer for row in layers if row.affine and row.path in chosen}
+    for layer in layers:
+        if layer.path in chosen and not layer.affine and chosen[layer.path].bare in scaled:
+            reasons[layer.path] = WHY["bare"]
             del chosen[layer.path]
     return chosen, reasons
 
@@ -305,12 +322,13 @@ def _run_on_tensors(
     from edgevit.export.record_layers import visit_layers
 
     trials: dict[str, Trial] = {}
+    by_path = {layer.path: layer for layer in bench.layers}
 
     def visit(path: str, value: np.ndarray) -> np.ndarray | None:
         tensor = bench.chosen.get(path)
         if tensor is None:
             return None
-        own = arrange(found[tensor.name], tensor.shape, value.shape[1:], value)
+        own = bench.read(by_path[path], found, value)
         trials[path] = Trial.of(value, own)
         return None if path in without or not np.isfinite(own).all() else own
 
@@ -324,22 +342,33 @@ def _compare(bench: _Bench, images: np.ndarray, progress: Progress | None) -> tu
 
     by_path = {layer.path: layer for layer in bench.layers}
     sums: dict[str, LayerSums] = {}
-    bench.tap.watch(_names(bench))
+    tensors = {tensor.name: tensor for tensor in bench.tap.tensors}
+    products: dict[str, list[ProductNoise]] = {}
+    layers = {tensor.layer for tensor in bench.chosen.values()}
+    for product in bench.tap.products:
+        if product.entering in tensors:
+            layer = _innermost(product.layer, layers)
+            products.setdefault(layer, []).append(ProductNoise(product))
+    entering = {noise.product.entering for noises in products.values() for noise in noises}
+    inside = _list_inside(bench)
+    inner = {tensor.name for found in inside.values() for tensor in found}
+    bench.tap.watch(sorted({*_names(bench), *entering, *inner}))
     size = max(1, CHUNK // bench.tap.batch) * bench.tap.batch
     for start in range(0, len(images), size):
         chunk = images[start : start + size]
         found = bench.tap.run(chunk)
+        for noise in (noise for noises in products.values() for noise in noises):
+            name = noise.product.entering
+            noise.add(found[name], tensors[name].shape)
 
         def own(path: str, value: np.ndarray, found=found) -> np.ndarray | None:
             tensor = bench.chosen.get(path)
             if tensor is None:
                 return None
             if path not in sums:
-                sums[path] = LayerSums(by_path[path], tensor)
-                noise = bench.tap.input_noise.get(tensor.layer)
-                if noise is not None and len(noise) == value.shape[-1]:
-                    sums[path].input_noise = noise
-            return arrange(found[tensor.name], tensor.shape, value.shape[1:], value)
+                mine = products.get(tensor.layer, ())
+                sums[path] = LayerSums(by_path[path], tensor, products=mine)
+            return bench.read(by_path[path], found, value)
 
         def alone(path: str, value: np.ndarray, own=own) -> None:
             computed = own(path, value)
@@ -355,9 +384,29 @@ def _compare(bench: _Bench, images: np.ndarray, progress: Progress | None) -> tu
 
         visit_layers(bench.source, chunk, alone)
         visit_layers(bench.source, chunk, on_tensors)
+        for entry in sums.values():
+            entry.inside.add(inside.get(entry.tensor.layer, ()), found)
         if progress:
             progress(min(start + size, len(images)), len(images))
     return tuple(sums.values())
+
+
+def _list_inside(bench: _Bench) -> dict[str, list[InnerTensor]]:
+    """Integer tensors that are no layer's output and more than moved values, by layer."""
+    outputs = set(_names(bench))
+    layers = {tensor.layer for tensor in bench.chosen.values()}
+    found: dict[str, list[InnerTensor]] = {}
+    for tensor in bench.tap.tensors:
+        if tensor.step and tensor.name not in outputs and tensor.op not in MOVES:
+            found.setdefault(_innermost(tensor.layer, layers), []).append(tensor)
+    return found
+
+
+def _innermost(path: str, layers: Container[str]) -> str:
+    """The layer that a name is inside of, such as "a/b" for "a/b/Tensordot_1"; empty for none."""
+    while path and path not in layers:
+        path = path.rpartition("/")[0]
+    return path
 
 
 def _count_skipped(layers: Sequence[FloatLayer]) -> dict[str, int]:

@@ -275,6 +275,7 @@ class _Search:
     def _file(self, precisions: Precisions) -> Path:
         from edgevit.export.quantize.integer import carry_through_reshapes
         from edgevit.export.quantize.tflite_mixed import write_mixed
+        from edgevit.export.tflite import with_corrected_biases
         from edgevit.runtimes.tflite_file import parse_model
 
         if precisions not in self.files:
@@ -282,7 +283,8 @@ class _Search:
                 parse_model(self.data, "float graph"), self.ranges.ranges
             )
             path = self.folder / f"{len(self.files)}.tflite"
-            path.write_bytes(write_mixed(self.data, known, precisions, "uint8"))
+            graph, _ = with_corrected_biases(self.data, self.ranges, self.options, precisions)
+            path.write_bytes(write_mixed(graph, known, precisions, "uint8"))
             self.files[precisions] = path
         return self.files[precisions]
 

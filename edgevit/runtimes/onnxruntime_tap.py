@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgevit.core.errors import MissingDependencyError, ModelFileError
-from edgevit.runtimes.inner_tensors import InnerTensor
+from edgevit.runtimes.inner_tensors import InnerTensor, Product, Rounding
 from edgevit.runtimes.layer_names import layer_of_node, strip_retrace
 from edgevit.runtimes.onnxruntime import OnnxRuntimeSession
 
@@ -45,7 +45,7 @@ class OnnxRuntimeTap(OnnxRuntimeSession):
         super().__init__(path)
         self.batch = self.inputs[0].shape[0] or 1
         self.tensors = _list(shaped.graph, self.inputs[0].name, self.batch)
-        self.input_noise = _input_noise(shaped.graph)
+        self.products = _list_products(shaped.graph)
         self._watched: tuple[str, ...] = ()
 
     def watch(self, names: Sequence[str]) -> None:
@@ -77,6 +77,7 @@ def _list(graph: Any, entry: str, batch: int) -> tuple[InnerTensor, ...]:
     moving = {entry}
     levels: dict[str, tuple[float, float, float]] = {}
     found: list[tuple[InnerTensor, str]] = []
+    bare: dict[str, str] = {}  # tensor -> normalisation that it comes from
     for place, node in enumerate(graph.node):
         if moving.isdisjoint(node.input):
             continue
@@ -97,12 +98,17 @@ def _list(graph: Any, entry: str, batch: int) -> tuple[InnerTensor, ...]:
             sizes = (size.dim_value or batch for size in kind.shape.dim)
             shape = tuple(sizes) if kind.HasField("shape") else ()
             step, low, high = levels.get(name, (0.0, -np.inf, np.inf))
-            partial = node.op_type == "LayerNormalization" and _is_bare(node, constants)
-            tensor = InnerTensor(name, "", node.op_type, place, shape, step, low, high, partial)
+            if node.op_type == "LayerNormalization" and _is_bare(node, constants):
+                bare[name] = name
+            elif node.op_type in MOVES and node.input[0] in bare:
+                bare[name] = bare[node.input[0]]
+            tensor = InnerTensor(name, "", node.op_type, place, shape, step, low, high)
             found.append((tensor, layer_of_node(telling)))
     layers = strip_retrace([layer for _, layer in found])
+    by_name = {tensor.name: layer for (tensor, _), layer in zip(found, layers, strict=True)}
     return tuple(
-        replace(tensor, layer=layer) for (tensor, _), layer in zip(found, layers, strict=True)
+        replace(tensor, layer=layer, bare=by_name.get(bare.get(tensor.name, ""), ""))
+        for (tensor, _), layer in zip(found, layers, strict=True)
     )
 
 
@@ -124,35 +130,84 @@ def _is_bare(node: Any, constants: dict[str, Any]) -> bool:
     )
 
 
-def _input_noise(graph: Any) -> dict[str, np.ndarray]:
-    """What rounding the input of each weighted layer puts on its output, by layer.
-
-    Returns:
-        Mean square for each output channel: a step squared over 12 for every input, through the
-        squares of the weights.
-    """
+def _list_products(graph: Any) -> tuple[Product, ...]:
+    """Products with stored weights, named by the float tensor in front of any rounding."""
     from onnx import numpy_helper
 
     constants = {tensor.name: tensor for tensor in graph.initializer}
     made = {name: node for node in graph.node for name in node.output}
-    found: dict[str, np.ndarray] = {}
+
+    def read(name: str) -> np.ndarray:
+        return numpy_helper.to_array(constants[name]).astype(np.float32)
+
+    found = []
     for node in graph.node:
-        if node.op_type not in ("Gemm", "MatMul", "Conv"):
+        if node.op_type not in ("Gemm", "MatMul", "Conv", "MatMulInteger"):
             continue
-        entering, weights = (_dequantised(made.get(name), constants) for name in node.input[:2])
-        if entering is None or weights is None or weights.input[0] not in constants:
+        stored = _stored_weights(node, made, constants)
+        if stored is None:
             continue
-        step = float(numpy_helper.to_array(constants[entering.input[1]]))
-        levels = numpy_helper.to_array(constants[weights.input[0]]).astype(np.float64)
-        scales = numpy_helper.to_array(constants[weights.input[1]]).astype(np.float64)
-        rows = np.moveaxis(levels, 0 if node.op_type == "Conv" else -1, 0)  # channels ...
-        squares = np.square(rows.reshape(len(rows), -1)).sum(axis=1)
-        found[layer_of_node(node.name)] = step**2 / 12 * squares * scales**2
-    return found
+        weights, scales = read(stored[0]), read(stored[1]) if stored[1] else np.zeros(1)
+        is_conv = node.op_type == "Conv"
+        rows = np.moveaxis(weights, 0 if is_conv else -1, 0)
+        rows = rows.reshape(len(rows), -1)  # N ...
+        steps = np.zeros(len(rows)) + scales
+        entering, rounding, step = node.input[0], Rounding.NONE, 0.0
+        maker = made.get(entering)
+        if maker is not None and maker.op_type == "DynamicQuantizeLinear":
+            entering, rounding = maker.input[0], Rounding.RUN
+        elif maker is not None and _is_dequantised(maker, constants):
+            before = made.get(maker.input[0])
+            if before is not None and before.op_type == "QuantizeLinear":
+                entering, rounding = before.input[0], Rounding.STORED
+                step = float(numpy_helper.to_array(constants[maker.input[1]]))
+        # quantize_dynamic puts what it makes below the name of the node that was there.
+        whole = node.op_type == "MatMulInteger"
+        found.append(
+            Product(
+                layer_of_node(node.name.rpartition("/")[0] if whole else node.name),
+                entering,
+                steps,
+                rows * steps[:, None].astype(np.float32) if stored[1] else rows,
+                inputs=_inputs(node, weights),
+                window=int(np.prod(weights.shape[2:])) if is_conv else 1,
+                depthwise=is_conv and weights.shape[1] == 1,
+                channels=1 if is_conv else -1,
+                rounding=rounding,
+                step=step,
+            )
+        )
+    layers = strip_retrace([product.layer for product in found])
+    return tuple(
+        replace(product, layer=layer) for product, layer in zip(found, layers, strict=True)
+    )
 
 
-def _dequantised(node: Any, constants: dict[str, Any]) -> Any:
-    """The node, if it is a DequantizeLinear by constants; else None."""
-    if node is None or node.op_type != "DequantizeLinear":
-        return None
-    return node if all(name in constants for name in node.input[1:]) else None
+def _inputs(node: Any, weights: np.ndarray) -> int:
+    """Numbers that enter a product at one position."""
+    if node.op_type != "Conv":
+        return int(weights.shape[0])
+    groups = next((part.i for part in node.attribute if part.name == "group"), 1)
+    return int(groups * weights.shape[1])
+
+
+def _stored_weights(
+    node: Any, made: dict[str, Any], constants: dict[str, Any]
+) -> tuple[str, str] | None:
+    """Names of (weights, their scales or ""); None where the second factor is computed."""
+    name = node.input[1]
+    if node.op_type == "MatMulInteger":
+        scales = f"{name}_scale"  # as quantize_dynamic calls them; another exporter's are unknown
+        return (name, scales) if {name, scales} <= constants.keys() else None
+    if name in constants:
+        return name, ""
+    maker = made.get(name)
+    if maker is not None and _is_dequantised(maker, constants) and maker.input[0] in constants:
+        return maker.input[0], maker.input[1]
+    return None
+
+
+def _is_dequantised(node: Any, constants: dict[str, Any]) -> bool:
+    """Whether a node is a DequantizeLinear by constants."""
+    known = all(name in constants for name in node.input[1:])
+    return bool(node.op_type == "DequantizeLinear" and known)

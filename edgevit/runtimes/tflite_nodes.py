@@ -58,7 +58,8 @@ def _weight_name(model: Any, operator: Any) -> str:
     tensors = model.subgraphs[0].tensors
     used = [tensors[index] for index in operator.inputs if index >= 0]
     names = [tensor_name(tensor) for tensor in used if is_constant(model, tensor)]
-    return next((name for name in names if "/" in name), "")
+    # An output's own name, such as "StatefulPartitionedCall:0", may be in front of its weights'.
+    return next((name for name in names if ":" not in name.partition("/")[0] and "/" in name), "")
 
 
 def name_kernels(

@@ -18,6 +18,7 @@ import numpy as np
 from edgevit.core.layer_errors import FloatLayer, LayerError
 from edgevit.core.targets import Precision
 from edgevit.runtimes.inner_tensors import InnerTensor
+from edgevit.verify.rounding_noise import InsideNoise, ProductNoise
 
 # Relative error (root mean square) below which no layer of a file is worth a look, by precision.
 NEGLIGIBLE = {
@@ -30,7 +31,11 @@ NEGLIGIBLE = {
     Precision.MIXED: 1.5e-2,  # operators with dynamic weights may be among them
 }
 MOST_DB = 400.0  # stands for what is infinite or no number
+RARE = 0.01  # share of values beyond a tensor's levels that calibration may have left there
+FEW = 4  # values that are no more than chance, however few there are
 CORRELATED = 0.005  # share of rounding errors that is a pattern, since inputs repeat themselves
+# The mean over channels varies far less than the worst of them, so as much of it says more.
+ALL_CHANNELS = 5.0
 PEERS = 3  # layers of a kind from which on their median speaks for the kind
 
 
@@ -114,7 +119,7 @@ class ErrorSums:
         return product / float(np.sqrt(a) * np.sqrt(b))
 
 
-@dataclass
+@dataclass(eq=False)
 class LayerSums:
     """Everything that is summed up about one layer.
 
@@ -126,7 +131,10 @@ class LayerSums:
         saturated: values at the ends of the tensor's levels.
         clipped: values of the float layer beyond these ends.
         values: how many were looked at.
-        input_noise: mean square that rounding the input puts on each channel, or on all.
+        rounded: the float layer against itself, rounded to steps of the tensor.
+        limited: likewise, with nothing beyond its levels.
+        products: what enters the layer's products with stored weights.
+        inside: its other integer tensors.
     """
 
     layer: FloatLayer
@@ -136,21 +144,58 @@ class LayerSums:
     saturated: int = 0
     clipped: int = 0
     values: int = 0
-    input_noise: np.ndarray = field(default_factory=lambda: np.zeros(1))
+    rounded: ErrorSums = field(default_factory=ErrorSums)
+    limited: ErrorSums = field(default_factory=ErrorSums)
+    products: Sequence[ProductNoise] = ()
+    inside: InsideNoise = field(default_factory=InsideNoise)
 
     def add_added(self, expected: np.ndarray, found: np.ndarray) -> None:
         """Adds B ... C of the float layer for the file's input, and of the file."""
         self.added.add(expected, found)
         if self.tensor.step:
-            low, high, half = self.tensor.low, self.tensor.high, self.tensor.step / 2
-            self.saturated += int(np.sum((found <= low + half) | (found >= high - half)))
-            self.clipped += int(np.sum((expected < low - half) | (expected > high + half)))
+            scale, offset = self.affine
+            low, high, step = self.tensor.low, self.tensor.high, self.tensor.step
+            ends = np.sort([scale * low + offset, scale * high + offset], axis=0)  # 2 C
+            half = step / 2 * np.abs(scale)
+            self.saturated += int(np.sum((found <= ends[0] + half) | (found >= ends[1] - half)))
+            self.clipped += int(np.sum((expected < ends[0] - half) | (expected > ends[1] + half)))
             self.values += found.size
+            steps = np.maximum(2 * half, 1e-30)
+            levels = np.rint((expected - ends[0]) / steps) * steps + ends[0]
+            self.rounded.add(expected, levels)
+            self.limited.add(expected, np.clip(levels, ends[0], ends[1]))
 
     @property
-    def rounding(self) -> np.ndarray:
-        """Mean square error of rounding (uniform over a step), for each channel or for all."""
-        return self.tensor.step**2 / 12 + self.input_noise
+    def affine(self) -> tuple[np.ndarray, np.ndarray]:
+        """(scale, offset) from the file's tensor to the layer's output, by channel or for all."""
+        if self.tensor.bare and self.layer.affine is not None:
+            return self.layer.affine
+        return np.ones(1), np.zeros(1)
+
+    @property
+    def noise(self) -> np.ndarray:
+        """Mean square of the systematic error that rounding should leave, by channel or for all.
+
+        Rounding of values leaves little, unless a channel moves within few levels; rounding of
+        weights leaves all that it does.
+        """
+        share = 2 / max(1, self.added.count) + CORRELATED
+        found = share * np.square(self.tensor.step * self.affine[0]) / 12  # C, or 1
+        if self.tensor.step:
+            rare = self.clipped <= max(FEW, RARE * self.values)
+            found = np.maximum(found, (self.limited if rare else self.rounded).systematic)
+        for product in self.products:
+            whole, pattern = product.of_input
+            more = product.of_weights + np.maximum(share * whole, pattern)
+            fits = len(more) == len(self.added.systematic)
+            found = found + (more if fits else more.max())
+        return found + self.inside.relative * self.power
+
+    @property
+    def power(self) -> np.ndarray:
+        """Mean square of the float layer's output, by channel; at least the mean of all."""
+        found = self.added.expected / max(1, self.added.count)
+        return np.maximum(found, found.mean())
 
 
 def summarise(sums: Sequence[LayerSums], precision: Precision) -> tuple[LayerError, ...]:
@@ -218,22 +263,17 @@ def _by_kind(
 def _relative_systematic(entry: LayerSums) -> float:
     """Systematic error of the middle channel beside rounding, relative to the layer's output."""
     power = float(entry.added.expected.mean()) / max(1, entry.added.count)
-    error = float(np.median(entry.added.systematic - entry.rounding * _left(entry)))
+    error = float(np.median(entry.added.systematic - entry.noise))
     return float(np.sqrt(max(0.0, error) / power)) if power > 0 else 0.0
-
-
-def _left(entry: LayerSums) -> float:
-    """Share of independent errors that a line through so many values still explains."""
-    return 2 / max(1, entry.added.count) + CORRELATED
 
 
 def _worst_channel(entry: LayerSums, usual: float) -> tuple[float, int]:
     """(decibels by which the worst channel is above rounding and the usual error, this channel)."""
-    power = entry.added.expected / max(1, entry.added.count)
-    noise = entry.rounding * _left(entry) + usual**2 * np.maximum(power, power.mean())
+    noise = entry.noise + usual**2 * entry.power
     ratio = entry.added.systematic / np.maximum(noise, 1e-300)
     channel = int(np.argmax(ratio))
-    return float(np.clip(10 * np.log10(max(ratio[channel], 1e-12)), -MOST_DB, MOST_DB)), channel
+    evidence = max(ratio[channel], ALL_CHANNELS * float(ratio.mean()), 1e-12)
+    return float(np.clip(10 * np.log10(evidence), -MOST_DB, MOST_DB)), channel
 
 
 def _summarise_one(entry: LayerSums, excess: float, channel: int) -> LayerError:

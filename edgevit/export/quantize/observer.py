@@ -19,11 +19,16 @@ class Observation:
         high: the largest.
         histogram: None where only the extremes were watched, or where the range is fixed: it is
             then never clipped.
+        means: of each channel, the last axis; None where nobody asked for them.
     """
 
     low: float
     high: float
     histogram: Histogram | None = None
+    means: tuple[float, ...] | None = None
+
+
+FRACTION = 2.0**30  # means are added up as whole numbers of this fraction: in any order the same
 
 
 class Observer:
@@ -31,10 +36,16 @@ class Observer:
 
     Args:
         histograms: whether values are counted, or only their extremes kept.
+
+    Attributes:
+        averaged: names of tensors whose means are wanted.
     """
 
     def __init__(self, histograms: bool = False):
+        self.averaged: frozenset[str] = frozenset()
         self._counts = histograms
+        self._sums: dict[str, np.ndarray] = {}
+        self._images: dict[str, int] = {}
         self._seen: dict[str, tuple[float, float]] = {}
         self._histograms: dict[str, Histogram] = {}
 
@@ -52,6 +63,11 @@ class Observer:
             )
         known = self._seen.get(name, (low, high))
         self._seen[name] = min(known[0], low), max(known[1], high)
+        if name in self.averaged:
+            mean = value.reshape(-1, value.shape[-1]).mean(axis=0, dtype=np.float64)  # C
+            whole = np.rint(mean * FRACTION).astype(np.int64)
+            self._sums[name] = self._sums.get(name, 0) + whole
+            self._images[name] = self._images.get(name, 0) + 1
         if self._counts:
             found = Histogram.of_values(value)
             older = self._histograms.get(name)
@@ -60,6 +76,12 @@ class Observer:
     def observations(self) -> dict[str, Observation]:
         """Everything seen so far, by name."""
         return {
-            name: Observation(low, high, self._histograms.get(name))
+            name: Observation(low, high, self._histograms.get(name), self._means(name))
             for name, (low, high) in self._seen.items()
         }
+
+    def _means(self, name: str) -> tuple[float, ...] | None:
+        if name not in self._sums:
+            return None
+        means = (self._sums[name] / (FRACTION * self._images[name])).astype(np.float32)
+        return tuple(float(str(mean)) for mean in means)  # as few digits as a float32 needs

@@ -41,6 +41,7 @@ class RangeRecord:
         method: how the ranges were chosen, a key of METHODS.
         seen: smallest and largest value of the tensors whose range is narrower than that.
         histograms: of the tensors that may be clipped; empty where only extremes were watched.
+        means: of each channel of what enters layers with weights, where a step asked for them.
     """
 
     ranges: dict[str, tuple[float, float]]
@@ -52,6 +53,7 @@ class RangeRecord:
     method: str = DEFAULT_METHOD
     seen: dict[str, tuple[float, float]] = field(default_factory=dict)
     histograms: dict[str, Histogram] = field(default_factory=dict, repr=False)
+    means: dict[str, tuple[float, ...]] = field(default_factory=dict, repr=False)
 
     def clipped(self, method: str) -> RangeRecord:
         """The record with ranges that another method chooses, from the same histograms.
@@ -111,6 +113,8 @@ class RangeRecord:
         if self.histograms:
             names = sorted(self.histograms)
             document["histograms"] = {name: self.histograms[name].to_plain() for name in names}
+        if self.means:
+            document["means"] = {name: list(self.means[name]) for name in sorted(self.means)}
         return document
 
     @classmethod
@@ -157,6 +161,10 @@ class RangeRecord:
                     key: Histogram.from_plain(value)
                     for key, value in document.get("histograms", {}).items()
                 },
+                means={
+                    key: tuple(map(float, values))
+                    for key, values in document.get("means", {}).items()
+                },
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ModelFileError(f"{name}: the calibration record is damaged ({error}).") from None
@@ -164,7 +172,10 @@ class RangeRecord:
             for key, (low, high) in part.items():
                 if not (np.isfinite([low, high]).all() and low <= high):
                     raise ModelFileError(f"{name}: the range of {key!r} is [{low}, {high}].")
-        strangers = {*record.seen, *record.histograms} - record.ranges.keys()
+        for key, values in record.means.items():
+            if not np.isfinite(values).all():
+                raise ModelFileError(f"{name}: the means of {key!r} are not finite.")
+        strangers = {*record.seen, *record.histograms, *record.means} - record.ranges.keys()
         if strangers:
             raise ModelFileError(
                 f"{name}: the calibration record is damaged ({min(strangers)!r} has no range)."

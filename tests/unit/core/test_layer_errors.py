@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from edgevit.core.layer_errors import SUSPECT_DB, TOGETHER_DB, LayerError, rank_layers
+from edgevit.core.layer_errors import (
+    NOTABLE_DB,
+    SUSPECT_DB,
+    TOGETHER_DB,
+    LayerDiff,
+    LayerError,
+    rank_layers,
+)
 
 TOTAL = {"total_sqnr_db": 20.0, "total_cosine": 1.0, "saturated": None, "clipped": None}
 
@@ -22,6 +29,8 @@ def row(name: str, excess_db: float) -> LayerError:
         ([1.0, 60.0, 30.0], "bca"),  # one is far beyond the rest
         ([10.0, SUSPECT_DB + 1, SUSPECT_DB + TOGETHER_DB], "bca"),  # a consequence behind it
         ([SUSPECT_DB + 5, SUSPECT_DB + TOGETHER_DB + 6, 0.0], "bac"),  # too far behind the worst
+        ([NOTABLE_DB + 1, SUSPECT_DB + 1, 0.0], "abc"),  # not suspect alone, but its cause
+        ([NOTABLE_DB - 1, SUSPECT_DB + 1, 0.0], "bac"),
         ([400.0, 400.0, 400.0], "abc"),  # no numbers any more from the first on
     ],
     ids=str,
@@ -29,6 +38,22 @@ def row(name: str, excess_db: float) -> LayerError:
 def test_the_earlier_of_about_equal_suspects_comes_first(excess, wanted):
     rows = [row(name, value) for name, value in zip("abc", excess, strict=True)]
     assert "".join(found.layer for found in rank_layers(rows)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("excess", "wanted"),
+    [
+        ([NOTABLE_DB + 1, SUSPECT_DB - 1, 0.0], ""),
+        ([NOTABLE_DB + 1, SUSPECT_DB + 1, 0.0], "ab"),
+        ([NOTABLE_DB - 1, SUSPECT_DB + 1, SUSPECT_DB + 2], "bc"),
+        ([NOTABLE_DB + 1, SUSPECT_DB + TOGETHER_DB + 1, 0.0], "b"),
+    ],
+    ids=str,
+)
+def test_suspects_are_beyond_the_limit_or_a_likely_cause(excess, wanted):
+    rows = tuple(row(name, value) for name, value in zip("abc", excess, strict=True))
+    found = LayerDiff("f", "0", "m", "t", "r", 1, "drawn", rows, (), {})
+    assert "".join(suspect.layer for suspect in found.suspects) == wanted
 
 
 def test_no_layers_have_no_order():

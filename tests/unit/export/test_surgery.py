@@ -19,6 +19,8 @@ from edgevit.export.tflite_passes.fold_affine import fold_affine  # noqa: E402
 from edgevit.models import MODELS  # noqa: E402
 from edgevit.models.build import build  # noqa: E402
 from edgevit.runtimes.litert import open_interpreter  # noqa: E402
+from edgevit.runtimes.tflite_file import parse_model  # noqa: E402
+from edgevit.runtimes.tflite_nodes import list_nodes  # noqa: E402
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="graphs are traced by TensorFlow"
@@ -252,3 +254,15 @@ def test_an_unknown_step_is_refused_with_its_near_misses():
         find_steps("fold-afine")
     with pytest.raises(UnknownNameError, match="unknown surgery step 'no-thing'"):
         find_steps("no-thing")
+
+
+def test_the_weights_of_the_last_layer_keep_its_name_when_a_norm_is_folded_into_them():
+    def layers(x):
+        y = keras.layers.LayerNormalization(name="norm")(x)
+        return keras.layers.Dense(4, name="last")(keras.layers.Flatten()(y))
+
+    graph = small_net(layers)
+    after, lines = operate(graph, ("fold-affine",))
+    assert lines
+    (last,) = [node for node in list_nodes(parse_model(after, "x")) if node.op == "FULLY_CONNECTED"]
+    assert last.layer.split("/")[-1] == "last"
