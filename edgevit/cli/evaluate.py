@@ -39,12 +39,12 @@ def evaluate(
     edgevit evaluate exports/shiftvit-tflite-int8.tflite --data cifar10.tar.gz --runtime tflm
     """
     from edgevit.core.files import digest_path
-    from edgevit.models import find_model
+    from edgevit.models import split_name
 
     if runtime:
         kernels = _choose_kernels(model, runtime, kernels)
     if not Path(model).exists() and Path(model).suffix == "":
-        find_model(model)
+        split_name(model)
     with console.working() as work:
         from edgevit.data.datasets import find_source
         from edgevit.pipeline import evaluate as evaluate_model
