@@ -93,15 +93,6 @@ class ShiftViTConfig:
                 "norm='layer', activation='gelu' and stem='patch'. Received: "
                 f"norm={self.norm!r}, activation={self.activation!r}, stem={self.stem!r}"
             )
-        convolutions = self.patch_size.bit_length() - 1
-        if self.stem == "convolutions" and (
-            self.patch_size < 2 or 2**convolutions != self.patch_size or self.dim < self.patch_size
-        ):
-            raise ConfigError(
-                "a stem of convolutions with stride 2 needs a patch_size that is a power of two, 2 "
-                "or more, and not above dim. Received: "
-                f"patch_size={self.patch_size}, dim={self.dim}"
-            )
         groups = self.num_div if self.form == "paper" else 4 * self.num_div
         if self.num_div < 4 or self.dim < groups:
             raise ConfigError(
@@ -115,6 +106,18 @@ class ShiftViTConfig:
                 f"image_size={self.image_size}, patch_size={self.patch_size}, "
                 f"shift_pixels={self.shift_pixels}, num_classes={self.num_classes}, "
                 f"depths={self.depths}, mlp_ratio={self.mlp_ratio}"
+            )
+        if self.stem == "convolutions" and (
+            self.patch_size < 2 or self.patch_size & (self.patch_size - 1)
+        ):
+            raise ConfigError(
+                "convolutions with stride 2 reach a patch_size that is a power of two, 2 or more. "
+                f"Received: patch_size={self.patch_size}"
+            )
+        if self.stem == "convolutions" and self.dim < self.patch_size**2 // 4:
+            raise ConfigError(
+                "each convolution of the stem has a quarter of the next one's channels, so dim "
+                f"must be at least {self.patch_size**2 // 4}. Received: dim={self.dim}"
             )
 
 
