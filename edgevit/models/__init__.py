@@ -27,7 +27,7 @@ MODELS: dict[str, ModelSpec] = {
             paper="Touvron et al. 2021, arXiv:2112.13692",
             module="edgevit.models.patchconvnet",
             outputs=("logits", "attention"),
-            variants=("cifar", "s60", "s120", "b60"),
+            variants=("cifar", "nano", "s60", "s120", "b60"),
             class_names=CIFAR10_CLASSES,
         ),
         ModelSpec(

@@ -109,7 +109,7 @@ def train(
         if done >= last and last != recipe.epochs:
             continue
         keras.utils.set_random_seed(seed)
-        model = _compile(_at_size(plan, recipe, size), recipe, len(batches))
+        model = compile_model(plan, recipe, size, len(batches))
         if state:
             restore_checkpoint(folder, model)
         elif initial_weights is not None:
@@ -185,15 +185,19 @@ def _check_data(plan: Plan, dataset: ImageDataset) -> None:
         )
 
 
-def _at_size(plan: Plan, recipe: Recipe, size: int) -> keras.Model:
-    """The model on raw images, with the recipe's dropout rates, at one network size."""
+def compile_model(plan: Plan, recipe: Recipe, size: int, steps: int) -> keras.Model:
+    """The network as it is trained: on raw images, with the recipe's dropout, optimizer and loss.
+
+    Args:
+        plan: what is trained.
+        recipe: how.
+        size: of the network's image, in pixels.
+        steps: an epoch.
+    """
     module = import_architecture(plan.spec)
     config = replace(plan.config, **{**recipe.config, "image_size": size})
     preprocess = replace(module.preprocess_of(config), input_size=plan.preprocess.input_size)
-    return build_plan(Plan(plan.spec, config, preprocess), preprocess=True)  # logits alone
-
-
-def _compile(model: keras.Model, recipe: Recipe, steps: int) -> keras.Model:
+    model = build_plan(Plan(plan.spec, config, preprocess), preprocess=True)  # logits alone
     optimizer = keras.optimizers.AdamW(
         WarmupCosine(
             recipe.learning_rate, int(recipe.warmup_epochs * steps), recipe.epochs * steps
