@@ -254,7 +254,7 @@ class PatchMerging(layers.Layer):
         return {**super().get_config(), "epsilon": self.epsilon, "norm": self.norm_name}
 
 
-class ConvolutionalStem(layers.Layer):
+class StridedStem(layers.Layer):
     """3x3 convolutions with stride 2, each normalised and all but the last activated.
 
     B H W 3 -> B H/p W/p dim.
@@ -318,7 +318,7 @@ def forward(images, config: ShiftViTConfig):
             name="patch_projection",
         )
     else:
-        stem = ConvolutionalStem(
+        stem = StridedStem(
             config.patch_size,
             config.dim,
             config.norm,
@@ -367,7 +367,7 @@ CUSTOM_OBJECTS = {
     for layer in (
         ShiftViTBlock,
         PatchMerging,
-        ConvolutionalStem,
+        StridedStem,
         PartialShift,
         BorderErase,
         DropPath,

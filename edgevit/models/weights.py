@@ -22,7 +22,6 @@ from edgevit.models.build import (
     build_plan,
     custom_objects,
     find_variant,
-    import_architecture,
     plan_model,
 )
 
@@ -183,7 +182,7 @@ def load_model(
             return load_keras_file(path, trust)
         return load_weights(path, outputs)
     architecture, variant = split_name(name)
-    if variant and not import_architecture(MODELS[architecture]).VARIANTS[variant]:
+    if variant and find_variant(plan_model(architecture, variant)) is None:
         variant = None  # the tutorial's sizes by their name
     if weights is not None and weights.is_dir():
         weights = weights / WEIGHTS_FILE
