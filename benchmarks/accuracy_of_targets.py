@@ -19,7 +19,7 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 
 from edgevit.core.files import digest_path
 from edgevit.core.serialization import to_json
-from edgevit.core.targets import TARGETS
+from edgevit.core.targets import find_targets
 from edgevit.data.datasets import find_source, load_dataset
 from edgevit.export.record_reference import float_logits
 from edgevit.pipeline import open_source, verify
@@ -34,8 +34,10 @@ def main() -> None:
     parser.add_argument("--model", default="shiftvit")
     parser.add_argument("--data", help="dataset; default: $EDGEVIT_DATA")
     parser.add_argument("--exports", type=Path, default=Path("exports"), help="exported files")
+    parser.add_argument("--targets", default="all", help="commas between")
     parser.add_argument("--json", type=Path, help="where to write the figures")
     options = parser.parse_args()
+    targets = find_targets(options.targets)
     source = open_source(options.model)
     dataset = load_dataset(find_source(options.data), "test", source.preprocess.input_size)
     print(f"{options.model}: {len(dataset):,} test images of {dataset.source}")
@@ -48,7 +50,7 @@ def main() -> None:
     keras = score(expected, dataset.labels, "keras", dataset.source, time.perf_counter() - started)
     print(f"{'float Keras':16} {keras.top1:8.2f} {keras.top5:8.2f}")
     rows = {"keras": keras}
-    for target in TARGETS.values():
+    for target in targets:
         path = options.exports / target.file_name(source.name)
         golden = summarise_parity(verify(path).reports)
         started = time.perf_counter()

@@ -19,18 +19,20 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
 from record_ranges import FILES, record_ranges
+from record_robustness import record_robustness
 
 from edgevit.core.files import write_whole
 from edgevit.core.targets import Format
-from edgevit.models import ARTIFACTS
+from edgevit.models import ARTIFACTS, split_name
 from edgevit.models.weights import WEIGHTS_FILE
-from edgevit.pipeline import evaluate, open_source
+from edgevit.pipeline import evaluate_robustness, open_source
+from edgevit.pipeline.evaluating import AS_IS
 
 CARD = """\
 # {title}
 
 {paper}. Form `{form}`, {parameters:,} parameters, {classes} classes, input {rows}x{columns} (raw
-uint8 images; resized to {network}x{network} inside).
+uint8 images; {inside}).
 
 | measured on | images | top-1 | top-5 |
 | --- | --- | --- | --- |
@@ -47,8 +49,9 @@ so these figures are "CIFAR-10 (JPEG q75)" and not comparable to the digit with 
 | `weights.safetensors` | the averaged weights in float16, with the config inside |
 | `ranges.json` | activation ranges over {ranges_images} training images (digest inside), for int8 |
 | `ranges-onnx.json` | the same of the ONNX graph |
+| `robustness.json` | the accuracies of the table above, with their reports |
 | `log.csv`, `curves.png` | one row an epoch of the last run; its learning curves |
-| `recipe.json` | the recipe, whole; under `initial` the run that it started from |
+| `recipe.json` | the recipe, whole; `initial`: the run before it; `teacher`: whom it learnt from |
 
 Intended for showing that an export arrives unharmed and for comparing runtimes; ten classes of
 32x32 photographs are no product. The network sees nothing but the whole image: no detection, no
@@ -62,7 +65,7 @@ RUN = """\
    {smoothing:g}, {cutmix}, random crop and mirror,
    random JPEG quality on {jpeg:.0%} of the images, stochastic
    depth up to {drop_path:g}, moving average of the weights ({ema:g}). Image sizes by first epoch:
-   {resolutions}. Validation {top1:.2f} %.
+   {resolutions}. {teaching}Validation {top1:.2f} %.
    `edgevit train {name} --recipe {recipe} --seed {seed}{init} --data PATH`
 """
 
@@ -78,31 +81,32 @@ def main() -> None:
     for name in (WEIGHTS_FILE, "log.csv", "curves.png", "recipe.json"):
         shutil.copyfile(options.run / name, folder / name)
     record = record_ranges(source, options.data, folder, list(FILES))[Format.TFLITE]
-    test = evaluate(source.name, options.data)
+    measured = evaluate_robustness(source.name, options.data)
+    test = measured[AS_IS]
     run = json.loads((options.run / "recipe.json").read_text())
     write_whole(folder / "README.md", describe(source, record, run, test).encode())
+    record_robustness(folder, {"keras-float32": measured})
     print(f"{source.name}: test top-1 {test.top1:.2f} %, top-5 {test.top5:.2f} %")
 
 
 def describe(source, record, run: dict, test) -> str:
     """The model card."""
-    from edgevit.models import find_model
     from edgevit.models.weights import load_model
 
     plan = load_model(source.name).plan
     assert plan is not None
     rows, columns = source.preprocess.input_size
-    spec = find_model(source.name)
+    spec = plan.spec
+    variant = split_name(source.name)[1]
     return CARD.format(
-        name=spec.name,
-        title=spec.title,
+        title=f"{spec.title} {variant}" if variant else spec.title,
         paper=spec.paper,
         form=plan.config.form,
         parameters=source.network.count_params(),
         classes=len(source.class_names),
         rows=rows,
         columns=columns,
-        network=source.preprocess.network_size[0],
+        inside=describe_inside(source),
         validation_images=run["validation_images"],
         validation_top1=run["validation_top1"],
         test_images=test.images,
@@ -110,8 +114,29 @@ def describe(source, record, run: dict, test) -> str:
         test_top5=test.top5,
         data=run["data"],
         train_images=run["train_images"],
-        history="".join(describe_runs(run, spec.name)),
+        history="".join(describe_runs(run, ":".join(filter(None, split_name(source.name))))),
         ranges_images=record.images,
+    )
+
+
+def describe_inside(source) -> str:
+    """What happens to the pixels before the network."""
+    rows, columns = source.preprocess.network_size
+    if source.preprocess.network_size == source.preprocess.input_size:
+        return "scaled inside"
+    return f"resized to {rows}x{columns} inside"
+
+
+def describe_teaching(run: dict) -> str:
+    """Whom a run learnt from, as the end of a sentence; empty without a teacher."""
+    teacher, recipe = run.get("teacher"), run["recipe"]
+    if not teacher:
+        return ""
+    again = f"{recipe['views']} views an image, in turns" if recipe["views"] else "a view an epoch"
+    return (
+        f"Taught by {teacher['model']} (weights {teacher['sha256'][:12]}), which sees the same "
+        f"views: {recipe['teacher_share']:.0%} of the loss,\n   temperature "
+        f"{recipe['temperature']:g}, {again}. "
     )
 
 
@@ -127,7 +152,9 @@ def describe_runs(run: dict, name: str) -> list[str]:
         number=len(earlier) + 1,
         name=name,
         start=f"{start} (those of {len(earlier)})" if earlier else start,
-        init=" --init WEIGHTS" if initial else "",
+        init=(" --init WEIGHTS" if initial else "")
+        + (f" --teacher {run['teacher']['model']}" if run.get("teacher") else ""),
+        teaching=describe_teaching(run),
         recipe=recipe["name"],
         seed=run["seed"],
         epochs=recipe["epochs"],

@@ -81,11 +81,11 @@ def calibrate(
     edgevit export runs/vit --format tflite-int8,onnx-int8 --ranges vit-ranges.json
     edgevit calibrate my.keras --scaling unit --data photos/ --images 500 --method mse
     """
-    from edgevit.models import find_model
+    from edgevit.models import split_name
 
     formats = _read_formats(kinds)
     if not Path(model).exists() and not model.endswith((".keras", ".safetensors")):
-        find_model(model)
+        split_name(model)
     with console.working() as work:
         from edgevit.data.datasets import find_source
         from edgevit.pipeline import calibrate as measure

@@ -13,11 +13,11 @@ from edgevit.cli import console, options
 @options.as_json
 def models(as_json: bool) -> None:
     """List the architectures, their sizes and whether weights ship with them."""
-    from edgevit.models import ARTIFACTS, MODELS
+    from edgevit.models import MODELS, shipped_names
 
     rows: list[dict[str, Any]] = []
+    there = shipped_names()
     for spec in MODELS.values():
-        shipped = (ARTIFACTS / spec.name / "weights.safetensors").exists()
         rows.append(
             {
                 "name": spec.name,
@@ -27,7 +27,8 @@ def models(as_json: bool) -> None:
                 "outputs": list(spec.outputs),
                 "extra_outputs": list(spec.extra_outputs),
                 "classes": list(spec.class_names),
-                "weights": shipped,
+                "weights": spec.name in there,
+                "shipped": [name for name in there if name.partition(":")[0] == spec.name],
             }
         )
 
@@ -42,7 +43,7 @@ def models(as_json: bool) -> None:
                         ", ".join(
                             [*row["outputs"], *(f"({name})" for name in row["extra_outputs"])]
                         ),
-                        "shipped" if row["weights"] else "-",
+                        ", ".join(row["shipped"]) or "-",
                         f"{row['title']}: {row['paper']}",
                     ]
                     for row in rows

@@ -33,7 +33,7 @@ PROGRAMS: dict[str, tuple[str, str]] = {
 def doctor(as_json: bool) -> None:
     """Say what is installed, what is missing for which target, and how to get it."""
     from edgevit.core.versions import installed_version
-    from edgevit.models import ARTIFACTS, MODELS
+    from edgevit.models import MODELS, shipped_names
 
     packages = {
         name: installed_version(name)
@@ -54,7 +54,8 @@ def doctor(as_json: bool) -> None:
             "missing": [] if there else [program],
             "get": "" if there else how,
         }
-    shipped = {name: (ARTIFACTS / name / "weights.safetensors").exists() for name in MODELS}
+    weighted = shipped_names()
+    shipped = {name: name in weighted for name in [*MODELS, *weighted]}
     document = {
         "python": platform.python_version(),
         "machine": platform.machine(),

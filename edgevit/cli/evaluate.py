@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgevit.cli import console, options
+
+if TYPE_CHECKING:
+    from edgevit.core.results import AccuracyReport
 
 
 @click.command()
@@ -16,6 +19,11 @@ from edgevit.cli import console, options
 @options.data
 @click.option("--limit", type=click.IntRange(min=1), help="Only so many images, drawn by a seed.")
 @click.option("--kernels", help="LiteRT kernels: xnnpack (default), builtin or reference.")
+@click.option(
+    "--robustness",
+    is_flag=True,
+    help="Also on the same images saved as JPEG of quality 95, 75 and 50, and moved by two pixels.",
+)
 @options.runtime
 @options.reading
 @options.as_json
@@ -24,6 +32,7 @@ def evaluate(
     data: str | None,
     limit: int | None,
     kernels: str | None,
+    robustness: bool,
     runtime: str | None,
     as_json: bool,
     **reading: Any,
@@ -37,38 +46,65 @@ def evaluate(
     edgevit evaluate shiftvit --data cifar10.tar.gz
     edgevit evaluate exports/shiftvit-tflite-int8.tflite --data cifar10.tar.gz
     edgevit evaluate exports/shiftvit-tflite-int8.tflite --data cifar10.tar.gz --runtime tflm
+    edgevit evaluate exports/shiftvit-tflite-int8.tflite --data cifar10.tar.gz --robustness
     """
     from edgevit.core.files import digest_path
-    from edgevit.models import find_model
+    from edgevit.models import split_name
 
     if runtime:
         kernels = _choose_kernels(model, runtime, kernels)
     if not Path(model).exists() and Path(model).suffix == "":
-        find_model(model)
+        split_name(model)
     with console.working() as work:
         from edgevit.data.datasets import find_source
         from edgevit.pipeline import evaluate as evaluate_model
+        from edgevit.pipeline import evaluate_robustness
 
-        found = evaluate_model(
-            model,
-            find_source(data),
-            limit,
-            kernels,
-            work.status,
-            work.advance,
-            **options.opening(**reading),
-        )
+        arguments = (model, find_source(data), limit, kernels, work.status, work.advance)
+        given = options.opening(**reading)
+        degraded: dict[str, AccuracyReport] = {}
+        if robustness:
+            degraded = evaluate_robustness(*arguments, **given)
+            found = degraded["as is"]
+        else:
+            found = evaluate_model(*arguments, **given)
 
     def text() -> str:
-        return (
+        line = (
             f"{model}: top-1 {found.top1:.2f} %, top-5 {found.top5:.2f} % of {found.images:,} test "
-            f"images ({found.source}), run by {found.runtime} in {found.seconds:.0f} s"
+            f"images ({found.source}), run by {found.runtime} in "
+            f"{sum(report.seconds for report in (degraded or {'': found}).values()):.0f} s"
         )
+        return f"{line}\n{_draw(degraded)}" if degraded else line
 
     document = {"model": model, **asdict(found)}
+    if degraded:
+        document["robustness"] = {
+            name: {"top1": report.top1, "top5": report.top5} for name, report in degraded.items()
+        }
     if found.runtime != "keras":
         document["sha256"] = digest_path(Path(model))
     console.answer(document, as_json, text)
+
+
+def _draw(degraded: dict[str, AccuracyReport]) -> str:
+    """A table of accuracies; points are relative to the first row."""
+    from edgevit.data.degradations import DEGRADATIONS
+
+    summaries = {way.name: way.summary for way in DEGRADATIONS}
+    base = next(iter(degraded.values()))
+    rows = [
+        [
+            name,
+            f"{report.top1:.2f} %",
+            f"{report.top1 - base.top1:+.2f}" if report is not base else "",
+            f"{report.top5:.2f} %",
+            summaries.get(name, "as the dataset has them"),
+        ]
+        for name, report in degraded.items()
+    ]
+    headings = ["images", "top-1", "points", "top-5", "what was done to them"]
+    return console.table(headings, rows, right=("top-1", "points", "top-5"))
 
 
 def _choose_kernels(model: str, runtime: str, kernels: str | None) -> str:

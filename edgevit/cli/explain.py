@@ -44,10 +44,10 @@ def explain(
     edgevit export patchconvnet --format tflite-int8 --outputs logits,attention
     edgevit explain exports/patchconvnet-tflite-int8.tflite cat.jpg --out drawings
     """
-    from edgevit.models import find_model
+    from edgevit.models import split_name
 
     if not Path(model).exists() and Path(model).suffix == "":
-        find_model(model)
+        split_name(model)
     with console.working() as work:
         from edgevit.pipeline import explain as explain_pictures
 

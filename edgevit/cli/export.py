@@ -146,11 +146,11 @@ def export(
     edgevit export shiftvit --format tflite-mixed --recipe-file edited.toml
     """
     from edgevit.core.targets import find_targets
-    from edgevit.models import find_model
+    from edgevit.models import split_name
 
     targets = find_targets(formats)  # before anything slow is imported
     if not Path(model).exists() and not model.endswith((".keras", ".safetensors")):
-        find_model(model)
+        split_name(model)
     recipe = _read_recipe(recipe_file) if recipe_file else None
     with console.working() as work:
         from edgevit.data.datasets import find_source

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -92,7 +93,9 @@ def trace(source: Source, kind: Format, options: ExportOptions, dtype: str) -> T
         return dict(network(x, training=False))
 
     signature = tf.TensorSpec((options.batch, *size, 3), dtype, name=INPUT)
-    module = tf.Module(name=source.name)
+    module = tf.Module(
+        name=re.sub(r"\W|^(?=\d)", "_", source.name)
+    )  # TensorFlow wants an identifier
     module.forward = tf.function(forward, input_signature=[signature], autograph=False)
     try:
         with applied(lowering):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgevit.core.errors import find_named
+from edgevit.core.errors import UnknownNameError, find_named
 from edgevit.core.models import CIFAR10_CLASSES, ModelSpec
 
 ARTIFACTS = Path(__file__).resolve().parents[2] / "artifacts"
@@ -18,7 +18,7 @@ MODELS: dict[str, ModelSpec] = {
             paper="Wang et al. 2022, arXiv:2201.10801",
             module="edgevit.models.shiftvit",
             outputs=("logits",),
-            variants=("cifar", "tiny", "small", "base"),
+            variants=("cifar", "nano", "tiny", "small", "base"),
             class_names=CIFAR10_CLASSES,
         ),
         ModelSpec(
@@ -27,7 +27,7 @@ MODELS: dict[str, ModelSpec] = {
             paper="Touvron et al. 2021, arXiv:2112.13692",
             module="edgevit.models.patchconvnet",
             outputs=("logits", "attention"),
-            variants=("cifar", "s60", "s120", "b60"),
+            variants=("cifar", "nano", "s60", "s120", "b60"),
             class_names=CIFAR10_CLASSES,
         ),
         ModelSpec(
@@ -81,3 +81,43 @@ def find_model(name: str) -> ModelSpec:
         UnknownNameError: there is none; near misses are named.
     """
     return find_named("model", name, MODELS, "Run 'edgevit models' for the list.")
+
+
+def split_name(name: str) -> tuple[str, str | None]:
+    """("shiftvit", "nano") of "shiftvit:nano"; no size is None.
+
+    A hyphen does for the colon: it is what the names of files and folders have.
+
+    Raises:
+        UnknownNameError: no such architecture, or it has no such size.
+    """
+    model, separator, variant = name.replace("-", ":", 1).partition(":")
+    if not separator or model not in MODELS:
+        return find_model(name).name, None
+    if variant not in MODELS[model].variants:
+        raise UnknownNameError(f"size of {model}", variant, MODELS[model].variants)
+    return model, variant
+
+
+def is_known(name: str) -> bool:
+    """Whether this is an architecture, or one of its sizes."""
+    try:
+        split_name(name)
+    except UnknownNameError:
+        return False
+    return True
+
+
+def artifact_folder(model: str, variant: str | None = None) -> Path:
+    """Where the weights of an architecture, in one of its sizes, ship."""
+    return ARTIFACTS / (f"{model}-{variant}" if variant else model)
+
+
+def shipped_names() -> list[str]:
+    """Names of all that ships with weights, such as "shiftvit:nano"."""
+    sizes = [(name, size) for name, spec in MODELS.items() for size in (None, *spec.variants)]
+    return [
+        f"{name}:{size}" if size else name
+        for name, size in sizes
+        if (artifact_folder(name, size) / "weights.safetensors").exists()
+    ]

@@ -147,6 +147,24 @@ def build_plan(plan: Plan, preprocess: bool = False) -> keras.Model:
     return keras.Model(images, {name: found[name] for name in plan.outputs}, name=plan.spec.name)
 
 
+def find_variant(plan: Plan) -> str | None:
+    """The published size that a config is, whatever its classes; None for the tutorial's or ours.
+
+    Where several fit, the one that says most.
+    """
+    own = {field.name: getattr(plan.config, field.name) for field in fields(plan.config)}
+    published = {
+        name: {field: value for field, value in sizes.items() if field != "num_classes"}
+        for name, sizes in import_architecture(plan.spec).VARIANTS.items()
+    }
+    found = [
+        name
+        for name, sizes in published.items()
+        if sizes and all(own[field] == value for field, value in sizes.items())
+    ]
+    return max(found, key=lambda name: len(published[name]), default=None)
+
+
 def import_architecture(spec: ModelSpec) -> ModuleType:
     """The module that builds this architecture. Imports Keras."""
     return importlib.import_module(spec.module)

@@ -102,6 +102,8 @@ DEEP = {
 }
 VARIANTS = {
     "cifar": {},
+    # Ours: native 32x32 pixels on a small processor.
+    "nano": {"image_size": 32, "dim": 48, "depth": 2},
     # Table 1 of the paper: S is 384 channels wide, B 768; the number is the depth.
     "s60": {**DEEP, "dim": 384, "depth": 60},
     "s120": {**DEEP, "dim": 384, "depth": 120, "layer_scale": 1e-6},

@@ -7,21 +7,33 @@ Vision Transformer without Attention".
 Deviations of the published Keras code from the paper (``form="tutorial"`` reproduces them):
 the shift crops and pads at the same offset, so nothing moves; its groups hold ``num_div`` channels
 at every width instead of ``channels // num_div``.
+
+``nano`` is ours, for 32x32 pixels on a small processor. There LayerNorms and GELUs cost as much as
+half of the products between them, so it has what a converter folds away: BatchNormalization behind
+each product (Ioffe & Szegedy 2015, arXiv:1502.03167) and ReLU; and 3x3 convolutions with stride 2
+as a stem (Xiao et al. 2021, "Early Convolutions Help Transformers See Better", arXiv:2106.14881).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from keras import layers
+from keras import layers, ops
 
 from edgevit.core.errors import ConfigError
 from edgevit.core.tensors import Preprocess
 from edgevit.layers.activations import gelu_exact
 from edgevit.layers.drop_path import DropPath
 from edgevit.layers.shift import BorderErase, PartialShift
+from edgevit.models.checks import check_choice
 
 SHIFTS: dict[str, type[layers.Layer]] = {"paper": PartialShift, "tutorial": BorderErase}
+NORMS = ("layer", "batch")
+PUBLISHED = ("layer", "gelu", "patch")
+STEMS = ("patch", "convolutions")
+
+
+ACTIVATIONS = {"gelu": gelu_exact, "relu": ops.relu}
 
 
 @dataclass(frozen=True)
@@ -41,6 +53,11 @@ class ShiftViTConfig:
         drop_path: largest stochastic-depth rate, reached by the last block of each stage.
         epsilon: of LayerNormalization.
         num_classes: length of the logits.
+        norm: "layer" (LayerNormalization before each product, as published) or "batch"
+            (BatchNormalization behind it, which inference folds into the product).
+        activation: of the MLP: "gelu" (exact, as published) or "relu".
+        stem: "patch" (one convolution as wide as its stride, as published) or "convolutions" (3x3
+            with stride 2, as many as it takes to reach the patch size, which is a power of two).
     """
 
     form: str = "paper"
@@ -55,11 +72,23 @@ class ShiftViTConfig:
     drop_path: float = 0.2
     epsilon: float = 1e-5
     num_classes: int = 10
+    norm: str = "layer"
+    activation: str = "gelu"
+    stem: str = "patch"
 
     def __post_init__(self):
         object.__setattr__(self, "depths", tuple(self.depths))
         if self.form not in SHIFTS:
             raise ConfigError(f"form must be one of {sorted(SHIFTS)}. Received: form={self.form!r}")
+        check_choice("norm", self.norm, NORMS)
+        check_choice("activation", self.activation, ACTIVATIONS)
+        check_choice("stem", self.stem, STEMS)
+        if self.form == "tutorial" and (self.norm, self.activation, self.stem) != PUBLISHED:
+            raise ConfigError(
+                "form='tutorial' is what the published Keras code computes, so it needs "
+                "norm='layer', activation='gelu' and stem='patch'. Received: "
+                f"norm={self.norm!r}, activation={self.activation!r}, stem={self.stem!r}"
+            )
         groups = self.num_div if self.form == "paper" else 4 * self.num_div
         if self.num_div < 4 or self.dim < groups:
             raise ConfigError(
@@ -74,10 +103,31 @@ class ShiftViTConfig:
                 f"shift_pixels={self.shift_pixels}, num_classes={self.num_classes}, "
                 f"depths={self.depths}, mlp_ratio={self.mlp_ratio}"
             )
+        if self.stem == "convolutions" and (
+            self.patch_size < 2 or self.patch_size & (self.patch_size - 1)
+        ):
+            raise ConfigError(
+                "convolutions with stride 2 reach a patch_size that is a power of two, 2 or more. "
+                f"Received: patch_size={self.patch_size}"
+            )
+        if self.stem == "convolutions" and self.dim < self.patch_size**2 // 4:
+            raise ConfigError(
+                "each convolution of the stem has a quarter of the next one's channels, so dim "
+                f"must be at least {self.patch_size**2 // 4}. Received: dim={self.dim}"
+            )
 
 
 VARIANTS = {
     "cifar": {},
+    "nano": {
+        "image_size": 32,
+        "dim": 48,
+        "depths": (2, 4),
+        "num_div": 8,
+        "norm": "batch",
+        "activation": "relu",
+        "stem": "convolutions",
+    },
     # Table 1 of the paper; 224x224 images, 1,000 classes.
     "tiny": {"image_size": 224, "dim": 96, "depths": (6, 8, 18, 6), "num_classes": 1000},
     "small": {"image_size": 224, "dim": 96, "depths": (10, 18, 36, 10), "num_classes": 1000},
@@ -97,6 +147,8 @@ class ShiftViTBlock(layers.Layer):
         dropout=0.0,
         drop_path=0.0,
         epsilon=1e-5,
+        norm="layer",
+        activation="gelu",
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -108,30 +160,52 @@ class ShiftViTBlock(layers.Layer):
             "dropout": dropout,
             "drop_path": drop_path,
             "epsilon": epsilon,
+            "norm": norm,
+            "activation": activation,
         }
         self.shift = SHIFTS[form](num_div, shift_pixels, name="shift")
-        self.norm = layers.LayerNormalization(epsilon=epsilon, name="norm")
         self.drop_path = DropPath(drop_path, name="drop_path")
 
     def build(self, input_shape):
         channels = input_shape[-1]
         config = self.config
         hidden = int(config["mlp_ratio"] * channels)
-        self.expand = layers.Dense(hidden, activation=gelu_exact, name="expand")
-        self.project = layers.Dense(channels, name="project")
+        wide = (*input_shape[:-1], hidden)
+        activation = ACTIVATIONS[config["activation"]]
         self.drop = layers.Dropout(config["dropout"], name="drop")
         self.shift.build(input_shape)
-        self.norm.build(input_shape)
-        self.expand.build(input_shape)
-        self.project.build((*input_shape[:-1], hidden))
+        if config["norm"] == "layer":
+            self.steps = [
+                layers.LayerNormalization(epsilon=config["epsilon"], name="norm"),
+                layers.Dense(hidden, activation=activation, name="expand"),
+                self.drop,
+                layers.Dense(channels, name="project"),
+                self.drop,
+            ]
+            shapes = [input_shape, input_shape, wide, wide, input_shape]
+        else:
+            self.steps = [
+                layers.Dense(hidden, use_bias=False, name="expand"),
+                layers.BatchNormalization(epsilon=config["epsilon"], name="norm1"),
+                layers.Activation(activation, name="activation"),
+                self.drop,
+                layers.Dense(channels, use_bias=False, name="project"),
+                # Zero at first: the block is the identity (Goyal et al. 2017, arXiv:1706.02677).
+                layers.BatchNormalization(
+                    epsilon=config["epsilon"], gamma_initializer="zeros", name="norm2"
+                ),
+            ]
+            shapes = [input_shape, wide, wide, wide, wide, input_shape]
+        for step, shape in zip(self.steps, shapes, strict=True):
+            if not step.built:
+                step.build(shape)
         self.built = True
 
     def call(self, x, training=False):
         x = self.shift(x)  # B H W C
-        y = self.expand(self.norm(x))  # B H W hidden
-        y = self.drop(y, training=training)
-        y = self.project(y)  # B H W C
-        y = self.drop(y, training=training)
+        y = x
+        for step in self.steps:
+            y = step(y)  # B H W hidden, then B H W C
         return x + self.drop_path(y, training=training)
 
     def compute_output_shape(self, input_shape):
@@ -142,42 +216,113 @@ class ShiftViTBlock(layers.Layer):
 
 
 class PatchMerging(layers.Layer):
-    """Normalises, then merges 2x2 tokens and doubles the channels. B H W C -> B H/2 W/2 2C."""
+    """Merges 2x2 tokens and doubles the channels, normalised. B H W C -> B H/2 W/2 2C."""
 
-    def __init__(self, epsilon=1e-5, **kwargs):
+    def __init__(self, epsilon=1e-5, norm="layer", **kwargs):
         super().__init__(**kwargs)
         self.epsilon = epsilon
+        self.norm_name = norm
 
     def build(self, input_shape):
         # The tutorial creates the reduction before the norm; its checkpoints are in that order.
         self.reduction = layers.Conv2D(
             2 * input_shape[-1], 2, strides=2, padding="same", use_bias=False, name="reduction"
         )
-        self.norm = layers.LayerNormalization(epsilon=self.epsilon, name="norm")
         self.reduction.build(input_shape)
-        self.norm.build(input_shape)
+        if self.norm_name == "layer":
+            self.norm = layers.LayerNormalization(epsilon=self.epsilon, name="norm")
+            self.norm.build(input_shape)
+        else:
+            self.norm = layers.BatchNormalization(epsilon=self.epsilon, name="norm")
+            self.norm.build(self.compute_output_shape(input_shape))
         self.built = True
 
     def call(self, x):
-        return self.reduction(self.norm(x))
+        if self.norm_name == "layer":
+            return self.reduction(self.norm(x))
+        return self.norm(self.reduction(x))
 
     def compute_output_shape(self, input_shape):
         batch, rows, columns, channels = input_shape
         return (batch, -(-rows // 2), -(-columns // 2), 2 * channels)
 
     def get_config(self):
-        return {**super().get_config(), "epsilon": self.epsilon}
+        return {**super().get_config(), "epsilon": self.epsilon, "norm": self.norm_name}
+
+
+class StridedStem(layers.Layer):
+    """3x3 convolutions with stride 2, each normalised and all but the last activated.
+
+    B H W 3 -> B H/p W/p dim.
+    """
+
+    def __init__(
+        self, patch_size=4, dim=96, norm="layer", activation="gelu", epsilon=1e-5, **kwargs
+    ):
+        super().__init__(**kwargs)
+        self.config = {
+            "patch_size": patch_size,
+            "dim": dim,
+            "norm": norm,
+            "activation": activation,
+            "epsilon": epsilon,
+        }
+        norm_class = layers.LayerNormalization if norm == "layer" else layers.BatchNormalization
+        count = patch_size.bit_length() - 1
+        self.steps: list[layers.Layer] = []
+        for number in range(1, count + 1):
+            width = dim // 4 ** (count - number)
+            self.steps.append(
+                layers.Conv2D(
+                    width, 3, strides=2, padding="same", use_bias=False, name=f"conv{number}"
+                )
+            )
+            self.steps.append(norm_class(epsilon=epsilon, name=f"norm{number}"))
+            if number < count:
+                self.steps.append(
+                    layers.Activation(ACTIVATIONS[activation], name=f"activation{number}")
+                )
+
+    def build(self, input_shape):
+        for step in self.steps:
+            step.build(input_shape)
+            input_shape = step.compute_output_shape(input_shape)
+        self.built = True
+
+    def call(self, x):
+        for step in self.steps:
+            x = step(x)
+        return x
+
+    def compute_output_shape(self, input_shape):
+        for step in self.steps:
+            input_shape = step.compute_output_shape(input_shape)
+        return tuple(input_shape)
+
+    def get_config(self):
+        return {**super().get_config(), **self.config}
 
 
 def forward(images, config: ShiftViTConfig):
     """Builds the network on symbolic images B H W 3 in [0, 1]; returns {"logits": B classes}."""
-    x = layers.Conv2D(
-        config.dim,
-        config.patch_size,
-        strides=config.patch_size,
-        padding="same",
-        name="patch_projection",
-    )(images)  # B H/p W/p dim
+    if config.stem == "patch":
+        stem = layers.Conv2D(
+            config.dim,
+            config.patch_size,
+            strides=config.patch_size,
+            padding="same",
+            name="patch_projection",
+        )
+    else:
+        stem = StridedStem(
+            config.patch_size,
+            config.dim,
+            config.norm,
+            config.activation,
+            config.epsilon,
+            name="stem",
+        )
+    x = stem(images)  # B H/p W/p dim
     for stage, depth in enumerate(config.depths):
         for block in range(depth):
             rate = config.drop_path * block / (depth - 1) if depth > 1 else 0.0
@@ -189,10 +334,12 @@ def forward(images, config: ShiftViTConfig):
                 dropout=config.dropout,
                 drop_path=rate,
                 epsilon=config.epsilon,
+                norm=config.norm,
+                activation=config.activation,
                 name=f"stage{stage + 1}_block{block + 1}",
             )(x)
         if stage < len(config.depths) - 1:
-            x = PatchMerging(config.epsilon, name=f"stage{stage + 1}_merge")(x)
+            x = PatchMerging(config.epsilon, config.norm, name=f"stage{stage + 1}_merge")(x)
     x = layers.GlobalAveragePooling2D(name="pool")(x)  # B C
     return {"logits": layers.Dense(config.num_classes, name="classifier")(x)}  # B classes
 
@@ -213,5 +360,12 @@ def preprocess_of(config: ShiftViTConfig) -> Preprocess:
 Config = ShiftViTConfig
 CUSTOM_OBJECTS = {
     layer.__name__: layer
-    for layer in (ShiftViTBlock, PatchMerging, PartialShift, BorderErase, DropPath)
+    for layer in (
+        ShiftViTBlock,
+        PatchMerging,
+        StridedStem,
+        PartialShift,
+        BorderErase,
+        DropPath,
+    )
 }

@@ -16,8 +16,14 @@ import numpy as np
 from edgevit.core.errors import InputError, ModelFileError
 from edgevit.core.files import write_whole
 from edgevit.core.serialization import to_json
-from edgevit.models import ARTIFACTS, MODELS, find_model
-from edgevit.models.build import Plan, build_plan, custom_objects, plan_model
+from edgevit.models import MODELS, artifact_folder, split_name
+from edgevit.models.build import (
+    Plan,
+    build_plan,
+    custom_objects,
+    find_variant,
+    plan_model,
+)
 
 if TYPE_CHECKING:
     import keras
@@ -47,6 +53,14 @@ class TrainedModel:
     class_names: tuple[str, ...]
     weights_sha256: str
     folder: Path | None
+
+    @property
+    def name(self) -> str | None:
+        """What its files are called: "shiftvit-nano"; None for a model that is not ours."""
+        if self.plan is None:
+            return None
+        variant = find_variant(self.plan)
+        return f"{self.plan.spec.name}-{variant}" if variant else self.plan.spec.name
 
 
 def save_weights(
@@ -150,14 +164,15 @@ def load_model(
     """A trained model by architecture name (shipped weights), .keras file or weights file.
 
     Args:
-        name: an architecture, a .keras file, a .safetensors file or a folder that holds one.
+        name: an architecture or one of its sizes ("shiftvit:nano"), a .keras file, a .safetensors
+            file or a folder that holds one.
         weights: weights to use instead of the shipped ones.
         trust: whether a .keras file may run Python code that it contains (Lambda layers).
         outputs: of an architecture of ours: see :func:`edgevit.models.build.build`.
 
     Raises:
         UnknownNameError: no such architecture, and no such file.
-        ModelFileError: the file cannot be used.
+        ModelFileError: the file cannot be used, or holds another size.
     """
     path = Path(name)
     if path.suffix in (".keras", ".safetensors") or (path.is_dir() and name not in MODELS):
@@ -166,12 +181,17 @@ def load_model(
         if path.suffix == ".keras":
             return load_keras_file(path, trust)
         return load_weights(path, outputs)
-    spec = find_model(name)
+    architecture, variant = split_name(name)
+    if variant and find_variant(plan_model(architecture, variant)) is None:
+        variant = None  # the tutorial's sizes by their name
     if weights is not None and weights.is_dir():
         weights = weights / WEIGHTS_FILE
-    model = load_weights(weights or ARTIFACTS / spec.name / WEIGHTS_FILE, outputs)
-    if model.plan is None or model.plan.spec.name != spec.name:
-        raise ModelFileError(f"{weights}: holds weights of another architecture than {spec.name}.")
+    file = weights or artifact_folder(architecture, variant) / WEIGHTS_FILE
+    model = load_weights(file, outputs)
+    if model.plan is None or model.plan.spec.name != architecture:
+        raise ModelFileError(f"{file}: holds weights of another architecture than {architecture}.")
+    if variant and find_variant(model.plan) != variant:
+        raise ModelFileError(f"{file}: holds weights of another size than {name}.")
     return model
 
 

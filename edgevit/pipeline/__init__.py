@@ -17,7 +17,7 @@ from __future__ import annotations
 from edgevit.pipeline.benchmarking import benchmark
 from edgevit.pipeline.calibrating import Calibration, calibrate
 from edgevit.pipeline.diffing import diff
-from edgevit.pipeline.evaluating import evaluate
+from edgevit.pipeline.evaluating import evaluate, evaluate_robustness
 from edgevit.pipeline.explaining import DrawnExplanation, explain
 from edgevit.pipeline.exporting import (
     CALIBRATION_IMAGES,
@@ -44,6 +44,7 @@ __all__ = [
     "collect_report",
     "diff",
     "evaluate",
+    "evaluate_robustness",
     "explain",
     "export",
     "export_all",

@@ -217,15 +217,15 @@ def _open_float(
     manifest: Manifest, path: Path, model: str | Path | None, opening: Opening
 ) -> Source:
     """The float model with the file's own weights, outputs and preprocessing."""
-    from edgevit.models import MODELS
+    from edgevit.models import is_known
 
-    if model is None and manifest.model not in MODELS:
+    if model is None and not is_known(manifest.model):
         raise ConfigError(
             f"{path.name} came from {manifest.model!r}, which is none of edgevit's own models. "
             f"Name it: edgevit diff {path.name} {manifest.model}.keras"
         )
     named = manifest.model if model is None else model
-    if str(named) in MODELS or Path(named).is_dir():
+    if is_known(str(named)) or Path(named).is_dir():
         opening["outputs"] = tuple(spec.name for spec in manifest.outputs)
     source = open_source(named, **opening)
     if source.weights_sha256 != manifest.weights_sha256:

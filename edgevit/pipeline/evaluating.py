@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
+
+import numpy as np
 
 from edgevit.core.artifact import MANIFEST_KEY, Manifest
 from edgevit.core.results import AccuracyReport
 from edgevit.core.tensors import Preprocess
+from edgevit.data.degradations import DEGRADATIONS
 from edgevit.pipeline.sources import Opening, is_exported, load_test, open_source
 from edgevit.pipeline.verifying import logits_of
 from edgevit.runtimes import open_session
 from edgevit.runtimes.session import image_size
 from edgevit.verify.compare import measure_accuracy
 
+if TYPE_CHECKING:
+    from edgevit.data.datasets import ImageDataset
+
+AS_IS = "as is"
 Status = Callable[[str], None]
 Progress = Callable[[int, int], None]
 
@@ -40,6 +49,68 @@ def evaluate(
         progress: called with (images done, images in all).
         **opening: for a float model: see :class:`edgevit.pipeline.sources.Opening`.
     """
+    with _opened(model, data, limit, kernels, status, opening) as tested:
+        dataset = tested.dataset
+        return measure_accuracy(
+            tested.run, dataset.images, dataset.labels, tested.runtime, dataset.source, progress
+        )
+
+
+def evaluate_robustness(
+    model: str | Path,
+    data: str | Path,
+    limit: int | None = None,
+    kernels: str | None = None,
+    status: Status | None = None,
+    progress: Progress | None = None,
+    **opening: Unpack[Opening],
+) -> dict[str, AccuracyReport]:
+    """Accuracy on the test images as they are, and after each of :data:`DEGRADATIONS`.
+
+    Args:
+        model: see :func:`evaluate`; so are the others.
+
+    Returns:
+        "as is", then the name of each degradation. All on the same images.
+    """
+    say = status or (lambda line: None)
+    found = {}
+    with _opened(model, data, limit, kernels, status, opening) as tested:
+        dataset = tested.dataset
+        for name, degrade in {
+            AS_IS: lambda images: images,
+            **{way.name: way.apply for way in DEGRADATIONS},
+        }.items():
+            say(f"{name}: {len(dataset):,} test images")
+            found[name] = measure_accuracy(
+                tested.run,
+                degrade(dataset.images),
+                dataset.labels,
+                tested.runtime,
+                dataset.source,
+                progress,
+            )
+    return found
+
+
+@dataclass(frozen=True)
+class _Tested:
+    """What is measured: logits of raw images, on the images of a dataset."""
+
+    run: Callable[[np.ndarray], np.ndarray]
+    runtime: str
+    dataset: ImageDataset
+
+
+@contextmanager
+def _opened(
+    model: str | Path,
+    data: str | Path,
+    limit: int | None,
+    kernels: str | None,
+    status: Status | None,
+    opening: Opening,
+) -> Iterator[_Tested]:
     say = status or (lambda line: None)
     path = Path(model)
     if is_exported(path):
@@ -52,25 +123,12 @@ def evaluate(
                 contract, class_names = manifest.preprocess or contract, manifest.class_names
             say("reading the test images")
             dataset = load_test(data, contract, class_names, limit)
-            return measure_accuracy(
-                logits_of(session),
-                dataset.images,
-                dataset.labels,
-                session.runtime,
-                dataset.source,
-                progress,
-            )
+            yield _Tested(logits_of(session), session.runtime, dataset)
+        return
     from edgevit.export.record_reference import float_logits
 
     say("loading the model")
     source = open_source(model, **opening)
     say("reading the test images")
     dataset = load_test(data, source.preprocess, source.class_names, limit)
-    return measure_accuracy(
-        lambda images: float_logits(source, images),
-        dataset.images,
-        dataset.labels,
-        "keras",
-        dataset.source,
-        progress,
-    )
+    yield _Tested(lambda images: float_logits(source, images), "keras", dataset)

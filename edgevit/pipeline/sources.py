@@ -68,7 +68,7 @@ def open_source(model: str | Path | keras.Model, **opening: Unpack[Opening]) -> 
             opening.get("trust_code", False),
             outputs,
         )
-        name = trained.plan.spec.name if trained.plan else Path(model).stem
+        name = trained.name or Path(model).stem
     else:
         name = model.name
         trained = describe_network(model, name, name)

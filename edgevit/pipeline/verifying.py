@@ -142,9 +142,9 @@ def _float_source(manifest: Manifest, against: str | Path | None) -> Source | No
     Raises:
         ConfigError: ``against`` was given and has other weights.
     """
-    from edgevit.models import MODELS
+    from edgevit.models import is_known
 
-    if against is None and manifest.model not in MODELS:
+    if against is None and not is_known(manifest.model):
         return None
     try:
         source = open_source(against if against is not None else manifest.model)

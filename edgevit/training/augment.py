@@ -2,37 +2,71 @@
 
 from __future__ import annotations
 
-import io
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 
 import keras
 import numpy as np
-from PIL import Image
 
 from edgevit.data.datasets import ImageDataset
+from edgevit.data.images import encode_jpegs
 from edgevit.training.recipe import Recipe
+from edgevit.training.teacher import TEACHER_BATCH, TeacherAnswers
 
 
 class AugmentedBatches(keras.utils.PyDataset):
     """One epoch of augmented batches of raw images.
 
     Every batch is a function of (seed, epoch, index) alone, so a resumed run sees exactly the
-    batches that the uninterrupted run would have seen.
+    batches that the uninterrupted run would have seen. With a teacher, what an image looks like is
+    a function of (seed, view) and of the image, whatever batch it falls into; ``start_epoch`` comes
+    before the first batch.
+
+    Args:
+        dataset: what is learnt from.
+        recipe: how.
+        seed: of everything random.
+        teacher: answers to the views; None: no teacher.
 
     Yields:
-        uint8 B H W 3, float32 B classes (smoothed and mixed targets).
+        uint8 B H W 3, float32 B classes (smoothed and mixed targets). With a teacher float32
+        B 2*classes: the targets, then the teacher's logits.
     """
 
-    def __init__(self, dataset: ImageDataset, recipe: Recipe, seed: int):
+    def __init__(
+        self,
+        dataset: ImageDataset,
+        recipe: Recipe,
+        seed: int,
+        teacher: TeacherAnswers | None = None,
+    ):
         super().__init__(workers=1)
         self.dataset = dataset
         self.recipe = recipe
         self.seed = seed
-        self.start_epoch(0)
+        self.teacher = teacher
+        self.answered: int | None = None  # the view that the answers are to
+        if teacher is None:
+            self.start_epoch(0)
 
     def start_epoch(self, epoch: int) -> None:
-        """Shuffles for this epoch (from 0)."""
+        """Shuffles for this epoch (from 0), and has the teacher answer to its view."""
         self.epoch = epoch
         self.order = np.random.default_rng((self.seed, epoch)).permutation(len(self.dataset))
+        view = epoch % self.recipe.views if self.recipe.views else epoch
+        if self.teacher is not None and self.answered != view:
+            self.view = draw_view(len(self.dataset), self.recipe, (self.seed, view))
+            self.answers = self.teacher.to_view(view, self._in_order())  # N classes
+            self.answered = view
+
+    def _in_order(self) -> Iterator[np.ndarray]:
+        """All images as this epoch shows them, in the dataset's order. uint8 B H W 3 each."""
+        size = TEACHER_BATCH
+        for start in range(0, len(self.dataset), size):
+            yield self._seen(np.arange(start, min(start + size, len(self.dataset))))
+
+    def _seen(self, chosen: np.ndarray) -> np.ndarray:
+        return self.view.select(chosen).apply(self.dataset.images[chosen], self.recipe.crop_padding)
 
     def __len__(self) -> int:
         return max(1, len(self.dataset) // self.recipe.batch_size)
@@ -42,16 +76,55 @@ class AugmentedBatches(keras.utils.PyDataset):
         rng = np.random.default_rng((self.seed, self.epoch, index))
         size = recipe.batch_size
         chosen = self.order[index * size : (index + 1) * size]
-        images = self.dataset.images[chosen]  # B H W 3
-        images = crop_and_flip(images, recipe.crop_padding, recipe.flip, rng)
-        images = reencode_jpeg(images, recipe.jpeg_probability, recipe.jpeg_quality, rng)
         classes = len(self.dataset.class_names)
         targets = np.eye(classes, dtype=np.float32)[self.dataset.labels[chosen]]  # B classes
         targets += recipe.label_smoothing * (np.float32(1 / classes) - targets)
+        if self.teacher is not None:
+            return self._seen(chosen), np.concatenate([targets, self.answers[chosen]], axis=1)
+        images = self.dataset.images[chosen]  # B H W 3
+        images = crop_and_flip(images, recipe.crop_padding, recipe.flip, rng)
+        images = reencode_jpeg(images, recipe.jpeg_probability, recipe.jpeg_quality, rng)
         mixing = self.epoch < recipe.mixing_until * recipe.epochs
         if mixing and rng.random() < recipe.cutmix_probability:
             images, targets = cutmix(images, targets, rng)
         return images, targets
+
+
+@dataclass(frozen=True)
+class View:
+    """How images are augmented, one row an image.
+
+    Attributes:
+        top: first row of the window in the padded image. int64 N.
+        left: first column of it. int64 N.
+        mirrored: whether it is mirrored left to right. bool N.
+        quality: of the JPEG that it is encoded as; 0: it is not. int64 N.
+    """
+
+    top: np.ndarray
+    left: np.ndarray
+    mirrored: np.ndarray
+    quality: np.ndarray
+
+    def select(self, indices: np.ndarray) -> View:
+        """The rows at these indices."""
+        return View(*(getattr(self, field.name)[indices] for field in fields(self)))
+
+    def apply(self, images: np.ndarray, padding: int) -> np.ndarray:
+        """The images, augmented. uint8 N H W 3."""
+        moved = cut_windows(images, padding, self.top, self.left, self.mirrored)
+        return encode_jpegs(moved, self.quality)
+
+
+def draw_view(count: int, recipe: Recipe, seed: tuple[int, ...]) -> View:
+    """A view of so many images: crops, mirroring and JPEG qualities as the recipe wants them."""
+    rng = np.random.default_rng((*seed, 0, 1))  # unlike an epoch's or a batch's
+    top = rng.integers(0, 2 * recipe.crop_padding + 1, count)
+    left = rng.integers(0, 2 * recipe.crop_padding + 1, count)
+    mirrored = rng.random(count) < (0.5 if recipe.flip else 0.0)
+    quality = rng.integers(recipe.jpeg_quality[0], recipe.jpeg_quality[1] + 1, count)
+    encoded = rng.random(count) < recipe.jpeg_probability
+    return View(top, left, mirrored, np.where(encoded, quality, 0))
 
 
 def crop_and_flip(
@@ -68,14 +141,22 @@ def crop_and_flip(
     Returns:
         uint8 B H W 3.
     """
-    count, (rows, columns) = len(images), images.shape[1:3]
-    around = ((0, 0), (padding, padding), (padding, padding), (0, 0))
-    padded = np.pad(images, around, mode="reflect") if padding else images
+    count = len(images)
     top = rng.integers(0, 2 * padding + 1, count)
     left = rng.integers(0, 2 * padding + 1, count)
     mirrored = rng.random(count) < (0.5 if flip else 0.0)
+    return cut_windows(images, padding, top, left, mirrored)
+
+
+def cut_windows(
+    images: np.ndarray, padding: int, top: np.ndarray, left: np.ndarray, mirrored: np.ndarray
+) -> np.ndarray:
+    """One window of each image, padded with its own reflection. uint8 B H W 3."""
+    rows, columns = images.shape[1:3]
+    around = ((0, 0), (padding, padding), (padding, padding), (0, 0))
+    padded = np.pad(images, around, mode="reflect") if padding else images
     result = np.empty_like(images)
-    for number in range(count):
+    for number in range(len(images)):
         window = padded[
             number, top[number] : top[number] + rows, left[number] : left[number] + columns
         ]
@@ -87,13 +168,10 @@ def reencode_jpeg(
     images: np.ndarray, probability: float, quality: tuple[int, int], rng: np.random.Generator
 ) -> np.ndarray:
     """Re-encodes a random share of the images as JPEG of a random quality. uint8 B H W 3."""
-    result = images.copy()
+    levels = np.zeros(len(images), np.int64)
     for number in np.flatnonzero(rng.random(len(images)) < probability):
-        stream = io.BytesIO()
-        level = int(rng.integers(quality[0], quality[1] + 1))
-        Image.fromarray(images[number]).save(stream, "JPEG", quality=level)
-        result[number] = np.asarray(Image.open(stream))
-    return result
+        levels[number] = rng.integers(quality[0], quality[1] + 1)
+    return encode_jpegs(images, levels)
 
 
 def cutmix(

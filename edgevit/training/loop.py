@@ -21,6 +21,7 @@ from edgevit.training.augment import AugmentedBatches
 from edgevit.training.checkpoint import read_state, restore_checkpoint, write_checkpoint
 from edgevit.training.recipe import Recipe
 from edgevit.training.schedule import WarmupCosine
+from edgevit.training.teacher import DistillationLoss, Teacher, TeacherAnswers, label_accuracy
 
 StepProgress = Callable[[int, int, int, dict], None]
 MONITOR_IMAGES = 2000
@@ -51,6 +52,8 @@ def train(
     initial_weights: list[np.ndarray] | None = None,
     progress: StepProgress | None = None,
     epoch_end: Callable[[int, list[np.ndarray]], None] | None = None,
+    teacher: Teacher | None = None,
+    teacher_progress: Callable[[int, int, int], None] | None = None,
 ) -> TrainingResult:
     """Trains, writing a checkpoint and a log after every epoch; resumes where a kill left off.
 
@@ -64,6 +67,8 @@ def train(
         initial_weights: to start from, in ``get_weights`` order; None: fresh ones.
         progress: called with (epoch, step, steps an epoch, {"loss": ...}) every few steps.
         epoch_end: called after every epoch with (epochs done, averaged weights).
+        teacher: whom a recipe with a ``teacher_share`` learns from.
+        teacher_progress: called with (view, images answered, images in all) while it answers.
 
     Raises:
         ConfigError: the folder holds the checkpoint of another run; the images do not fit the
@@ -73,6 +78,7 @@ def train(
     """
     _check_data(plan, train_set)
     _check_data(plan, validation_set)
+    check_teaching(recipe, teacher is not None)
     check_writable(folder)
     identity = {
         "recipe": json.loads(json.dumps(asdict(recipe))),
@@ -81,6 +87,7 @@ def train(
         "model": plan.spec.name,
         "config": json.loads(json.dumps(asdict(plan.config))),
         "initial": digest_arrays(*initial_weights) if initial_weights is not None else None,
+        "teacher": teacher.digest if teacher is not None else None,
     }
     state = read_state(folder)
     # A key that an older checkpoint does not hold cannot differ.
@@ -91,7 +98,10 @@ def train(
             f"{folder}: holds the checkpoint of another run (differs in {', '.join(differing)}). "
             "Give another --out, or delete checkpoint.npz."
         )
-    batches = AugmentedBatches(train_set, recipe, seed)
+    answers = None
+    if teacher is not None:
+        answers = TeacherAnswers(teacher, recipe, train_set, seed, folder, teacher_progress)
+    batches = AugmentedBatches(train_set, recipe, seed, answers)
     phases = recipe.phases(plan.config.image_size, plan.spec.resizable)
     for first, last, size in phases:
         state = read_state(folder)
@@ -99,7 +109,7 @@ def train(
         if done >= last and last != recipe.epochs:
             continue
         keras.utils.set_random_seed(seed)
-        model = _compile(_at_size(plan, recipe, size), recipe, len(batches))
+        model = compile_model(plan, recipe, size, len(batches))
         if state:
             restore_checkpoint(folder, model)
         elif initial_weights is not None:
@@ -108,6 +118,7 @@ def train(
             watcher = _EpochEnd(
                 folder, identity, state, batches, validation_set, seed, progress, epoch_end
             )
+            batches.start_epoch(max(first, done))  # Keras looks at a batch before the epoch begins
             model.fit(
                 batches,
                 initial_epoch=max(first, done),
@@ -122,6 +133,20 @@ def train(
     state = read_state(folder)
     assert state is not None  # at least one epoch was trained or restored
     return TrainingResult(model.get_weights(), state["log"], top1)
+
+
+def check_teaching(recipe: Recipe, taught: bool) -> None:
+    """Raises ConfigError unless a recipe that learns from a teacher has one, and no other."""
+    if recipe.teacher_share and not taught:
+        raise ConfigError(
+            f"the recipe {recipe.name} learns from a teacher. Give --teacher, such as "
+            "--teacher shiftvit."
+        )
+    if taught and not recipe.teacher_share:
+        raise ConfigError(
+            f"the recipe {recipe.name} has no use for a teacher (teacher_share is 0). Drop "
+            "--teacher, or give --recipe nano."
+        )
 
 
 def predict(model: keras.Model, images: np.ndarray, batch_size: int = 250) -> np.ndarray:
@@ -160,15 +185,19 @@ def _check_data(plan: Plan, dataset: ImageDataset) -> None:
         )
 
 
-def _at_size(plan: Plan, recipe: Recipe, size: int) -> keras.Model:
-    """The model on raw images, with the recipe's dropout rates, at one network size."""
+def compile_model(plan: Plan, recipe: Recipe, size: int, steps: int) -> keras.Model:
+    """The network as it is trained: on raw images, with the recipe's dropout, optimizer and loss.
+
+    Args:
+        plan: what is trained.
+        recipe: how.
+        size: of the network's image, in pixels.
+        steps: an epoch.
+    """
     module = import_architecture(plan.spec)
     config = replace(plan.config, **{**recipe.config, "image_size": size})
     preprocess = replace(module.preprocess_of(config), input_size=plan.preprocess.input_size)
-    return build_plan(Plan(plan.spec, config, preprocess), preprocess=True)  # logits alone
-
-
-def _compile(model: keras.Model, recipe: Recipe, steps: int) -> keras.Model:
+    model = build_plan(Plan(plan.spec, config, preprocess), preprocess=True)  # logits alone
     optimizer = keras.optimizers.AdamW(
         WarmupCosine(
             recipe.learning_rate, int(recipe.warmup_epochs * steps), recipe.epochs * steps
@@ -179,12 +208,12 @@ def _compile(model: keras.Model, recipe: Recipe, steps: int) -> keras.Model:
         ema_momentum=recipe.ema_momentum,
     )
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
-    model.compile(
-        optimizer=optimizer,
-        loss={"logits": loss},
-        metrics={"logits": [keras.metrics.CategoricalAccuracy(name="accuracy")]},
-    )
+    loss: keras.losses.Loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    accuracy: keras.metrics.Metric = keras.metrics.CategoricalAccuracy(name="accuracy")
+    if recipe.teacher_share:
+        loss = DistillationLoss(recipe.teacher_share, recipe.temperature)
+        accuracy = keras.metrics.MeanMetricWrapper(label_accuracy, name="accuracy")
+    model.compile(optimizer=optimizer, loss={"logits": loss}, metrics={"logits": [accuracy]})
     return model
 
 

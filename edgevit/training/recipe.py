@@ -32,6 +32,14 @@ class Recipe:
         jpeg_quality: lowest and highest quality of that JPEG.
         cutmix_probability: share of batches mixed by CutMix (Yun et al. 2019, arXiv:1905.04899).
         mixing_until: fraction of the epochs after which CutMix is off.
+        teacher_share: share of the loss that is the distance to a teacher's answers (Hinton et
+            al. 2015, arXiv:1503.02531); the rest is the cross-entropy with the labels. 0: no
+            teacher.
+        temperature: both answers' logits are divided by it before they are compared.
+        views: with a teacher, augmented views of an image: epoch n shows view n modulo this
+            number. The teacher sees the same view as the network that it teaches (Beyer et al.
+            2021, arXiv:2106.05237), so its answers to each are computed once. 0: a new view, and
+            a new answer, every epoch.
     """
 
     name: str
@@ -51,8 +59,23 @@ class Recipe:
     jpeg_quality: tuple[int, int] = (50, 100)
     cutmix_probability: float = 0.0
     mixing_until: float = 0.8
+    teacher_share: float = 0.0
+    temperature: float = 1.0
+    views: int = 0
 
     def __post_init__(self):
+        if not 0 <= self.teacher_share <= 1 or not self.temperature > 0 or self.views < 0:
+            raise ConfigError(
+                "a recipe needs a teacher_share in [0, 1], a temperature above 0 and views of 0 or "
+                f"more. Received: teacher_share={self.teacher_share}, "
+                f"temperature={self.temperature}, views={self.views}"
+            )
+        if self.teacher_share and self.cutmix_probability:
+            raise ConfigError(
+                "a teacher answers to whole views of an image, not to mixtures, so "
+                "cutmix_probability must be 0 with a teacher_share. Received: "
+                f"cutmix_probability={self.cutmix_probability}, teacher_share={self.teacher_share}"
+            )
         starts = [start for start, _ in self.resolutions]
         if self.epochs < 1 or self.batch_size < 1:
             raise ConfigError(
@@ -117,6 +140,37 @@ RECIPES: dict[str, Recipe] = {
             warmup_epochs=0.5,
             ema_momentum=0.0,
             jpeg_probability=0.0,
+        ),
+        # Half a million parameters or fewer, from a teacher (`--teacher`): too small to overfit, so
+        # no dropout and hardly any decay. An hour of one CPU core, a fifth of it the teacher's.
+        Recipe(
+            name="nano",
+            epochs=26,
+            learning_rate=3e-3,
+            warmup_epochs=1,
+            weight_decay=0.01,
+            label_smoothing=0.0,
+            config={"dropout": 0.0, "drop_path": 0.0},
+            jpeg_probability=0.2,
+            teacher_share=0.7,
+            temperature=2.0,
+            views=3,
+        ),
+        # The same as long as it pays; on a CPU it is a night.
+        Recipe(
+            name="nano-long",
+            epochs=300,
+            batch_size=256,
+            learning_rate=4e-3,
+            warmup_epochs=5,
+            weight_decay=0.01,
+            label_smoothing=0.0,
+            ema_momentum=0.9995,
+            config={"dropout": 0.0, "drop_path": 0.0},
+            jpeg_probability=0.2,
+            teacher_share=0.7,
+            temperature=2.0,
+            views=16,
         ),
         # For a GPU: long enough for strong regularisation to pay.
         Recipe(

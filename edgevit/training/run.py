@@ -14,9 +14,10 @@ from edgevit.data.datasets import ImageDataset
 from edgevit.models.build import Plan
 from edgevit.models.weights import WEIGHTS_FILE, save_weights
 from edgevit.training.curves import draw_curves
-from edgevit.training.loop import StepProgress, TrainingResult, train, write_log
+from edgevit.training.loop import StepProgress, TrainingResult, check_teaching, train, write_log
 from edgevit.training.recipe import Recipe
 from edgevit.training.start import RUN_FILE, fit_start, open_start
+from edgevit.training.teacher import open_teacher
 
 EpochEnd = Callable[[int, Plan, list[np.ndarray]], None]
 
@@ -34,6 +35,8 @@ def train_model(
     variant: str | None = None,
     epoch_end: EpochEnd | None = None,
     fields: dict[str, Any] | None = None,
+    teacher: str | None = None,
+    teacher_progress: Callable[[int, int, int], None] | None = None,
 ) -> TrainingResult:
     """Trains an architecture for the classes of a dataset.
 
@@ -52,14 +55,32 @@ def train_model(
         variant: a published size, for fresh weights; None is the tutorial's.
         epoch_end: called after every epoch with (epochs done, plan, averaged weights).
         fields: other values for fields of the architecture's config, for fresh weights.
+        teacher: whom a recipe with a ``teacher_share`` learns from; see
+            :func:`edgevit.training.teacher.open_teacher`.
+        teacher_progress: called with (view, images answered, images in all) while it answers.
     """
+    check_teaching(recipe, teacher is not None)
+    known = open_teacher(teacher, train_set) if teacher is not None else None
     start = fit_start(open_start(name, form, variant, initial, fields), train_set, seed)
     plan = start.plan
     call = (lambda epoch, weights: epoch_end(epoch, plan, weights)) if epoch_end else None
     result = train(
-        plan, recipe, train_set, validation_set, folder, seed, start.weights, progress, call
+        plan,
+        recipe,
+        train_set,
+        validation_set,
+        folder,
+        seed,
+        start.weights,
+        progress,
+        call,
+        known,
+        teacher_progress,
     )
-    write_run(folder, plan, recipe, result, train_set, validation_set, seed, start.origin)
+    taught_by = known.origin if known else None
+    write_run(
+        folder, plan, recipe, result, train_set, validation_set, seed, start.origin, taught_by
+    )
     return result
 
 
@@ -72,11 +93,13 @@ def write_run(
     validation_set: ImageDataset,
     seed: int,
     origin: dict | None = None,
+    taught_by: dict | None = None,
 ) -> None:
     """Writes what a run leaves for others: weights, log, curves and the recipe as followed.
 
     Args:
         origin: where the initial weights came from (``Start.origin``); None: fresh ones.
+        taught_by: who the teacher was (``Teacher.origin``); None: there was none.
     """
     save_weights(folder / WEIGHTS_FILE, plan, result.weights, train_set.class_names, "float16")
     write_log(folder, result.log)
@@ -85,6 +108,7 @@ def write_run(
         "recipe": recipe,
         "seed": seed,
         "initial": origin,
+        "teacher": taught_by,
         "epochs_completed": len(result.log),
         "data": train_set.source,
         "train_images": len(train_set),

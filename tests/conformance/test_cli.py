@@ -14,6 +14,10 @@ from edgevit.core.files import digest_path, size_path
 from edgevit.core.models import CIFAR10_CLASSES
 from edgevit.core.probe_images import draw_images
 from edgevit.core.targets import TARGETS
+from edgevit.core.tensors import Preprocess
+from edgevit.data.degradations import DEGRADATIONS
+from edgevit.pipeline import evaluate_robustness
+from edgevit.pipeline.sources import load_test
 from edgevit.runtimes import open_session
 
 OPTIONS = {
@@ -334,6 +338,36 @@ def test_evaluate_runs_the_float_model_to_the_same_figures(
     ).document
     assert (by_keras["top1"], by_keras["top5"]) == (by_file["top1"], by_file["top5"])
     assert (by_keras["runtime"], by_file["runtime"]) == ("keras", "onnxruntime-cpu")
+
+
+@pytest.mark.parametrize("by", ["keras", "onnx-float32"])
+def test_evaluate_says_how_accuracy_bears_jpeg_and_shifts(
+    by, command, exported, tiny_run, class_folders
+):
+    model = tiny_run if by == "keras" else exported[by]
+    arguments = ("evaluate", model, "--data", class_folders, "--robustness")
+    found = command(*arguments, "--json").document
+    assert [*found["robustness"]] == ["as is", "jpeg-95", "jpeg-75", "jpeg-50", "shift-2"]
+    plain = command("evaluate", model, "--data", class_folders, "--json").document
+    assert found["robustness"]["as is"] == {"top1": plain["top1"], "top5": plain["top5"]}
+    assert found["top1"] == plain["top1"]
+    assert "robustness" not in plain
+    if by != "keras":
+        text = command(*arguments).out
+        assert "saved as JPEG of quality 50" in text
+        assert text.count(" %") >= 10
+
+
+def test_robustness_is_measured_on_images_that_were_changed(exported, class_folders):
+    path = exported["onnx-float32"]
+    found = evaluate_robustness(path, class_folders)
+    contract = Preprocess(input_size=(12, 12))
+    dataset = load_test(class_folders, contract, CIFAR10_CLASSES)
+    with open_session(path) as session:
+        for way in DEGRADATIONS:
+            logits = session.run(way.apply(dataset.images))["logits"]
+            right = np.argmax(logits, axis=-1) == dataset.labels
+            assert found[way.name].top1 == pytest.approx(100 * right.mean())
 
 
 def test_evaluate_takes_the_dataset_from_the_environment_and_a_limit(

@@ -1,0 +1,196 @@
+"""Training speed: images a second of every network on every Keras backend that is installed.
+
+    python benchmarks/training_speed.py --threads 1 --json benchmarks/results/training_speed.json
+
+What is timed is a whole step of `edgevit train` on raw images: preprocessing, forward, backward and
+optimizer, in float32, with the batch already in memory; not augmentation. A process trains one
+network on one backend; processes run one after the other, in an order that every round shuffles.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+
+from edgevit.bench.environment import describe_environment
+from edgevit.core.errors import EdgevitError
+from edgevit.core.serialization import to_json
+from edgevit.core.versions import tool_versions
+from edgevit.models import split_name
+
+BACKENDS = ("tensorflow", "torch", "jax")
+MODELS = "shiftvit,patchconvnet,focalnet,gcvit,vit,shiftvit:nano,patchconvnet:nano"
+TOOLS = ("keras", *BACKENDS)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", default=MODELS, help="commas between")
+    parser.add_argument(
+        "--backends", default=",".join(BACKENDS), help="commas between; those missing are left out"
+    )
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--warmup", type=int, default=3, help="steps before the clock starts")
+    parser.add_argument("--steps", type=int, default=8, help="steps that are timed")
+    parser.add_argument(
+        "--seconds", type=float, default=20, help="no step begins later, except the first two"
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="processes of each kind")
+    parser.add_argument("--threads", type=int, default=1, help="cores that a process may use")
+    parser.add_argument("--json", type=Path, help="where to write the step times")
+    parser.add_argument("--worker", nargs=2, metavar=("MODEL", "BACKEND"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    counts = (options.batch_size, options.steps, options.rounds, options.threads)
+    if min(counts) < 1 or options.warmup < 0:
+        parser.error("sizes, steps, rounds and threads must be at least 1, and --warmup at least 0")
+    if options.worker:
+        print(json.dumps(time_steps(*options.worker, options)))
+        return
+    try:
+        models = {name: split_name(name) for name in options.models.split(",")}
+    except EdgevitError as error:
+        parser.error(str(error))
+    asked = options.backends.split(",")
+    for name in asked:
+        if name not in BACKENDS:
+            parser.error(f"unknown backend {name!r}: one of {', '.join(BACKENDS)}")
+    backends = [name for name in asked if importlib.util.find_spec(name)]
+    if not backends:
+        parser.error(f"none of {', '.join(asked)} is installed")
+    cells: dict[tuple[str, str], list[dict]] = {(m, b): [] for m in models for b in backends}
+    order, rng = list(cells), random.Random(0)
+    for number in range(options.rounds):
+        rng.shuffle(order)
+        for model, backend in order:
+            found = run_worker(model, backend, options)
+            cells[model, backend].append(found)
+            said = found.get("error") or f"{images_a_second([found], options.batch_size):.1f}"
+            print(f"round {number + 1}: {model} on {backend}: {said}", file=sys.stderr, flush=True)
+    print(draw_table(list(models), backends, cells, options.batch_size))
+    if options.json:
+        document = {
+            "settings": {
+                "batch_size": options.batch_size,
+                "warmup": options.warmup,
+                "steps": options.steps,
+                "seconds": options.seconds,
+                "rounds": options.rounds,
+                "threads": options.threads,
+                "dtype": "float32",
+            },
+            "cells": [
+                {"model": model, "backend": backend, "runs": runs}
+                for (model, backend), runs in cells.items()
+            ],
+            "versions": tool_versions(*TOOLS),
+            "environment": describe_environment(),
+        }
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(to_json(document, indent=1) + "\n")
+
+
+def run_worker(model: str, backend: str, options: argparse.Namespace) -> dict:
+    """Trains a few steps in a process of its own; {"error": ...} where that fails."""
+    settings = ("batch_size", "warmup", "steps", "seconds", "threads")
+    command = [sys.executable, __file__, "--worker", model, backend]
+    for name in settings:
+        command += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
+    threads = str(options.threads)
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": backend,
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "OMP_NUM_THREADS": threads,
+        "TF_NUM_INTRAOP_THREADS": threads,
+        "TF_NUM_INTEROP_THREADS": "1",
+    }
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        return {"error": done.stderr.strip().splitlines()[-1][:300] if done.stderr else "killed"}
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def time_steps(model: str, backend: str, options: argparse.Namespace) -> dict:
+    """Nanoseconds of each step of one network on the backend that KERAS_BACKEND names."""
+    if hasattr(os, "sched_setaffinity"):  # before a framework counts the cores
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-options.threads :])
+    import keras
+    import numpy as np
+
+    from edgevit.models.build import plan_model
+    from edgevit.training.loop import compile_model
+    from edgevit.training.recipe import find_recipe
+
+    assert keras.backend.backend() == backend
+    keras.utils.set_random_seed(0)
+    name, variant = split_name(model)
+    plan = plan_model(name, variant)
+    network = compile_model(plan, find_recipe("plain"), plan.config.image_size, steps=100)
+    rng = np.random.default_rng(0)
+    count, size = options.batch_size, plan.preprocess.input_size
+    images = rng.integers(0, 256, (count, *size, 3), dtype=np.uint8)
+    targets = np.eye(plan.config.num_classes, dtype=np.float32)
+    targets = targets[rng.integers(0, plan.config.num_classes, count)]
+    times = []
+    started = time.perf_counter_ns()
+    for number in range(options.warmup + options.steps):
+        before = time.perf_counter_ns()
+        loss = network.train_on_batch(images, targets)  # comes back as a number: the step is over
+        times.append(time.perf_counter_ns() - before)
+        timed = number + 1 - options.warmup
+        if timed == 0:
+            ready = time.perf_counter_ns() - started
+        if timed >= 2 and sum(times[-timed:]) > options.seconds * 1e9:
+            break
+    if not np.isfinite(np.asarray(loss, np.float64)).all():
+        raise SystemExit(f"the loss of {model} on {backend} is {loss}")
+    return {
+        "steps_ns": times[options.warmup :],
+        "ready_ns": ready if options.warmup else 0,
+        "parameters": network.count_params(),
+    }
+
+
+def images_a_second(runs: list[dict], batch_size: int) -> float:
+    """Of the median step over all runs."""
+    return batch_size / (median(step for run in runs for step in run["steps_ns"]) / 1e9)
+
+
+def draw_table(
+    models: list[str], backends: list[str], cells: dict[tuple[str, str], list[dict]], batch: int
+) -> str:
+    """Images a second, with the spread of the rounds' medians; the fastest of each row in bold."""
+    lines = [
+        f"| images a second | {' | '.join(backends)} |",
+        f"| --- | {' | '.join('---' for _ in backends)} |",
+    ]
+    for model in models:
+        rows = {}
+        for backend in backends:
+            runs = [run for run in cells[model, backend] if "steps_ns" in run]
+            if runs:
+                each = [images_a_second([run], batch) for run in runs]
+                rows[backend] = (images_a_second(runs, batch), min(each), max(each))
+        best = max((value for value, _, _ in rows.values()), default=0)
+        texts = []
+        for backend in backends:
+            if backend not in rows:
+                texts.append("failed")
+                continue
+            value, low, high = rows[backend]
+            text = f"{value:.1f} ({low:.1f} to {high:.1f})"
+            texts.append(f"**{text}**" if value == best else text)
+        lines.append(f"| {model} | {' | '.join(texts)} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

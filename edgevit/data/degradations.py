@@ -1,0 +1,67 @@
+"""What happens to pictures on their way to a network: they are compressed, and framed otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from edgevit.data.images import encode_jpegs
+
+SHIFT_PIXELS = 2
+# (down, right): the eight neighbours.
+DIRECTIONS = np.array([(r, c) for r in (-1, 0, 1) for c in (-1, 0, 1) if (r, c) != (0, 0)])
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """One way in which images suffer.
+
+    Attributes:
+        name: in tables and in JSON.
+        summary: what is done to an image.
+        apply: uint8 N H W 3 -> uint8 N H W 3; the same images give the same result.
+    """
+
+    name: str
+    summary: str
+    apply: Callable[[np.ndarray], np.ndarray]
+
+
+def as_jpeg(images: np.ndarray, quality: int) -> np.ndarray:
+    """Images as they come back from JPEG files of one quality. uint8 N H W 3."""
+    return encode_jpegs(images, np.full(len(images), quality))
+
+
+def shift(images: np.ndarray, pixels: int) -> np.ndarray:
+    """Each image moved by so many pixels, in a seeded one of eight directions. uint8 N H W 3.
+
+    What moves in from outside repeats the border.
+    """
+    rows, columns = images.shape[1:3]
+    moves = np.random.default_rng(0).integers(0, len(DIRECTIONS), len(images))
+    result = np.empty_like(images)
+    for number, (down, right) in enumerate(pixels * DIRECTIONS[moves]):
+        sources = np.clip(np.arange(rows) - down, 0, rows - 1)
+        across = np.clip(np.arange(columns) - right, 0, columns - 1)
+        result[number] = images[number][sources][:, across]
+    return result
+
+
+DEGRADATIONS: tuple[Degradation, ...] = (
+    *(
+        Degradation(
+            f"jpeg-{quality}",
+            f"saved as JPEG of quality {quality}",
+            partial(as_jpeg, quality=quality),
+        )
+        for quality in (95, 75, 50)
+    ),
+    Degradation(
+        f"shift-{SHIFT_PIXELS}",
+        f"moved by {SHIFT_PIXELS} pixels in one of eight directions",
+        partial(shift, pixels=SHIFT_PIXELS),
+    ),
+)

@@ -1,0 +1,208 @@
+"""A trained network that another one learns from: its answers to the views that both see.
+
+Source: Hinton et al. 2015, "Distilling the Knowledge in a Neural Network" (arXiv:1503.02531); the
+same augmented view for both after Beyer et al. 2021, "Knowledge distillation: A good teacher is
+patient and consistent" (arXiv:2106.05237).
+
+A teacher costs more than what it teaches: a pass of ShiftViT takes about nine times as long as a
+step of its nano on the same image. So a recipe may repeat a few views (``Recipe.views``); then each
+is answered once, the answers stay in the run's folder, and later epochs read them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from edgevit.core.errors import ConfigError, ModelFileError
+from edgevit.core.files import write_whole
+from edgevit.data.datasets import ImageDataset
+from edgevit.models.build import build_plan
+from edgevit.models.weights import WEIGHTS_FILE, load_model
+from edgevit.training.recipe import Recipe
+from edgevit.training.start import describe_origin
+
+TEACHER_BATCH = 250
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A trained network on raw images of the training set's size.
+
+    Attributes:
+        network: uint8 B H W 3 -> {"logits": B classes}.
+        digest: of its weights.
+        origin: model, file, sha256 and run behind the weights.
+    """
+
+    network: keras.Model
+    digest: str
+    origin: dict[str, Any]
+
+
+def open_teacher(name: str, dataset: ImageDataset) -> Teacher:
+    """Reads a teacher for the images and classes of a dataset.
+
+    Args:
+        name: an architecture with shipped weights, a .safetensors file or a run's folder.
+        dataset: what is learnt from.
+
+    Raises:
+        UnknownNameError: no such architecture, and no such file.
+        ModelFileError: the weights cannot be read.
+        ConfigError: it knows other classes, or is no network of ours.
+    """
+    trained = load_model(name)
+    if trained.plan is None:
+        raise ConfigError(
+            f"{name}: a teacher is an architecture of edgevit: a name, a .safetensors file or the "
+            "folder of a training run."
+        )
+    if trained.class_names != dataset.class_names:
+        raise ConfigError(
+            f"{name}: the teacher knows the classes {_few(trained.class_names)}, the dataset "
+            f"{dataset.source} has {_few(dataset.class_names)}. They must be the same."
+        )
+    rows, columns = dataset.images.shape[1:3]
+    contract = replace(trained.plan.preprocess, input_size=(rows, columns))
+    plan = replace(trained.plan, preprocess=contract, outputs=("logits",))
+    network = build_plan(plan, preprocess=True)
+    network.set_weights(trained.network.get_weights())
+    network.trainable = False
+    assert trained.folder is not None  # weights of ours come from a file
+    path = Path(name)
+    file = path if path.suffix == ".safetensors" else trained.folder / WEIGHTS_FILE
+    origin = {"model": plan.spec.name, **describe_origin(file)}
+    return Teacher(network, trained.weights_sha256, origin)
+
+
+class TeacherAnswers:
+    """A teacher's logits for whole views of a dataset, each computed once.
+
+    Args:
+        teacher: who answers.
+        recipe: augmentation, and how many views repeat.
+        dataset: what is seen.
+        seed: of the views.
+        folder: where answers to repeated views are kept.
+        progress: called with (view, images answered, images in all).
+    """
+
+    def __init__(
+        self,
+        teacher: Teacher,
+        recipe: Recipe,
+        dataset: ImageDataset,
+        seed: int,
+        folder: Path,
+        progress: Callable[[int, int, int], None] | None = None,
+    ):
+        self.teacher = teacher
+        self.count = len(dataset)
+        self.classes = len(dataset.class_names)
+        self.repeated = recipe.views > 0
+        self.folder = folder
+        self.progress = progress
+        seen = {key: asdict(recipe)[key] for key in VIEW_FIELDS}
+        text = json.dumps([teacher.digest, dataset.digest, seed, seen])
+        self.key = hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def path(self, view: int) -> Path:
+        """Where the answers to a view are kept; another teacher or view has another name."""
+        return self.folder / f"teacher-{self.key}-view{view}.npy"
+
+    def to_view(self, view: int, batches: Iterator[np.ndarray]) -> np.ndarray:
+        """Logits for every image of a view, in the dataset's order. float32 N classes.
+
+        Args:
+            view: its number.
+            batches: the images of the view in order, uint8 B H W 3 each; not drawn if the answers
+                are there.
+
+        Raises:
+            ModelFileError: kept answers are damaged.
+            OutputError: answers cannot be kept.
+        """
+        path = self.path(view)
+        if self.repeated and path.exists():
+            return self._read(path)
+        found: list[np.ndarray] = []
+        for images in batches:
+            logits = self.teacher.network.predict_on_batch(images)["logits"]  # B classes
+            found.append(np.asarray(ops.convert_to_numpy(logits), np.float32))
+            if self.progress:
+                self.progress(view, sum(len(part) for part in found), self.count)
+        answers = np.concatenate(found).astype(np.float16).astype(np.float32)
+        if self.repeated:
+            stream = io.BytesIO()
+            np.save(stream, answers.astype(np.float16))
+            write_whole(path, stream.getvalue())
+        return answers
+
+    def _read(self, path: Path) -> np.ndarray:
+        try:
+            answers = np.load(path, allow_pickle=False)
+        except (OSError, EOFError, ValueError) as error:
+            raise ModelFileError(
+                f"{path}: the teacher's answers are damaged ({error}). Delete the file."
+            ) from None
+        if answers.shape != (self.count, self.classes):
+            raise ModelFileError(
+                f"{path}: the teacher's answers are damaged (shape {answers.shape}, not "
+                f"{(self.count, self.classes)}). Delete the file."
+            )
+        return answers.astype(np.float32)
+
+
+VIEW_FIELDS = ("crop_padding", "flip", "jpeg_probability", "jpeg_quality")
+
+
+class DistillationLoss(keras.losses.Loss):
+    """Cross-entropy with the labels, mixed with the distance to a teacher's softened answers.
+
+    ``(1 - share) * CE(labels, z) + share * T^2 * KL(softmax(t / T) || softmax(z / T))``, equation 4
+    and section 2 of Hinton et al.: the square keeps the gradient's size whatever the temperature.
+    Targets are B 2*classes: labels, then the teacher's logits t.
+
+    Args:
+        share: of the second term, in [0, 1].
+        temperature: T.
+    """
+
+    def __init__(self, share: float, temperature: float, **kwargs):
+        super().__init__(**kwargs)
+        self.share = share
+        self.temperature = temperature
+
+    def call(self, y_true, y_pred):
+        labels, answers = split_targets(y_true, y_pred.shape[-1])  # B C, B C
+        hard = -ops.sum(labels * ops.log_softmax(y_pred), axis=-1)  # B
+        wanted = ops.log_softmax(answers / self.temperature)
+        said = ops.log_softmax(y_pred / self.temperature)
+        soft = ops.sum(ops.exp(wanted) * (wanted - said), axis=-1)  # B
+        return (1 - self.share) * hard + self.share * self.temperature**2 * soft
+
+
+def split_targets(targets, classes: int):
+    """Labels B classes, and the teacher's logits B classes, of targets B 2*classes."""
+    return targets[:, :classes], targets[:, classes:]
+
+
+def label_accuracy(y_true, y_pred):
+    """Share of images whose label, not whose teacher, is met. B 2*classes, B classes -> B."""
+    labels, _ = split_targets(y_true, y_pred.shape[-1])
+    return ops.cast(ops.argmax(labels, axis=-1) == ops.argmax(y_pred, axis=-1), "float32")
+
+
+def _few(names: tuple[str, ...]) -> str:
+    shown = ", ".join(names[:4])
+    return f"({shown})" if len(names) <= 4 else f"({shown} ... {len(names)} in all)"

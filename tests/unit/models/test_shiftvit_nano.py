@@ -1,0 +1,242 @@
+"""The nano of ShiftViT: a forward pass in numpy, what a converter folds away, and its name."""
+
+from __future__ import annotations
+
+import math
+
+import keras
+import numpy as np
+import pytest
+
+from edgevit.core.errors import ConfigError, ModelFileError, UnknownNameError
+from edgevit.core.models import CIFAR10_CLASSES
+from edgevit.models import MODELS, is_known, shipped_names, split_name
+from edgevit.models.build import build, custom_objects, find_variant, plan_model
+from edgevit.models.weights import load_model, save_weights
+from edgevit.pipeline import export_all, open_source
+from edgevit.verify.audit import inspect
+
+NANO = {"norm": "batch", "activation": "relu", "stem": "convolutions"}
+SMALL = {**NANO, "image_size": 20, "dim": 16, "depths": (1, 2), "num_div": 8, "num_classes": 5}
+EPSILON = 1e-5
+
+
+# --- the nano in numpy, float64 -------------------------------------------------------------------
+
+
+def convolve(x: np.ndarray, kernel: np.ndarray, stride: int) -> np.ndarray:
+    """A convolution with TensorFlow's "same" padding."""
+    side = kernel.shape[0]
+    sizes = [-(-length // stride) for length in x.shape[1:3]]
+    totals = [
+        max(0, (out - 1) * stride + side - length)
+        for out, length in zip(sizes, x.shape[1:3], strict=True)
+    ]
+    x = np.pad(x, [(0, 0), *((total // 2, total - total // 2) for total in totals), (0, 0)])
+    result = np.zeros((len(x), *sizes, kernel.shape[-1]))
+    for row in range(side):
+        for column in range(side):
+            part = x[:, row : row + stride * sizes[0] : stride]
+            part = part[:, : sizes[0], column : column + stride * sizes[1] : stride]
+            result += part[:, :, : sizes[1]] @ kernel[row, column]
+    return result
+
+
+def shifted(x: np.ndarray, num_div: int) -> np.ndarray:
+    group = x.shape[-1] // num_div
+    result = x.copy()
+    result[..., : 4 * group] = 0
+    one, two, three, four = (slice(i * group, (i + 1) * group) for i in range(4))
+    result[:, :, :-1, one] = x[:, :, 1:, one]
+    result[:, :, 1:, two] = x[:, :, :-1, two]
+    result[:, :-1, :, three] = x[:, 1:, :, three]
+    result[:, 1:, :, four] = x[:, :-1, :, four]
+    return result
+
+
+def nano_in_numpy(images: np.ndarray, named: dict[str, np.ndarray], config) -> np.ndarray:
+    def norm(x, name):
+        gamma, beta, mean, variance = (
+            named[f"{name}/{part}"] for part in ("gamma", "beta", "moving_mean", "moving_variance")
+        )
+        return (x - mean) / np.sqrt(variance + EPSILON) * gamma + beta
+
+    x = images.astype(np.float64)
+    count = int(math.log2(config.patch_size))
+    for number in range(1, count + 1):
+        x = norm(convolve(x, named[f"stem/conv{number}/kernel"], 2), f"stem/norm{number}")
+        x = np.maximum(x, 0) if number < count else x
+    for stage, depth in enumerate(config.depths):
+        for block in range(depth):
+            name = f"stage{stage + 1}_block{block + 1}"
+            x = shifted(x, config.num_div)
+            y = np.maximum(norm(x @ named[f"{name}/expand/kernel"], f"{name}/norm1"), 0)
+            x = x + norm(y @ named[f"{name}/project/kernel"], f"{name}/norm2")
+        if stage + 1 < len(config.depths):
+            name = f"stage{stage + 1}_merge"
+            x = norm(convolve(x, named[f"{name}/reduction/kernel"], 2), f"{name}/norm")
+    return x.mean(axis=(1, 2)) @ named["classifier/kernel"] + named["classifier/bias"]
+
+
+def randomise(model: keras.Model) -> dict[str, np.ndarray]:
+    """Gives every weight, statistics included, a value of its own; returns them by path."""
+    rng = np.random.default_rng(0)
+    weights = []
+    for variable in model.weights:
+        shape = tuple(variable.shape)
+        if variable.path.endswith("moving_variance"):
+            value = rng.uniform(0.5, 2, shape)
+        else:
+            fan_in = max(1, math.prod(shape[:-1])) if len(shape) > 1 else 1
+            value = rng.normal(0, 1 / math.sqrt(fan_in), shape)
+        weights.append(value.astype(np.float32))
+    model.set_weights(weights)
+    return {variable.path: value for variable, value in zip(model.weights, weights, strict=True)}
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [SMALL, {**SMALL, "patch_size": 2, "depths": (2,)}, {**SMALL, "image_size": 18}],
+    ids=["quarter", "half", "padded"],
+)
+def test_logits_equal_an_independent_numpy_forward_pass(sizes, drawn_images):
+    model = build("shiftvit", **sizes)
+    named = randomise(model)
+    images = drawn_images(3, sizes["image_size"]).astype(np.float32) / 255
+    found = keras.ops.convert_to_numpy(model(images, training=False)["logits"])
+    expected = nano_in_numpy(images, named, plan_model("shiftvit", **sizes).config)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+def test_a_fresh_block_is_its_shift_so_a_deep_network_starts_as_a_shallow_one(drawn_images):
+    images = drawn_images(2, 20).astype(np.float32) / 255
+    model = build("shiftvit", **SMALL)
+    named = {
+        variable.path: value
+        for variable, value in zip(model.weights, model.get_weights(), strict=True)
+    }
+    for path in named:
+        if "_block" in path and path.endswith("kernel"):
+            named[path] = named[path] + 5.0
+    before = keras.ops.convert_to_numpy(model(images)["logits"])
+    model.set_weights([named[variable.path] for variable in model.weights])
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(model(images)["logits"]), before)
+
+
+def test_nano_has_at_most_half_a_million_parameters_on_native_cifar_images():
+    plan = plan_model("shiftvit", "nano")
+    assert plan.preprocess.input_size == plan.preprocess.network_size == (32, 32)
+    assert build("shiftvit", variant="nano").count_params() <= 500_000
+
+
+def test_saved_keras_file_gives_equal_logits_when_loaded(tmp_path, drawn_images):
+    model = build("shiftvit", preprocess=True, input_size=(16, 16), **SMALL)
+    randomise(model)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", custom_objects=custom_objects())
+    images = drawn_images(2, 16)
+    one, other = (keras.ops.convert_to_numpy(m(images)["logits"]) for m in (loaded, model))
+    np.testing.assert_array_equal(one, other)
+
+
+# --- what it is for -------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A folder with seeded weights of a small nano."""
+    folder = tmp_path_factory.mktemp("nano") / "run"
+    model = build("shiftvit", **SMALL)
+    randomise(model)
+    plan = plan_model("shiftvit", input_size=(20, 20), **SMALL)
+    weights = model.get_weights()
+    save_weights(folder / "weights.safetensors", plan, weights, tuple("abcde"), "float32")
+    return folder
+
+
+def test_int8_holds_products_sums_and_moves_only(run, tmp_path, drawn_images):
+    """No norm and no activation is left as an operator of its own, and all passes."""
+    targets = "tflite-int8,tflite-mixed,onnx-int8,onnx-float32"
+    found = {
+        outcome.target.name: outcome
+        for outcome in export_all(run, targets, tmp_path, calibration=drawn_images(64, 20))
+    }
+    assert [str(outcome.verdict) for outcome in found.values()] == ["pass"] * 4
+    operators = {*inspect(found["tflite-int8"].artifact.path).ops}
+    products = {"CONV_2D", "FULLY_CONNECTED", "ADD", "MEAN"}
+    moves = {"PAD", "STRIDED_SLICE", "CONCATENATION", "QUANTIZE"}
+    assert operators == products | moves
+    counts = inspect(found["onnx-float32"].artifact.path).ops
+    assert "BatchNormalization" not in counts
+    assert counts["Mul"] <= 1  # of the pixels
+
+
+# --- its name -------------------------------------------------------------------------------------
+
+
+def test_a_size_is_named_with_a_colon_and_its_files_with_a_hyphen():
+    assert split_name("shiftvit:nano") == split_name("shiftvit-nano") == ("shiftvit", "nano")
+    assert split_name("shiftvit") == ("shiftvit", None)
+    assert is_known("shiftvit:nano")
+    assert not is_known("shiftvit:nanno")
+    assert not is_known("other-nano")
+    with pytest.raises(UnknownNameError, match="Did you mean nano"):
+        split_name("shiftvit:nanno")
+    with pytest.raises(UnknownNameError, match="unknown model 'shiftvitt:nano'"):
+        split_name("shiftvitt:nano")
+
+
+def test_shipped_names_are_those_whose_weights_load():
+    assert "shiftvit" in shipped_names()
+    for name in shipped_names():
+        model, variant = split_name(name)
+        plan = load_model(name).plan
+        assert (plan.spec.name, find_variant(plan)) == (model, variant)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_published_size_is_known_again_by_its_config(name):
+    assert find_variant(plan_model(name)) is None
+    for variant in MODELS[name].variants:
+        found = find_variant(plan_model(name, variant, num_classes=7))
+        default = plan_model(name, num_classes=7).config
+        same_as_default = plan_model(name, variant, num_classes=7).config == default
+        assert found == (None if same_as_default else variant)
+
+
+def test_files_of_a_size_carry_its_name(tmp_path):
+    plan = plan_model("shiftvit", "nano", num_classes=10)
+    weights = build("shiftvit", variant="nano").get_weights()
+    file = tmp_path / "weights.safetensors"
+    save_weights(file, plan, weights, CIFAR10_CLASSES, "float16")
+    assert open_source(tmp_path).name == "shiftvit-nano"
+    assert open_source("shiftvit:nano", weights=file).name == "shiftvit-nano"
+    with pytest.raises(ModelFileError, match="another size than shiftvit:tiny"):
+        open_source("shiftvit:tiny", weights=file)
+    with pytest.raises(ModelFileError, match="another architecture than vit"):
+        open_source("vit", weights=file)
+
+
+# --- refusals -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"norm": "group"},
+        {"activation": "selu"},
+        {"stem": "pathc"},
+        {"stem": "convolutions", "patch_size": 3},
+        {"stem": "convolutions", "patch_size": 1},
+        {"stem": "convolutions", "patch_size": 32, "image_size": 64},
+        {"form": "tutorial", "norm": "batch"},
+        {"form": "tutorial", "activation": "relu"},
+        {"form": "tutorial", "stem": "convolutions"},
+    ],
+    ids=str,
+)
+def test_sizes_that_make_no_sense_are_a_config_error_of_one_line(wrong):
+    with pytest.raises(ConfigError) as caught:
+        plan_model("shiftvit", **wrong)
+    assert "Received" in str(caught.value)
+    assert "\n" not in str(caught.value)
