@@ -8,9 +8,9 @@ Deviations of the published Keras code from the paper (``form="tutorial"`` repro
 the shift crops and pads at the same offset, so nothing moves; its groups hold ``num_div`` channels
 at every width instead of ``channels // num_div``.
 
-``nano`` is ours, for 32x32 pixels on a small processor. There LayerNorms and GELUs cost as much as
-half of the products between them, so it has what a converter folds away: BatchNormalization behind
-each product (Ioffe & Szegedy 2015, arXiv:1502.03167) and ReLU; and 3x3 convolutions with stride 2
+``nano`` is ours, for 32x32 pixels on a small processor. There LayerNorms and GELUs are a large part
+of the time, so it has what a converter folds away: BatchNormalization behind each product
+(Ioffe & Szegedy 2015, arXiv:1502.03167) and ReLU; and 3x3 convolutions with stride 2
 as a stem (Xiao et al. 2021, "Early Convolutions Help Transformers See Better", arXiv:2106.14881).
 """
 

@@ -4,8 +4,8 @@ Source: Hinton et al. 2015, "Distilling the Knowledge in a Neural Network" (arXi
 same augmented view for both after Beyer et al. 2021, "Knowledge distillation: A good teacher is
 patient and consistent" (arXiv:2106.05237).
 
-A teacher costs more than what it teaches: a pass of ShiftViT takes about nine times as long as a
-step of its nano on the same image. So a recipe may repeat a few views (``Recipe.views``); then each
+A teacher costs more than what it teaches: a pass of ShiftViT takes longer than a whole step of its
+nano on the same image. So a recipe may repeat a few views (``Recipe.views``); then each
 is answered once, the answers stay in the run's folder, and later epochs read them.
 """
 
