@@ -328,7 +328,11 @@ def test_sizes_that_make_no_sense_are_a_config_error_of_one_line(sizes):
         ({"name": "shiftvitt"}, "model 'shiftvitt'", "Did you mean shiftvit?"),
         ({"name": "ShiftViT"}, "model 'ShiftViT'", "Did you mean shiftvit?"),
         ({"variant": "tinny"}, "variant of shiftvit 'tinny'", "Did you mean tiny?"),
-        ({"variant": "huge"}, "variant of shiftvit 'huge'", "Known: base, cifar, small, tiny."),
+        (
+            {"variant": "huge"},
+            "variant of shiftvit 'huge'",
+            "Known: base, cifar, nano, small, tiny.",
+        ),
         ({"depth": (2,)}, "option of shiftvit 'depth'", "Did you mean depths"),
         ({"classes": 3}, "option of shiftvit 'classes'", "num_classes"),
     ],
