@@ -63,7 +63,7 @@ def export_onnx(
     if target.needs_calibration and ranges is not None:
         steps += (f"activation ranges of {ranges.images} images ({ranges.source})",)
     if options.optimize and target.precision is OPTIMIZED:
-        steps += _optimize(model, options.optimize)
+        steps += optimize_further(model, options.optimize)
     try:
         steps += PRECISIONS[target.precision](model, ranges.ranges if ranges else {})
     except ExportError as error:
@@ -75,8 +75,16 @@ def export_onnx(
     return model.SerializeToString(deterministic=True), steps
 
 
-def _optimize(model: Any, name: str) -> tuple[str, ...]:
-    """Rewrites a ModelProto by the passes that were asked for; lines for the manifest."""
+def optimize_further(model: Any, name: str) -> tuple[str, ...]:
+    """Rewrites a float32 ModelProto in place by passes that pay on some processors only.
+
+    Args:
+        model: of :func:`float_model`.
+        name: a key of :data:`edgevit.export.onnx_passes.EXTRA_PASSES`.
+
+    Returns:
+        Lines for the manifest; none if there was nothing to rewrite.
+    """
     import onnx_ir
 
     from edgevit.export.onnx_passes import run_extra_passes
