@@ -117,6 +117,18 @@ class TfliteGraph:
         tensor.quantization = self._schema.QuantizationParametersT()
         return self._append(tensor, kind, values)
 
+    def add_near(
+        self,
+        near: int,
+        role: str,
+        shape: Sequence[int],
+        kind: str,
+        values: np.ndarray | None = None,
+    ) -> int:
+        """A new tensor that is called after the layer of another one. Its index."""
+        layer = self.name(near).split(";")[0].rpartition("/")[0]
+        return self.add_tensor(f"{layer}/{role}_{len(self.tensors)}", shape, kind, values)
+
     def copy_tensor(self, tensor: int, suffix: str, kind: str) -> int:
         """A new activation of the same shape. Its index."""
         made = copy.copy(self.tensors[tensor])
@@ -184,6 +196,15 @@ class TfliteGraph:
             for field, value in fields.items():
                 setattr(operator.builtinOptions, field, value)
         return operator
+
+    def make_reshape(self, source: int, result: int, near: int) -> Any:
+        """A new RESHAPE to the sizes of its result, its target called after a tensor's layer."""
+        sizes = list(self.shape(result))
+        target = self.add_near(near, "shape", (len(sizes),), "int32", np.array(sizes, np.int32))
+        fields = {"newShape": sizes}
+        return self.make_operator(
+            "RESHAPE", 1, [source, target], [result], "ReshapeOptions", **fields
+        )
 
     def make_elementwise(self, kind: str, inputs: Sequence[int], output: int) -> Any:
         """A new ADD, MUL or unary operator without a fused activation."""

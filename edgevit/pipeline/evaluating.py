@@ -50,10 +50,7 @@ def evaluate(
         **opening: for a float model: see :class:`edgevit.pipeline.sources.Opening`.
     """
     with _opened(model, data, limit, kernels, status, opening) as tested:
-        dataset = tested.dataset
-        return measure_accuracy(
-            tested.run, dataset.images, dataset.labels, tested.runtime, dataset.source, progress
-        )
+        return tested.measure(tested.dataset.images, progress)
 
 
 def evaluate_robustness(
@@ -82,14 +79,7 @@ def evaluate_robustness(
             **{way.name: way.apply for way in DEGRADATIONS},
         }.items():
             say(f"{name}: {len(dataset):,} test images")
-            found[name] = measure_accuracy(
-                tested.run,
-                degrade(dataset.images),
-                dataset.labels,
-                tested.runtime,
-                dataset.source,
-                progress,
-            )
+            found[name] = tested.measure(degrade(dataset.images), progress)
     return found
 
 
@@ -100,6 +90,11 @@ class _Tested:
     run: Callable[[np.ndarray], np.ndarray]
     runtime: str
     dataset: ImageDataset
+
+    def measure(self, images: np.ndarray, progress: Progress | None) -> AccuracyReport:
+        """Accuracy on the dataset's images, or on what was made of them."""
+        labels, source = self.dataset.labels, self.dataset.source
+        return measure_accuracy(self.run, images, labels, self.runtime, source, progress)
 
 
 @contextmanager

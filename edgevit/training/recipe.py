@@ -141,8 +141,9 @@ RECIPES: dict[str, Recipe] = {
             ema_momentum=0.0,
             jpeg_probability=0.0,
         ),
-        # Half a million parameters or fewer, from a teacher (`--teacher`): too small to overfit, so
-        # no dropout and hardly any decay. An hour of one CPU core, a fifth of it the teacher's.
+        # Half a million parameters or fewer, from a teacher (`--teacher`), without dropout and with
+        # hardly any decay. An hour of one CPU core, a fifth of it the teacher's: three views are
+        # what that pays for, and few (87 % on them, 79 % on validation images).
         Recipe(
             name="nano",
             epochs=26,

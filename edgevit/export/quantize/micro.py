@@ -16,7 +16,6 @@ What comes out runs in LiteRT too.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ from edgevit.export.tflite_graph import TfliteGraph
 
 LEVELS = 256
 PADDING_VALID = 1  # of the schema
-VERSIONS = {"CAST": 1, "ADD": 1, "GATHER": 2, "CONV_2D": 3, "RESHAPE": 1}  # for int8
+VERSIONS = {"CAST": 1, "ADD": 1, "GATHER": 2, "CONV_2D": 3}  # for int8
 
 
 def suit_micro(data: bytes) -> tuple[bytes, tuple[str, ...]]:
@@ -91,12 +90,14 @@ class _Writer:
             return None
         approximate = operator.builtinOptions.approximate
         answers = gelu_table(self._levels(x), self._levels(y), approximate)
-        table = self._add(y, "gelu_table", (LEVELS,), "int8", answers)
+        table = self.graph.add_near(y, "gelu_table", (LEVELS,), "int8", answers)
         graph.tensors[table].quantization = graph.tensors[y].quantization
         if self._offset is None:
-            self._offset = self._add(y, "gelu_offset", (), "int32", np.array(128, np.int32))
-        level = self._add(y, "gelu_level", graph.shape(x), "int32")
-        place = self._add(y, "gelu_place", graph.shape(x), "int32")
+            self._offset = self.graph.add_near(
+                y, "gelu_offset", (), "int32", np.array(128, np.int32)
+            )
+        level = self.graph.add_near(y, "gelu_level", graph.shape(x), "int32")
+        place = self.graph.add_near(y, "gelu_place", graph.shape(x), "int32")
         types = {"inDataType": graph.tensors[x].type, "outDataType": graph.tensors[level].type}
         return [
             self._make("CAST", [x], [level], "CastOptions", **types),
@@ -116,12 +117,12 @@ class _Writer:
         source, result = x, y
         before, after = [], []
         if len(graph.shape(x)) != 4 or len(graph.shape(y)) != 4:
-            source = self._add(y, "rows", (1, rows, 1, depth), "int8")
+            source = self.graph.add_near(y, "rows", (1, rows, 1, depth), "int8")
             graph.tensors[source].quantization = graph.tensors[x].quantization
-            before.append(self._reshape(x, source, y))
-            result = self._add(y, "product", (1, rows, 1, width), "int8")
+            before.append(graph.make_reshape(x, source, y))
+            result = self.graph.add_near(y, "product", (1, rows, 1, width), "int8")
             graph.tensors[result].quantization = graph.tensors[y].quantization
-            after.append(self._reshape(result, y, y))
+            after.append(graph.make_reshape(result, y, y))
         has_bias = len(operator.inputs) > 2 and operator.inputs[2] >= 0
         bias = int(operator.inputs[2]) if has_bias else self._no_bias(x, kernel, y)
         product = self._make(
@@ -140,28 +141,9 @@ class _Writer:
         """Zeros, since an integer convolution must have a bias."""
         scales = np.float32(self.graph.scales(x)[0]) * np.array(self.graph.scales(kernel))
         width = self.graph.shape(kernel)[0]
-        bias = self._add(near, "no_bias", (width,), "int32", np.zeros(width, np.int32))
+        bias = self.graph.add_near(near, "no_bias", (width,), "int32", np.zeros(width, np.int32))
         self.graph.set_scale(bias, scales, np.zeros(len(scales), np.int64))
         return bias
-
-    def _reshape(self, source: int, result: int, near: int) -> Any:
-        sizes = list(self.graph.shape(result))
-        target = self._add(near, "shape", (len(sizes),), "int32", np.array(sizes, np.int32))
-        inputs = [source, target]
-        return self._make("RESHAPE", inputs, [result], "ReshapeOptions", newShape=sizes)
-
-    def _add(
-        self,
-        near: int,
-        role: str,
-        shape: Sequence[int],
-        kind: str,
-        values: np.ndarray | None = None,
-    ) -> int:
-        """A tensor called after the layer of another one; its place."""
-        layer = self.graph.name(near).split(";")[0].rpartition("/")[0]
-        name = f"{layer}/{role}_{len(self.graph.tensors)}"
-        return self.graph.add_tensor(name, shape, kind, values)
 
     def _make(
         self, kind: str, inputs: list[int], outputs: list[int], options: str, **fields: Any

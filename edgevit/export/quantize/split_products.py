@@ -22,7 +22,7 @@ from edgevit.export.tflite_graph import TfliteGraph
 
 LEAST_WORK = 4096  # multiplications of one product; below, UNPACK and PACK cost more than they save
 KEEPS_SCALE = ("RESHAPE", "TRANSPOSE", "STRIDED_SLICE", "SLICE", "SPLIT", "SQUEEZE", "EXPAND_DIMS")
-VERSIONS = {"FULLY_CONNECTED": 4, "UNPACK": 2, "PACK": 2, "RESHAPE": 1, "TRANSPOSE": 2}  # for int8
+VERSIONS = {"FULLY_CONNECTED": 4, "UNPACK": 2, "PACK": 2, "TRANSPOSE": 2}  # for int8
 
 
 def level_ranges(
@@ -120,7 +120,7 @@ def _write(graph: TfliteGraph, product: Any) -> list[Any]:
         order = [*range(rank - 2), rank - 1, rank - 2]
         shape = [graph.shape(other)[axis] for axis in order]
         turned = _like(graph, other, y, "turned", shape)
-        places = _constant(graph, y, "order", order)
+        places = graph.add_near(y, "order", (rank,), "int32", np.array(order, np.int32))
         written.append(_make(graph, "TRANSPOSE", [other, places], [turned], "TransposeOptions"))
         other = turned
     lefts = _unpack(graph, x, y, "left", count, written)
@@ -143,7 +143,7 @@ def _write(graph: TfliteGraph, product: Any) -> list[Any]:
         packed = _like(graph, y, y, "products", (count, *size))
         options = {"valuesCount": count, "axis": 0}
         written.append(_make(graph, "PACK", results, [packed], "PackOptions", **options))
-    written.append(_reshape(graph, packed, y, y))
+    written.append(graph.make_reshape(packed, y, y))
     return written
 
 
@@ -153,7 +153,7 @@ def _unpack(
     """The matrices of a tensor."""
     size = graph.shape(tensor)[-2:]
     stacked = _like(graph, tensor, near, f"{role}s", (count, *size) if count > 1 else size)
-    written.append(_reshape(graph, tensor, stacked, near))
+    written.append(graph.make_reshape(tensor, stacked, near))
     if count == 1:
         return [stacked]
     parts = [_like(graph, tensor, near, role, size) for _ in range(count)]
@@ -176,28 +176,18 @@ def _merge_transposes(graph: TfliteGraph) -> None:
         if shared or orders[0] is None or orders[1] is None:
             continue
         order = orders[0][orders[1]]
-        places = _constant(graph, int(operator.outputs[0]), "order", order.tolist())
+        near = int(operator.outputs[0])
+        order = np.asarray(order, np.int32)
+        places = graph.add_near(near, "order", order.shape, "int32", order)
         operator.inputs = np.array([int(before.inputs[0]), places], np.int32)
         graph.operators = [op for op in graph.operators if op is not before]
 
 
 def _like(graph: TfliteGraph, tensor: int, near: int, role: str, shape: Any) -> int:
     """A tensor with the scale of one and the layer of another."""
-    name = f"{graph.name(near).split(';')[0].rpartition('/')[0]}/{role}_{len(graph.tensors)}"
-    made = graph.add_tensor(name, shape, "int8")
+    made = graph.add_near(near, role, shape, "int8")
     graph.tensors[made].quantization = graph.tensors[tensor].quantization
     return made
-
-
-def _constant(graph: TfliteGraph, near: int, role: str, values: list[int]) -> int:
-    name = f"{graph.name(near).split(';')[0].rpartition('/')[0]}/{role}_{len(graph.tensors)}"
-    return graph.add_tensor(name, (len(values),), "int32", np.array(values, np.int32))
-
-
-def _reshape(graph: TfliteGraph, source: int, result: int, near: int) -> Any:
-    sizes = list(graph.shape(result))
-    target = _constant(graph, near, "shape", sizes)
-    return _make(graph, "RESHAPE", [source, target], [result], "ReshapeOptions", newShape=sizes)
 
 
 def _make(

@@ -24,6 +24,8 @@ from edgevit.models.build import build, plan_model
 from edgevit.training.loop import TrainingResult, predict, train, with_average
 from edgevit.training.recipe import Recipe
 
+pytestmark = pytest.mark.usefixtures("fast_steps")
+
 RECIPE = Recipe(
     "test",
     epochs=3,
@@ -54,19 +56,6 @@ def kill_at(epoch: int, step: int):
             raise Killed
 
     return progress
-
-
-@pytest.fixture(scope="module", autouse=True)
-def fast_steps():
-    """Runs TensorFlow eagerly here: two steps an epoch are not worth compiling for."""
-    if keras.backend.backend() != "tensorflow":
-        yield
-        return
-    import tensorflow as tf
-
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture(scope="module")

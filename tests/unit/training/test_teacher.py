@@ -26,6 +26,8 @@ from edgevit.training.teacher import (
     open_teacher,
 )
 
+pytestmark = pytest.mark.usefixtures("fast_steps")
+
 TAUGHT = Recipe(
     "taught",
     epochs=3,
@@ -70,19 +72,6 @@ class Loud:
 @pytest.fixture
 def data(drawn_dataset):
     return drawn_dataset(20, 16)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def fast_steps():
-    """Runs TensorFlow eagerly here: two steps an epoch are not worth compiling for."""
-    if keras.backend.backend() != "tensorflow":
-        yield
-        return
-    import tensorflow as tf
-
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
 
 
 def counting_teacher() -> Teacher:
