@@ -111,7 +111,8 @@ def write_ours(name: str, weights: Path, path: Path) -> float:
     """Exports with seeded weights, writes those down for the peers; seconds of the export."""
     import keras
 
-    from edgevit.export.onnx import float_model
+    from edgevit.core.targets import find_target
+    from edgevit.export.onnx import export_onnx
     from edgevit.export.source import ExportOptions, Source
     from edgevit.models.build import build_plan, plan_model
 
@@ -127,8 +128,8 @@ def write_ours(name: str, weights: Path, path: Path) -> float:
     np.savez(weights, *arrays)
     source = Source(name, network, plan.preprocess, (), "0" * 64)
     started = time.perf_counter()
-    model, _ = float_model(source, ExportOptions(preprocess=False))
-    path.write_bytes(model.SerializeToString())
+    options = ExportOptions(preprocess=False)
+    path.write_bytes(export_onnx(source, find_target("onnx-float32"), options, None)[0])
     return time.perf_counter() - started
 
 
@@ -136,10 +137,10 @@ def write_optimized(ours: Path, path: Path) -> bool:
     """Our file with ``--optimize cpu``; False if nothing in it is of that kind."""
     import onnx
 
-    from edgevit.export.onnx import optimize_further
+    from edgevit.export.onnx import finish_float
 
     model = onnx.load(str(ours))
-    changed = any(line.startswith("winograd") for line in optimize_further(model, "cpu"))
+    changed = any(line.startswith("winograd") for line in finish_float(model, "cpu"))
     if changed:
         path.write_bytes(model.SerializeToString())
     return changed

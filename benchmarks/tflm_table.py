@@ -109,11 +109,14 @@ def read_source(name: str, runs: Path | None):
 
 def draw_ranges(source):
     """Activation ranges of drawn images."""
-    from edgevit.export.run import CALIBRATORS
+    from edgevit.data.calibration import CalibrationSample
+    from edgevit.export.calibrate import calibrate
     from edgevit.export.source import ExportOptions
 
-    images = draw_images(CALIBRATED, source.preprocess.input_size, seed=9)
-    return CALIBRATORS[Format.TFLITE](source, ExportOptions(), images, "drawn", "00", None)
+    size = source.preprocess.input_size
+    images = draw_images(CALIBRATED, size, seed=9)
+    sample = CalibrationSample.of_array(images, size, "drawn")
+    return calibrate(Format.TFLITE, source, ExportOptions(), sample)
 
 
 def print_row(row: dict) -> None:

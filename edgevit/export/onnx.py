@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -29,13 +29,11 @@ OPSETS = range(17, 21)
 
 # What becomes of the float32 graph, in place: (model, ranges) -> lines for the manifest.
 PRECISIONS: dict[Precision, Callable[[Any, Ranges], tuple[str, ...]]] = {
-    Precision.FLOAT32: lambda model, ranges: (),  # see also OPTIMIZED
+    Precision.FLOAT32: lambda model, ranges: (),  # see finish_float
     Precision.FLOAT16: lambda model, ranges: to_half(model),
     Precision.DYNAMIC: lambda model, ranges: quantize_dynamic(model),
     Precision.INT8: quantize_static,
 }
-
-OPTIMIZED = Precision.FLOAT32  # the one that --optimize is about
 
 
 def export_onnx(
@@ -62,38 +60,38 @@ def export_onnx(
     model, steps = _float_model_once(source, options)
     if target.needs_calibration and ranges is not None:
         steps += (f"activation ranges of {ranges.images} images ({ranges.source})",)
-    if options.optimize and target.precision is OPTIMIZED:
-        steps += optimize_further(model, options.optimize)
+    if target.precision is Precision.FLOAT32:
+        steps += finish_float(model, options.optimize)
     try:
         steps += PRECISIONS[target.precision](model, ranges.ranges if ranges else {})
     except ExportError as error:
         raise ExportError(f"{source.name}: {target.name}: {error}") from None
-    if target.precision is not Precision.FLOAT32 or options.optimize:
-        import onnx
+    import onnx
 
-        onnx.checker.check_model(model, full_check=True)
+    onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString(deterministic=True), steps
 
 
-def optimize_further(model: Any, name: str) -> tuple[str, ...]:
-    """Rewrites a float32 ModelProto in place by passes that pay on some processors only.
+def finish_float(model: Any, optimize: str | None = None) -> tuple[str, ...]:
+    """Rewrites a float32 ModelProto in place by passes that are of no use to other precisions.
 
     Args:
         model: of :func:`float_model`.
-        name: a key of :data:`edgevit.export.onnx_passes.EXTRA_PASSES`.
+        optimize: a key of :data:`edgevit.export.onnx_passes.EXTRA_PASSES`, whose passes pay on
+            some processors only; None: without them.
 
     Returns:
         Lines for the manifest; none if there was nothing to rewrite.
     """
     import onnx_ir
 
-    from edgevit.export.onnx_passes import run_extra_passes
+    from edgevit.export.onnx_passes import EXTRA_PASSES, FLOAT_PASSES, run_passes
 
     graph = onnx_ir.from_proto(model)
-    reports = run_extra_passes(graph, name)
+    reports = run_passes(graph, FLOAT_PASSES + (EXTRA_PASSES[optimize] if optimize else ()))
     model.CopyFrom(onnx_ir.to_proto(graph))
     make_names_canonical(model)
-    return tuple(f"{report.name}: {report.count}" for report in reports if report.count)
+    return _lines(reports)
 
 
 def observe_onnx(
@@ -172,12 +170,16 @@ def float_model(source: Source, options: ExportOptions) -> tuple[Any, tuple[str,
     proto.producer_name, proto.producer_version = "edgevit", ""
     del proto.metadata_props[:]
     onnx.checker.check_model(proto, full_check=True)
+    lowered = f"tf2onnx without its optimizers, opset {options.opset}"
+    return proto, (*traced.steps, lowered, *_lines(reports))
+
+
+def _lines(reports: Iterable[Any]) -> tuple[str, ...]:
+    """What passes did, a line for each that did something."""
     counts: Counter[str] = Counter()
     for report in reports:
         counts[report.name] += report.count
-    steps = [*traced.steps, f"tf2onnx without its optimizers, opset {options.opset}"]
-    steps += [f"{name}: {count}" for name, count in counts.items() if count]
-    return proto, tuple(steps)
+    return tuple(f"{name}: {count}" for name, count in counts.items() if count)
 
 
 def convert_graph(name: str, function: Any, opset: int) -> Any:

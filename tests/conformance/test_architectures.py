@@ -257,6 +257,16 @@ def test_nothing_is_left_in_onnx_that_a_specialist_would_not_draw(outcomes, requ
         assert (sum(counts.values()), counts["Transpose"]) == ONNX_NODES[name]
 
 
+def test_gates_are_multiplied_with_kernels_in_float32_alone(outcomes, request):
+    """Where a map has more pixels than the kernel behind it has columns; 8 bits need that kernel."""
+    name, _, found = outcomes
+    if "tutorial" not in request.node.callspec.id:
+        steps = " ".join(found["onnx-float32"].artifact.manifest.steps)
+        assert ("scale_kernel" in steps) == (name == "gcvit")
+    for target in ("onnx-int8", "onnx-dynamic", "onnx-float16"):
+        assert not any("scale_kernel" in line for line in found[target].artifact.manifest.steps)
+
+
 def test_onnx_nodes_are_called_after_their_keras_layers(outcomes):
     import onnx
 

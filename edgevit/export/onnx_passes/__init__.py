@@ -34,17 +34,18 @@ from edgevit.export.onnx_passes.mean_as_product import mean_as_product
 from edgevit.export.onnx_passes.merge_slices import join_slices, merge_slices
 from edgevit.export.onnx_passes.raise_resize_scales import raise_resize_scales
 from edgevit.export.onnx_passes.rewriting import PassReport, Rewrite
+from edgevit.export.onnx_passes.scale_kernel import scale_kernel
 from edgevit.export.onnx_passes.split_dense import split_dense
 from edgevit.export.onnx_passes.split_padded_max_pool import split_padded_max_pool
 from edgevit.export.onnx_passes.winograd_convolution import winograd_convolution
 
 __all__ = [
     "EXTRA_PASSES",
+    "FLOAT_PASSES",
     "PASSES",
     "Declined",
     "PassReport",
     "Rewrite",
-    "run_extra_passes",
     "run_passes",
 ]
 
@@ -83,6 +84,10 @@ PASSES: tuple[Pass, ...] = (
     share_equal_nodes,
 )
 
+# Behind those in float32 files: what makes a trained operand a computed one, of which 8-bit
+# kernels have no use.
+FLOAT_PASSES: tuple[Pass, ...] = (scale_kernel, merge_reshapes, share_equal_nodes)
+
 
 # On request, behind those: what pays on some processors only. Names as of --optimize.
 EXTRA_PASSES: dict[str, tuple[Pass, ...]] = {
@@ -100,11 +105,6 @@ EXTRA_PASSES: dict[str, tuple[Pass, ...]] = {
 }
 
 
-def run_passes(model: ir.Model) -> tuple[PassReport, ...]:
+def run_passes(model: ir.Model, passes: tuple[Pass, ...] = PASSES) -> tuple[PassReport, ...]:
     """Runs every pass once, in order, on a model that is changed in place."""
-    return tuple(rewrite(model) for rewrite in PASSES)
-
-
-def run_extra_passes(model: ir.Model, name: str) -> tuple[PassReport, ...]:
-    """Runs those of one name behind :func:`run_passes`, on a model that is changed in place."""
-    return tuple(rewrite(model) for rewrite in EXTRA_PASSES[name])
+    return tuple(rewrite(model) for rewrite in passes)
