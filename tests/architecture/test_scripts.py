@@ -1,4 +1,4 @@
-"""Scripts outside the package, some of which are run once in months, follow what it is called now."""
+"""Scripts outside the package, some run once in months, follow what things are called now."""
 
 from __future__ import annotations
 

@@ -258,7 +258,7 @@ def test_nothing_is_left_in_onnx_that_a_specialist_would_not_draw(outcomes, requ
 
 
 def test_gates_are_multiplied_with_kernels_in_float32_alone(outcomes, request):
-    """Where a map has more pixels than the kernel behind it has columns; 8 bits need that kernel."""
+    """Where a map has more pixels than the kernel has columns; 8 bits need a trained kernel."""
     name, _, found = outcomes
     if "tutorial" not in request.node.callspec.id:
         steps = " ".join(found["onnx-float32"].artifact.manifest.steps)
