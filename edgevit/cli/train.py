@@ -18,6 +18,11 @@ from edgevit.core.errors import ConfigError
 @options.data
 @click.option("--recipe", "recipe_name", default="cpu-progressive", show_default=True, help="How.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipe's.")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    help="As many of the recipe's epochs as fit into this time here, by timing a few steps.",
+)
 @click.option("--batch-size", type=click.IntRange(min=1), help="Instead of the recipe's.")
 @click.option("--learning-rate", type=float, help="Peak, instead of the recipe's.")
 @click.option("--form", help="paper or tutorial.  [default: that of --init, else paper]")
@@ -72,12 +77,20 @@ from edgevit.core.errors import ConfigError
     show_default=True,
     help="What Keras trains on. On a CPU without bf16, torch is faster for all but ShiftViT.",
 )
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="Of the products. bfloat16 is for processors that have it, GPUs above all.",
+)
 @options.as_json
 def train(
     model: str,
     data: str | None,
     recipe_name: str,
     epochs: int | None,
+    minutes: float | None,
     batch_size: int | None,
     learning_rate: float | None,
     form: str | None,
@@ -91,6 +104,7 @@ def train(
     seed: int,
     out: Path | None,
     backend: str,
+    precision: str,
     as_json: bool,
 ) -> None:
     """Train MODEL on the training images of a dataset; a fifth is held out for validation.
@@ -106,6 +120,8 @@ def train(
     edgevit train shiftvit --data flowers/ --recipe finetune --out runs/flowers \\
         --init artifacts/shiftvit/weights.safetensors
     edgevit train shiftvit:nano --data cifar10.tar.gz --recipe nano --teacher shiftvit
+    edgevit train focalnet --data cifar10.tar.gz --recipe gpu-long --precision bfloat16 \\
+        --minutes 20
     edgevit train gcvit --data cifar10.tar.gz --limit 5000 --epochs 3 \\
         --set image_size=64 --set window_sizes=2,2,4,2
     """
@@ -131,11 +147,13 @@ def train(
 
         source = find_source(data)
         from edgevit.training.loop import check_teaching
+        from edgevit.training.pace import shorten_recipe
         from edgevit.training.run import train_model
-        from edgevit.training.start import open_start
+        from edgevit.training.start import fit_start, open_start
 
         check_teaching(recipe, teacher is not None)
-        network_size = open_start(model, form, variant, init, fields).plan.preprocess.network_size
+        start = open_start(model, form, variant, init, fields)
+        network_size = start.plan.preprocess.network_size
         check_writable(folder)
         work.status("reading the training images")
         dataset = load_dataset(source, "train", image_size, work.advance, at_most=network_size)
@@ -148,6 +166,10 @@ def train(
             pictures = EpochPictures(
                 validation.images[:8], dataset.class_names, folder / "explain", explain_every
             )
+        if minutes:
+            work.status("timing a few steps")
+            plan = fit_start(start, training, seed).plan
+            recipe = shorten_recipe(recipe, plan, len(training), minutes, folder, precision)
         work.status(f"training {model} on {len(training):,} images with {backend}")
         total = recipe.epochs
 
@@ -173,6 +195,7 @@ def train(
             fields,
             teacher,
             teaching,
+            precision,
         )
     document = {
         "model": model,

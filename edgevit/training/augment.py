@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
@@ -12,6 +13,8 @@ from edgevit.data.datasets import ImageDataset
 from edgevit.data.images import encode_jpegs
 from edgevit.training.recipe import Recipe
 from edgevit.training.teacher import TEACHER_BATCH, TeacherAnswers
+
+MOST_WORKERS = 8
 
 
 class AugmentedBatches(keras.utils.PyDataset):
@@ -40,7 +43,8 @@ class AugmentedBatches(keras.utils.PyDataset):
         seed: int,
         teacher: TeacherAnswers | None = None,
     ):
-        super().__init__(workers=1)
+        # Threads that prepare batches ahead: JPEGs are encoded outside of Python's lock.
+        super().__init__(workers=max(1, min(MOST_WORKERS, (os.cpu_count() or 1) // 2)))
         self.dataset = dataset
         self.recipe = recipe
         self.seed = seed

@@ -25,6 +25,8 @@ from edgevit.training.teacher import DistillationLoss, Teacher, TeacherAnswers, 
 
 StepProgress = Callable[[int, int, int, dict], None]
 MONITOR_IMAGES = 2000
+# Keras' dtype policy by what is typed. Weights, norms and the loss stay float32 in both.
+PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ def train(
     epoch_end: Callable[[int, list[np.ndarray]], None] | None = None,
     teacher: Teacher | None = None,
     teacher_progress: Callable[[int, int, int], None] | None = None,
+    precision: str = "float32",
 ) -> TrainingResult:
     """Trains, writing a checkpoint and a log after every epoch; resumes where a kill left off.
 
@@ -69,6 +72,7 @@ def train(
         epoch_end: called after every epoch with (epochs done, averaged weights).
         teacher: whom a recipe with a ``teacher_share`` learns from.
         teacher_progress: called with (view, images answered, images in all) while it answers.
+        precision: of the products, a key of PRECISIONS.
 
     Raises:
         ConfigError: the folder holds the checkpoint of another run; the images do not fit the
@@ -88,6 +92,7 @@ def train(
         "config": json.loads(json.dumps(asdict(plan.config))),
         "initial": digest_arrays(*initial_weights) if initial_weights is not None else None,
         "teacher": teacher.digest if teacher is not None else None,
+        "precision": precision,
     }
     state = read_state(folder)
     # A key that an older checkpoint does not hold cannot differ.
@@ -109,7 +114,7 @@ def train(
         if done >= last and last != recipe.epochs:
             continue
         keras.utils.set_random_seed(seed)
-        model = compile_model(plan, recipe, size, len(batches))
+        model = compile_model(plan, recipe, size, len(batches), precision)
         if state:
             restore_checkpoint(folder, model)
         elif initial_weights is not None:
@@ -185,7 +190,9 @@ def _check_data(plan: Plan, dataset: ImageDataset) -> None:
         )
 
 
-def compile_model(plan: Plan, recipe: Recipe, size: int, steps: int) -> keras.Model:
+def compile_model(
+    plan: Plan, recipe: Recipe, size: int, steps: int, precision: str = "float32"
+) -> keras.Model:
     """The network as it is trained: on raw images, with the recipe's dropout, optimizer and loss.
 
     Args:
@@ -193,11 +200,17 @@ def compile_model(plan: Plan, recipe: Recipe, size: int, steps: int) -> keras.Mo
         recipe: how.
         size: of the network's image, in pixels.
         steps: an epoch.
+        precision: of the products, a key of PRECISIONS.
     """
     module = import_architecture(plan.spec)
     config = replace(plan.config, **{**recipe.config, "image_size": size})
     preprocess = replace(module.preprocess_of(config), input_size=plan.preprocess.input_size)
-    model = build_plan(Plan(plan.spec, config, preprocess), preprocess=True)  # logits alone
+    usual = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(PRECISIONS[precision])
+    try:
+        model = build_plan(Plan(plan.spec, config, preprocess), preprocess=True)  # logits alone
+    finally:
+        keras.config.set_dtype_policy(usual)
     optimizer = keras.optimizers.AdamW(
         WarmupCosine(
             recipe.learning_rate, int(recipe.warmup_epochs * steps), recipe.epochs * steps

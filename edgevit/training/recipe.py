@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edgevit.core.errors import ConfigError, find_named
+
+RUN_FILE = "recipe.json"  # in the folder of a finished run: the recipe as followed, and the facts
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,17 @@ class Recipe:
         ends = [start for start, _ in steps[1:]] + [self.epochs]
         return [(start, end, size) for (start, size), end in zip(steps, ends, strict=True)]
 
+    def shortened(self, epochs: int) -> Recipe:
+        """The same with fewer epochs: the warm-up and every change of size in proportion."""
+        share = epochs / self.epochs
+        later = {int(start * share): size for start, size in self.resolutions}
+        return replace(
+            self,
+            epochs=epochs,
+            warmup_epochs=self.warmup_epochs * min(1.0, share),
+            resolutions=tuple(later.items()),
+        )
+
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
@@ -118,6 +131,16 @@ RECIPES: dict[str, Recipe] = {
             learning_rate=8e-4,
             warmup_epochs=0.5,
             config={"dropout": 0.0, "drop_path": 0.05},
+        ),
+        # For a network of convolutions, four hours of one CPU core, from a short run's weights or
+        # none: small images nearly to the end.
+        Recipe(
+            name="cpu-long",
+            epochs=20,
+            config={"dropout": 0.0, "drop_path": 0.05},
+            resolutions=((0, 32), (16, 48)),
+            cutmix_probability=0.3,
+            mixing_until=0.7,
         ),
         Recipe(name="plain", epochs=14, jpeg_probability=0.0, label_smoothing=0.0),
         # To see a network learn: one CPU core, an hour or less, often with --limit. No average of

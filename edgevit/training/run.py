@@ -37,6 +37,7 @@ def train_model(
     fields: dict[str, Any] | None = None,
     teacher: str | None = None,
     teacher_progress: Callable[[int, int, int], None] | None = None,
+    precision: str = "float32",
 ) -> TrainingResult:
     """Trains an architecture for the classes of a dataset.
 
@@ -58,6 +59,7 @@ def train_model(
         teacher: whom a recipe with a ``teacher_share`` learns from; see
             :func:`edgevit.training.teacher.open_teacher`.
         teacher_progress: called with (view, images answered, images in all) while it answers.
+        precision: of the products, a key of :data:`edgevit.training.loop.PRECISIONS`.
     """
     check_teaching(recipe, teacher is not None)
     known = open_teacher(teacher, train_set) if teacher is not None else None
@@ -76,11 +78,14 @@ def train_model(
         call,
         known,
         teacher_progress,
+        precision,
     )
-    taught_by = known.origin if known else None
-    write_run(
-        folder, plan, recipe, result, train_set, validation_set, seed, start.origin, taught_by
-    )
+    facts = {
+        "initial": start.origin,
+        "teacher": known.origin if known else None,
+        "precision": precision,
+    }
+    write_run(folder, plan, recipe, result, train_set, validation_set, seed, facts)
     return result
 
 
@@ -92,14 +97,13 @@ def write_run(
     train_set: ImageDataset,
     validation_set: ImageDataset,
     seed: int,
-    origin: dict | None = None,
-    taught_by: dict | None = None,
+    facts: dict[str, Any],
 ) -> None:
     """Writes what a run leaves for others: weights, log, curves and the recipe as followed.
 
     Args:
-        origin: where the initial weights came from (``Start.origin``); None: fresh ones.
-        taught_by: who the teacher was (``Teacher.origin``); None: there was none.
+        facts: further entries of the recipe's file: "initial" (``Start.origin``, None: fresh
+            weights), "teacher" (``Teacher.origin``, None: there was none), "precision".
     """
     save_weights(folder / WEIGHTS_FILE, plan, result.weights, train_set.class_names, "float16")
     write_log(folder, result.log)
@@ -107,8 +111,7 @@ def write_run(
     document = {
         "recipe": recipe,
         "seed": seed,
-        "initial": origin,
-        "teacher": taught_by,
+        **facts,
         "epochs_completed": len(result.log),
         "data": train_set.source,
         "train_images": len(train_set),

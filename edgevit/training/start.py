@@ -22,8 +22,7 @@ from edgevit.models.weights import (
     load_ported,
     load_weights,
 )
-
-RUN_FILE = "recipe.json"
+from edgevit.training.recipe import RUN_FILE
 
 
 @dataclass(frozen=True)
