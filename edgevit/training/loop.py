@@ -25,6 +25,8 @@ from edgevit.training.teacher import DistillationLoss, Teacher, TeacherAnswers, 
 
 StepProgress = Callable[[int, int, int, dict], None]
 MONITOR_IMAGES = 2000
+# A checkpoint that is written in more than so many seconds takes one part in so many of the time.
+SLOW_CHECKPOINT, PARTS = 1.0, 20
 # Keras' dtype policy by what is typed. Weights, norms and the loss stay float32 in both.
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
@@ -59,6 +61,8 @@ def train(
     precision: str = "float32",
 ) -> TrainingResult:
     """Trains, writing a checkpoint and a log after every epoch; resumes where a kill left off.
+
+    Where a checkpoint is slow to write and epochs are short, some epochs go without one.
 
     Args:
         plan: what to train.
@@ -121,7 +125,7 @@ def train(
             model.set_weights(initial_weights)
         if done < last:
             watcher = _EpochEnd(
-                folder, identity, state, batches, validation_set, seed, progress, epoch_end
+                folder, identity, state, batches, validation_set, seed, progress, epoch_end, last
             )
             batches.start_epoch(max(first, done))  # Keras looks at a batch before the epoch begins
             model.fit(
@@ -231,10 +235,14 @@ def compile_model(
 
 
 class _EpochEnd(keras.callbacks.Callback):
-    """Seeds each epoch; after it validates the average, writes log and checkpoint."""
+    """Seeds each epoch; after it validates the average, writes log and checkpoint.
+
+    Args:
+        last: epoch after which training ends, or the image size changes.
+    """
 
     def __init__(
-        self, folder, identity, state, batches, validation_set, seed, progress, epoch_end=None
+        self, folder, identity, state, batches, validation_set, seed, progress, epoch_end, last
     ):
         super().__init__()
         self.folder = folder
@@ -247,6 +255,9 @@ class _EpochEnd(keras.callbacks.Callback):
         self.seed = seed
         self.progress = progress
         self.epoch_end = epoch_end
+        self.last = last
+        self.written = time.perf_counter()  # the last checkpoint
+        self.pause = 0.0  # seconds until the next
 
     def on_epoch_begin(self, epoch, logs=None):
         self.started = time.perf_counter()
@@ -284,8 +295,16 @@ class _EpochEnd(keras.callbacks.Callback):
                 "seconds": round(seconds, 1),
             }
         )
-        write_checkpoint(self.folder, self.model, epoch + 1, self.identity, self.log)
+        if epoch + 1 == self.last or time.perf_counter() - self.written >= self.pause:
+            self._write(epoch)
         write_log(self.folder, self.log)
+
+    def _write(self, epoch):
+        started = time.perf_counter()
+        write_checkpoint(self.folder, self.model, epoch + 1, self.identity, self.log)
+        self.written = time.perf_counter()
+        seconds = self.written - started
+        self.pause = PARTS * seconds if seconds > SLOW_CHECKPOINT else 0.0
 
 
 def seed_variables(model: keras.Model) -> list:

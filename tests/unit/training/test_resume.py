@@ -21,6 +21,7 @@ import pytest
 
 from edgevit.core.errors import ConfigError, ModelFileError, OutputError
 from edgevit.models.build import build, plan_model
+from edgevit.training import loop
 from edgevit.training.loop import TrainingResult, predict, train, with_average
 from edgevit.training.recipe import Recipe
 
@@ -147,6 +148,25 @@ def test_the_optimizer_counts_its_steps_across_the_change_of_resolution(straight
         if name.startswith("optimizer_") and value.dtype.kind in "iu" and value.ndim == 0
     ]
     assert counters == [3 * 2]  # epochs x batches
+
+
+def test_where_checkpoints_are_slow_some_epochs_go_without_but_never_the_last(
+    data, tmp_path, monkeypatch
+):
+    written = []
+    own = loop.write_checkpoint
+
+    def slow(folder, model, epoch, identity, log):
+        written.append(epoch)
+        own(folder, model, epoch, identity, log)
+
+    monkeypatch.setattr(loop, "write_checkpoint", slow)
+    monkeypatch.setattr(loop, "SLOW_CHECKPOINT", -1.0)
+    monkeypatch.setattr(loop, "PARTS", 1e9)
+    recipe = replace(RECIPE, epochs=5, resolutions=((0, 16), (3, 20)))
+    result = train(PLAN, recipe, *data, tmp_path)
+    assert written == [1, 3, 4, 5]  # the first and the last of each size
+    assert [row["epoch"] for row in result.log] == [1, 2, 3, 4, 5]
 
 
 def test_a_change_of_resolution_goes_on_with_the_weights_of_the_checkpoint(data, copy_of):
