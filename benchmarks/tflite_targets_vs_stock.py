@@ -21,6 +21,7 @@ import edgevit
 from edgevit.bench.measure import Samples, measure_interleaved
 from edgevit.core.errors import EdgevitError
 from edgevit.core.probe_images import draw_images
+from edgevit.core.targets import find_target
 from edgevit.data.calibration import sample_source
 from edgevit.pipeline import Budget, open_source
 
@@ -48,44 +49,55 @@ def main() -> None:
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("models", nargs="+", metavar="MODEL", help="shipped, or a run's folder")
     parser.add_argument("--targets", default=",".join(TARGETS), help="with commas between")
+    parser.add_argument("--images", type=int, default=IMAGES, help="for calibration")
+    parser.add_argument("--keep", type=Path, help="folder for the files; what is there is reused")
     parser.add_argument("--max-drop", type=float, help="budget of tflite-mixed; needs EDGEVIT_DATA")
 
 
 def measure_model(model: str, options: argparse.Namespace, latency: dict, notes: dict) -> None:
     """Adds the samples of all files of one network."""
     source = open_source(model)
-    data, size = os.environ.get("EDGEVIT_DATA"), source.preprocess.input_size
-    images = sample_source(data, size, IMAGES).images if data else draw_images(IMAGES, size)
+    data, size, count = os.environ.get("EDGEVIT_DATA"), source.preprocess.input_size, options.images
+    images = sample_source(data, size, count).images if data else draw_images(count, size)
     name = source.name
     with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
+        folder = (options.keep or Path(place)) / name
+        folder.mkdir(parents=True, exist_ok=True)
         print(f"{name}: exporting", flush=True)
-        files = {
-            f"{name} stock int8": write_stock(folder / "stock.tflite", images, True, model),
-        }
+        stock = folder / "stock.tflite"
+        if not stock.exists():
+            write_stock(stock, images, True, model)
+        files = {f"{name} stock int8": stock}
         for target in options.targets.split(","):
-            budget = None
-            if options.max_drop is not None and target == "tflite-mixed":
-                budget = Budget(options.max_drop, data or "")
             label = f"{name} {target.removeprefix('tflite-')}"
-            try:
-                outcome = edgevit.export(
-                    model, target, folder, calibration=images, keep_failed=True, budget=budget
-                )
-            except EdgevitError as error:
-                notes[label] = f"not there: {error}"
-                continue
-            files[label] = outcome.artifact.path
-            print(f"{label}: {outcome.verdict}", flush=True)
-            if outcome.search:
-                notes[f"{label}, search"] = (
-                    f"{outcome.search.drop}, {outcome.search.drop.interval()}, "
-                    f"{outcome.search.evaluations} evaluations"
-                )
+            path = folder / find_target(target).file_name(name)
+            if not path.exists():
+                try:
+                    export_target(model, target, folder, images, options, notes, label)
+                except EdgevitError as error:
+                    notes[label] = f"not there: {error}"
+                    continue
+            files[label] = path
         candidates, inside = open_candidates(files, images[:1])
         notes.update(inside)
         print(f"{name}: measuring", flush=True)
         latency.update(measure_interleaved(candidates, options.rounds).latency_ns)
+
+
+def export_target(model, target, folder, images, options, notes, label) -> None:
+    """Writes one file of ours, also where its verdict is fail; says how it went."""
+    budget = None
+    if options.max_drop is not None and target == "tflite-mixed":
+        budget = Budget(options.max_drop, os.environ.get("EDGEVIT_DATA") or "")
+    outcome = edgevit.export(
+        model, target, folder, calibration=images, keep_failed=True, budget=budget
+    )
+    print(f"{label}: {outcome.verdict}", flush=True)
+    if outcome.search:
+        notes[f"{label}, search"] = (
+            f"{outcome.search.drop}, {outcome.search.drop.interval()}, "
+            f"{outcome.search.evaluations} evaluations"
+        )
 
 
 def print_ratios(samples: Samples) -> None:

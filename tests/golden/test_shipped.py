@@ -1,0 +1,94 @@
+"""Every network that ships: complete, of one piece, and as accurate as its card says."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+import edgevit
+from edgevit.core.probe_images import draw_images
+from edgevit.export.record_reference import float_logits
+from edgevit.models import ARTIFACTS
+from edgevit.pipeline import open_source
+from edgevit.training.recipe import Recipe, find_recipe
+from edgevit.verify.metrics import top_k
+
+SHIPPED = sorted(folder.name for folder in ARTIFACTS.iterdir() if folder.is_dir())
+FILES = {
+    "weights.safetensors",
+    "ranges.json",
+    "ranges-onnx.json",
+    "recipe.json",
+    "README.md",
+    "log.csv",
+    "curves.png",
+}
+
+
+@pytest.fixture(scope="module", params=SHIPPED)
+def name(request) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def source(name):
+    return open_source(name)
+
+
+def stated_accuracy(name: str) -> float:
+    """Percent of the test images, as the model card says."""
+    card = (ARTIFACTS / name / "README.md").read_text()
+    return float(re.search(r"\| test .*?\| ([\d.]+) % \|", card)[1])
+
+
+def test_shiftvit_and_its_nano_are_among_them():
+    assert {"shiftvit", "shiftvit-nano"} <= {*SHIPPED}
+
+
+def test_weights_ranges_card_and_log_ship(name):
+    assert {path.name for path in (ARTIFACTS / name).iterdir()} >= FILES
+
+
+def test_ranges_belong_to_the_shipped_weights(source):
+    assert source.ranges is not None
+    assert source.ranges.weights_sha256 == source.weights_sha256
+    assert source.ranges.images == 300
+    assert source.onnx_ranges.weights_sha256 == source.weights_sha256
+    assert source.onnx_ranges.images_sha256 == source.ranges.images_sha256
+
+
+def test_golden_images_spread_over_several_classes(source):
+    logits = float_logits(source, draw_images(256, (32, 32)))
+    counts = np.bincount(np.argmax(logits, axis=-1), minlength=10)
+    assert np.count_nonzero(counts) >= 5
+    assert counts.max() <= 0.7 * counts.sum()
+
+
+def test_float_accuracy_is_what_the_card_says(name, source, cifar_test):
+    stated = stated_accuracy(name)
+    assert stated > 76.38  # what the tutorial publishes for ShiftViT
+    chosen = np.random.default_rng(1).permutation(len(cifar_test))[:600]
+    measured = top_k(float_logits(source, cifar_test.images[chosen]), cifar_test.labels[chosen], 1)
+    deviation = 100 * np.sqrt(stated / 100 * (1 - stated / 100) / len(chosen))
+    assert abs(measured - stated) < 4 * deviation
+
+
+@pytest.mark.parametrize("name", [name for name in SHIPPED if name != "shiftvit"])
+def test_int8_needs_no_dataset_and_passes(name, tmp_path):
+    """ShiftViT's has a file of its own."""
+    outcome = edgevit.export(name, "tflite-int8", tmp_path)
+    assert outcome.verdict == "pass"
+    assert edgevit.inspect(outcome.artifact.path).integer_only
+
+
+def test_the_recipe_beside_the_weights_is_one_that_can_be_asked_for(name):
+    run = json.loads((ARTIFACTS / name / "recipe.json").read_text())
+    known, plain = (
+        json.loads(json.dumps(asdict(recipe)))
+        for recipe in (find_recipe(run["recipe"]["name"]), Recipe(name=""))
+    )
+    assert {**plain, **run["recipe"]} == known  # what it does not say came later, with a default
