@@ -3,7 +3,9 @@
     python benchmarks/accuracy_of_targets.py --data cifar10.tar.gz --exports exports
 
 Float Keras classifies the test images once; each exported file classifies them in its own runtime.
-Differences of logits are those of the golden images (`edgevit verify`) and of the test images.
+The difference between the two is that of the same images, with its 95 % interval (bootstrap); the
+JSON has the p-value of McNemar's exact test too. Differences of logits are those of the golden
+images (`edgevit verify`) and of the test images.
 """
 
 from __future__ import annotations
@@ -17,8 +19,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
+import numpy as np
+
 from edgevit.core.files import digest_path
 from edgevit.core.serialization import to_json
+from edgevit.core.statistics import PairedDrop
 from edgevit.core.targets import find_targets
 from edgevit.data.datasets import find_source, load_dataset
 from edgevit.export.record_reference import float_logits
@@ -42,13 +47,14 @@ def main() -> None:
     dataset = load_dataset(find_source(options.data), "test", source.preprocess.input_size)
     print(f"{options.model}: {len(dataset):,} test images of {dataset.source}")
     print(
-        f"{'':16} {'top-1 %':>8} {'top-5 %':>8} {'vs Keras':>9} {'same top-1 %':>13} "
+        f"{'':16} {'top-1 %':>8} {'top-5 %':>8} {'points won (95 %)':>22} {'same top-1 %':>13} "
         f"{'golden max':>11} {'test max':>9} {'MB':>6}  integer only"
     )
     started = time.perf_counter()
     expected = run_all(lambda images: float_logits(source, images), dataset.images)
     keras = score(expected, dataset.labels, "keras", dataset.source, time.perf_counter() - started)
     print(f"{'float Keras':16} {keras.top1:8.2f} {keras.top5:8.2f}")
+    right = np.argmax(expected, axis=-1) == dataset.labels
     rows = {"keras": keras}
     for target in targets:
         path = options.exports / target.file_name(source.name)
@@ -61,17 +67,27 @@ def main() -> None:
             )
             seconds = time.perf_counter() - started
             accuracy = score(logits, dataset.labels, session.runtime, dataset.source, seconds)
+            drop = PairedDrop.of(right, np.argmax(logits, axis=-1) == dataset.labels)
+            lost = drop.interval()
             parity = measure_parity(logits, expected, session.runtime)
         found = inspect(path)
         print(
             f"{target.name:16} {accuracy.top1:8.2f} {accuracy.top5:8.2f} "
-            f"{accuracy.top1 - keras.top1:+9.2f} {100 * parity.top1_agreement:13.2f} "
+            f"{-lost.middle:+7.2f} ({-lost.high:+.2f}, {-lost.low:+.2f}) "
+            f"{100 * parity.top1_agreement:13.2f} "
             f"{golden['max_abs']:11.2g} {parity.max_abs:9.2g} {found.size_bytes / 1e6:6.2f}  "
             f"{found.integer_only}",
             flush=True,
         )
         rows[target.name] = {
             "accuracy": accuracy,
+            "drop": {
+                "points": drop.points,
+                "interval": [lost.low, lost.high],
+                "only_float_right": drop.lost,
+                "only_file_right": drop.won,
+                "mcnemar_p": drop.p_value,
+            },
             "test_images": parity,
             "golden_images": golden,
             "sha256": digest_path(path),

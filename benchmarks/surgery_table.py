@@ -21,6 +21,7 @@ from report import publish
 
 from edgevit.bench.environment import describe_environment
 from edgevit.bench.measure import measure_interleaved
+from edgevit.core.statistics import PairedDrop
 from edgevit.core.targets import Format, find_target
 from edgevit.data.calibration import sample_source
 from edgevit.data.datasets import find_source
@@ -118,7 +119,7 @@ def write_int8(source: Source, row: Row, sample, folder: Path) -> Path:
 
 def describe(found, right, logits, expected, path: Path, row: Row) -> dict:
     """Accuracy, and the paired comparison with float."""
-    gained, lost = int((found & ~right).sum()), int((right & ~found).sum())
+    drop = PairedDrop.of(right, found)
     audit = inspect(path)
     same = float((logits.argmax(axis=1) == expected.argmax(axis=1)).mean())
     error = np.abs(logits - expected).mean() / expected.std()
@@ -126,22 +127,15 @@ def describe(found, right, logits, expected, path: Path, row: Row) -> dict:
         "steps": list(row.steps),
         "top1": round(100 * float(found.mean()), 3),
         "difference": round(100 * float(found.mean() - right.mean()), 3),
-        "only_int8_right": gained,
-        "only_float_right": lost,
-        "mcnemar_p": mcnemar(gained, lost),
+        "only_int8_right": drop.won,
+        "only_float_right": drop.lost,
+        "mcnemar_p": round(drop.p_value, 4),
         "same_top1": round(100 * same, 3),
         "mean_error_over_std": round(float(error), 5),
         "integer_only": audit.integer_only,
         "operators": sum(audit.ops.values()),
         "size_bytes": audit.size_bytes,
     }
-
-
-def mcnemar(gained: int, lost: int) -> float:
-    """Exact two-sided p-value of a split of the images that only one of two gets right."""
-    from scipy.stats import binomtest
-
-    return round(float(binomtest(gained, gained + lost).pvalue), 4) if gained + lost else 1.0
 
 
 def opened(path: Path, images: np.ndarray):
