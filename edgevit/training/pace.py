@@ -28,8 +28,9 @@ def shorten_recipe(
 ) -> Recipe:
     """A recipe with as many of its epochs as fit into so many minutes.
 
-    A few steps at every image size are timed on drawn pixels. Where the folder holds the checkpoint
-    of a shortened run, its number of epochs is kept, so that the same command resumes it.
+    A few steps at every image size are timed on drawn pixels; that, and compiling the network once
+    more for the run, comes out of the same minutes. Where the folder holds the checkpoint of a
+    shortened run, its number of epochs is kept, so that the same command resumes it.
 
     Args:
         recipe: with the epochs that there may be at most.
@@ -49,30 +50,39 @@ def shorten_recipe(
     steps = max(1, images // recipe.batch_size)
     shown = replace(recipe, batch_size=min(recipe.batch_size, images))
     phases = recipe.phases(plan.config.image_size, plan.spec.resizable)
-    seconds = sum(
-        (last - first) * steps * time_step(plan, shown, size, precision)
-        for first, last, size in phases
-    )
-    fitting = int(SPARE * 60 * minutes / (seconds / recipe.epochs))
+    started = time.perf_counter()
+    epoch = compiling = 0.0
+    for first, last, size in phases:
+        step, ready = time_step(plan, shown, size, precision)
+        epoch += steps * step * (last - first) / recipe.epochs
+        compiling += ready
+    left = 60 * minutes - (time.perf_counter() - started) - compiling
+    fitting = int(SPARE * left / epoch)
     if fitting < 1:
         raise ConfigError(
-            f"an epoch of {images:,} images takes about {seconds / recipe.epochs / 60:.1f} minutes "
-            f"here, so none fits into {minutes:g}. Give more --minutes, or a --limit."
+            f"compiling takes {compiling / 60:.1f} minutes here and an epoch of {images:,} images "
+            f"about {epoch / 60:.1f}, so none fits into {minutes:g}. Give more --minutes, or a "
+            "--limit."
         )
     return recipe.shortened(min(recipe.epochs, fitting))
 
 
-def time_step(plan: Plan, recipe: Recipe, size: int, precision: str = "float32") -> float:
-    """Seconds of one step of training, the median of a few."""
+def time_step(
+    plan: Plan, recipe: Recipe, size: int, precision: str = "float32"
+) -> tuple[float, float]:
+    """Seconds of one step of training, the median of a few; and of what comes before the second."""
+    beginning = time.perf_counter()
     model = compile_model(plan, recipe, size, steps=100, precision=precision)
     rng = np.random.default_rng(0)
     shape = (recipe.batch_size, *plan.preprocess.input_size, 3)
     pixels = rng.integers(0, 256, shape, dtype=np.uint8)
     classes = plan.config.num_classes * (2 if recipe.teacher_share else 1)
     targets = np.eye(classes, dtype=np.float32)[rng.integers(0, classes, recipe.batch_size)]
-    times = []
+    times: list[float] = []
+    ready = 0.0
     for _ in range(WARM_UP + TIMED):
         started = time.perf_counter()
         model.train_on_batch(pixels, targets)  # comes back as a number: the step is over
         times.append(time.perf_counter() - started)
-    return float(np.median(times[WARM_UP:]))
+        ready = ready or time.perf_counter() - beginning
+    return float(np.median(times[WARM_UP:])), ready
