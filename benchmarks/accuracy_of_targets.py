@@ -73,7 +73,7 @@ def main() -> None:
         found = inspect(path)
         print(
             f"{target.name:16} {accuracy.top1:8.2f} {accuracy.top5:8.2f} "
-            f"{-lost.middle:+7.2f} ({-lost.high:+.2f}, {-lost.low:+.2f}) "
+            f"{0 - lost.middle:+7.2f} ({0 - lost.high:+.2f}, {0 - lost.low:+.2f}) "
             f"{100 * parity.top1_agreement:13.2f} "
             f"{golden['max_abs']:11.2g} {parity.max_abs:9.2g} {found.size_bytes / 1e6:6.2f}  "
             f"{found.integer_only}",
