@@ -114,13 +114,15 @@ def _divergence(histogram: Histogram, pair: Pair) -> float:
     places = places.astype(np.int64)
     inside = (values >= low) & (values <= high)
     clipped = np.where(inside, counts, 0.0)
-    # What is cut off piles up at the ends of the reference distribution.
-    if inside.any():
-        kept = np.flatnonzero(inside)
-        clipped[kept[0]] += counts[: kept[0]].sum()
-        clipped[kept[-1]] += counts[kept[-1] + 1 :].sum()
-    else:
+    kept = np.flatnonzero(inside)
+    # With fewer bins than levels nothing is lost but what is cut off, and that piles up in both
+    # distributions alike: a single bin would diverge least of all. Migacz, too, begins at one bin
+    # a level.
+    if len(kept) < min(LEVELS, len(values)):
         return float("inf")
+    # What is cut off piles up at the ends of the reference distribution.
+    clipped[kept[0]] += counts[: kept[0]].sum()
+    clipped[kept[-1]] += counts[kept[-1] + 1 :].sum()
     # The quantised distribution: each level's own counts, evenly over the bins that it holds.
     own = np.where(inside, counts, 0.0)
     used = own > 0

@@ -68,3 +68,13 @@ def test_even_values_keep_their_whole_range_at_least_error():
 def test_an_unknown_method_is_refused_with_those_that_exist():
     with pytest.raises(UnknownNameError, match="Did you mean percentile"):
         find_method("percentil")
+
+
+@pytest.mark.parametrize("place", range(10, 60, 7))
+def test_entropy_does_not_cut_a_range_beside_zero_to_a_sliver(place):
+    """Of a window of one bin the clipped and the coarse distribution are the same."""
+    lowest = np.linspace(1.0, 0.05, 64)[place] * (1 - 1e-4)  # just below a candidate
+    values = (lowest + (1 - lowest) * RNG.beta(2, 5, 50_000)).astype(np.float32)
+    values[:2] = lowest, 1.0
+    low, high = choose("entropy", values)
+    assert high - low > 0.4 * (values.max() - values.min())
