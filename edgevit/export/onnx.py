@@ -27,12 +27,12 @@ from edgevit.export.trace import check_io_dtype, trace
 LAST_OF_TF2ONNX = 18
 OPSETS = range(17, 21)
 
-# What becomes of the float32 graph, in place: (model, ranges) -> lines for the manifest.
-PRECISIONS: dict[Precision, Callable[[Any, Ranges], tuple[str, ...]]] = {
-    Precision.FLOAT32: lambda model, ranges: (),  # see finish_float
-    Precision.FLOAT16: lambda model, ranges: to_half(model),
-    Precision.DYNAMIC: lambda model, ranges: quantize_dynamic(model),
-    Precision.INT8: quantize_static,
+# What becomes of the float32 graph, in place: (model, ranges, optimize) -> lines for the manifest.
+PRECISIONS: dict[Precision, Callable[[Any, Ranges, str | None], tuple[str, ...]]] = {
+    Precision.FLOAT32: lambda model, ranges, optimize: finish_float(model, optimize),
+    Precision.FLOAT16: lambda model, ranges, optimize: to_half(model),
+    Precision.DYNAMIC: lambda model, ranges, optimize: quantize_dynamic(model),
+    Precision.INT8: lambda model, ranges, optimize: quantize_static(model, ranges),
 }
 
 
@@ -60,10 +60,9 @@ def export_onnx(
     model, steps = _float_model_once(source, options)
     if target.needs_calibration and ranges is not None:
         steps += (f"activation ranges of {ranges.images} images ({ranges.source})",)
-    if target.precision is Precision.FLOAT32:
-        steps += finish_float(model, options.optimize)
+    known = ranges.ranges if ranges else {}
     try:
-        steps += PRECISIONS[target.precision](model, ranges.ranges if ranges else {})
+        steps += PRECISIONS[target.precision](model, known, options.optimize)
     except ExportError as error:
         raise ExportError(f"{source.name}: {target.name}: {error}") from None
     import onnx

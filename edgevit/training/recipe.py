@@ -104,7 +104,7 @@ class Recipe:
     def shortened(self, epochs: int) -> Recipe:
         """The same with fewer epochs: the warm-up and every change of size in proportion."""
         share = epochs / self.epochs
-        later = {int(start * share): size for start, size in self.resolutions}
+        later = {start * epochs // self.epochs: size for start, size in self.resolutions}
         return replace(
             self,
             epochs=epochs,
