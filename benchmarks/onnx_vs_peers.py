@@ -104,7 +104,12 @@ def reason_of(stderr: str) -> str:
     """The first line of the error that ended a process, or its last words."""
     lines = stderr.strip().splitlines() or ["no word"]
     named = [line for line in lines if re.match(r"[\w.]*(Error|Exception)\b", line)]
-    return (named or lines)[-1][:200]
+    return shorten((named or lines)[-1])
+
+
+def shorten(message: str) -> str:
+    """The beginning of a message on one line, with the names of files but not their folders."""
+    return re.sub(r"(?<!\w)/(?:[^\s/'\"]+/)+", "", " ".join(message.split()))[:200]
 
 
 def write_ours(name: str, weights: Path, path: Path) -> float:
@@ -157,7 +162,7 @@ def compare(files: dict[str, Path], rounds: int) -> dict:
             session, feed = open_file(path)
             logits[name] = session.run(None, feed)[0]
         except Exception as error:  # a file that onnxruntime refuses is a result
-            failures[name] = " ".join(str(error).split())[:200]
+            failures[name] = shorten(str(error))
             continue
         candidates[name] = lambda session=session, feed=feed: session.run(None, feed)
     samples = measure_interleaved(candidates, rounds, runs=3, warmup=5)

@@ -132,6 +132,17 @@ RECIPES: dict[str, Recipe] = {
             warmup_epochs=0.5,
             config={"dropout": 0.0, "drop_path": 0.05},
         ),
+        # On from weights that overfit (`--init`): mixed images, small ones first. An hour and a half of
+        # one CPU core for ShiftViT.
+        Recipe(
+            name="cpu-mixed",
+            epochs=10,
+            learning_rate=8e-4,
+            warmup_epochs=0.5,
+            resolutions=((0, 32), (6, 48)),
+            cutmix_probability=0.6,
+            mixing_until=0.7,
+        ),
         # For a network of convolutions, four hours of one CPU core, from a short run's weights or
         # none: small images nearly to the end.
         Recipe(
@@ -141,6 +152,19 @@ RECIPES: dict[str, Recipe] = {
             resolutions=((0, 32), (16, 48)),
             cutmix_probability=0.3,
             mixing_until=0.7,
+        ),
+        # The same from a teacher (`--teacher`): six views that it answers once, half the epochs.
+        Recipe(
+            name="cpu-taught",
+            epochs=12,
+            warmup_epochs=0.5,
+            label_smoothing=0.0,
+            config={"dropout": 0.0, "drop_path": 0.0},
+            resolutions=((0, 32), (9, 48)),
+            jpeg_probability=0.2,
+            teacher_share=0.6,
+            temperature=2.0,
+            views=6,
         ),
         Recipe(name="plain", epochs=14, jpeg_probability=0.0, label_smoothing=0.0),
         # To see a network learn: one CPU core, an hour or less, often with --limit. No average of

@@ -66,7 +66,7 @@ SIZES = {
 ONNX_NODES = {
     "shiftvit": (34, 3),
     "patchconvnet": (80, 6),
-    "focalnet": (124, 12),
+    "focalnet": (118, 12),
     "gcvit": (286, 48),
     "vit": (61, 10),
 }

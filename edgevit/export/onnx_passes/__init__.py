@@ -13,12 +13,14 @@ from collections.abc import Callable
 import onnx_ir as ir
 
 from edgevit.export.declined import Declined
+from edgevit.export.onnx_passes.attend_through_tokens import attend_through_tokens
 from edgevit.export.onnx_passes.attend_with_one_query import ask_tokens, mix_tokens
 from edgevit.export.onnx_passes.cancel_transposes import (
     cancel_transposes,
     raise_transposes,
     sink_transposes,
 )
+from edgevit.export.onnx_passes.convolve_few_rows import convolve_few_rows
 from edgevit.export.onnx_passes.fix_reshape_targets import fix_reshape_targets
 from edgevit.export.onnx_passes.fold_norm_affine import fold_norm_affine
 from edgevit.export.onnx_passes.fold_scales import fold_input_scale, fold_output_scale
@@ -84,9 +86,15 @@ PASSES: tuple[Pass, ...] = (
     share_equal_nodes,
 )
 
-# Behind those in float32 files: what makes a trained operand a computed one, of which 8-bit
-# kernels have no use.
-FLOAT_PASSES: tuple[Pass, ...] = (scale_kernel, merge_reshapes, share_equal_nodes)
+# Behind those in float32 files: what is of no use to 8-bit kernels, because it makes a trained
+# operand a computed one, or computes what Keras does not, or is about the bytes of float kernels.
+FLOAT_PASSES: tuple[Pass, ...] = (
+    scale_kernel,
+    attend_through_tokens,
+    convolve_few_rows,
+    merge_reshapes,
+    share_equal_nodes,
+)
 
 
 # On request, behind those: what pays on some processors only. Names as of --optimize.

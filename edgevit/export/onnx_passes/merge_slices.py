@@ -75,7 +75,7 @@ def apply_cut(found: FoundSlice) -> None:
         for axis, (start, stop) in found.bounds.items():
             low = inner[axis][0] if axis in inner else 0
             bounds[axis] = (low + start, low + stop)
-        replace(node.outputs[0], _add_slice(node, x, bounds, shape))
+        replace(node.outputs[0], add_slice(node, x, bounds, shape))
         return
     pads = read_pads(before)
     assert pads is not None
@@ -84,7 +84,7 @@ def apply_cut(found: FoundSlice) -> None:
     for axis, (start, stop) in kept.items():
         inner_shape[axis] = stop - start
     if kept:
-        x = _add_slice(node, x, kept, inner_shape)
+        x = add_slice(node, x, kept, inner_shape)
     widths = []
     for axis, (low, high) in enumerate(pads):
         if axis in found.bounds and axis not in kept:
@@ -197,7 +197,8 @@ def read_pads(node: ir.Node) -> list[tuple[int, int]] | None:
     return [(int(pads[axis]), int(pads[axis + half])) for axis in range(half)]
 
 
-def _add_slice(before: ir.Node, x: ir.Value, bounds: Bounds, shape: list[int | None]) -> ir.Value:
+def add_slice(before: ir.Node, x: ir.Value, bounds: Bounds, shape: list[int | None]) -> ir.Value:
+    """A Slice in front of a node. bounds: axis -> (start, stop); shape: of the result."""
     axes = sorted(bounds)
     columns = (
         ("starts", [bounds[axis][0] for axis in axes]),

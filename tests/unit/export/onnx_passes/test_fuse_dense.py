@@ -76,6 +76,23 @@ def test_a_cut_product_becomes_one_for_each_part(rewrite):
     assert sorted(found.operators) == ["Gemm", "Gemm", "Reshape", "Reshape"]
 
 
+GATES = """net (float[3,8] x) => (float[3,1,2] q, float[3,1,1] f, float[3,1,1] g, float[3,1,1] h) {
+    d = Gemm(x, w, b)  r = Reshape(d, shape)
+    f = Slice(r, two, three, axes)  q = Slice(r, zero, two, axes)
+    h = Slice(r, five, six, axes)  g = Slice(r, three, four, axes) }"""
+PLACES = {name: np.array([i], np.int64) for i, name in enumerate(("three", "four", "five"), 3)}
+
+
+def test_single_columns_beside_each_other_share_a_product(rewrite):
+    found = rewrite((split_dense, join_slices, merge_reshapes), GATES, {**CUTS, **PLACES})
+    assert sorted(found.operators) == ["Gemm"] * 3 + ["Reshape"] * 3 + ["Split"]
+
+
+def test_single_columns_alone_stay_one_product(decline):
+    text = GATES.replace("float[3,1,2] q, ", "").replace("q = Slice(r, zero, two, axes)", "")
+    decline(split_dense, text, {**CUTS, **PLACES}, reason="single columns")
+
+
 def test_a_product_cut_along_its_rows_stays(decline):
     text = CUT.replace("float[3,1,2] q, float[3,1,4] k", "float[2,1,6] q, float[1,1,6] k")
     cuts = {**CUTS, "six": np.array([3], np.int64), "axes": np.array([0], np.int64)}
