@@ -121,8 +121,9 @@ VARIANTS = {
     "cifar": {},
     "nano": {
         "image_size": 32,
-        "dim": 48,
-        "depths": (2, 4),
+        "patch_size": 2,
+        "dim": 40,
+        "depths": (2, 4, 2),
         "num_div": 8,
         "norm": "batch",
         "activation": "relu",
