@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import signal
 import sys
 import traceback
 from typing import NoReturn
@@ -27,6 +26,7 @@ from edgevit.cli.profile import profile
 from edgevit.cli.report import report
 from edgevit.cli.train import train
 from edgevit.cli.verify import verify
+from edgevit.core import interrupt
 from edgevit.core.errors import EdgevitError
 from edgevit.core.serialization import to_json
 
@@ -95,7 +95,7 @@ def main() -> NoReturn:
     verbose = "--verbose" in arguments
     arguments = [argument for argument in arguments if argument != "--verbose"] or ["--help"]
     as_json = "--json" in arguments
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    interrupt.listen()
     try:
         with console.native_output_hidden(verbose):
             try:

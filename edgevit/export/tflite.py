@@ -19,6 +19,7 @@ from edgevit.export.quantize.ranges import RangeRecord, observe_activations
 from edgevit.export.quantize.split_products import level_ranges, split_products
 from edgevit.export.quantize.tflite_mixed import has_kernel, write_mixed
 from edgevit.export.quantize.tflite_plan import read_graph
+from edgevit.export.quantize.widen_operands import widen_operands
 from edgevit.export.source import ExportOptions, Source
 from edgevit.export.surgery import CORRECT_BIASES, chosen_steps, operate
 from edgevit.export.trace import Traced, check_io_dtype, trace
@@ -120,7 +121,9 @@ def _write_int8(
 ) -> tuple[bytes, tuple[str, ...]]:
     kinds = op_names(parse_model(graph, "float graph"))[0]
     graph, corrected = with_corrected_biases(graph, ranges, options, [Precision.INT8] * len(kinds))
-    found = ranges.ranges if options.micro else level_ranges(graph, ranges.ranges)
+    found = ranges.ranges
+    if not options.micro:
+        found = widen_operands(graph, level_ranges(graph, found))
     data = quantize(annotate_ranges(graph, found), input_type, _output_type(input_type))
     data, rewritten = (suit_micro if options.micro else split_products)(data)
     steps = ("int8 activations, int8 weights a channel, int32 biases", *rewritten)
@@ -133,6 +136,7 @@ def _write_mixed(
     precisions = read_precisions(graph, options.recipe)
     corrected_graph, corrected = with_corrected_biases(graph, ranges, options, precisions)
     known = carry_through_reshapes(parse_model(graph, "float graph"), ranges.ranges)
+    known = widen_operands(graph, known)
     data = write_mixed(corrected_graph, known, precisions, input_type)
     origin = "planned by kernel costs" if options.recipe is None else "precisions by a recipe"
     return data, (*corrected, origin, describe_precisions(precisions))

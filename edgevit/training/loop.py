@@ -13,6 +13,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from edgevit.core import interrupt
 from edgevit.core.errors import ConfigError
 from edgevit.core.files import check_writable, write_whole
 from edgevit.data.datasets import ImageDataset, digest_arrays
@@ -268,6 +269,7 @@ class _EpochEnd(keras.callbacks.Callback):
             variable.assign(words.astype(variable.dtype))
 
     def on_train_batch_end(self, batch, logs=None):
+        interrupt.check()
         if self.progress and (batch % 5 == 0 or batch + 1 == len(self.batches)):
             values = {key: float(value) for key, value in (logs or {}).items()}
             self.progress(self.epoch, batch + 1, len(self.batches), values)

@@ -132,8 +132,8 @@ RECIPES: dict[str, Recipe] = {
             warmup_epochs=0.5,
             config={"dropout": 0.0, "drop_path": 0.05},
         ),
-        # On from weights that overfit (`--init`): mixed images, small ones first. An hour and a half of
-        # one CPU core for ShiftViT.
+        # On from weights that overfit (`--init`): mixed images, small ones first. An hour and a
+        # half of one CPU core for ShiftViT.
         Recipe(
             name="cpu-mixed",
             epochs=10,

@@ -23,6 +23,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from edgevit.core import interrupt
 from edgevit.core.errors import ConfigError, ModelFileError
 from edgevit.core.files import write_whole
 from edgevit.data.datasets import ImageDataset
@@ -138,6 +139,7 @@ class TeacherAnswers:
         found: list[np.ndarray] = []
         for images in batches:
             logits = self.teacher.network.predict_on_batch(images)["logits"]  # B classes
+            interrupt.check()
             found.append(np.asarray(ops.convert_to_numpy(logits), np.float32))
             if self.progress:
                 self.progress(view, sum(len(part) for part in found), self.count)

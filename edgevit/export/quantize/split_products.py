@@ -44,16 +44,27 @@ def level_ranges(
     for product in opened.operators:
         if opened.kind(product) != "BATCH_MATMUL" or not _pays(opened, product):
             continue
-        names, tensor = [], int(product.inputs[1])
-        names.append(opened.name(tensor))
-        while tensor in made and opened.kind(made[tensor]) in KEEPS_SCALE:
-            tensor = int(made[tensor].inputs[0])
-            names.append(opened.name(tensor))
+        moved = tensors_of_equal_scale(opened, made, int(product.inputs[1]))
+        names = [opened.name(tensor) for tensor in moved]
         known = [value for name in names if name in found for value in found[name]]
         if not known:
             continue
         largest = max(abs(value) for value in known)
         found |= {name: (-largest * 128 / 127, largest) for name in names if name in found}
+    return found
+
+
+def tensors_of_equal_scale(opened: TfliteGraph, made: dict[int, Any], tensor: int) -> list[int]:
+    """A tensor and those that it is moved from: kernels of moves copy levels as they are.
+
+    Args:
+        opened: the graph.
+        made: the operator behind each tensor.
+        tensor: where to begin.
+    """
+    found = [tensor]
+    while found[-1] in made and opened.kind(made[found[-1]]) in KEEPS_SCALE:
+        found.append(int(made[found[-1]].inputs[0]))
     return found
 
 

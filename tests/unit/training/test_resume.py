@@ -5,6 +5,7 @@ The whole file also runs on JAX, with ``EDGEVIT_TEST_BACKEND=jax`` in the enviro
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import importlib.util
 import json
@@ -19,6 +20,7 @@ import keras
 import numpy as np
 import pytest
 
+from edgevit.core import interrupt
 from edgevit.core.errors import ConfigError, ModelFileError, OutputError
 from edgevit.models.build import build, plan_model
 from edgevit.training import loop
@@ -113,6 +115,21 @@ def assert_equal_states(folder: Path, other: Path) -> None:
 
 def files_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_signal_whose_exception_was_swallowed_still_ends_the_run(data, tmp_path):
+    """As numpy does when it asks a JAX array for its values."""
+
+    def swallowed(epoch: int, step: int, steps: int, values: dict) -> None:
+        if (epoch, step) == (1, 1):
+            with contextlib.suppress(SystemExit):
+                interrupt.stop(SystemExit(143))
+
+    with pytest.raises(SystemExit):
+        run(data, tmp_path, progress=swallowed)
+    with open(tmp_path / "log.csv", newline="") as stream:
+        assert len(list(csv.DictReader(stream))) == 1
+    interrupt.check()  # said once
 
 
 # --- the same trajectory --------------------------------------------------------------------------
