@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from edgevit.core.errors import UnknownNameError
 from edgevit.export.source import ExportOptions
 from edgevit.export.tflite_graph import TfliteGraph
+from edgevit.export.tflite_passes.attend_through_tokens import attend_through_tokens
 from edgevit.export.tflite_passes.equalise_channels import equalise_channels
 from edgevit.export.tflite_passes.fold_affine import fold_affine
 from edgevit.export.tflite_passes.reports import Changes
@@ -53,6 +54,12 @@ STEPS: dict[str, Step] = {
             "gamma and beta of a norm, and scales and offsets, into the Dense or Conv behind",
             default=True,
             apply=fold_affine,
+        ),
+        Step(
+            "attend-through-tokens",
+            "self-attention of heads as wide as tokens without keys and values",
+            default=True,
+            apply=attend_through_tokens,
         ),
         Step(
             "equalise-channels",

@@ -64,6 +64,11 @@ class TfliteGraph:
         shape = self.tensors[tensor].shape
         return tuple(int(size) for size in (() if shape is None else shape))
 
+    def is_free(self, tensor: int) -> bool:
+        """Whether one of its sizes is not fixed."""
+        signature = self.tensors[tensor].shapeSignature
+        return signature is not None and any(int(size) < 0 for size in signature)
+
     def type(self, tensor: int) -> str:
         """Element type of a tensor, such as "int8"."""
         return tensor_type(self.tensors[tensor])
@@ -101,7 +106,12 @@ class TfliteGraph:
     # making
 
     def add_tensor(
-        self, name: str, shape: Sequence[int], kind: str, values: np.ndarray | None = None
+        self,
+        name: str,
+        shape: Sequence[int],
+        kind: str,
+        values: np.ndarray | None = None,
+        free: bool = False,
     ) -> int:
         """A new tensor, a constant if values are given. Its index.
 
@@ -110,10 +120,13 @@ class TfliteGraph:
             shape: its sizes.
             kind: element type, such as "int8".
             values: what is stored, in any array of as many bytes.
+            free: whether the first of the sizes may be any other.
         """
         tensor = self._schema.TensorT()
         tensor.name = name
         tensor.shape = [int(size) for size in shape]
+        if free:
+            tensor.shapeSignature = np.array([-1, *tensor.shape[1:]], np.int32)
         tensor.quantization = self._schema.QuantizationParametersT()
         return self._append(tensor, kind, values)
 
@@ -200,6 +213,8 @@ class TfliteGraph:
     def make_reshape(self, source: int, result: int, near: int) -> Any:
         """A new RESHAPE to the sizes of its result, its target called after a tensor's layer."""
         sizes = list(self.shape(result))
+        if self.is_free(result):
+            sizes[0] = -1
         target = self.add_near(near, "shape", (len(sizes),), "int32", np.array(sizes, np.int32))
         fields = {"newShape": sizes}
         return self.make_operator(

@@ -267,6 +267,32 @@ def test_gates_are_multiplied_with_kernels_in_float32_alone(outcomes, request):
         assert not any("scale_kernel" in line for line in found[target].artifact.manifest.steps)
 
 
+FLOATS = "tflite-float32,onnx-float32"
+
+
+@pytest.mark.parametrize(
+    ("targets", "batch"),
+    [
+        (f"{FLOATS},tflite-int8,tflite-mixed,onnx-int8", 1),
+        (FLOATS, None),
+        pytest.param(FLOATS, 3, marks=LONG),
+    ],
+    ids=str,
+)
+def test_wide_heads_arrive_without_keys_and_values(targets, batch, tmp_path):
+    """As in the tutorial's ViT, whose heads are as wide as its tokens; the logits alone."""
+    folder = seeded_run("vit", tmp_path / "run", {**SIZES["vit"], "head_dim": 16})
+    images = draw_images(64, RAW_SIZE, seed=9) if batch == 1 else None
+    outcomes = export_all(folder, targets, tmp_path / "out", calibration=images, batch=batch)
+    found = {outcome.target.name: outcome for outcome in outcomes}
+    assert {str(outcome.verdict) for outcome in outcomes} == {"pass"}
+    for name, outcome in found.items():
+        steps = [line.replace("_", "-") for line in outcome.artifact.manifest.steps]
+        assert ("attend-through-tokens: 2" in steps) == (name != "onnx-int8"), name
+    if batch == 1:
+        assert inspect(found["tflite-int8"].artifact.path).integer_only
+
+
 def test_onnx_nodes_are_called_after_their_keras_layers(outcomes):
     import onnx
 

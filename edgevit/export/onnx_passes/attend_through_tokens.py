@@ -1,22 +1,11 @@
 """Self-attention whose heads are as wide as a token, without keys, values and Transposes.
 
-Per head, with tokens X (N C), ``(X Wq + bq) (X Wk + bk)^T`` is ``(X Wq Wk^T + bq Wk^T) X^T`` plus
-one number a row, which the softmax ignores; and ``P (X Wv + bv) Wo`` is ``(P X) (Wv Wo)`` plus
-``bv Wo``, since P's rows sum to one. The two products of weights are made once, in double
-precision. What is left of the layer are four products:
+What is computed instead: :mod:`edgevit.export.fold_attention`. onnxruntime 1.31 runs the tutorial's
+ViT in 0.85 of the time on one AVX2 thread. A Transpose is left where the graph returns the
+attention.
 
-1. queries: X (N C) by C K*C, where K heads lie side by side;
-2. scores: the same numbers as N*K rows of C, by X^T;
-3. mixing: the softmax of those rows, by X;
-4. output: the same numbers as N rows of K*C, by K*C O.
-
-Rows of a query's heads follow each other, so nothing is transposed unless the graph returns the
-attention. Keras' MultiHeadAttention takes ``key_dim`` for each head: where it is the tokens' width,
-as in the tutorial's ViT, this halves the layer's weights, and onnxruntime 1.31 runs that network in
-0.85 of the time on one AVX2 thread. Where heads are narrower (usually C = K D), the products would
-be larger: those stay.
-
-For float32: an 8-bit file needs ranges of tensors that Keras computes, and these are none of them.
+For float32: an 8-bit ONNX file needs ranges of tensors that Keras computes, and these are none of
+them.
 """
 
 from __future__ import annotations
@@ -27,6 +16,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgevit.export.declined import Declined
+from edgevit.export.fold_attention import AttentionKernels
 from edgevit.export.onnx_passes.attention import (
     HEADS_FIRST,
     HEADS_LAST,
@@ -67,6 +57,20 @@ class Found:
     values: Heads
     output: ir.Node
 
+    @property
+    def kernels(self) -> AttentionKernels:
+        """What the four Gemms hold."""
+        biased = len(self.output.inputs) > 2 and self.output.inputs[2] is not None
+        return AttentionKernels(
+            self.queries.kernel,
+            self.keys.kernel,
+            self.values.kernel,
+            trained(self.output, 1).reshape(self.queries.heads, self.queries.depth, -1),
+            self.queries.bias,
+            self.values.bias,
+            trained(self.output, 2) if biased else None,
+        )
+
 
 def find_self_attention(node: ir.Node) -> Found | Declined | None:
     """Starts from Softmax over B K N N."""
@@ -80,15 +84,15 @@ def find_self_attention(node: ir.Node) -> Found | Declined | None:
     mixed = found_readers[0]
     if mixed.op_type != "MatMul" or mixed.inputs[0] is not attention:
         return None
-    found = (
+    parts = (
         find_heads(scores.inputs[0], HEADS_FIRST),
         find_heads(scores.inputs[1], HEADS_LAST),
         find_heads(mixed.inputs[1], HEADS_FIRST),
     )
-    for part in found:
+    for part in parts:
         if not isinstance(part, Heads):
             return part
-    queries, keys, values = (part for part in found if isinstance(part, Heads))
+    queries, keys, values = (part for part in parts if isinstance(part, Heads))
     if not (queries.rows is keys.rows is values.rows):
         return Declined("queries, keys and values are of different tokens")
     if not (queries.kernel.shape == keys.kernel.shape == values.kernel.shape):
@@ -98,14 +102,10 @@ def find_self_attention(node: ir.Node) -> Found | Declined | None:
     output = _output_of(mixed, queries)
     if not isinstance(output, ir.Node):
         return output
-    channels, depth, tokens = queries.channels, queries.depth, queries.tokens
-    width = trained(output, 1).shape[1]
-    # Multiply-accumulates of one head for one token; the scores and their mixing are 2 N.
-    before = depth * (3 * channels + width + 2 * tokens)
-    after = channels * (channels + width + 2 * tokens)
-    if after >= before:
+    found = Found(attention, queries, keys, values, output)
+    if not found.kernels.pays(queries.tokens):
         return Declined("heads are narrower than tokens, which makes the products larger")
-    return Found(attention, queries, keys, values, output)
+    return found
 
 
 def apply_self_attention(found: Found) -> None:
@@ -114,14 +114,15 @@ def apply_self_attention(found: Found) -> None:
     tokens, rows = found.queries.tokens, found.queries.rows
     whole = dims(rows)[0]
     batch = None if whole is None else whole // tokens
-    kernels = _fold_kernels(found)
+    kernels, kind = found.kernels.fold(), trained(before, 1).dtype
 
-    def dense(x: ir.Value, kernel: str, width: int | None) -> ir.Value:
-        arrays = [(kernel, kernels[kernel]), (f"{kernel}_bias", kernels.get(f"{kernel}_bias"))]
-        constants = [add_constant(before, part, role) for role, part in arrays if part is not None]
-        return add_node(before, "Gemm", [x, *constants], (whole, width))
+    def dense(x: ir.Value, role: str, kernel: np.ndarray, bias: np.ndarray | None) -> ir.Value:
+        inputs = [x, add_constant(before, kernel.astype(kind), role)]
+        if bias is not None:
+            inputs.append(add_constant(before, bias.astype(kind), f"{role}_bias"))
+        return add_node(before, "Gemm", inputs, (whole, kernel.shape[1]))
 
-    queries = dense(rows, "queries", heads * channels)
+    queries = dense(rows, "queries", kernels.queries, kernels.queries_bias)
     if batch == 1:
         queries = reshape(before, queries, (tokens * heads, channels))
         scores = add_node(before, "Gemm", [queries, rows], (tokens * heads, tokens), {"transB": 1})
@@ -139,33 +140,8 @@ def apply_self_attention(found: Found) -> None:
         by_query = reshape(before, attention, (batch, tokens, heads, tokens))
         full, order = (batch, heads, tokens, tokens), {"perm": HEADS_FIRST}
         replace(found.attention, add_node(before, "Transpose", [by_query], full, order))
-    result = before.outputs[0]
-    replace(result, dense(mixed, "output", dims(result)[-1]))
-
-
-def _fold_kernels(found: Found) -> dict[str, np.ndarray]:
-    """Each head's Wq Wk^T and Wv Wo, C K*C and K*C O, and what becomes of the biases if any."""
-    gemm, kind = found.output, trained(found.output, 1).dtype
-    query, key, value = (
-        part.kernel.astype(np.float64) for part in (found.queries, found.keys, found.values)
-    )  # C K D each
-    channels, heads, depth = query.shape
-    out = trained(gemm, 1).astype(np.float64).reshape(heads, depth, -1)  # K D O
-    folded = {
-        "queries": np.einsum("ckd,ekd->cke", query, key).reshape(channels, -1),
-        "output": np.einsum("ckd,kdo->kco", value, out).reshape(heads * channels, -1),
-    }
-    if found.queries.bias is not None:
-        bias = np.einsum("kd,ckd->kc", found.queries.bias.astype(np.float64), key)
-        folded["queries_bias"] = bias.reshape(-1)
-    biases = []
-    if len(gemm.inputs) > 2 and gemm.inputs[2] is not None:
-        biases.append(trained(gemm, 2).astype(np.float64))
-    if found.values.bias is not None:
-        biases.append(np.einsum("kd,kdo->o", found.values.bias.astype(np.float64), out))
-    if biases:
-        folded["output_bias"] = np.sum(biases, axis=0)
-    return {role: array.astype(kind) for role, array in folded.items()}
+    result = dense(mixed, "output", kernels.output, kernels.output_bias)
+    replace(before.outputs[0], result)
 
 
 def _output_of(mixed: ir.Node, queries: Heads) -> ir.Node | Declined | None:

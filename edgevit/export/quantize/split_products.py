@@ -99,7 +99,7 @@ def _pays(graph: TfliteGraph, product: Any) -> bool:
     x, other, y = (int(index) for index in (*product.inputs[:2], product.outputs[0]))
     if any(graph.is_constant(tensor) for tensor in (x, other)):
         return False
-    if product.builtinOptions.adjX or any(_is_free(graph, tensor) for tensor in (x, other, y)):
+    if product.builtinOptions.adjX or any(graph.is_free(tensor) for tensor in (x, other, y)):
         return False
     left, right = graph.shape(x), graph.shape(other)
     if len(left) < 3 or left[:-2] != right[:-2]:  # nothing is repeated
@@ -110,11 +110,6 @@ def _pays(graph: TfliteGraph, product: Any) -> bool:
 def _can_be_split(graph: TfliteGraph, product: Any) -> bool:
     tensors = (*product.inputs[:2], product.outputs[0])
     return {graph.type(int(tensor)) for tensor in tensors} == {"int8"} and _pays(graph, product)
-
-
-def _is_free(graph: TfliteGraph, tensor: int) -> bool:
-    signature = graph.tensors[tensor].shapeSignature
-    return signature is not None and any(int(size) < 0 for size in signature)
 
 
 def _count(graph: TfliteGraph, product: Any) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
@@ -15,7 +17,11 @@ from edgevit.export.source import ExportOptions, Source  # noqa: E402
 from edgevit.export.surgery import DEFAULT_STEPS, STEPS, find_steps, operate  # noqa: E402
 from edgevit.export.tflite import float_graph  # noqa: E402
 from edgevit.export.tflite_graph import TfliteGraph  # noqa: E402
+from edgevit.export.tflite_passes.attend_through_tokens import (  # noqa: E402
+    attend_through_tokens,
+)
 from edgevit.export.tflite_passes.fold_affine import fold_affine  # noqa: E402
+from edgevit.layers.attention import TokenAttention  # noqa: E402
 from edgevit.models import MODELS  # noqa: E402
 from edgevit.models.build import build  # noqa: E402
 from edgevit.runtimes.litert import open_interpreter  # noqa: E402
@@ -227,6 +233,57 @@ def test_two_linear_layers_get_even_channels(tmp_path):
     out = np.maximum(np.abs(first).reshape(6, -1).max(axis=1), np.abs(bias))
     ratio = out / np.abs(second).max(axis=0)
     np.testing.assert_allclose(ratio, ratio[0], rtol=1e-5)
+
+
+def attention_net(heads=2, depth=6, between=lambda x: x, also=lambda attention: {}) -> bytes:
+    """Tokens of six channels, a norm, self-attention, and a sum with the tokens."""
+    images = keras.Input((8, 8, 3), name="images")
+    tokens = keras.layers.Reshape((64, 6))(keras.layers.Dense(6, name="first")(images))
+    normed = keras.layers.LayerNormalization(name="norm")(tokens)
+    others = between(normed)
+    inputs = (normed,) if others is normed else (normed, others)
+    mixed, attention = TokenAttention(heads, depth, name="attention")(*inputs)
+    logits = keras.layers.Dense(3, name="last")(keras.layers.Flatten()(tokens + mixed))
+    network = randomised(keras.Model(images, {"logits": logits, **also(attention)}))
+    options = ExportOptions(preprocess=False, surgery=("centre-norms",))
+    return float_graph(source_of(network), options)[0]
+
+
+@pytest.mark.parametrize("depth", [6, 9])
+def test_heads_as_wide_as_tokens_need_no_keys_and_values(depth, tmp_path):
+    graph = attention_net(depth=depth)
+    after, lines = operate(graph, ("attend-through-tokens",))
+    assert lines == ("attend-through-tokens: 1",)
+    before, left = Counter(kinds(graph)), Counter(kinds(after))
+    assert before["TRANSPOSE"] == 4
+    assert left["TRANSPOSE"] == 0
+    assert left["BATCH_MATMUL"] == 2
+    assert before["FULLY_CONNECTED"] - left["FULLY_CONNECTED"] == 2
+    assert_equal(graph, after, (8, 8, 3), tmp_path)
+
+
+def test_gamma_and_beta_go_before_the_products_of_activations_come(tmp_path):
+    graph = attention_net()
+    after, lines = operate(graph, DEFAULT_STEPS)
+    assert lines == ("fold-affine: 2", "attend-through-tokens: 1")
+    assert_equal(graph, after, (8, 8, 3), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"depth": 3}, "narrower than tokens"),
+        ({"also": lambda attention: {"attention": attention}}, "returns the attention"),
+        ({"between": lambda x: keras.layers.Dense(6, name="others")(x)}, "differ in their tokens"),
+        ({"also": lambda attention: {"doubled": attention * 2}}, "read by others"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_other_attention_stays_with_a_reason(options, reason):
+    opened = TfliteGraph(attention_net(**options))
+    changes = attend_through_tokens(opened)
+    assert changes.count == 0
+    assert [reason in line for _, line in changes.declined] == [True]
 
 
 @pytest.mark.parametrize(("name", "pairs"), [("vit", 1), ("shiftvit", 0)])
