@@ -274,8 +274,8 @@ FLOATS = "tflite-float32,onnx-float32"
     ("targets", "batch"),
     [
         (f"{FLOATS},tflite-int8,tflite-mixed,onnx-int8", 1),
-        (FLOATS, None),
-        pytest.param(FLOATS, 3, marks=LONG),
+        (FLOATS, 3),
+        pytest.param("onnx-float32", None, marks=LONG),
     ],
     ids=str,
 )
