@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -33,8 +34,19 @@ def test_sigterm_ends_the_process_at_the_next_question():
     assert (done.returncode, done.stdout) == (143, "swallowed\n")
 
 
+@contextlib.contextmanager
+def ctrl_c(handler):
+    """What a process that is started now makes of Ctrl-C."""
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_ctrl_c_does_so_too():
-    done = run(signal.SIGINT)
+    with ctrl_c(signal.default_int_handler):  # a job in the background would ignore it
+        done = run(signal.SIGINT)
     assert done.returncode != 0
     assert done.stdout == "swallowed\n"
     assert "KeyboardInterrupt" in done.stderr
@@ -42,11 +54,8 @@ def test_ctrl_c_does_so_too():
 
 def test_an_ignored_ctrl_c_stays_ignored():
     """A job in the background of a shell without job control."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
+    with ctrl_c(signal.SIG_IGN):
         done = run(signal.SIGINT)
-    finally:
-        signal.signal(signal.SIGINT, before)
     assert done.returncode == 0
     assert done.stdout.endswith("went on\n")
 

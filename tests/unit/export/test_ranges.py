@@ -23,6 +23,7 @@ from edgevit.export.quantize.ranges import (  # noqa: E402
     measure_ranges,
 )
 from edgevit.export.source import ExportOptions, Source  # noqa: E402
+from edgevit.export.surgery import DEFAULT_STEPS  # noqa: E402
 from edgevit.pipeline import find_ranges  # noqa: E402
 from edgevit.runtimes.tflite_file import (  # noqa: E402
     is_constant,
@@ -63,7 +64,7 @@ RECORD = RangeRecord(
     source="photos, pictures",
     images_sha256="11",
     weights_sha256="22",
-    graph="net 6x6, raw images, centre-norms fold-affine",
+    graph=f"net 6x6, raw images, {' '.join(DEFAULT_STEPS)}",
 )
 NETWORK = SimpleNamespace(output={"logits": None})
 SOURCE = Source("net", NETWORK, Preprocess((4, 4), (6, 6)), (), "22", RECORD)
