@@ -21,6 +21,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+# How a Dense layer's columns become heads: B N K D -> B K D N, B K N D.
+HEADS_LAST, HEADS_FIRST = (0, 2, 3, 1), (0, 2, 1, 3)
+
 
 @dataclass(frozen=True)
 class AttentionKernels:

@@ -16,10 +16,8 @@ import numpy as np
 import onnx_ir as ir
 
 from edgevit.export.declined import Declined
-from edgevit.export.fold_attention import AttentionKernels
+from edgevit.export.fold_attention import HEADS_FIRST, HEADS_LAST, AttentionKernels
 from edgevit.export.onnx_passes.attention import (
-    HEADS_FIRST,
-    HEADS_LAST,
     Heads,
     find_heads,
     is_plain,

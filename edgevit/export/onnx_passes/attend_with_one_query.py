@@ -18,9 +18,8 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from edgevit.export.declined import Declined
+from edgevit.export.fold_attention import HEADS_FIRST, HEADS_LAST
 from edgevit.export.onnx_passes.attention import (
-    HEADS_FIRST,
-    HEADS_LAST,
     Heads,
     find_heads,
     normalises,

@@ -20,7 +20,6 @@ from edgevit.export.onnx_passes.editing import (
     trained,
 )
 
-HEADS_LAST, HEADS_FIRST = (0, 2, 3, 1), (0, 2, 1, 3)  # B N K D -> B K D N, B K N D
 PLAIN = {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 0}
 
 

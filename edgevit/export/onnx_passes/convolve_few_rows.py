@@ -31,12 +31,13 @@ from edgevit.export.onnx_passes.editing import (
     sole_reader,
     trained,
 )
+from edgevit.export.onnx_passes.gather_rows import BINARY
+from edgevit.export.onnx_passes.lower_convolution import TO_CHANNELS_FIRST, TO_CHANNELS_LAST
 from edgevit.export.onnx_passes.rewriting import Rewrite
 
 FEWEST_WEIGHTS = 1024 * 1024  # smaller kernels stay in the caches, where a Gemm is as quick
 MOST_ROWS = 12
-CHANNELS_FIRST, CHANNELS_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
-UNARY, BINARY = ("Gelu", "Relu", "Sigmoid", "Tanh"), ("Add", "Sub", "Mul")
+ACTIVATIONS = ("Gelu", "Relu", "Sigmoid", "Tanh")
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,9 @@ def apply_few_rows(found: Found) -> None:
         inputs.append(add_constant(node, trained(node, 2).reshape(-1), "bias"))
     value = add_node(node, "Conv", inputs, (1, width, 1, rows), {"kernel_shape": [1, 1]})
     if rows > 1:
-        value = add_node(node, "Transpose", [value], (1, 1, rows, width), {"perm": CHANNELS_LAST})
+        value = add_node(
+            node, "Transpose", [value], (1, 1, rows, width), {"perm": TO_CHANNELS_LAST}
+        )
     replace(node.outputs[0], reshape(node, value, (rows, width)))
 
 
@@ -91,7 +94,7 @@ def _channels_first(node: ir.Node, x: ir.Value, rows: int, channels: int) -> ir.
     if before is not None:
         return before
     image = reshape(node, x, (1, 1, rows, channels))
-    return add_node(node, "Transpose", [image], (1, channels, 1, rows), {"perm": CHANNELS_FIRST})
+    return add_node(node, "Transpose", [image], (1, channels, 1, rows), {"perm": TO_CHANNELS_FIRST})
 
 
 def _before_transposing(node: ir.Node, x: ir.Value, shape: tuple[int, ...]) -> ir.Value | None:
@@ -99,8 +102,8 @@ def _before_transposing(node: ir.Node, x: ir.Value, shape: tuple[int, ...]) -> i
     step = made_by(x, "Reshape")
     moved = made_by(step.inputs[0], "Transpose") if step is not None else None
     if moved is not None and dims(moved.inputs[0]) == shape:
-        return moved.inputs[0] if tuple(attribute(moved, "perm")) == CHANNELS_LAST else None
-    inner = made_by(x, *UNARY, *BINARY)
+        return moved.inputs[0] if tuple(attribute(moved, "perm")) == TO_CHANNELS_LAST else None
+    inner = made_by(x, *ACTIVATIONS, *BINARY)
     if inner is None or sole_reader(x) is None:
         return None
     operands = []

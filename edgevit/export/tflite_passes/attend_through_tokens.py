@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 
 from edgevit.export.declined import Declined
-from edgevit.export.fold_attention import AttentionKernels
+from edgevit.export.fold_attention import HEADS_FIRST, HEADS_LAST, AttentionKernels
 from edgevit.export.tflite_graph import TfliteGraph
 from edgevit.export.tflite_passes.channels import NO_ACTIVATION, activation
 from edgevit.export.tflite_passes.reports import Changes
 
 PRODUCT = "BATCH_MATMUL"
-HEADS_LAST, HEADS_FIRST = (0, 2, 3, 1), (0, 2, 1, 3)  # B N K D -> B K D N, B K N D
 
 
 @dataclass(frozen=True)
