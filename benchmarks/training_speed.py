@@ -21,6 +21,7 @@ from pathlib import Path
 from statistics import median
 
 from edgevit.bench.environment import describe_environment
+from edgevit.core.allocator import keep_freed_memory
 from edgevit.core.errors import EdgevitError
 from edgevit.core.serialization import to_json
 from edgevit.core.versions import tool_versions
@@ -122,6 +123,8 @@ def time_steps(model: str, backend: str, options: argparse.Namespace) -> dict:
     """Nanoseconds of each step of one network on the backend that KERAS_BACKEND names."""
     if hasattr(os, "sched_setaffinity"):  # before a framework counts the cores
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-options.threads :])
+    if backend == "torch":
+        keep_freed_memory()  # as `edgevit train` does
     import keras
     import numpy as np
 
@@ -133,7 +136,9 @@ def time_steps(model: str, backend: str, options: argparse.Namespace) -> dict:
     keras.utils.set_random_seed(0)
     name, variant = split_name(model)
     plan = plan_model(name, variant)
-    network = compile_model(plan, find_recipe("plain"), plan.config.image_size, steps=100)
+    recipe = find_recipe("plain")
+    phase = recipe.phases(plan.config.image_size)[0]
+    network = compile_model(plan, recipe, phase, steps=100)
     rng = np.random.default_rng(0)
     count, size = options.batch_size, plan.preprocess.input_size
     images = rng.integers(0, 256, (count, *size, 3), dtype=np.uint8)

@@ -64,8 +64,8 @@ RUN = """\
    {batch}, AdamW at {rate:g} (weight decay {decay:g}), warm-up and cosine, label smoothing
    {smoothing:g}, {cutmix}, random crop and mirror,
    random JPEG quality on {jpeg:.0%} of the images, stochastic
-   depth up to {drop_path:g}, moving average of the weights ({ema:g}). Image sizes by first epoch:
-   {resolutions}. {teaching}Validation {top1:.2f} %.
+   depth up to {drop_path:g}, {patches}moving average of the weights ({ema:g}).
+   Image sizes by first epoch: {resolutions}. {teaching}Validation {top1:.2f} %.
    `edgevit train {name} --recipe {recipe} --seed {seed}{init} --data PATH`
 """
 
@@ -140,6 +140,14 @@ def describe_teaching(run: dict) -> str:
     )
 
 
+def describe_patches(recipe: dict) -> str:
+    """How much of each image a ViT saw, as part of a list; empty where it saw all."""
+    share = recipe["config"].get("patch_dropout", 0.0)
+    if not share:
+        return ""
+    return f"{share:.0%} of the patches dropped up to the last {recipe['final_epochs']} epochs, "
+
+
 def describe_runs(run: dict, name: str) -> list[str]:
     """One paragraph a run, the first one first."""
     initial = run.get("initial") or {}
@@ -166,6 +174,7 @@ def describe_runs(run: dict, name: str) -> list[str]:
         cutmix=mixing if share else "no CutMix",
         jpeg=recipe["jpeg_probability"],
         drop_path=recipe["config"].get("drop_path", 0.0),
+        patches=describe_patches(recipe),
         ema=recipe["ema_momentum"],
         resolutions=", ".join(f"{size} px from {first}" for first, size in recipe["resolutions"])
         or "the network's own",

@@ -1,9 +1,9 @@
-"""Trains the five architectures and the nano size one after the other, within a given time.
+"""Trains the five architectures and the nano sizes one after the other, within a given time.
 
     python tools/train_five.py --data cifar10.tar.gz --minutes 28 --backend jax --precision bfloat16
 
 Each network gets its share of the time, and as many epochs of its recipe as fit into that (see
-`edgevit train --minutes`). The nano size comes last and learns from the best of the others. Every
+`edgevit train --minutes`). The nano sizes come last and learn from the best of the others. Every
 run has a folder of its own under --out; the same command goes on where it was cut off, and what is
 finished is not trained again. A network that fails is named, and the next one is trained. Then
 tools/ship_weights.py makes artifacts/ of a folder.
@@ -47,6 +47,7 @@ ROWS = (
     Row("focalnet", "gpu-long", 2.0),
     Row("gcvit", "gpu-long", 2.5),
     Row("shiftvit:nano", "nano-long", 1.0, taught=True),
+    Row("patchconvnet:nano", "nano-long", 1.0, taught=True),
 )
 
 

@@ -125,6 +125,7 @@ def train(
     edgevit train gcvit --data cifar10.tar.gz --limit 5000 --epochs 3 \\
         --set image_size=64 --set window_sizes=2,2,4,2
     """
+    from edgevit.core.allocator import keep_freed_memory
     from edgevit.core.files import check_writable
     from edgevit.models import split_name
     from edgevit.training.recipe import find_recipe
@@ -142,6 +143,8 @@ def train(
     }
     recipe = replace(recipe, **{key: value for key, value in changes.items() if value is not None})
     os.environ["KERAS_BACKEND"] = backend
+    if backend == "torch":
+        keep_freed_memory()
     with console.working() as work:
         from edgevit.data.datasets import find_source, limit_images, load_dataset, split_validation
 

@@ -30,7 +30,7 @@ from edgevit.layers.squeeze_excite import SqueezeExcite
 from edgevit.models.checks import check_choice, check_positive, check_rates, check_sizes
 
 GELUS = {"paper": gelu_exact, "tutorial": gelu_tanh}
-STEM_CONVOLUTIONS = {"compact": 2, "deep": 4}
+STEM_STRIDES = {"compact": (2, 2), "deep": (2, 2, 2, 2)}
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,8 @@ class PatchConvNetConfig:
         image_size: side of the square image that enters the network, in pixels.
         dim: channels of the trunk.
         depth: blocks of the trunk.
+        stem_strides: of the stem's 3x3 convolutions, whose channels double up to ``dim``; empty:
+            the design's own.
         se_ratio: squeeze and excitation reduces the channels this many times.
         mlp_ratio: hidden width of the MLP behind the attention, as a multiple of the channels.
         dropout: rate on the attention and in the MLP, training only.
@@ -58,6 +60,7 @@ class PatchConvNetConfig:
     image_size: int = 48
     dim: int = 256
     depth: int = 2
+    stem_strides: tuple[int, ...] = ()
     se_ratio: int = 8
     mlp_ratio: float = 1.0
     dropout: float = 0.2
@@ -68,13 +71,15 @@ class PatchConvNetConfig:
 
     def __post_init__(self):
         check_choice("form", self.form, GELUS)
-        check_choice("design", self.design, STEM_CONVOLUTIONS)
+        check_choice("design", self.design, STEM_STRIDES)
+        object.__setattr__(self, "stem_strides", tuple(self.stem_strides))
         check_sizes(
             image_size=self.image_size,
             dim=self.dim,
             depth=self.depth,
             se_ratio=self.se_ratio,
             num_classes=self.num_classes,
+            **({"stem_strides": self.stem_strides} if self.stem_strides else {}),
         )
         check_rates(dropout=self.dropout, drop_path=self.drop_path)
         check_positive(mlp_ratio=self.mlp_ratio, layer_scale=self.layer_scale, epsilon=self.epsilon)
@@ -83,13 +88,18 @@ class PatchConvNetConfig:
                 "the tutorial's network is the compact one, so form='tutorial' needs "
                 f"design='compact'. Received: form={self.form!r}, design={self.design!r}"
             )
-        narrowest = max(2 ** (STEM_CONVOLUTIONS[self.design] - 1), self.se_ratio)
+        narrowest = max(2 ** (len(stem_strides_of(self)) - 1), self.se_ratio)
         if self.dim < narrowest or int(self.mlp_ratio * self.dim) < 1:
             raise ConfigError(
                 f"the stem and squeeze and excitation divide the channels, so dim must be at least "
                 f"{narrowest}, and mlp_ratio * dim at least 1. Received: dim={self.dim}, "
                 f"se_ratio={self.se_ratio}, mlp_ratio={self.mlp_ratio}, design={self.design!r}"
             )
+
+
+def stem_strides_of(config: PatchConvNetConfig) -> tuple[int, ...]:
+    """Strides of the stem's convolutions, one each."""
+    return config.stem_strides or STEM_STRIDES[config.design]
 
 
 DEEP = {
@@ -103,7 +113,7 @@ DEEP = {
 VARIANTS = {
     "cifar": {},
     # Ours: native 32x32 pixels on a small processor.
-    "nano": {"image_size": 32, "dim": 48, "depth": 2},
+    "nano": {"image_size": 32, "dim": 96, "depth": 3, "stem_strides": (1, 2, 2)},
     # Table 1 of the paper: S is 384 channels wide, B 768; the number is the depth.
     "s60": {**DEEP, "dim": 384, "depth": 60},
     "s120": {**DEEP, "dim": 384, "depth": 120, "layer_scale": 1e-6},
@@ -114,22 +124,22 @@ VARIANTS = {
 class ConvolutionalStem(layers.Layer):
     """Strided 3x3 convolutions from the image to the patches. B H W 3 -> B h w dim."""
 
-    def __init__(self, form="paper", design="compact", dim=256, **kwargs):
+    def __init__(self, form="paper", design="compact", dim=256, strides=(2, 2), **kwargs):
         super().__init__(**kwargs)
-        self.config = {"form": form, "design": design, "dim": dim}
-        count, deep = STEM_CONVOLUTIONS[design], design == "deep"
+        self.config = {"form": form, "design": design, "dim": dim, "strides": tuple(strides)}
+        count, deep = len(strides), design == "deep"
         # The paper's have no biases, and its last one has no GELU after it.
         self.convolutions = [
             layers.Conv2D(
                 dim // 2 ** (count - number),
                 3,
-                strides=2,
+                strides=stride,
                 padding="same",
                 use_bias=not deep,
                 activation=None if deep and number == count else GELUS[form],
                 name=f"conv{number}",
             )
-            for number in range(1, count + 1)
+            for number, stride in enumerate(strides, start=1)
         ]
 
     def build(self, input_shape):
@@ -296,7 +306,8 @@ def forward(images, config: PatchConvNetConfig):
         "logits": B classes. "attention": B rows columns, the class token's attention over the
         grid of patches (48x48 pixels: 12x12).
     """
-    x = ConvolutionalStem(config.form, config.design, config.dim, name="stem")(images)  # B h w dim
+    stem = (config.form, config.design, config.dim, stem_strides_of(config))
+    x = ConvolutionalStem(*stem, name="stem")(images)  # B h w dim
     shared = None
     for number in range(1, config.depth + 1):
         if shared is None or config.form == "paper":

@@ -25,6 +25,7 @@ from edgevit.core.tensors import IMAGENET_DEVIATION, IMAGENET_MEAN, Preprocess, 
 from edgevit.layers.activations import gelu_exact
 from edgevit.layers.attention import TokenAttention
 from edgevit.layers.drop_path import DropPath
+from edgevit.layers.patch_dropout import PatchDropout, PatchRestore
 from edgevit.layers.patches import ClassToken, PatchProjection, PositionEmbedding
 from edgevit.models.checks import check_choice, check_positive, check_rates, check_sizes
 
@@ -56,6 +57,7 @@ class ViTConfig:
         attention_dropout: rate on the attention, training only.
         head_dropout: rate before and in the head, training only.
         drop_path: largest stochastic-depth rate, reached by the last block.
+        patch_dropout: share of an image's patches that the blocks do not see, training only.
         epsilon: of LayerNormalization.
         pixel_mean: of R, G, B in [0, 1] over the training images.
         pixel_deviation: standard deviation of R, G, B in [0, 1] over the training images.
@@ -77,6 +79,7 @@ class ViTConfig:
     attention_dropout: float = 0.1
     head_dropout: float = 0.5
     drop_path: float = 0.0
+    patch_dropout: float = 0.0
     epsilon: float = 1e-6
     pixel_mean: tuple[float, float, float] = CIFAR10_MEAN
     pixel_deviation: tuple[float, float, float] = CIFAR10_DEVIATION
@@ -103,6 +106,7 @@ class ViTConfig:
             attention_dropout=self.attention_dropout,
             head_dropout=self.head_dropout,
             drop_path=self.drop_path,
+            patch_dropout=self.patch_dropout,
         )
         check_positive(epsilon=self.epsilon)
         check_positive(**{f"pixel_deviation[{c}]": d for c, d in enumerate(self.pixel_deviation)})
@@ -267,9 +271,13 @@ def forward(images, config: ViTConfig):
         statistics = config.pixel_mean, config.pixel_deviation
         x = InputNormalization(*statistics, name="normalization")(x)
     x = PatchProjection(config.patch_size, config.dim, name="patches")(x)  # B N dim
-    if config.pool == "token":
+    token = config.pool == "token"
+    if token:
         x = ClassToken(name="token")(x)  # B 1+N dim
     x = PositionEmbedding(name="positions")(x)
+    ranks = None
+    if config.patch_dropout:
+        x, ranks = PatchDropout(config.patch_dropout, kept=int(token), name="patch_dropout")(x)
     for block in range(config.depth):
         x, attention = TransformerBlock(
             num_heads=config.num_heads,
@@ -283,7 +291,9 @@ def forward(images, config: ViTConfig):
             name=f"block{block + 1}",
         )(x)
     x = layers.LayerNormalization(epsilon=config.epsilon, name="norm")(x)
-    pool = layers.Flatten(name="pool") if config.pool == "flatten" else ClassTokenOnly(name="pool")
+    if ranks is not None and not token:
+        x = PatchRestore(name="patch_restore")(x, ranks)
+    pool = ClassTokenOnly(name="pool") if token else layers.Flatten(name="pool")
     x = layers.Dropout(config.head_dropout, name="pool_drop")(pool(x))  # B features
     for place, width in enumerate(config.head, start=1):
         x = layers.Dense(width, activation="gelu", name=f"head{place}")(x)
@@ -316,5 +326,7 @@ CUSTOM_OBJECTS = {
         ClassTokenOnly,
         TokenAttention,
         DropPath,
+        PatchDropout,
+        PatchRestore,
     )
 }

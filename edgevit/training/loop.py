@@ -7,7 +7,7 @@ import io
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import keras
@@ -20,7 +20,7 @@ from edgevit.data.datasets import ImageDataset, digest_arrays
 from edgevit.models.build import Plan, build_plan, import_architecture
 from edgevit.training.augment import AugmentedBatches
 from edgevit.training.checkpoint import read_state, restore_checkpoint, write_checkpoint
-from edgevit.training.recipe import Recipe
+from edgevit.training.recipe import Phase, Recipe
 from edgevit.training.schedule import WarmupCosine
 from edgevit.training.teacher import DistillationLoss, Teacher, TeacherAnswers, label_accuracy
 
@@ -87,6 +87,7 @@ def train(
     """
     _check_data(plan, train_set)
     _check_data(plan, validation_set)
+    check_fields(plan, recipe)
     check_teaching(recipe, teacher is not None)
     check_writable(folder)
     identity = {
@@ -100,9 +101,8 @@ def train(
         "precision": precision,
     }
     state = read_state(folder)
-    # A key that an older checkpoint does not hold cannot differ.
     known = state["identity"] if state is not None else {}
-    differing = [key for key in identity if known.get(key, identity[key]) != identity[key]]
+    differing = [key for key in identity if _differs(known.get(key, identity[key]), identity[key])]
     if differing:
         raise ConfigError(
             f"{folder}: holds the checkpoint of another run (differs in {', '.join(differing)}). "
@@ -113,25 +113,27 @@ def train(
         answers = TeacherAnswers(teacher, recipe, train_set, seed, folder, teacher_progress)
     batches = AugmentedBatches(train_set, recipe, seed, answers)
     phases = recipe.phases(plan.config.image_size, plan.spec.resizable)
-    for first, last, size in phases:
+    for phase in phases:
         state = read_state(folder)
         done = state["epoch"] if state else 0
-        if done >= last and last != recipe.epochs:
+        if done >= phase.end and phase.end != recipe.epochs:
             continue
         keras.utils.set_random_seed(seed)
-        model = compile_model(plan, recipe, size, len(batches), precision)
+        model = compile_model(plan, recipe, phase, len(batches), precision)
         if state:
             restore_checkpoint(folder, model)
         elif initial_weights is not None:
             model.set_weights(initial_weights)
-        if done < last:
+        if done < phase.end:
+            last = phase.end
             watcher = _EpochEnd(
                 folder, identity, state, batches, validation_set, seed, progress, epoch_end, last
             )
-            batches.start_epoch(max(first, done))  # Keras looks at a batch before the epoch begins
+            begin = max(phase.first, done)
+            batches.start_epoch(begin)  # Keras looks at a batch before the epoch begins
             model.fit(
                 batches,
-                initial_epoch=max(first, done),
+                initial_epoch=begin,
                 epochs=last,
                 shuffle=False,
                 verbose=0,
@@ -156,6 +158,17 @@ def check_teaching(recipe: Recipe, taught: bool) -> None:
         raise ConfigError(
             f"the recipe {recipe.name} has no use for a teacher (teacher_share is 0). Drop "
             "--teacher, or give --recipe nano."
+        )
+
+
+def check_fields(plan: Plan, recipe: Recipe) -> None:
+    """Raises ConfigError when a recipe sets a field that the architecture does not have."""
+    known = {field.name for field in fields(plan.config)}
+    missing = sorted({*recipe.config, *recipe.final_config} - known)
+    if missing:
+        raise ConfigError(
+            f"the recipe {recipe.name} sets {', '.join(missing)}, which {plan.spec.name} does not "
+            "have. Give another --recipe."
         )
 
 
@@ -195,20 +208,32 @@ def _check_data(plan: Plan, dataset: ImageDataset) -> None:
         )
 
 
+def _differs(known, value) -> bool:
+    """Whether an entry of a run's identity changed. A recipe or config that is older than one of
+    its fields cannot differ in it."""
+    if isinstance(known, dict) and isinstance(value, dict):
+        value = {key: value.get(key) for key in known}
+    return bool(known != value)
+
+
 def compile_model(
-    plan: Plan, recipe: Recipe, size: int, steps: int, precision: str = "float32"
+    plan: Plan, recipe: Recipe, phase: Phase, steps: int, precision: str = "float32"
 ) -> keras.Model:
     """The network as it is trained: on raw images, with the recipe's dropout, optimizer and loss.
 
     Args:
         plan: what is trained.
         recipe: how.
-        size: of the network's image, in pixels.
+        phase: one of the recipe's.
         steps: an epoch.
         precision: of the products, a key of PRECISIONS.
+
+    Raises:
+        ConfigError: see :func:`check_fields`.
     """
     module = import_architecture(plan.spec)
-    config = replace(plan.config, **{**recipe.config, "image_size": size})
+    check_fields(plan, recipe)
+    config = replace(plan.config, **{**phase.config, "image_size": phase.image_size})
     preprocess = replace(module.preprocess_of(config), input_size=plan.preprocess.input_size)
     usual = keras.config.dtype_policy()
     keras.config.set_dtype_policy(PRECISIONS[precision])

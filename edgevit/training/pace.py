@@ -12,7 +12,7 @@ from edgevit.core.errors import ConfigError
 from edgevit.models.build import Plan
 from edgevit.training.checkpoint import read_state
 from edgevit.training.loop import compile_model
-from edgevit.training.recipe import Recipe
+from edgevit.training.recipe import Phase, Recipe
 
 WARM_UP, TIMED = 3, 12  # steps at each image size
 SPARE = 0.9  # of the time: validation and checkpoints take the rest
@@ -28,7 +28,7 @@ def shorten_recipe(
 ) -> Recipe:
     """A recipe with as many of its epochs as fit into so many minutes.
 
-    A few steps at every image size are timed on drawn pixels; that, and compiling the network once
+    A few steps of every phase are timed on drawn pixels; that, and compiling the network once
     more for the run, comes out of the same minutes. Where the folder holds the checkpoint of a
     shortened run, its number of epochs is kept, so that the same command resumes it.
 
@@ -52,9 +52,9 @@ def shorten_recipe(
     phases = recipe.phases(plan.config.image_size, plan.spec.resizable)
     started = time.perf_counter()
     epoch = compiling = 0.0
-    for first, last, size in phases:
-        step, ready = time_step(plan, shown, size, precision)
-        epoch += steps * step * (last - first) / recipe.epochs
+    for phase in phases:
+        step, ready = time_step(plan, shown, phase, precision)
+        epoch += steps * step * (phase.end - phase.first) / recipe.epochs
         compiling += ready
     left = 60 * minutes - (time.perf_counter() - started) - compiling
     fitting = int(SPARE * left / epoch)
@@ -68,11 +68,11 @@ def shorten_recipe(
 
 
 def time_step(
-    plan: Plan, recipe: Recipe, size: int, precision: str = "float32"
+    plan: Plan, recipe: Recipe, phase: Phase, precision: str = "float32"
 ) -> tuple[float, float]:
     """Seconds of one step of training, the median of a few; and of what comes before the second."""
     beginning = time.perf_counter()
-    model = compile_model(plan, recipe, size, steps=100, precision=precision)
+    model = compile_model(plan, recipe, phase, steps=100, precision=precision)
     rng = np.random.default_rng(0)
     shape = (recipe.batch_size, *plan.preprocess.input_size, 3)
     pixels = rng.integers(0, 256, shape, dtype=np.uint8)

@@ -27,7 +27,7 @@ from edgevit.core import interrupt
 from edgevit.core.errors import ConfigError, ModelFileError
 from edgevit.core.files import write_whole
 from edgevit.data.datasets import ImageDataset
-from edgevit.models.build import build_plan
+from edgevit.models.build import build_plan, find_variant
 from edgevit.models.weights import WEIGHTS_FILE, load_model
 from edgevit.training.recipe import Recipe
 from edgevit.training.start import describe_origin
@@ -82,7 +82,9 @@ def open_teacher(name: str, dataset: ImageDataset) -> Teacher:
     assert trained.folder is not None  # weights of ours come from a file
     path = Path(name)
     file = path if path.suffix == ".safetensors" else trained.folder / WEIGHTS_FILE
-    origin = {"model": plan.spec.name, **describe_origin(file)}
+    variant = find_variant(plan)
+    model = f"{plan.spec.name}:{variant}" if variant else plan.spec.name
+    origin = {"model": model, **describe_origin(file)}
     return Teacher(network, trained.weights_sha256, origin)
 
 

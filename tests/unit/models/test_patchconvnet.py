@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
 
 from edgevit.core.errors import ConfigError
-from edgevit.models.build import build, custom_objects, plan_model
+from edgevit.models.build import build, build_plan, custom_objects, find_variant, plan_model
 
 SMALL = {"image_size": 22, "dim": 24, "depth": 2, "se_ratio": 5, "num_classes": 5}
 DEEP = {**SMALL, "design": "deep", "image_size": 50, "mlp_ratio": 2.5, "layer_scale": 0.3}
@@ -283,6 +284,38 @@ def test_custom_objects_name_every_layer_of_the_package_inside_a_model():
     assert own <= set(custom_objects().values())
 
 
+# --- other stems ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("strides", "grid", "channels"),
+    [((2, 2), 8, (16, 32)), ((1, 2), 16, (16, 32)), ((1, 2, 2), 8, (8, 16, 32)), ((4,), 8, (32,))],
+)
+def test_the_stem_has_a_convolution_for_each_stride(strides, grid, channels):
+    plan = plan_model("patchconvnet", image_size=32, dim=32, stem_strides=strides)
+    network = build_plan(replace(plan, outputs=("logits", "attention")))
+    images = np.zeros((1, 32, 32, 3), np.float32)
+    assert network(images)["attention"].shape == (1, grid, grid)
+    kernels = [w for w in network.weights if w.path.startswith("stem/") and "kernel" in w.path]
+    assert tuple(kernel.shape[-1] for kernel in kernels) == channels
+
+
+def test_the_designs_own_stem_is_the_same_network():
+    own = build("patchconvnet", image_size=16, dim=16)
+    given = build("patchconvnet", image_size=16, dim=16, stem_strides=(2, 2))
+    given.set_weights(own.get_weights())
+    images = np.random.default_rng(0).random((2, 16, 16, 3), np.float32)
+    results = [keras.ops.convert_to_numpy(net(images)["logits"]) for net in (own, given)]
+    np.testing.assert_array_equal(*results)
+
+
+def test_the_nano_is_a_size_of_less_than_half_a_million_parameters():
+    plan = plan_model("patchconvnet", "nano")
+    assert find_variant(plan) == "nano"
+    assert plan.preprocess.input_size == plan.preprocess.network_size == (32, 32)
+    assert build_plan(plan).count_params() == 422_650
+
+
 # --- refusals -------------------------------------------------------------------------------------
 
 
@@ -296,6 +329,9 @@ def test_custom_objects_name_every_layer_of_the_package_inside_a_model():
         {"dim": 0},
         {"dim": 7},  # se_ratio 8
         {"dim": 7, "se_ratio": 4, "design": "deep"},  # the stem divides by 8
+        {"stem_strides": (0, 2)},
+        {"stem_strides": (2.0, 2)},
+        {"dim": 10, "se_ratio": 2, "stem_strides": (1,) * 5},  # it divides by 16
         {"depth": 0},
         {"depth": 1.5},
         {"se_ratio": 0},

@@ -12,7 +12,7 @@ from edgevit.core.errors import ConfigError
 from edgevit.models.build import plan_model
 from edgevit.training import pace
 from edgevit.training.loop import PRECISIONS, compile_model
-from edgevit.training.recipe import Recipe, find_recipe
+from edgevit.training.recipe import Phase, Recipe, find_recipe
 
 SIZES = {"image_size": 16, "dim": 48, "num_div": 12, "depths": (1,), "num_classes": 3}
 PLAN = plan_model("shiftvit", input_size=(16, 16), **SIZES)
@@ -24,9 +24,9 @@ def steps(monkeypatch):
     """A machine whose steps take a second at 16 pixels and four at 32; the sizes that it timed."""
     timed = []
 
-    def time_step(plan, recipe, size, precision="float32"):
-        timed.append(size)
-        return (size / 16) ** 2, 3.0
+    def time_step(plan, recipe, phase, precision="float32"):
+        timed.append(phase.image_size)
+        return (phase.image_size / 16) ** 2, 3.0
 
     monkeypatch.setattr(pace, "time_step", time_step)
     return timed
@@ -36,11 +36,11 @@ def test_a_shorter_recipe_keeps_its_proportions():
     short = RECIPE.shortened(8)
     assert (short.epochs, short.resolutions) == (8, ((0, 16), (6, 32)))
     assert short.warmup_epochs == pytest.approx(0.6)
-    assert RECIPE.shortened(1).phases(16) == [(0, 1, 32)]
+    assert RECIPE.shortened(1).phases(16) == [Phase(0, 1, 32, RECIPE.config)]
     assert RECIPE.shortened(20) == RECIPE
     for recipe in (find_recipe("cpu-progressive"), find_recipe("gpu-long")):
         for epochs in range(1, recipe.epochs):
-            assert recipe.shortened(epochs).phases(48)[-1][1] == epochs
+            assert recipe.shortened(epochs).phases(48)[-1].end == epochs
 
 
 def test_as_many_epochs_fit_as_their_steps_take(steps, tmp_path):
@@ -65,13 +65,13 @@ def test_a_run_that_was_begun_keeps_its_epochs(steps, tmp_path):
 
 
 def test_a_step_takes_time():
-    step, ready = pace.time_step(PLAN, RECIPE, 16)
+    step, ready = pace.time_step(PLAN, RECIPE, RECIPE.phases(16)[0])
     assert 0 < step < ready < 120
 
 
 def test_bfloat16_is_for_the_products_alone():
     usual = keras.config.dtype_policy()
-    model = compile_model(PLAN, RECIPE, 16, 10, "bfloat16")
+    model = compile_model(PLAN, RECIPE, RECIPE.phases(16)[0], 10, "bfloat16")
     assert keras.config.dtype_policy() == usual
     policies = {layer.compute_dtype for layer in model._flatten_layers() if layer.weights}
     assert policies == {"bfloat16"}

@@ -8,7 +8,7 @@ import keras
 import pytest
 
 from edgevit.core.errors import ConfigError, UnknownNameError
-from edgevit.training.recipe import RECIPES, Recipe, find_recipe
+from edgevit.training.recipe import RECIPES, Phase, Recipe, find_recipe
 from edgevit.training.schedule import WarmupCosine
 
 
@@ -66,12 +66,33 @@ def test_a_schedule_is_rebuilt_from_its_config():
 )
 def test_phases_divide_the_epochs_by_resolution(epochs, resolutions, expected):
     recipe = Recipe("test", epochs=epochs, resolutions=resolutions)
-    assert recipe.phases(image_size=48) == expected
+    phases = recipe.phases(image_size=48)
+    assert [(phase.first, phase.end, phase.image_size) for phase in phases] == expected
+    assert all(phase.config == recipe.config for phase in phases)
+
+
+def test_final_epochs_have_their_own_config():
+    fields = {"config": {"dropout": 0.0, "patch_dropout": 0.5}, "final_epochs": 2}
+    fields["final_config"] = {"patch_dropout": 0.0}
+    whole = {"dropout": 0.0, "patch_dropout": 0.0}
+    recipe = Recipe("test", epochs=8, **fields)
+    assert recipe.phases(72) == [Phase(0, 6, 72, recipe.config), Phase(6, 8, 72, whole)]
+    recipe = Recipe("test", epochs=8, resolutions=((0, 32), (7, 48)), **fields)
+    assert recipe.phases(72) == [
+        Phase(0, 6, 32, recipe.config),
+        Phase(6, 7, 32, whole),
+        Phase(7, 8, 48, whole),
+    ]
+    assert recipe.shortened(4).phases(72) == [
+        Phase(0, 3, 32, recipe.config),
+        Phase(3, 4, 48, whole),
+    ]
+    assert Recipe("test", epochs=2, **fields).phases(72) == [Phase(0, 2, 72, whole)]
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 def test_every_recipe_trains_each_epoch_exactly_once(recipe):
-    covered = [e for first, last, _ in recipe.phases(48) for e in range(first, last)]
+    covered = [e for phase in recipe.phases(48) for e in range(phase.first, phase.end)]
     assert covered == list(range(recipe.epochs))
     assert find_recipe(recipe.name) is recipe
 
@@ -82,6 +103,8 @@ def test_every_recipe_trains_each_epoch_exactly_once(recipe):
         {"epochs": 0},
         {"batch_size": 0},
         {"resolutions": ((1, 32),)},
+        {"final_epochs": 2},
+        {"final_config": {"dropout": 0.1}},
         {"resolutions": ((0, 32), (0, 48))},
         {"resolutions": ((0, 32), (9, 40), (5, 48))},
     ],
