@@ -51,7 +51,7 @@ so these figures are "CIFAR-10 (JPEG q75)" and not comparable to the digit with 
 | `ranges-onnx.json` | the same of the ONNX graph |
 | `robustness.json` | the accuracies of the table above, with their reports |
 | `log.csv`, `curves.png` | one row an epoch of the last run; its learning curves |
-| `recipe.json` | the recipe, whole; `initial`: the run before it; `teacher`: whom it learnt from |
+| `recipe.json` | the recipe, whole; `initial`: the run before it; `teachers`: whom it learnt from |
 
 Intended for showing that an export arrives unharmed and for comparing runtimes; ten classes of
 32x32 photographs are no product. The network sees nothing but the whole image: no detection, no
@@ -129,13 +129,14 @@ def describe_inside(source) -> str:
 
 def describe_teaching(run: dict) -> str:
     """Whom a run learnt from, as the end of a sentence; empty without a teacher."""
-    teacher, recipe = run.get("teacher"), run["recipe"]
-    if not teacher:
+    teachers, recipe = run.get("teachers"), run["recipe"]
+    if not teachers:
         return ""
     again = f"{recipe['views']} views an image, in turns" if recipe["views"] else "a view an epoch"
+    names = ", ".join(f"{one['model']} (weights {one['sha256'][:12]})" for one in teachers)
     return (
-        f"Taught by {teacher['model']} (weights {teacher['sha256'][:12]}), which sees the same "
-        f"views: {recipe['teacher_share']:.0%} of the loss,\n   temperature "
+        f"Taught on the same views by {names}:\n   {recipe['teacher_share']:.0%} of the loss, "
+        "temperature "
         f"{recipe['temperature']:g}, {again}. "
     )
 
@@ -161,7 +162,7 @@ def describe_runs(run: dict, name: str) -> list[str]:
         name=name,
         start=f"{start} (those of {len(earlier)})" if earlier else start,
         init=(" --init WEIGHTS" if initial else "")
-        + (f" --teacher {run['teacher']['model']}" if run.get("teacher") else ""),
+        + "".join(f" --teacher {teacher['model']}" for teacher in run.get("teachers", ())),
         teaching=describe_teaching(run),
         recipe=recipe["name"],
         seed=run["seed"],

@@ -38,9 +38,12 @@ from edgevit.core.errors import ConfigError
 )
 @click.option(
     "--teacher",
+    "teachers",
+    multiple=True,
     metavar="MODEL|PATH",
     help="A trained network to learn from (distillation): an architecture with shipped weights, a "
-    "weights file or a run's folder. Needs a recipe that listens to one, such as nano.",
+    "weights file or a run's folder. Repeatable: several teach the mean of their answers. Needs a "
+    "recipe that listens to one, such as nano.",
 )
 @click.option(
     "--set",
@@ -96,7 +99,7 @@ def train(
     form: str | None,
     variant: str | None,
     init: str | None,
-    teacher: str | None,
+    teachers: tuple[str, ...],
     fields: dict[str, Any],
     limit: int | None,
     image_size: tuple[int, int] | None,
@@ -154,7 +157,7 @@ def train(
         from edgevit.training.run import train_model
         from edgevit.training.start import fit_start, open_start
 
-        check_teaching(recipe, teacher is not None)
+        check_teaching(recipe, bool(teachers))
         start = open_start(model, form, variant, init, fields)
         network_size = start.plan.preprocess.network_size
         check_writable(folder)
@@ -180,7 +183,7 @@ def train(
             work.advance(epoch * steps + step, total * steps)
 
         def teaching(view: int, done: int, images: int) -> None:
-            work.status(f"the teacher {teacher} answers to view {view + 1}")
+            work.status(f"{', '.join(teachers)} answers to view {view + 1}")
             work.advance(done, images)
 
         result = train_model(
@@ -196,7 +199,7 @@ def train(
             variant,
             pictures,
             fields,
-            teacher,
+            teachers,
             teaching,
             precision,
         )

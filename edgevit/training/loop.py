@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
@@ -57,7 +57,7 @@ def train(
     initial_weights: list[np.ndarray] | None = None,
     progress: StepProgress | None = None,
     epoch_end: Callable[[int, list[np.ndarray]], None] | None = None,
-    teacher: Teacher | None = None,
+    teachers: Sequence[Teacher] = (),
     teacher_progress: Callable[[int, int, int], None] | None = None,
     precision: str = "float32",
 ) -> TrainingResult:
@@ -75,8 +75,8 @@ def train(
         initial_weights: to start from, in ``get_weights`` order; None: fresh ones.
         progress: called with (epoch, step, steps an epoch, {"loss": ...}) every few steps.
         epoch_end: called after every epoch with (epochs done, averaged weights).
-        teacher: whom a recipe with a ``teacher_share`` learns from.
-        teacher_progress: called with (view, images answered, images in all) while it answers.
+        teachers: whom a recipe with a ``teacher_share`` learns from.
+        teacher_progress: called with (view, images answered, images in all) while they answer.
         precision: of the products, a key of PRECISIONS.
 
     Raises:
@@ -88,7 +88,7 @@ def train(
     _check_data(plan, train_set)
     _check_data(plan, validation_set)
     check_fields(plan, recipe)
-    check_teaching(recipe, teacher is not None)
+    check_teaching(recipe, bool(teachers))
     check_writable(folder)
     identity = {
         "recipe": json.loads(json.dumps(asdict(recipe))),
@@ -97,7 +97,7 @@ def train(
         "model": plan.spec.name,
         "config": json.loads(json.dumps(asdict(plan.config))),
         "initial": digest_arrays(*initial_weights) if initial_weights is not None else None,
-        "teacher": teacher.digest if teacher is not None else None,
+        "teacher": "+".join(teacher.digest for teacher in teachers) or None,
         "precision": precision,
     }
     state = read_state(folder)
@@ -109,8 +109,8 @@ def train(
             "Give another --out, or delete checkpoint.npz."
         )
     answers = None
-    if teacher is not None:
-        answers = TeacherAnswers(teacher, recipe, train_set, seed, folder, teacher_progress)
+    if teachers:
+        answers = TeacherAnswers(teachers, recipe, train_set, seed, folder, teacher_progress)
     batches = AugmentedBatches(train_set, recipe, seed, answers)
     phases = recipe.phases(plan.config.image_size, plan.spec.resizable)
     for phase in phases:

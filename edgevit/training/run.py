@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ def train_model(
     variant: str | None = None,
     epoch_end: EpochEnd | None = None,
     fields: dict[str, Any] | None = None,
-    teacher: str | None = None,
+    teachers: Sequence[str] = (),
     teacher_progress: Callable[[int, int, int], None] | None = None,
     precision: str = "float32",
 ) -> TrainingResult:
@@ -56,13 +56,13 @@ def train_model(
         variant: a published size, for fresh weights; None is the tutorial's.
         epoch_end: called after every epoch with (epochs done, plan, averaged weights).
         fields: other values for fields of the architecture's config, for fresh weights.
-        teacher: whom a recipe with a ``teacher_share`` learns from; see
+        teachers: whom a recipe with a ``teacher_share`` learns from; see
             :func:`edgevit.training.teacher.open_teacher`.
-        teacher_progress: called with (view, images answered, images in all) while it answers.
+        teacher_progress: called with (view, images answered, images in all) while they answer.
         precision: of the products, a key of :data:`edgevit.training.loop.PRECISIONS`.
     """
-    check_teaching(recipe, teacher is not None)
-    known = open_teacher(teacher, train_set) if teacher is not None else None
+    check_teaching(recipe, bool(teachers))
+    known = [open_teacher(teacher, train_set) for teacher in teachers]
     start = fit_start(open_start(name, form, variant, initial, fields), train_set, seed)
     plan = start.plan
     call = (lambda epoch, weights: epoch_end(epoch, plan, weights)) if epoch_end else None
@@ -82,7 +82,7 @@ def train_model(
     )
     facts = {
         "initial": start.origin,
-        "teacher": known.origin if known else None,
+        "teachers": [teacher.origin for teacher in known],
         "precision": precision,
     }
     write_run(folder, plan, recipe, result, train_set, validation_set, seed, facts)
@@ -103,7 +103,7 @@ def write_run(
 
     Args:
         facts: further entries of the recipe's file: "initial" (``Start.origin``, None: fresh
-            weights), "teacher" (``Teacher.origin``, None: there was none), "precision".
+            weights), "teachers" (``Teacher.origin`` of each), "precision".
     """
     save_weights(folder / WEIGHTS_FILE, plan, result.weights, train_set.class_names, "float16")
     write_log(folder, result.log)

@@ -1,4 +1,4 @@
-"""A trained network that another one learns from: its answers to the views that both see.
+"""Trained networks that another one learns from: their answers to the views that all see.
 
 Source: Hinton et al. 2015, "Distilling the Knowledge in a Neural Network" (arXiv:1503.02531); the
 same augmented view for both after Beyer et al. 2021, "Knowledge distillation: A good teacher is
@@ -7,6 +7,9 @@ patient and consistent" (arXiv:2106.05237).
 A teacher costs more than what it teaches: a pass of ShiftViT takes longer than a whole step of its
 nano on the same image. So a recipe may repeat a few views (``Recipe.views``); then each
 is answered once, the answers stay in the run's folder, and later epochs read them.
+
+Several teachers teach the mean of their softened answers (Hinton et al., section 1), which is right
+more often than any of them.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from scipy.special import log_softmax, logsumexp
 
 from edgevit.core import interrupt
 from edgevit.core.errors import ConfigError, ModelFileError
@@ -89,11 +93,11 @@ def open_teacher(name: str, dataset: ImageDataset) -> Teacher:
 
 
 class TeacherAnswers:
-    """A teacher's logits for whole views of a dataset, each computed once.
+    """Teachers' logits for whole views of a dataset, each computed once.
 
     Args:
-        teacher: who answers.
-        recipe: augmentation, and how many views repeat.
+        teachers: who answers; at least one.
+        recipe: augmentation, how many views repeat, and the temperature of several answers' mean.
         dataset: what is seen.
         seed: of the views.
         folder: where answers to repeated views are kept.
@@ -102,29 +106,34 @@ class TeacherAnswers:
 
     def __init__(
         self,
-        teacher: Teacher,
+        teachers: Sequence[Teacher],
         recipe: Recipe,
         dataset: ImageDataset,
         seed: int,
         folder: Path,
         progress: Callable[[int, int, int], None] | None = None,
     ):
-        self.teacher = teacher
+        self.networks = {}
+        seen = {key: asdict(recipe)[key] for key in VIEW_FIELDS}
+        for teacher in teachers:
+            text = json.dumps([teacher.digest, dataset.digest, seed, seen])
+            self.networks[hashlib.sha256(text.encode()).hexdigest()[:12]] = teacher.network
+        self.temperature = recipe.temperature
         self.count = len(dataset)
         self.classes = len(dataset.class_names)
         self.repeated = recipe.views > 0
         self.folder = folder
         self.progress = progress
-        seen = {key: asdict(recipe)[key] for key in VIEW_FIELDS}
-        text = json.dumps([teacher.digest, dataset.digest, seed, seen])
-        self.key = hashlib.sha256(text.encode()).hexdigest()[:12]
 
-    def path(self, view: int) -> Path:
-        """Where the answers to a view are kept; another teacher or view has another name."""
-        return self.folder / f"teacher-{self.key}-view{view}.npy"
+    def paths(self, view: int) -> list[Path]:
+        """Where each teacher's answers to a view are kept; all others have other names."""
+        return [self.folder / f"teacher-{key}-view{view}.npy" for key in self.networks]
 
     def to_view(self, view: int, batches: Iterator[np.ndarray]) -> np.ndarray:
         """Logits for every image of a view, in the dataset's order. float32 N classes.
+
+        Those of several teachers are those whose softmax, at the recipe's temperature, is the mean
+        of theirs.
 
         Args:
             view: its number.
@@ -135,22 +144,38 @@ class TeacherAnswers:
             ModelFileError: kept answers are damaged.
             OutputError: answers cannot be kept.
         """
-        path = self.path(view)
-        if self.repeated and path.exists():
-            return self._read(path)
-        found: list[np.ndarray] = []
-        for images in batches:
-            logits = self.teacher.network.predict_on_batch(images)["logits"]  # B classes
-            interrupt.check()
-            found.append(np.asarray(ops.convert_to_numpy(logits), np.float32))
+        kept = self.repeated
+        asked = {
+            path: network
+            for path, network in zip(self.paths(view), self.networks.values(), strict=True)
+            if not (kept and path.exists())
+        }
+        answers = dict(zip(asked, self._ask(view, list(asked.values()), batches), strict=True))
+        for path, found in answers.items():
+            if kept:
+                stream = io.BytesIO()
+                np.save(stream, found)
+                write_whole(path, stream.getvalue())
+        every = [
+            answers[path] if path in answers else self._read(path) for path in self.paths(view)
+        ]
+        return average_answers([found.astype(np.float32) for found in every], self.temperature)
+
+    def _ask(
+        self, view: int, networks: list[keras.Model], batches: Iterator[np.ndarray]
+    ) -> list[np.ndarray]:
+        """Each network's logits for all images of a view. float16 N classes each."""
+        answers: list[list[np.ndarray]] = [[] for _ in networks]
+        done = 0
+        for images in batches if networks else ():
+            for network, found in zip(networks, answers, strict=True):
+                logits = network.predict_on_batch(images)["logits"]  # B classes
+                interrupt.check()
+                found.append(np.asarray(ops.convert_to_numpy(logits), np.float16))
+            done += len(images)
             if self.progress:
-                self.progress(view, sum(len(part) for part in found), self.count)
-        answers = np.concatenate(found).astype(np.float16).astype(np.float32)
-        if self.repeated:
-            stream = io.BytesIO()
-            np.save(stream, answers.astype(np.float16))
-            write_whole(path, stream.getvalue())
-        return answers
+                self.progress(view, done, self.count)
+        return [np.concatenate(found) for found in answers]
 
     def _read(self, path: Path) -> np.ndarray:
         try:
@@ -164,10 +189,22 @@ class TeacherAnswers:
                 f"{path}: the teacher's answers are damaged (shape {answers.shape}, not "
                 f"{(self.count, self.classes)}). Delete the file."
             )
-        return answers.astype(np.float32)
+        return answers
 
 
 VIEW_FIELDS = ("crop_padding", "flip", "jpeg_probability", "jpeg_quality")
+
+
+def average_answers(answers: list[np.ndarray], temperature: float) -> np.ndarray:
+    """Logits whose softmax at a temperature is the mean of several ones'. N classes each.
+
+    A single teacher's are returned as they are.
+    """
+    if len(answers) == 1:
+        return answers[0]
+    softened = [log_softmax(found / temperature, axis=-1) for found in answers]
+    mean = logsumexp(softened, axis=0) - np.log(len(answers))
+    return np.asarray(temperature * mean, np.float32)
 
 
 class DistillationLoss(keras.losses.Loss):

@@ -80,7 +80,7 @@ def counting_teacher() -> Teacher:
 
 def batches_of(data, folder, recipe=TAUGHT, seed=3, teacher=None) -> AugmentedBatches:
     teacher = teacher or counting_teacher()
-    answers = TeacherAnswers(teacher, recipe, data, seed, folder)
+    answers = TeacherAnswers([teacher], recipe, data, seed, folder)
     return AugmentedBatches(data, recipe, seed, answers)
 
 
@@ -148,10 +148,35 @@ def test_without_repetition_every_epoch_has_its_own_answers_and_none_is_kept(dat
     assert list(tmp_path.iterdir()) == []
 
 
+def test_several_teachers_teach_the_mean_of_their_softened_answers(data, tmp_path):
+    one, other = counting_teacher(), replace(counting_teacher(), network=Loud(Counting()))
+    other = replace(other, digest="loud")
+    answers = TeacherAnswers([one, other], TAUGHT, data, 3, tmp_path)
+    batches = AugmentedBatches(data, TAUGHT, 3, answers)
+    batches.start_epoch(0)
+    images, targets = batches[0]
+    first = answers_to(images)
+    softened = [softmax(z / 3.0, axis=1) for z in (first, 50 * first)]
+    taught = softmax(targets[:, 3:] / 3.0, axis=1)
+    np.testing.assert_allclose(taught, np.mean(softened, axis=0), atol=2e-3)  # float16 on disk
+    assert np.abs(taught - softened[0]).max() > 0.1
+
+
+def test_a_further_teacher_is_asked_alone(data, tmp_path):
+    one, other = counting_teacher(), replace(counting_teacher(), digest="another")
+    batches_of(data, tmp_path, teacher=one).start_epoch(0)
+    before = len(one.network.shown)
+    both = TeacherAnswers([one, other], TAUGHT, data, 3, tmp_path)
+    AugmentedBatches(data, TAUGHT, 3, both).start_epoch(0)
+    assert len(one.network.shown) == before  # its answers are there
+    assert sum(len(images) for images in other.network.shown) == len(data)
+    assert len({*both.paths(0), *both.paths(1)}) == 4
+
+
 def test_answers_of_other_teachers_seeds_and_augmentations_are_not_taken(data, tmp_path):
     def path(recipe=TAUGHT, seed=3, digest="c0ffee", dataset=data):
         teacher = replace(counting_teacher(), digest=digest)
-        return TeacherAnswers(teacher, recipe, dataset, seed, tmp_path).path(0)
+        return TeacherAnswers([teacher], recipe, dataset, seed, tmp_path).paths(0)[0]
 
     assert path() == path(replace(TAUGHT, epochs=9, temperature=1.0))  # not part of a view
     others = [
@@ -241,21 +266,21 @@ class Killed(Exception):
 def test_a_run_with_a_teacher_resumes_to_the_same_weights(data, tmp_path, teacher_folder):
     validation = data.select(np.arange(10), "validation")
     teacher = open_teacher(str(teacher_folder), data)
-    whole = train(PLAN, TAUGHT, data, validation, tmp_path / "whole", 7, teacher=teacher)
+    whole = train(PLAN, TAUGHT, data, validation, tmp_path / "whole", 7, teachers=[teacher])
 
     def die(epoch, step, steps, values):
         if epoch == 2:
             raise Killed
 
     with pytest.raises(Killed):
-        train(PLAN, TAUGHT, data, validation, tmp_path / "cut", 7, progress=die, teacher=teacher)
-    resumed = train(PLAN, TAUGHT, data, validation, tmp_path / "cut", 7, teacher=teacher)
+        train(PLAN, TAUGHT, data, validation, tmp_path / "cut", 7, progress=die, teachers=[teacher])
+    resumed = train(PLAN, TAUGHT, data, validation, tmp_path / "cut", 7, teachers=[teacher])
     assert len(resumed.log) == TAUGHT.epochs
     for one, other in zip(resumed.weights, whole.weights, strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
     other = replace(teacher, digest="another")
     with pytest.raises(ConfigError, match="differs in teacher"):
-        train(PLAN, TAUGHT, data, validation, tmp_path / "cut", 7, teacher=other)
+        train(PLAN, TAUGHT, data, validation, tmp_path / "cut", 7, teachers=[other])
 
 
 def test_with_the_whole_share_labels_change_nothing_and_the_teacher_everything(
@@ -267,7 +292,7 @@ def test_with_the_whole_share_labels_change_nothing_and_the_teacher_everything(
     relabelled = replace(data, labels=(data.labels + 1) % 3)
 
     def trained(dataset, by, folder):
-        return train(PLAN, recipe, dataset, data, tmp_path / folder, 7, teacher=by).weights
+        return train(PLAN, recipe, dataset, data, tmp_path / folder, 7, teachers=[by]).weights
 
     first = trained(data, teacher, "first")
     for one, other in zip(first, trained(relabelled, teacher, "relabelled"), strict=True):
@@ -286,13 +311,14 @@ def test_the_recipe_on_disk_says_who_the_teacher_was(data, tmp_path, teacher_fol
         data,
         tmp_path,
         fields={key: value for key, value in NANO.items() if key != "num_classes"},
-        teacher=str(teacher_folder),
+        teachers=[str(teacher_folder)],
     )
     run = json.loads((tmp_path / "recipe.json").read_text())
     assert run["recipe"] == json.loads(json.dumps(asdict(recipe)))
-    assert run["teacher"]["model"] == "shiftvit"
-    assert run["teacher"]["run"] == {"recipe": {"name": "before"}}
-    assert len(run["teacher"]["sha256"]) == 64
+    (teacher,) = run["teachers"]
+    assert teacher["model"] == "shiftvit"
+    assert teacher["run"] == {"recipe": {"name": "before"}}
+    assert len(teacher["sha256"]) == 64
     assert run["initial"] is None
 
 
@@ -304,7 +330,7 @@ def test_a_recipe_and_a_teacher_belong_together(data, tmp_path, teacher_folder):
         train_model("shiftvit", None, TAUGHT, data, data, tmp_path)
     with pytest.raises(ConfigError, match="has no use for a teacher"):
         train_model(
-            "shiftvit", None, RECIPES["plain"], data, data, tmp_path, teacher=str(teacher_folder)
+            "shiftvit", None, RECIPES["plain"], data, data, tmp_path, teachers=[str(teacher_folder)]
         )
     assert list(tmp_path.iterdir()) == []
 
