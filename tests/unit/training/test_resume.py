@@ -198,6 +198,50 @@ def test_a_change_of_resolution_goes_on_with_the_weights_of_the_checkpoint(data,
         run(data, folder)
 
 
+def test_the_last_epochs_of_a_vit_see_whole_images_and_a_killed_run_resumes_there(data, tmp_path):
+    sizes = {"image_size": 16, "patch_size": 4, "dim": 8, "depth": 1, "mlp_dim": 8, "head": (8,)}
+    plan = plan_model("vit", input_size=(16, 16), num_classes=3, **sizes)
+    rates = {"dropout": 0.0, "attention_dropout": 0.0, "head_dropout": 0.0}
+    recipe = replace(
+        RECIPE,
+        resolutions=(),
+        config={**rates, "patch_dropout": 0.5},
+        final_epochs=1,
+        final_config={"patch_dropout": 0.0},
+    )
+    whole = run(data, tmp_path / "whole", recipe, plan)
+    with pytest.raises(Killed):
+        run(data, tmp_path / "cut", recipe, plan, progress=kill_at(2, 1))
+    resumed = run(data, tmp_path / "cut", recipe, plan)
+    for value, wanted in zip(resumed.weights, whole.weights, strict=True):
+        np.testing.assert_allclose(value, wanted, **CLOSE)
+    throughout = replace(recipe, final_epochs=0, final_config={})
+    others = run(data, tmp_path / "half", throughout, plan)
+    assert [row["loss"] for row in others.log[:2]] == [row["loss"] for row in whole.log[:2]]
+    assert others.log[2]["loss"] != whole.log[2]["loss"]
+
+
+def test_a_recipe_that_sets_a_field_of_another_network_is_refused(data, tmp_path):
+    recipe = replace(RECIPE, config={"patch_dropout": 0.5})
+    with pytest.raises(ConfigError, match="sets patch_dropout, which shiftvit does not have"):
+        run(data, tmp_path / "out", recipe)
+    assert not (tmp_path / "out" / "checkpoint.npz").exists()
+
+
+def test_a_checkpoint_older_than_a_field_of_the_recipe_is_still_resumed(data, copy_of):
+    folder = copy_of(1)
+    with np.load(folder / "checkpoint.npz") as arrays:
+        contents = {name: arrays[name] for name in arrays.files}
+    state = json.loads(str(contents["state"]))
+    del state["identity"]["recipe"]["final_epochs"]
+    np.savez(folder / "checkpoint.npz", **{**contents, "state": json.dumps(state)})
+    assert len(run(data, folder).log) == 3
+    state["identity"]["recipe"]["flip"] = False
+    np.savez(folder / "checkpoint.npz", **{**contents, "state": json.dumps(state)})
+    with pytest.raises(ConfigError, match="differs in recipe"):
+        run(data, folder)
+
+
 def test_a_finished_run_is_not_trained_again(data, straight, copy_of):
     expected, _ = straight
     result = run(data, copy_of(3), progress=kill_at(2, 1))  # would die if it trained
