@@ -202,7 +202,9 @@ class Working:
         self._line = ""
 
     def status(self, line: str) -> None:
-        """Says what is being done."""
+        """Says what is being done; once, however often it is called with the same line."""
+        if line == self._line and self._task is not None:
+            return
         self._line = line
         if self._plain:
             self._plain(line)

@@ -176,10 +176,12 @@ def train(
             work.status("timing a few steps")
             plan = fit_start(start, training, seed).plan
             recipe = shorten_recipe(recipe, plan, len(training), minutes, folder, precision)
-        work.status(f"training {model} on {len(training):,} images with {backend}")
+        busy = f"training {model} on {len(training):,} images with {backend}"
+        work.status(busy)
         total = recipe.epochs
 
         def progress(epoch: int, step: int, steps: int, values: dict) -> None:
+            work.status(busy)
             work.advance(epoch * steps + step, total * steps)
 
         def teaching(view: int, done: int, images: int) -> None:

@@ -12,6 +12,9 @@ class DepthwiseFilter(layers.Layer):
     kernel has its shape: side side 1 C. Keras runs a grouped convolution on TensorFlow through an
     inner function that converters refuse; this one is a plain depthwise convolution everywhere.
 
+    It computes in float32 whatever the policy: a filter of a channel is bound by memory, and oneDNN
+    has no fast bfloat16 gradient for those wider than three pixels or than the map.
+
     Args:
         side: of the square filter, odd.
     """
@@ -24,13 +27,18 @@ class DepthwiseFilter(layers.Layer):
 
     def build(self, input_shape):
         self.kernel = self.add_weight(
-            (self.side, self.side, 1, input_shape[-1]), "glorot_uniform", name="kernel"
+            (self.side, self.side, 1, input_shape[-1]),
+            "glorot_uniform",
+            autocast=False,
+            name="kernel",
         )
         self.built = True
 
     def call(self, x):
         kernel = ops.reshape(self.kernel, (self.side, self.side, x.shape[-1], 1))  # s s C 1
-        return ops.depthwise_conv(x, kernel, padding="same", data_format="channels_last")
+        wide = ops.cast(x, kernel.dtype)
+        y = ops.depthwise_conv(wide, kernel, padding="same", data_format="channels_last")
+        return ops.cast(y, self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
         return tuple(input_shape)

@@ -55,7 +55,7 @@ MODELS: dict[str, ModelSpec] = {
             module="edgevit.models.gcvit",
             outputs=("logits",),
             extra_outputs=("attention",),
-            variants=("cifar", "xxtiny", "xtiny", "tiny", "small", "base", "large"),
+            variants=("cifar", "cifar64", "xxtiny", "xtiny", "tiny", "small", "base", "large"),
             resizable=False,  # position biases or embeddings
             class_names=CIFAR10_CLASSES,
         ),

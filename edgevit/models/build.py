@@ -48,7 +48,7 @@ def plan_model(
         name: an architecture, such as "shiftvit".
         variant: a published size; None is the tutorial's.
         input_size: (rows, columns) of the raw image. None: 32x32, CIFAR's, for the tutorial's
-            sizes; the network's own for the others.
+            sizes and those named after CIFAR; the network's own for the others.
         outputs: names of the outputs, such as ("logits", "attention"); None: those that the
             architecture always has.
         **config: fields of the architecture's config that differ from the variant's.
@@ -71,7 +71,9 @@ def plan_model(
         raise ConfigError(f"{name}: {error}") from None
     contract = module.preprocess_of(sizes)
     if input_size is None:
-        input_size = CIFAR_SIZE if variant in (None, "cifar") else contract.network_size
+        input_size = (
+            CIFAR_SIZE if (variant or "cifar").startswith("cifar") else contract.network_size
+        )
     contract = replace(contract, input_size=tuple(input_size))
     return Plan(spec, sizes, contract, choose_outputs(spec, outputs))
 

@@ -18,8 +18,10 @@ from edgevit.core.errors import ConfigError
 from edgevit.core.files import check_writable, write_whole
 from edgevit.data.datasets import ImageDataset, digest_arrays
 from edgevit.models.build import Plan, build_plan, import_architecture
+from edgevit.training.adamw import make_adamw
 from edgevit.training.augment import AugmentedBatches
 from edgevit.training.checkpoint import read_state, restore_checkpoint, write_checkpoint
+from edgevit.training.precision import policy_of
 from edgevit.training.recipe import Phase, Recipe
 from edgevit.training.schedule import WarmupCosine
 from edgevit.training.teacher import DistillationLoss, Teacher, TeacherAnswers, label_accuracy
@@ -28,8 +30,6 @@ StepProgress = Callable[[int, int, int, dict], None]
 MONITOR_IMAGES = 2000
 # A checkpoint that is written in more than so many seconds takes one part in so many of the time.
 SLOW_CHECKPOINT, PARTS = 1.0, 20
-# Keras' dtype policy by what is typed. Weights, norms and the loss stay float32 in both.
-PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def train(
         epoch_end: called after every epoch with (epochs done, averaged weights).
         teachers: whom a recipe with a ``teacher_share`` learns from.
         teacher_progress: called with (view, images answered, images in all) while they answer.
-        precision: of the products, a key of PRECISIONS.
+        precision: of the products, a key of :data:`edgevit.training.precision.PRECISIONS`.
 
     Raises:
         ConfigError: the folder holds the checkpoint of another run; the images do not fit the
@@ -226,7 +226,7 @@ def compile_model(
         recipe: how.
         phase: one of the recipe's.
         steps: an epoch.
-        precision: of the products, a key of PRECISIONS.
+        precision: of the products, a key of :data:`edgevit.training.precision.PRECISIONS`.
 
     Raises:
         ConfigError: see :func:`check_fields`.
@@ -235,14 +235,10 @@ def compile_model(
     check_fields(plan, recipe)
     config = replace(plan.config, **{**phase.config, "image_size": phase.image_size})
     preprocess = replace(module.preprocess_of(config), input_size=plan.preprocess.input_size)
-    usual = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(PRECISIONS[precision])
-    try:
+    with policy_of(precision):
         model = build_plan(Plan(plan.spec, config, preprocess), preprocess=True)  # logits alone
-    finally:
-        keras.config.set_dtype_policy(usual)
-    optimizer = keras.optimizers.AdamW(
-        WarmupCosine(
+    optimizer = make_adamw(
+        learning_rate=WarmupCosine(
             recipe.learning_rate, int(recipe.warmup_epochs * steps), recipe.epochs * steps
         ),
         weight_decay=recipe.weight_decay,

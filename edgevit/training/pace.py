@@ -38,7 +38,7 @@ def shorten_recipe(
         images: an epoch.
         minutes: for training; a teacher's answers come on top.
         folder: of the run.
-        precision: of the products, a key of :data:`edgevit.training.loop.PRECISIONS`.
+        precision: of the products, a key of :data:`edgevit.training.precision.PRECISIONS`.
 
     Raises:
         ConfigError: not even one epoch fits.

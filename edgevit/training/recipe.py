@@ -180,6 +180,16 @@ RECIPES: dict[str, Recipe] = {
             cutmix_probability=0.6,
             mixing_until=0.7,
         ),
+        # For a processor with bfloat16 products (`--precision bfloat16`), an hour of one core for
+        # ShiftViT: as long as it underfits, with mixed images, at native 32x32 up to the end.
+        Recipe(
+            name="cpu-hour",
+            epochs=40,
+            warmup_epochs=1,
+            resolutions=((0, 32), (33, 48)),
+            cutmix_probability=0.5,
+            mixing_until=0.85,
+        ),
         # For a network of convolutions, four hours of one CPU core, from a short run's weights or
         # none: small images nearly to the end.
         Recipe(
@@ -202,6 +212,23 @@ RECIPES: dict[str, Recipe] = {
             teacher_share=0.6,
             temperature=2.0,
             views=6,
+        ),
+        # The same for a large network of which a core trains fewer than a hundred images a second:
+        # small batches, since steps are what such a run lacks.
+        Recipe(
+            name="cpu-taught-brief",
+            epochs=7,
+            batch_size=64,
+            learning_rate=6e-4,
+            warmup_epochs=0.4,
+            label_smoothing=0.0,
+            ema_momentum=0.99,
+            config={"dropout": 0.0, "drop_path": 0.0},
+            resolutions=((0, 32), (6, 48)),
+            jpeg_probability=0.2,
+            teacher_share=0.6,
+            temperature=2.0,
+            views=7,
         ),
         # For a ViT, from a teacher, an hour and a half of one CPU core: a quarter of each image's
         # patches up to the last epoch, which costs less than a third.

@@ -59,10 +59,10 @@ def train_model(
         teachers: whom a recipe with a ``teacher_share`` learns from; see
             :func:`edgevit.training.teacher.open_teacher`.
         teacher_progress: called with (view, images answered, images in all) while they answer.
-        precision: of the products, a key of :data:`edgevit.training.loop.PRECISIONS`.
+        precision: of the products, a key of :data:`edgevit.training.precision.PRECISIONS`.
     """
     check_teaching(recipe, bool(teachers))
-    known = [open_teacher(teacher, train_set) for teacher in teachers]
+    known = [open_teacher(teacher, train_set, precision) for teacher in teachers]
     start = fit_start(open_start(name, form, variant, initial, fields), train_set, seed)
     plan = start.plan
     call = (lambda epoch, weights: epoch_end(epoch, plan, weights)) if epoch_end else None

@@ -33,6 +33,7 @@ from edgevit.core.files import write_whole
 from edgevit.data.datasets import ImageDataset
 from edgevit.models.build import build_plan, find_variant
 from edgevit.models.weights import WEIGHTS_FILE, load_model
+from edgevit.training.precision import policy_of
 from edgevit.training.recipe import Recipe
 from edgevit.training.start import describe_origin
 
@@ -47,19 +48,22 @@ class Teacher:
         network: uint8 B H W 3 -> {"logits": B classes}.
         digest: of its weights.
         origin: model, file, sha256 and run behind the weights.
+        precision: of its products.
     """
 
     network: keras.Model
     digest: str
     origin: dict[str, Any]
+    precision: str = "float32"
 
 
-def open_teacher(name: str, dataset: ImageDataset) -> Teacher:
+def open_teacher(name: str, dataset: ImageDataset, precision: str = "float32") -> Teacher:
     """Reads a teacher for the images and classes of a dataset.
 
     Args:
         name: an architecture with shipped weights, a .safetensors file or a run's folder.
         dataset: what is learnt from.
+        precision: of the products, a key of :data:`edgevit.training.precision.PRECISIONS`.
 
     Raises:
         UnknownNameError: no such architecture, and no such file.
@@ -80,7 +84,8 @@ def open_teacher(name: str, dataset: ImageDataset) -> Teacher:
     rows, columns = dataset.images.shape[1:3]
     contract = replace(trained.plan.preprocess, input_size=(rows, columns))
     plan = replace(trained.plan, preprocess=contract, outputs=("logits",))
-    network = build_plan(plan, preprocess=True)
+    with policy_of(precision):
+        network = build_plan(plan, preprocess=True)
     network.set_weights(trained.network.get_weights())
     network.trainable = False
     assert trained.folder is not None  # weights of ours come from a file
@@ -89,7 +94,7 @@ def open_teacher(name: str, dataset: ImageDataset) -> Teacher:
     variant = find_variant(plan)
     model = f"{plan.spec.name}:{variant}" if variant else plan.spec.name
     origin = {"model": model, **describe_origin(file)}
-    return Teacher(network, trained.weights_sha256, origin)
+    return Teacher(network, trained.weights_sha256, origin, precision)
 
 
 class TeacherAnswers:
@@ -116,7 +121,7 @@ class TeacherAnswers:
         self.networks = {}
         seen = {key: asdict(recipe)[key] for key in VIEW_FIELDS}
         for teacher in teachers:
-            text = json.dumps([teacher.digest, dataset.digest, seed, seen])
+            text = json.dumps([teacher.digest, teacher.precision, dataset.digest, seed, seen])
             self.networks[hashlib.sha256(text.encode()).hexdigest()[:12]] = teacher.network
         self.temperature = recipe.temperature
         self.count = len(dataset)

@@ -118,6 +118,14 @@ def test_status_lines_go_to_stderr_where_no_terminal_is(capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_status_that_stays_is_said_once(capfd):
+    with console.working() as work:
+        for line in ("training", "training", "answering", "answering", "training"):
+            work.status(line)
+            work.advance(1, 2)
+    assert capfd.readouterr() == ("", "training\nanswering\ntraining\n")
+
+
 def test_megabytes_count_by_the_million():
     assert console.megabytes(1_000_000) == "1.00"
     assert console.megabytes(305_584) == "0.31"

@@ -37,3 +37,19 @@ def test_layer_survives_its_own_config_and_keeps_the_shape():
 def test_filters_without_a_middle_are_refused(side):
     with pytest.raises(ValueError, match=f"Received: side={side}"):
         DepthwiseFilter(side)
+
+
+def test_it_computes_in_float32_whatever_the_policy():
+    rng = np.random.default_rng(0)
+    images = ops.cast(rng.normal(size=(2, 4, 4, 3)).astype(np.float32), "bfloat16")
+    layer = DepthwiseFilter(3, dtype="mixed_bfloat16")
+    layer.build((2, 4, 4, 3))
+    layer.set_weights([rng.normal(size=(3, 3, 1, 3)).astype(np.float32)])
+    exact = DepthwiseFilter(3)
+    exact.build((2, 4, 4, 3))
+    exact.set_weights(layer.get_weights())
+    result = layer(images)
+    assert keras.backend.standardize_dtype(result.dtype) == "bfloat16"
+    wanted = ops.cast(exact(ops.cast(images, "float32")), "bfloat16")
+    difference = ops.cast(result, "float32") - ops.cast(wanted, "float32")
+    np.testing.assert_array_equal(ops.convert_to_numpy(difference), 0.0)

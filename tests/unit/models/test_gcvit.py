@@ -12,7 +12,8 @@ import pytest
 
 from edgevit.core.errors import ConfigError, UnknownNameError
 from edgevit.core.tensors import Preprocess
-from edgevit.models.build import build, custom_objects, plan_model
+from edgevit.models import split_name
+from edgevit.models.build import build, custom_objects, find_variant, plan_model
 from edgevit.models.gcvit import CUSTOM_OBJECTS, VARIANTS, GCViTBlock
 
 FORMS = ("paper", "tutorial")
@@ -460,6 +461,19 @@ def test_count_formula_of_this_test_gives_the_published_count():
     config = plan_model("gcvit", variant="cifar").config
     assert count_parameters(config) == 11_995_428 - 990 * 513
     assert asdict(config) == {**asdict(plan_model("gcvit").config), "num_classes": 10}
+
+
+def test_the_small_one_for_cifar_has_the_windows_of_the_large_one_in_smaller():
+    plan = plan_model("gcvit", variant="cifar64")
+    large = plan_model("gcvit", variant="cifar")
+    assert plan.preprocess.input_size == large.preprocess.input_size == (32, 32)
+    assert plan.preprocess.network_size == (64, 64)
+    assert plan.config.halvings == large.config.halvings
+    differing = {"image_size": 64, "window_sizes": (2, 2, 4, 2)}
+    assert asdict(plan.config) == {**asdict(large.config), **differing}
+    assert find_variant(plan) == "cifar64"
+    assert find_variant(large) is None
+    assert split_name("gcvit-cifar64") == ("gcvit", "cifar64")
 
 
 @pytest.mark.long

@@ -11,7 +11,8 @@ import pytest
 from edgevit.core.errors import ConfigError
 from edgevit.models.build import plan_model
 from edgevit.training import pace
-from edgevit.training.loop import PRECISIONS, compile_model
+from edgevit.training.loop import compile_model
+from edgevit.training.precision import PRECISIONS
 from edgevit.training.recipe import Phase, Recipe, find_recipe
 
 SIZES = {"image_size": 16, "dim": 48, "num_div": 12, "depths": (1,), "num_classes": 3}

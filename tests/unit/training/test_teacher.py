@@ -259,6 +259,20 @@ def teacher_folder(tmp_path_factory, drawn_dataset):
     return folder
 
 
+def test_a_teacher_may_multiply_in_bfloat16_and_its_answers_are_kept_apart(
+    data, tmp_path, teacher_folder
+):
+    exact = open_teacher(str(teacher_folder), data)
+    coarse = open_teacher(str(teacher_folder), data, "bfloat16")
+    policies = {layer.compute_dtype for layer in coarse.network._flatten_layers() if layer.weights}
+    assert policies == {"bfloat16"}
+    answers = [TeacherAnswers([one], TAUGHT, data, 7, tmp_path) for one in (exact, coarse)]
+    said = [one.to_view(0, iter([data.images])) for one in answers]
+    assert 0 < np.abs(said[0] - said[1]).max() < 0.05 * np.abs(said[0]).max()
+    assert answers[0].paths(0) != answers[1].paths(0)
+    assert len(list(tmp_path.glob("teacher-*-view0.npy"))) == 2
+
+
 class Killed(Exception):
     """Stands for the kill."""
 
