@@ -3,8 +3,8 @@
     python benchmarks/training_speed.py --threads 1 --json benchmarks/results/training_speed.json
 
 What is timed is a whole step of `edgevit train` on raw images: preprocessing, forward, backward and
-optimizer, in float32, with the batch already in memory; not augmentation. A process trains one
-network on one backend; processes run one after the other, in an order that every round shuffles.
+optimizer, with the batch already in memory; not augmentation. A process trains one network on one
+backend in one precision; processes run one after the other, in an order that every round shuffles.
 """
 
 from __future__ import annotations
@@ -28,8 +28,12 @@ from edgevit.core.versions import tool_versions
 from edgevit.models import split_name
 
 BACKENDS = ("tensorflow", "torch", "jax")
-MODELS = "shiftvit,patchconvnet,focalnet,gcvit,vit,shiftvit:nano,patchconvnet:nano"
+MODELS = "shiftvit,patchconvnet,focalnet,gcvit,gcvit:cifar64,vit,shiftvit:nano,patchconvnet:nano"
+FLOAT32, BFLOAT16 = PRECISIONS = ("float32", "bfloat16")  # edgevit.training's, without its imports
 TOOLS = ("keras", *BACKENDS)
+
+Column = tuple[str, str]  # backend, precision
+Cells = dict[tuple[str, Column], list[dict]]
 
 
 def main() -> None:
@@ -37,6 +41,9 @@ def main() -> None:
     parser.add_argument("--models", default=MODELS, help="commas between")
     parser.add_argument(
         "--backends", default=",".join(BACKENDS), help="commas between; those missing are left out"
+    )
+    parser.add_argument(
+        "--precisions", default=FLOAT32, help=f"of the products: {FLOAT32}, {BFLOAT16} or both"
     )
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--warmup", type=int, default=3, help="steps before the clock starts")
@@ -47,7 +54,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="processes of each kind")
     parser.add_argument("--threads", type=int, default=1, help="cores that a process may use")
     parser.add_argument("--json", type=Path, help="where to write the step times")
-    parser.add_argument("--worker", nargs=2, metavar=("MODEL", "BACKEND"), help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--worker", nargs=3, metavar=("MODEL", "BACKEND", "PRECISION"), help=argparse.SUPPRESS
+    )
     options = parser.parse_args()
     counts = (options.batch_size, options.steps, options.rounds, options.threads)
     if min(counts) < 1 or options.warmup < 0:
@@ -59,23 +68,29 @@ def main() -> None:
         models = {name: split_name(name) for name in options.models.split(",")}
     except EdgevitError as error:
         parser.error(str(error))
-    asked = options.backends.split(",")
-    for name in asked:
-        if name not in BACKENDS:
-            parser.error(f"unknown backend {name!r}: one of {', '.join(BACKENDS)}")
+    asked, precisions = options.backends.split(","), options.precisions.split(",")
+    for kind, given, known in (
+        ("backend", asked, BACKENDS),
+        ("precision", precisions, PRECISIONS),
+    ):
+        for name in given:
+            if name not in known:
+                parser.error(f"unknown {kind} {name!r}: one of {', '.join(known)}")
     backends = [name for name in asked if importlib.util.find_spec(name)]
     if not backends:
         parser.error(f"none of {', '.join(asked)} is installed")
-    cells: dict[tuple[str, str], list[dict]] = {(m, b): [] for m in models for b in backends}
+    columns = [(backend, precision) for precision in precisions for backend in backends]
+    cells: Cells = {(model, column): [] for model in models for column in columns}
     order, rng = list(cells), random.Random(0)
     for number in range(options.rounds):
         rng.shuffle(order)
-        for model, backend in order:
-            found = run_worker(model, backend, options)
-            cells[model, backend].append(found)
+        for model, column in order:
+            found = run_worker(model, column, options)
+            cells[model, column].append(found)
             said = found.get("error") or f"{images_a_second([found], options.batch_size):.1f}"
-            print(f"round {number + 1}: {model} on {backend}: {said}", file=sys.stderr, flush=True)
-    print(draw_table(list(models), backends, cells, options.batch_size))
+            where = title_of(column)
+            print(f"round {number + 1}: {model} on {where}: {said}", file=sys.stderr, flush=True)
+    print(draw_table(list(models), columns, cells, options.batch_size))
     if options.json:
         document = {
             "settings": {
@@ -85,11 +100,10 @@ def main() -> None:
                 "seconds": options.seconds,
                 "rounds": options.rounds,
                 "threads": options.threads,
-                "dtype": "float32",
             },
             "cells": [
-                {"model": model, "backend": backend, "runs": runs}
-                for (model, backend), runs in cells.items()
+                {"model": model, "backend": backend, "precision": precision, "runs": runs}
+                for (model, (backend, precision)), runs in cells.items()
             ],
             "versions": tool_versions(*TOOLS),
             "environment": describe_environment(),
@@ -98,16 +112,22 @@ def main() -> None:
         options.json.write_text(to_json(document, indent=1) + "\n")
 
 
-def run_worker(model: str, backend: str, options: argparse.Namespace) -> dict:
+def title_of(column: Column) -> str:
+    """As a table calls it."""
+    backend, precision = column
+    return backend if precision == FLOAT32 else f"{backend} in {precision}"
+
+
+def run_worker(model: str, column: Column, options: argparse.Namespace) -> dict:
     """Trains a few steps in a process of its own; {"error": ...} where that fails."""
     settings = ("batch_size", "warmup", "steps", "seconds", "threads")
-    command = [sys.executable, __file__, "--worker", model, backend]
+    command = [sys.executable, __file__, "--worker", model, *column]
     for name in settings:
         command += [f"--{name.replace('_', '-')}", str(getattr(options, name))]
     threads = str(options.threads)
     environment = {
         **os.environ,
-        "KERAS_BACKEND": backend,
+        "KERAS_BACKEND": column[0],
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "OMP_NUM_THREADS": threads,
         "TF_NUM_INTRAOP_THREADS": threads,
@@ -119,7 +139,7 @@ def run_worker(model: str, backend: str, options: argparse.Namespace) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def time_steps(model: str, backend: str, options: argparse.Namespace) -> dict:
+def time_steps(model: str, backend: str, precision: str, options: argparse.Namespace) -> dict:
     """Nanoseconds of each step of one network on the backend that KERAS_BACKEND names."""
     if hasattr(os, "sched_setaffinity"):  # before a framework counts the cores
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-options.threads :])
@@ -138,7 +158,7 @@ def time_steps(model: str, backend: str, options: argparse.Namespace) -> dict:
     plan = plan_model(name, variant)
     recipe = find_recipe("plain")
     phase = recipe.phases(plan.config.image_size)[0]
-    network = compile_model(plan, recipe, phase, steps=100)
+    network = compile_model(plan, recipe, phase, steps=100, precision=precision)
     rng = np.random.default_rng(0)
     count, size = options.batch_size, plan.preprocess.input_size
     images = rng.integers(0, 256, (count, *size, 3), dtype=np.uint8)
@@ -169,28 +189,26 @@ def images_a_second(runs: list[dict], batch_size: int) -> float:
     return batch_size / (median(step for run in runs for step in run["steps_ns"]) / 1e9)
 
 
-def draw_table(
-    models: list[str], backends: list[str], cells: dict[tuple[str, str], list[dict]], batch: int
-) -> str:
+def draw_table(models: list[str], columns: list[Column], cells: Cells, batch: int) -> str:
     """Images a second, with the spread of the rounds' medians; the fastest of each row in bold."""
     lines = [
-        f"| images a second | {' | '.join(backends)} |",
-        f"| --- | {' | '.join('---' for _ in backends)} |",
+        f"| images a second | {' | '.join(title_of(column) for column in columns)} |",
+        f"| --- | {' | '.join('---' for _ in columns)} |",
     ]
     for model in models:
         rows = {}
-        for backend in backends:
-            runs = [run for run in cells[model, backend] if "steps_ns" in run]
+        for column in columns:
+            runs = [run for run in cells[model, column] if "steps_ns" in run]
             if runs:
                 each = [images_a_second([run], batch) for run in runs]
-                rows[backend] = (images_a_second(runs, batch), min(each), max(each))
+                rows[column] = (images_a_second(runs, batch), min(each), max(each))
         best = max((value for value, _, _ in rows.values()), default=0)
         texts = []
-        for backend in backends:
-            if backend not in rows:
+        for column in columns:
+            if column not in rows:
                 texts.append("failed")
                 continue
-            value, low, high = rows[backend]
+            value, low, high = rows[column]
             text = f"{value:.1f} ({low:.1f} to {high:.1f})"
             texts.append(f"**{text}**" if value == best else text)
         lines.append(f"| {model} | {' | '.join(texts)} |")

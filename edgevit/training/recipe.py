@@ -190,6 +190,17 @@ RECIPES: dict[str, Recipe] = {
             cutmix_probability=0.5,
             mixing_until=0.85,
         ),
+        # On from that (`--init`), half an hour more: the network's own size throughout, at a rate
+        # that lets it use the size, mixed images in the first half.
+        Recipe(
+            name="cpu-finish",
+            epochs=13,
+            learning_rate=6e-4,
+            warmup_epochs=0.5,
+            ema_momentum=0.995,
+            cutmix_probability=0.5,
+            mixing_until=0.55,
+        ),
         # For a network of convolutions, four hours of one CPU core, from a short run's weights or
         # none: small images nearly to the end.
         Recipe(
@@ -224,7 +235,7 @@ RECIPES: dict[str, Recipe] = {
             label_smoothing=0.0,
             ema_momentum=0.99,
             config={"dropout": 0.0, "drop_path": 0.0},
-            resolutions=((0, 32), (6, 48)),
+            resolutions=((0, 32), (5, 48)),
             jpeg_probability=0.2,
             teacher_share=0.6,
             temperature=2.0,
