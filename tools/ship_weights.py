@@ -51,7 +51,7 @@ so these figures are "CIFAR-10 (JPEG q75)" and not comparable to the digit with 
 | `ranges-onnx.json` | the same of the ONNX graph |
 | `robustness.json` | the accuracies of the table above, with their reports |
 | `log.csv`, `curves.png` | one row an epoch of the last run; its learning curves |
-| `recipe.json` | the recipe, whole; `initial`: the run before it; `teachers`: whom it learnt from |
+{logs}| `recipe.json` | the recipe, whole; `initial`: the run before it; `teachers`: whom it learnt from |
 
 Intended for showing that an export arrives unharmed and for comparing runtimes; ten classes of
 32x32 photographs are no product. The network sees nothing but the whole image: no detection, no
@@ -60,13 +60,13 @@ rejection of what is none of the ten.
 
 
 RUN = """\
-{number}. Recipe `{recipe}`, seed {seed}, from {start}: {completed} of {epochs} epochs, batch
+{number}. Recipe `{recipe}`, seed {seed}, from {start}: {completed} of {epochs} epochs{products}, batch
    {batch}, AdamW at {rate:g} (weight decay {decay:g}), warm-up and cosine, label smoothing
    {smoothing:g}, {cutmix}, random crop and mirror,
    random JPEG quality on {jpeg:.0%} of the images, stochastic
    depth up to {drop_path:g}, {patches}moving average of the weights ({ema:g}).
    Image sizes by first epoch: {resolutions}. {teaching}Validation {top1:.2f} %.
-   `edgevit train {name} --recipe {recipe} --seed {seed}{init} --data PATH`
+   `edgevit train {name} --recipe {recipe} --seed {seed}{options} --data PATH`
 """
 
 
@@ -116,6 +116,10 @@ def describe(source, record, run: dict, test) -> str:
         train_images=run["train_images"],
         history="".join(describe_runs(run, ":".join(filter(None, split_name(source.name))))),
         ranges_images=record.images,
+        logs="".join(
+            f"| `{path.name}` | the same of the run with that recipe |\n"
+            for path in sorted((ARTIFACTS / source.name).glob("log-*.csv"))
+        ),
     )
 
 
@@ -149,6 +153,17 @@ def describe_patches(recipe: dict) -> str:
     return f"{share:.0%} of the patches dropped up to the last {recipe['final_epochs']} epochs, "
 
 
+def describe_options(run: dict) -> str:
+    """What a run was told besides its recipe and seed, as it was typed."""
+    options = [" --init WEIGHTS"] if run.get("initial") else []
+    options += [f" --teacher {teacher['model']}" for teacher in run.get("teachers", ())]
+    if run.get("precision", "float32") != "float32":
+        options.append(f" --precision {run['precision']}")
+    if run.get("backend"):
+        options.append(f" --backend {run['backend']}")
+    return "".join(options)
+
+
 def describe_runs(run: dict, name: str) -> list[str]:
     """One paragraph a run, the first one first."""
     initial = run.get("initial") or {}
@@ -161,8 +176,8 @@ def describe_runs(run: dict, name: str) -> list[str]:
         number=len(earlier) + 1,
         name=name,
         start=f"{start} (those of {len(earlier)})" if earlier else start,
-        init=(" --init WEIGHTS" if initial else "")
-        + "".join(f" --teacher {teacher['model']}" for teacher in run.get("teachers", ())),
+        options=describe_options(run),
+        products="" if run.get("precision", "float32") == "float32" else f" in {run['precision']}",
         teaching=describe_teaching(run),
         recipe=recipe["name"],
         seed=run["seed"],

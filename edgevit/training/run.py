@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 from edgevit.core.files import write_whole
@@ -84,6 +85,7 @@ def train_model(
         "initial": start.origin,
         "teachers": [teacher.origin for teacher in known],
         "precision": precision,
+        "backend": keras.backend.backend(),
     }
     write_run(folder, plan, recipe, result, train_set, validation_set, seed, facts)
     return result
@@ -103,7 +105,7 @@ def write_run(
 
     Args:
         facts: further entries of the recipe's file: "initial" (``Start.origin``, None: fresh
-            weights), "teachers" (``Teacher.origin`` of each), "precision".
+            weights), "teachers" (``Teacher.origin`` of each), "precision", "backend".
     """
     save_weights(folder / WEIGHTS_FILE, plan, result.weights, train_set.class_names, "float16")
     write_log(folder, result.log)
