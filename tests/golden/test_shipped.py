@@ -29,8 +29,8 @@ FILES = {
 }
 
 
-# Percent below which weights do not ship: for ShiftViT, FocalNet (of CIFAR-10) and ViT (of CIFAR-100)
-# what their tutorials publish.
+# Percent below which weights do not ship: for ShiftViT, FocalNet (CIFAR-10) and ViT (CIFAR-100) what
+# their tutorials publish.
 LEAST = {
     "shiftvit": 76.38,
     "patchconvnet": 76.38,
