@@ -51,7 +51,7 @@ so these figures are "CIFAR-10 (JPEG q75)" and not comparable to the digit with 
 | `ranges-onnx.json` | the same of the ONNX graph |
 | `robustness.json` | the accuracies of the table above, with their reports |
 | `log.csv`, `curves.png` | one row an epoch of the last run; its learning curves |
-{logs}| `recipe.json` | the recipe, whole; `initial`: the run before; `teachers`: whom it learnt from |
+{logs}| `recipe.json` | the recipe; `initial`: the run before it; `teachers`: whom it learnt from |
 
 Intended for showing that an export arrives unharmed and for comparing runtimes; ten classes of
 32x32 photographs are no product. The network sees nothing but the whole image: no detection, no

@@ -29,8 +29,8 @@ FILES = {
 }
 
 
-# Percent below which weights do not ship: for ShiftViT, FocalNet (CIFAR-10) and ViT (CIFAR-100) what
-# their tutorials publish.
+# Percent below which weights do not ship: what the tutorials publish of ShiftViT and FocalNet
+# (CIFAR-10) and of ViT (CIFAR-100).
 LEAST = {
     "shiftvit": 76.38,
     "patchconvnet": 76.38,
