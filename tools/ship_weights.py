@@ -23,7 +23,7 @@ from record_robustness import record_robustness
 
 from edgevit.core.files import write_whole
 from edgevit.core.targets import Format
-from edgevit.models import ARTIFACTS, split_name
+from edgevit.models import ARTIFACTS, find_model, split_name
 from edgevit.models.weights import WEIGHTS_FILE
 from edgevit.pipeline import evaluate_robustness, open_source
 from edgevit.pipeline.evaluating import AS_IS
@@ -169,6 +169,7 @@ def describe_runs(run: dict, name: str) -> list[str]:
     initial = run.get("initial") or {}
     earlier = describe_runs(initial["run"], name) if initial.get("run") else []
     recipe = run["recipe"]
+    sizes = recipe["resolutions"] if find_model(split_name(name)[0]).resizable else ()
     share, until = recipe["cutmix_probability"], recipe["mixing_until"]
     mixing = f"CutMix on {share:.0%} of the batches until {until:.0%} of the epochs"
     start = f"weights {initial['sha256'][:12]}" if initial else "fresh weights"
@@ -192,7 +193,7 @@ def describe_runs(run: dict, name: str) -> list[str]:
         drop_path=recipe["config"].get("drop_path", 0.0),
         patches=describe_patches(recipe),
         ema=recipe["ema_momentum"],
-        resolutions=", ".join(f"{size} px from {first}" for first, size in recipe["resolutions"])
+        resolutions=", ".join(f"{size} px from {first}" for first, size in sizes)
         or "the network's own",
         top1=run["validation_top1"],
     )
