@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -57,7 +59,9 @@ def test_every_layer_with_weights_is_found_by_its_keras_name(profiles, case):
 
 @pytest.mark.parametrize("case", FILES, ids=str)
 def test_products_are_found(profiles, case):
-    assert 0 < matrix_share(profiles[case]) < 1
+    # As if each took a microsecond: a fast machine's profiler gives some of them none.
+    even = [replace(node, time_us=np.ones_like(node.time_us)) for node in profiles[case].nodes]
+    assert 0 < matrix_share(replace(profiles[case], nodes=tuple(even))) < 1
 
 
 @pytest.mark.parametrize("name", ["tflite-float32", "tflite-dynamic", "tflite-int8"])
