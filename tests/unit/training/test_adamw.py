@@ -38,7 +38,6 @@ for kind in (keras.optimizers.AdamW, make_adamw):
     optimizer.exclude_from_weight_decay(var_names=["bias"])
     for step in gradients:
         optimizer.apply([torch.tensor(gradient) for gradient in step], variables)
-    names = [variable.path for variable in (*variables, *optimizer.variables)]
     values = [np.array(v.numpy(), np.float64) for v in (*variables, *optimizer.variables)]
     found.append((type(optimizer).__name__, values))
 (usual, expected), (fused, measured) = found
