@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -55,7 +56,8 @@ def main() -> None:
     keras = score(expected, dataset.labels, "keras", dataset.source, time.perf_counter() - started)
     print(f"{'float Keras':16} {keras.top1:8.2f} {keras.top5:8.2f}")
     right = np.argmax(expected, axis=-1) == dataset.labels
-    rows = {"keras": keras}
+    of = {"model": options.model, "weights_sha256": source.weights_sha256}
+    rows = {"keras": {**asdict(keras), **of}}
     for target in targets:
         path = options.exports / target.file_name(source.name)
         golden = summarise_parity(verify(path).reports)

@@ -150,6 +150,18 @@ class Recipe:
         )
 
 
+def _taught(name: str, **fields: Any) -> Recipe:
+    """A recipe for learning from a teacher's answers: nothing that blurs them."""
+    usual: dict[str, Any] = {
+        "label_smoothing": 0.0,
+        "config": {"dropout": 0.0, "drop_path": 0.0},
+        "jpeg_probability": 0.2,
+        "teacher_share": 0.6,
+        "temperature": 2.0,
+    }
+    return Recipe(name, **{**usual, **fields})
+
+
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
@@ -212,42 +224,52 @@ RECIPES: dict[str, Recipe] = {
             mixing_until=0.7,
         ),
         # The same from a teacher (`--teacher`): six views that it answers once, half the epochs.
-        Recipe(
+        _taught(
             name="cpu-taught",
             epochs=12,
             warmup_epochs=0.5,
-            label_smoothing=0.0,
-            config={"dropout": 0.0, "drop_path": 0.0},
             resolutions=((0, 32), (9, 48)),
-            jpeg_probability=0.2,
-            teacher_share=0.6,
-            temperature=2.0,
             views=6,
         ),
         # The same for a large network of which a core trains fewer than a hundred images a second:
         # small batches, since steps are what such a run lacks.
-        Recipe(
+        _taught(
             name="cpu-taught-brief",
             epochs=7,
             batch_size=64,
             learning_rate=6e-4,
             warmup_epochs=0.4,
-            label_smoothing=0.0,
             ema_momentum=0.99,
-            config={"dropout": 0.0, "drop_path": 0.0},
             resolutions=((0, 32), (5, 48)),
-            jpeg_probability=0.2,
-            teacher_share=0.6,
-            temperature=2.0,
             views=7,
+        ),
+        # The same with bfloat16 products, an hour and a half of one core for PatchConvNet: more
+        # views, and the network's own size for as long as it takes to use it.
+        _taught(
+            name="cpu-taught-long",
+            epochs=38,
+            warmup_epochs=1,
+            ema_momentum=0.996,
+            resolutions=((0, 32), (24, 48)),
+            teacher_share=0.8,
+            views=12,
+        ),
+        # On from a brief run's weights (`--init`), two hours of one core for GCViT of 64 px: the
+        # network's own size throughout.
+        _taught(
+            name="cpu-taught-more",
+            epochs=14,
+            warmup_epochs=0.5,
+            ema_momentum=0.995,
+            teacher_share=0.8,
+            views=10,
         ),
         # For a ViT, from a teacher, an hour and a half of one CPU core: a quarter of each image's
         # patches up to the last epoch, which costs less than a third.
-        Recipe(
+        _taught(
             name="cpu-patches",
             epochs=16,
             warmup_epochs=1,
-            label_smoothing=0.0,
             config={
                 "dropout": 0.0,
                 "attention_dropout": 0.0,
@@ -256,9 +278,6 @@ RECIPES: dict[str, Recipe] = {
             },
             final_epochs=1,
             final_config={"patch_dropout": 0.0},
-            jpeg_probability=0.2,
-            teacher_share=0.6,
-            temperature=2.0,
             views=6,
         ),
         Recipe(name="plain", epochs=14, jpeg_probability=0.0, label_smoothing=0.0),
@@ -285,33 +304,24 @@ RECIPES: dict[str, Recipe] = {
         ),
         # Half a million parameters or fewer, from a teacher (`--teacher`), without dropout and with
         # hardly any decay. Two hours of one CPU core, a fifth of them the teacher's.
-        Recipe(
+        _taught(
             name="nano",
             epochs=36,
             learning_rate=3e-3,
             warmup_epochs=1,
             weight_decay=0.01,
-            label_smoothing=0.0,
-            config={"dropout": 0.0, "drop_path": 0.0},
-            jpeg_probability=0.2,
-            teacher_share=0.6,
-            temperature=2.0,
             views=6,
         ),
         # The same as long as it pays; on a CPU it is a night.
-        Recipe(
+        _taught(
             name="nano-long",
             epochs=300,
             batch_size=256,
             learning_rate=4e-3,
             warmup_epochs=5,
             weight_decay=0.01,
-            label_smoothing=0.0,
             ema_momentum=0.9995,
-            config={"dropout": 0.0, "drop_path": 0.0},
-            jpeg_probability=0.2,
             teacher_share=0.7,
-            temperature=2.0,
             views=16,
         ),
         # For a GPU: long enough for strong regularisation to pay.
