@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgevit.core.targets import TARGETS
-from edgevit.models import MODELS
+from edgevit.models import MODELS, split_name
 
 RESULTS = Path(__file__).parent / "results"
 PATTERN = "accuracy_of_targets_*.json"
@@ -30,7 +30,7 @@ def read_results(folder: Path) -> list[dict[str, Any]]:
     order = list(MODELS)
 
     def place(document: dict[str, Any]) -> tuple[bool, int]:
-        name, _, variant = document["keras"]["model"].partition(":")
+        name, variant = split_name(document["keras"]["model"])
         return variant == "nano", order.index(name)
 
     return sorted(found, key=place)
