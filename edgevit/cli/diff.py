@@ -109,6 +109,7 @@ def diff(
         "source": found.source,
         "verdict": "fail" if suspects else "pass",
         "suspects": [row.layer for row in suspects],
+        "noisy": [row.layer for row in found.noisy],
         "ranking": [row.layer for row in found.ranked],
         "aligned": len(found.layers),
         "layers": found.layers,
@@ -157,6 +158,7 @@ def _text(found: LayerDiff, top: int, order: str, picture: Path | None) -> str:
             f"{found.file} ({found.target}, {found.runtime}): no layer adds more error than its "
             "precision and its like explain."
         )
+        lines += [_noise(row) for row in found.noisy[:1]]
     if picture:
         lines.append(f"picture: {console.shown_path(picture)}")
     return "\n".join(lines)
@@ -176,6 +178,13 @@ def _suspicion(row: LayerError) -> str:
     return (
         f"suspect: {row.layer} ({row.kind}): its channel {row.channel} is {row.excess_db:.0f} dB "
         f"beyond what is to be expected; the layer adds {100 * row.relative:.3g} % error."
+    )
+
+
+def _noise(row: LayerError) -> str:
+    return (
+        f"{row.layer} ({row.kind}) adds most, {100 * row.relative:.3g} % error by itself: its "
+        "precision is coarse for what it computes. If the file loses accuracy, begin there."
     )
 
 

@@ -12,6 +12,7 @@ PREPROCESSING = "preprocessing"  # stands for what happens to the pixels before 
 # Beyond expectation. Sound files of all targets reach 11, and 15 where 16 images are all there is.
 SUSPECT_DB = 18.0
 NOTABLE_DB = 12.0  # hardly a sound layer comes so far
+NOISY_DB = 18.0  # signal to noise of what a layer adds: below, an eighth of its answer is noise
 TOGETHER_DB = 8.0  # notable layers that are so close to the worst are ranked by their place
 
 
@@ -146,6 +147,15 @@ class LayerDiff:
             return []
         first = places[0]
         return [*ranked[:first], *(row for row in ranked[first:] if row.excess_db > SUSPECT_DB)]
+
+    @property
+    def noisy(self) -> list[LayerError]:
+        """Layers that add much error by themselves, the most first; few levels suffice for that.
+
+        They are no fault of the file's: its precision is too coarse for what the network does.
+        """
+        found = [row for row in self.layers if row.sqnr_db is not None and row.sqnr_db < NOISY_DB]
+        return sorted(found, key=lambda row: -row.relative)
 
 
 def rank_layers(layers: Sequence[LayerError]) -> list[LayerError]:

@@ -16,6 +16,7 @@ from edgevit.export.quantize.integer import annotate_ranges, carry_through_resha
 from edgevit.export.quantize.micro import suit_micro
 from edgevit.export.quantize.observer import Observation, Observer
 from edgevit.export.quantize.ranges import RangeRecord, observe_activations
+from edgevit.export.quantize.refine_squares import refine_squares
 from edgevit.export.quantize.split_products import level_ranges, split_products
 from edgevit.export.quantize.tflite_mixed import has_kernel, write_mixed
 from edgevit.export.quantize.tflite_plan import read_graph
@@ -121,13 +122,13 @@ def _write_int8(
 ) -> tuple[bytes, tuple[str, ...]]:
     kinds = op_names(parse_model(graph, "float graph"))[0]
     graph, corrected = with_corrected_biases(graph, ranges, options, [Precision.INT8] * len(kinds))
-    found = ranges.ranges
+    graph, found, refined = refine_squares(graph, ranges.ranges)
     if not options.micro:
         found = widen_operands(graph, level_ranges(graph, found))
     data = quantize(annotate_ranges(graph, found), input_type, _output_type(input_type))
     data, rewritten = (suit_micro if options.micro else split_products)(data)
     steps = ("int8 activations, int8 weights a channel, int32 biases", *rewritten)
-    return data, (*corrected, *steps)
+    return data, (*corrected, *refined, *steps)
 
 
 def _write_mixed(

@@ -13,7 +13,8 @@ class DepthwiseFilter(layers.Layer):
     inner function that converters refuse; this one is a plain depthwise convolution everywhere.
 
     It computes in float32 whatever the policy: a filter of a channel is bound by memory, and oneDNN
-    has no fast bfloat16 gradient for those wider than three pixels or than the map.
+    has no fast bfloat16 gradient for those wider than three pixels or than the map. Where a map is
+    so small that outer taps of the filter only ever meet padding, they are left out.
 
     Args:
         side: of the square filter, odd.
@@ -36,6 +37,8 @@ class DepthwiseFilter(layers.Layer):
 
     def call(self, x):
         kernel = ops.reshape(self.kernel, (self.side, self.side, x.shape[-1], 1))  # s s C 1
+        rows, columns = (_unreached(self.side, extent) for extent in x.shape[1:3])
+        kernel = kernel[rows : self.side - rows, columns : self.side - columns]
         wide = ops.cast(x, kernel.dtype)
         y = ops.depthwise_conv(wide, kernel, padding="same", data_format="channels_last")
         return ops.cast(y, self.compute_dtype)
@@ -45,3 +48,8 @@ class DepthwiseFilter(layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "side": self.side}
+
+
+def _unreached(side: int, extent: int | None) -> int:
+    """Taps at each end of a filter that meet nothing but padding on a map of this extent."""
+    return 0 if extent is None else max(0, side // 2 - (extent - 1))

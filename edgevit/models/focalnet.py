@@ -20,6 +20,7 @@ from edgevit.core.tensors import Preprocess
 from edgevit.layers.activations import gelu_exact
 from edgevit.layers.depthwise import DepthwiseFilter
 from edgevit.layers.drop_path import DropPath
+from edgevit.layers.tiles import TileConv2D
 from edgevit.models.checks import check_choice, check_positive, check_rates, check_sizes
 
 FORMS = ("paper", "tutorial")
@@ -154,7 +155,7 @@ class PatchEmbedding(layers.Layer):
     def __init__(self, patch_size=4, dim=256, epsilon=1e-7, **kwargs):
         super().__init__(**kwargs)
         self.config = {"patch_size": patch_size, "dim": dim, "epsilon": epsilon}
-        self.projection = layers.Conv2D(dim, patch_size, strides=patch_size, name="projection")
+        self.projection = TileConv2D(dim, patch_size, name="projection")
         self.norm = layers.LayerNormalization(epsilon=epsilon, name="norm")
 
     def build(self, input_shape):
@@ -198,7 +199,7 @@ class FocalModulation(layers.Layer):
             DepthwiseFilter(self.config["window"] + self.config["factor"] * level, name=f"f{level}")
             for level in range(levels)
         ]
-        self.modulate = layers.Conv2D(channels, 1, name="modulate")
+        self.modulate = TileConv2D(channels, 1, name="modulate")
         self.project = layers.Dense(channels, name="project")
         self.drop = layers.Dropout(self.config["dropout"], name="drop")
         for part in (*self.filters, self.modulate, self.project):
@@ -342,5 +343,12 @@ def preprocess_of(config: FocalNetConfig) -> Preprocess:
 Config = FocalNetConfig
 CUSTOM_OBJECTS = {
     layer.__name__: layer
-    for layer in (PatchEmbedding, FocalModulation, FocalNetBlock, DepthwiseFilter, DropPath)
+    for layer in (
+        PatchEmbedding,
+        FocalModulation,
+        FocalNetBlock,
+        DepthwiseFilter,
+        DropPath,
+        TileConv2D,
+    )
 }

@@ -264,6 +264,18 @@ RECIPES: dict[str, Recipe] = {
             teacher_share=0.8,
             views=10,
         ),
+        # The same for a network of tens of millions of weights, two hours of one core for FocalNet:
+        # small images up to the last third.
+        _taught(
+            name="cpu-taught-wide",
+            epochs=15,
+            learning_rate=8e-4,
+            warmup_epochs=0.5,
+            ema_momentum=0.995,
+            resolutions=((0, 32), (10, 48)),
+            teacher_share=0.8,
+            views=12,
+        ),
         # For a ViT, from a teacher, an hour and a half of one CPU core: a quarter of each image's
         # patches up to the last epoch, which costs less than a third.
         _taught(
@@ -279,6 +291,24 @@ RECIPES: dict[str, Recipe] = {
             final_epochs=1,
             final_config={"patch_dropout": 0.0},
             views=6,
+        ),
+        # On from that (`--init`), two hours of one core with bfloat16 products: half of the
+        # patches, then whole images for as long as it takes to use them.
+        _taught(
+            name="cpu-patches-more",
+            epochs=30,
+            warmup_epochs=0.5,
+            ema_momentum=0.996,
+            config={
+                "dropout": 0.0,
+                "attention_dropout": 0.0,
+                "head_dropout": 0.1,
+                "patch_dropout": 0.5,
+            },
+            final_epochs=8,
+            final_config={"patch_dropout": 0.0},
+            teacher_share=0.8,
+            views=12,
         ),
         Recipe(name="plain", epochs=14, jpeg_probability=0.0, label_smoothing=0.0),
         # To see a network learn: one CPU core, an hour or less, often with --limit. No average of

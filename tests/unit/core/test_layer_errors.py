@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from edgevit.core.layer_errors import (
+    NOISY_DB,
     NOTABLE_DB,
     SUSPECT_DB,
     TOGETHER_DB,
@@ -54,6 +57,23 @@ def test_suspects_are_beyond_the_limit_or_a_likely_cause(excess, wanted):
     rows = tuple(row(name, value) for name, value in zip("abc", excess, strict=True))
     found = LayerDiff("f", "0", "m", "t", "r", 1, "drawn", rows, (), {})
     assert "".join(suspect.layer for suspect in found.suspects) == wanted
+
+
+@pytest.mark.parametrize(
+    ("decibels", "wanted"),
+    [
+        ([NOISY_DB + 1, None, NOISY_DB], ""),
+        ([NOISY_DB - 1, None, NOISY_DB - 5], "ca"),
+    ],
+    ids=str,
+)
+def test_noisy_layers_add_most_error_first(decibels, wanted):
+    rows = tuple(
+        replace(row(name, 0.0), sqnr_db=value, relative=10 ** (-(value or 400) / 20))
+        for name, value in zip("abc", decibels, strict=True)
+    )
+    found = LayerDiff("f", "0", "m", "t", "r", 1, "drawn", rows, (), {})
+    assert "".join(noisy.layer for noisy in found.noisy) == wanted
 
 
 def test_no_layers_have_no_order():

@@ -53,3 +53,18 @@ def test_it_computes_in_float32_whatever_the_policy():
     wanted = ops.cast(exact(ops.cast(images, "float32")), "bfloat16")
     difference = ops.cast(result, "float32") - ops.cast(wanted, "float32")
     np.testing.assert_array_equal(ops.convert_to_numpy(difference), 0.0)
+
+
+@pytest.mark.parametrize(("size", "taps"), [((2, 2), (3, 3)), ((1, 3), (1, 5)), ((6, 6), (5, 5))])
+def test_taps_that_only_meet_padding_are_left_out(size, taps, monkeypatch):
+    shapes = []
+    own = ops.depthwise_conv
+
+    def convolve(x, kernel, **options):
+        shapes.append(tuple(kernel.shape[:2]))
+        return own(x, kernel, **options)
+
+    monkeypatch.setattr(ops, "depthwise_conv", convolve)
+    layer = DepthwiseFilter(5)
+    layer(np.zeros((1, *size, 3), np.float32))
+    assert shapes == [taps]

@@ -1,0 +1,122 @@
+"""Means of squares keep what is small beside one large square."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+tf = pytest.importorskip("tensorflow")
+pytest.importorskip("ai_edge_litert")
+
+from edgevit.export.quantize.integer import annotate_ranges, quantize  # noqa: E402
+from edgevit.export.quantize.ranges import activation_names  # noqa: E402
+from edgevit.export.quantize.refine_squares import refine_squares  # noqa: E402
+from edgevit.export.tflite_graph import TfliteGraph  # noqa: E402
+from edgevit.runtimes.litert import count_partitions, open_interpreter  # noqa: E402
+
+POSITIONS, CHANNELS = 64, 128
+LARGEST = 2.8  # of x; its square is 250 times the smallest variance
+
+
+def convert(also=lambda squares: {}) -> bytes:
+    """A graph of the variances of x, B positions channels -> B positions 1."""
+
+    @tf.function(input_signature=[tf.TensorSpec((1, POSITIONS, CHANNELS), tf.float32, name="x")])
+    def forward(x):
+        squares = x * x
+        return {"variance": tf.reduce_mean(squares, -1, keepdims=True), **also(squares)}
+
+    module = tf.Module()
+    module.forward = forward
+    concrete = forward.get_concrete_function()
+    return bytes(tf.lite.TFLiteConverter.from_concrete_functions([concrete], module).convert())
+
+
+def draw() -> np.ndarray:
+    """Positions whose deviations rise from 0.05 to 0.4; the last one has one large value."""
+    rng = np.random.default_rng(0)
+    deviations = np.linspace(0.05, 0.4, POSITIONS)
+    x = rng.standard_normal((1, POSITIONS, CHANNELS)) * deviations[None, :, None]
+    x[0, -1, 0] = LARGEST
+    return x.astype(np.float32)
+
+
+def ranges_of(graph: bytes, x: np.ndarray) -> dict[str, tuple[float, float]]:
+    """Those of the three activations of :func:`convert`."""
+    means = np.mean(x * x, -1)
+    found = {}
+    for _, name in activation_names(graph):
+        if "Mean" in name or "Identity" in name or "Partitioned" in name:
+            found[name] = (float(means.min()), float(means.max()))
+        elif "mul" in name:
+            found[name] = (0.0, float((x * x).max()))
+        else:
+            found[name] = (float(x.min()), float(x.max()))
+    return found
+
+
+def answer(path, x: np.ndarray) -> np.ndarray:
+    interpreter = open_interpreter(path)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], x)
+    interpreter.invoke()
+    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+
+
+def test_small_variances_survive_a_large_square(tmp_path):
+    graph, x = convert(), draw()
+    plain = ranges_of(graph, x)
+    refined, ranges, steps = refine_squares(graph, plain)
+    assert steps == ("1 means of squares on two scales",)
+    wanted = np.mean(x.astype(np.float64) ** 2, -1, keepdims=True)
+    errors, left = [], []
+    for number, (data, known) in enumerate(((graph, plain), (refined, ranges))):
+        path = tmp_path / f"{number}.tflite"
+        path.write_bytes(quantize(annotate_ranges(data, known), "float32", "float32"))
+        errors.append(np.abs(answer(path, x) / wanted - 1))
+        left.append(count_partitions(path)["left"])
+    smallest = (slice(None), slice(0, 8))
+    assert errors[0][smallest].mean() > 0.5  # most of their squares are zero
+    assert errors[1][smallest].mean() < 0.1
+    assert errors[1][:, -8:].mean() < 0.03  # large ones as well
+    assert left == [0, 0]  # nothing falls back from XNNPACK
+
+
+def test_fine_squares_end_at_the_largest_mean():
+    graph, x = convert(), draw()
+    plain = ranges_of(graph, x)
+    refined, ranges, _ = refine_squares(graph, plain)
+    means = np.mean(x * x, -1)
+    added = {name.rpartition("/")[2]: ranges[name] for name in ranges if name not in plain}
+    assert added["fine"] == (0.0, pytest.approx(float(means.max())))
+    assert {name.rpartition("/")[2] for name in ranges} >= {"fine", "excess"}
+    kinds = TfliteGraph(refined).kinds
+    assert sorted(kinds) == ["ADD", "ADD", "MEAN", "MEAN", "MUL", "MUL"]
+
+
+def test_means_that_are_large_enough_stay():
+    graph, x = convert(), draw()
+    ranges = ranges_of(graph, x)
+    for name, (_, high) in list(ranges.items()):
+        if high == pytest.approx(float(np.mean(x * x, -1).max())):
+            ranges[name] = (0.05, high)  # more than a level of the squares
+    assert refine_squares(graph, ranges) == (graph, ranges, ())
+
+
+def test_squares_that_somebody_else_reads_stay():
+    graph = convert(lambda squares: {"squares": squares})
+    ranges = ranges_of(graph, draw())
+    assert refine_squares(graph, ranges) == (graph, ranges, ())
+
+
+def test_other_products_stay():
+    @tf.function(input_signature=[tf.TensorSpec((1, 8, 16), tf.float32, name="x")])
+    def forward(x):
+        return tf.reduce_mean(x * tf.nn.relu(x), -1, keepdims=True)
+
+    module = tf.Module()
+    module.forward = forward
+    concrete = forward.get_concrete_function()
+    graph = bytes(tf.lite.TFLiteConverter.from_concrete_functions([concrete], module).convert())
+    ranges = {name: (0.0, 9.0) for _, name in activation_names(graph)}
+    assert refine_squares(graph, ranges)[2] == ()
