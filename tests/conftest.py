@@ -62,6 +62,49 @@ def drawn_dataset() -> Callable[..., ImageDataset]:
     return draw
 
 
+@pytest.fixture(scope="session")
+def convert_tflite() -> Callable[..., bytes]:
+    """A function (forward, shape, name="images") -> float32 .tflite of a TensorFlow function."""
+
+    def convert(forward: Callable, shape: tuple[int | None, ...], name: str = "images") -> bytes:
+        import tensorflow as tf
+
+        signature = [tf.TensorSpec(shape, tf.float32, name=name)]
+        module = tf.Module()
+        module.forward = tf.function(forward, input_signature=signature, autograph=False)
+        concrete = module.forward.get_concrete_function()
+        return bytes(tf.lite.TFLiteConverter.from_concrete_functions([concrete], module).convert())
+
+    return convert
+
+
+@pytest.fixture
+def run_tflite(tmp_path) -> Callable[..., np.ndarray]:
+    """A function (.tflite, inputs, kernels="xnnpack", real=False) -> the file's one output.
+
+    Inputs are run a batch of the file's at a time. ``real``: the numbers that integers stand for.
+    """
+
+    def run(data: bytes, inputs: np.ndarray, kernels: str = "xnnpack", real: bool = False):
+        from edgevit.runtimes.litert import open_interpreter
+
+        path = tmp_path / "run.tflite"
+        path.write_bytes(data)
+        interpreter = open_interpreter(path, kernels)
+        interpreter.allocate_tensors()
+        (entry,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
+        found = []
+        for batch in inputs.reshape(-1, *entry["shape"]):
+            interpreter.set_tensor(entry["index"], batch.astype(entry["dtype"]))
+            interpreter.invoke()
+            found.append(interpreter.get_tensor(result["index"]))
+        answers = np.concatenate(found)
+        scale, zero = result["quantization"]
+        return (answers.astype(np.float32) - zero) * scale if real and scale else answers
+
+    return run
+
+
 def _load_cifar(split: str) -> ImageDataset:
     source = os.environ.get(ENVIRONMENT_VARIABLE)
     if not source:

@@ -18,6 +18,8 @@ from edgevit.runtimes.tflite_file import (
     tensor_type,
 )
 
+NO_ACTIVATION, RELU = 0, 1  # ActivationFunctionType of the schema
+
 
 class TfliteGraph:
     """The one subgraph of a .tflite file.
@@ -102,6 +104,10 @@ class TfliteGraph:
             for place, index in enumerate(operator.inputs):
                 if index == tensor:
                     yield operator, place
+
+    def makers(self) -> dict[int, Any]:
+        """The operator behind every computed tensor, as the operators are now."""
+        return {int(output): op for op in self.operators for output in op.outputs}
 
     # making
 
@@ -221,10 +227,13 @@ class TfliteGraph:
             "RESHAPE", 1, [source, target], [result], "ReshapeOptions", **fields
         )
 
-    def make_elementwise(self, kind: str, inputs: Sequence[int], output: int) -> Any:
-        """A new ADD, MUL or unary operator without a fused activation."""
+    def make_elementwise(
+        self, kind: str, inputs: Sequence[int], output: int, activation: int = NO_ACTIVATION
+    ) -> Any:
+        """A new ADD, MUL or unary operator; the first two may have an activation inside."""
         options = {"ADD": "AddOptions", "MUL": "MulOptions"}.get(kind, "")
-        return self.make_operator(kind, 1, inputs, [output], options)
+        fused = {"fusedActivationFunction": activation} if options else {}
+        return self.make_operator(kind, 1, inputs, [output], options, **fused)
 
     # changing
 

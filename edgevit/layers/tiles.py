@@ -15,7 +15,7 @@ class TileConv2D(layers.Conv2D):
         filters: channels of the output.
         side: of the square window. Where it does not divide the map, the rest is left out, as by
             Keras, and the product is not used.
-        **kwargs: of ``keras.layers.Layer``.
+        **kwargs: of ``keras.layers.Conv2D``, but for the kernel's size and the strides.
     """
 
     def __init__(self, filters: int, side: int, **kwargs):
@@ -31,7 +31,8 @@ class TileConv2D(layers.Conv2D):
             x = ops.reshape(x, (-1, rows, side, columns, side, channels))
             x = ops.transpose(x, (0, 1, 3, 2, 4, 5))  # B H/s W/s s s C
             x = ops.reshape(x, (-1, rows, columns, side * side * channels))
-        return ops.matmul(x, ops.reshape(self.kernel, (x.shape[-1], self.filters))) + self.bias
+        y = ops.matmul(x, ops.reshape(self.kernel, (x.shape[-1], self.filters)))
+        return self.activation(y + self.bias if self.use_bias else y)
 
     def get_config(self):
         config = super().get_config()

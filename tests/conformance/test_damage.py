@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from keras import ops
 
 from edgevit.core.artifact import MANIFEST_KEY, REFERENCE_KEY, manifest_path
 from edgevit.core.errors import EdgevitError, ModelFileError, RuntimeFailure
@@ -203,20 +204,12 @@ def test_a_target_that_does_not_exist_is_refused(copied):
         verify(path)
 
 
-def test_a_foreign_file_without_papers_has_nothing_to_be_held_against(tmp_path):
-    import tensorflow as tf
-
-    @tf.function(input_signature=[tf.TensorSpec((1, 4, 4, 3), tf.float32)])
+def test_a_foreign_file_without_papers_has_nothing_to_be_held_against(convert_tflite, tmp_path):
     def forward(images):
-        return tf.reduce_mean(images, axis=(1, 2))
+        return ops.mean(images, axis=(1, 2))
 
-    module = tf.Module()
-    module.forward = forward
-    converter = tf.lite.TFLiteConverter.from_concrete_functions(
-        [forward.get_concrete_function()], module
-    )
     path = tmp_path / "foreign.tflite"
-    path.write_bytes(bytes(converter.convert()))
+    path.write_bytes(convert_tflite(forward, (1, 4, 4, 3)))
     with pytest.raises(ModelFileError, match="carries no reference logits") as caught:
         verify(path)
     assert "edgevit evaluate" in str(caught.value)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import sys
 from pathlib import Path
 
 import pytest
 
+from edgevit.core import layer_errors
 from edgevit.core.layer_errors import PREPROCESSING, SUSPECT_DB
 from edgevit.core.targets import find_target
 from edgevit.pipeline import diff
@@ -108,6 +110,22 @@ def test_people_read_the_suspect_and_how_much_was_compared(
     assert "saturated" not in heading  # there are no levels in a float file
     whole = command("diff", faulty, tiny_run, "--limit", 1, "--unsealed", "--order", "network")
     assert whole.out.index("patch_projection") < whole.out.index("classifier")
+
+
+def test_people_read_which_layer_adds_most_where_none_is_suspect(
+    command, exported, tiny_run, monkeypatch
+):
+    ask = "diff", exported["tflite-int8"], tiny_run, "--limit", 3
+    monkeypatch.setattr(layer_errors, "NOISY_DB", math.inf)
+    document = command(*ask, "--json").document
+    errors = {row["layer"]: row["relative"] for row in document["layers"] if row["relative"]}
+    assert document["noisy"] == sorted(errors, key=lambda name: -errors[name])
+    (line,) = [line for line in command(*ask).out.splitlines() if "adds most" in line]
+    most = document["noisy"][0]
+    assert line.startswith(f"{most} (")
+    assert f"{100 * errors[most]:.3g} % error" in line
+    monkeypatch.setattr(layer_errors, "NOISY_DB", -math.inf)
+    assert "adds most" not in command(*ask).out
 
 
 def test_bad_input_is_one_line(command, exported, copied, tiny_run, tmp_path):

@@ -19,11 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from edgevit.export.tflite_graph import TfliteGraph
+from edgevit.export.tflite_graph import RELU, TfliteGraph
 
-LEVELS = 255
-COARSE = 1.0  # levels of the squares, in smallest means: above, positions lose theirs
-RELU = 1  # ActivationFunctionType of the schema
+STEPS = 255  # between the levels of int8
+COARSE = 1.0  # a step of the squares, in smallest means: above, positions lose theirs
 
 Ranges = dict[str, tuple[float, float]]
 
@@ -42,7 +41,7 @@ def refine_squares(graph: bytes, ranges: Ranges) -> tuple[bytes, Ranges, tuple[s
     """
     opened = TfliteGraph(graph)
     found = dict(ranges)
-    made = {int(output): op for op in opened.operators for output in op.outputs}
+    made = opened.makers()
     operators: list[Any] = []
     count = 0
     for operator in opened.operators:
@@ -69,7 +68,7 @@ def _loses_small_ones(graph: TfliteGraph, square: Any, mean: Any, ranges: Ranges
     if of_squares is None or of_means is None:
         return False
     (_, largest), (low, high) = of_squares, of_means
-    return high > 0 and largest > high and largest / LEVELS > COARSE * low
+    return high > 0 and largest > high and largest / STEPS > COARSE * low
 
 
 def _on_two_scales(graph: TfliteGraph, square: Any, mean: Any, ranges: Ranges) -> list[Any]:
@@ -87,11 +86,9 @@ def _on_two_scales(graph: TfliteGraph, square: Any, mean: Any, ranges: Ranges) -
     excess = add(squares, "excess", largest - threshold)
     parts = add(result, "fine", threshold), add(result, "excess", threshold)
     limit = graph.add_near(result, "limit", (1,), "float32", np.array([-threshold], np.float32))
-    subtract = graph.make_elementwise("ADD", [squares, limit], excess)
-    subtract.builtinOptions.fusedActivationFunction = RELU
     return [
         graph.make_elementwise("MUL", [d, d], fine),
-        subtract,
+        graph.make_elementwise("ADD", [squares, limit], excess, RELU),
         _mean_like(mean, fine, parts[0]),
         _mean_like(mean, excess, parts[1]),
         graph.make_elementwise("ADD", parts, result),

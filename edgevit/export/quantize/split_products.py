@@ -39,7 +39,7 @@ def level_ranges(
         -128 and 127 times the scale.
     """
     opened = TfliteGraph(graph)
-    made = {int(output): op for op in opened.operators for output in op.outputs}
+    made = opened.makers()
     found = dict(ranges)
     for product in opened.operators:
         if opened.kind(product) != "BATCH_MATMUL" or not _pays(opened, product):
@@ -169,7 +169,7 @@ def _unpack(
 
 def _merge_transposes(graph: TfliteGraph) -> None:
     """A TRANSPOSE that only another one reads becomes a part of it."""
-    made = {int(output): op for op in graph.operators for output in op.outputs}
+    made = graph.makers()
     for operator in list(graph.operators):
         if graph.kind(operator) != "TRANSPOSE":
             continue

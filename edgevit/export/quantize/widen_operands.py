@@ -28,7 +28,7 @@ def widen_operands(
         ranges: (smallest, largest) by tensor name.
     """
     opened = TfliteGraph(graph)
-    made = {int(output): op for op in opened.operators for output in op.outputs}
+    made = opened.makers()
     found = dict(ranges)
     readers = Counter(int(tensor) for op in opened.operators for tensor in op.inputs)
     for operator in opened.operators:

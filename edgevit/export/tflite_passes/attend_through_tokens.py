@@ -15,8 +15,8 @@ import numpy as np
 
 from edgevit.export.declined import Declined
 from edgevit.export.fold_attention import HEADS_FIRST, HEADS_LAST, AttentionKernels
-from edgevit.export.tflite_graph import TfliteGraph
-from edgevit.export.tflite_passes.channels import NO_ACTIVATION, activation
+from edgevit.export.tflite_graph import NO_ACTIVATION, TfliteGraph
+from edgevit.export.tflite_passes.channels import activation
 from edgevit.export.tflite_passes.reports import Changes
 
 PRODUCT = "BATCH_MATMUL"
@@ -68,7 +68,7 @@ def attend_through_tokens(graph: TfliteGraph) -> Changes:
 
 
 def _find(graph: TfliteGraph, softmax: Any) -> Found | Declined | None:
-    makers = {int(output): op for op in graph.operators for output in op.outputs}
+    makers = graph.makers()
     scores = makers.get(int(softmax.inputs[0]))
     if scores is None or graph.kind(scores) != PRODUCT:
         return None

@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 
 from edgevit.export.declined import Declined
-from edgevit.export.tflite_graph import TfliteGraph
+from edgevit.export.tflite_graph import NO_ACTIVATION, TfliteGraph
 
 WEIGHTED = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D")
 SAME_PADDING = 0  # schema.Padding
-NO_ACTIVATION = 0  # schema.ActivationFunctionType
 
 
 @dataclass(frozen=True)

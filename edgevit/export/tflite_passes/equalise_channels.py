@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 
 from edgevit.export.declined import Declined
-from edgevit.export.tflite_graph import TfliteGraph
+from edgevit.export.tflite_graph import NO_ACTIVATION, RELU, TfliteGraph
 from edgevit.export.tflite_passes.channels import (
-    NO_ACTIVATION,
     Entry,
     activation,
     channel_labels,
@@ -26,7 +25,7 @@ from edgevit.export.tflite_passes.channels import (
 )
 from edgevit.export.tflite_passes.reports import Changes
 
-RELU = 1  # schema.ActivationFunctionType: the other homogeneous one; RELU6 is not
+HOMOGENEOUS = (NO_ACTIVATION, RELU)  # RELU6 is not
 LARGEST = 64.0  # an almost dead channel is not blown up further
 
 
@@ -49,7 +48,7 @@ def _equalise(graph: TfliteGraph, operator: Any) -> bool | Declined:
     bias = graph.constant(int(operator.inputs[2])) if len(operator.inputs) > 2 else None
     if weights is None:
         return False
-    if activation(operator) not in (NO_ACTIVATION, RELU):
+    if activation(operator) not in HOMOGENEOUS:
         return Declined("its activation is not homogeneous")
     result = int(operator.outputs[0])
     found = find_entries(graph, result, channel_labels(graph.shape(result)), scaled=True)

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 
 from edgevit.export.declined import Declined
-from edgevit.export.tflite_graph import TfliteGraph
+from edgevit.export.tflite_graph import NO_ACTIVATION, TfliteGraph
 from edgevit.export.tflite_passes.channels import (
-    NO_ACTIVATION,
     activation,
     channel_labels,
     find_entries,

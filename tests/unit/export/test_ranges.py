@@ -32,25 +32,18 @@ from edgevit.runtimes.tflite_file import (  # noqa: E402
     tensor_name,
 )
 
+SHAPE = (1, 6, 6, 3)
 KERNEL = np.random.default_rng(0).normal(size=(3, 3, 3, 4)).astype(np.float32)
 
 
-def convert(function) -> bytes:
-    module = tf.Module()
-    module.forward = function
-    concrete = function.get_concrete_function()
-    return bytes(tf.lite.TFLiteConverter.from_concrete_functions([concrete], module).convert())
-
-
-@tf.function(input_signature=[tf.TensorSpec((1, 6, 6, 3), tf.float32, name="images")])
 def network(images):
     x = tf.nn.conv2d(images, KERNEL, 1, "SAME")
     return {"logits": tf.reduce_mean(tf.nn.relu(x) - 0.25, axis=(1, 2))}
 
 
 @pytest.fixture(scope="module")
-def graph() -> bytes:
-    return convert(network)
+def graph(convert_tflite) -> bytes:
+    return convert_tflite(network, SHAPE)
 
 
 @pytest.fixture(scope="module")
@@ -133,13 +126,12 @@ def test_ranges_of_another_graph_are_refused_with_a_tensor_named(graph, images):
     assert repr(missing) in str(caught.value)
 
 
-def test_a_reshape_that_the_record_does_not_know_takes_the_range_of_its_other_side():
-    @tf.function(input_signature=[tf.TensorSpec((1, 6, 6, 3), tf.float32, name="images")])
+def test_a_reshape_that_the_record_does_not_know_takes_the_range_of_its_other_side(convert_tflite):
     def reshaping(images):
         x = tf.reshape(tf.nn.relu(images), (1, 36, 3))
         return {"logits": tf.reshape(tf.nn.relu(x - 1.0), (1, 108))}
 
-    graph = convert(reshaping)
+    graph = convert_tflite(reshaping, SHAPE)
     model = parse_model(graph, "net")
     reshapes = [
         [tensor_name(model.subgraphs[0].tensors[index[0]]) for index in (op.inputs, op.outputs)]

@@ -10,19 +10,16 @@ from keras import layers, ops
 from edgevit.layers.tiles import TileConv2D
 
 
-def pair(side: int, channels: int = 6, filters: int = 10):
+def pair(side: int, channels: int = 6, filters: int = 10, **options):
     """The layer and Keras' own with the same weights."""
     rng = np.random.default_rng(side)
-    tile = TileConv2D(filters, side)
-    plain = layers.Conv2D(filters, side, strides=side)
-    weights = [
-        rng.normal(size=(side, side, channels, filters)).astype(np.float32),
-        rng.normal(size=filters).astype(np.float32),
-    ]
-    for layer in (tile, plain):
+    made = TileConv2D(filters, side, **options), layers.Conv2D(filters, side, side, **options)
+    for layer in made:
         layer.build((None, 8, 12, channels))
+    weights = [rng.normal(size=weight.shape).astype(np.float32) for weight in made[0].weights]
+    for layer in made:
         layer.set_weights(weights)
-    return tile, plain
+    return made
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -34,6 +31,14 @@ def test_result_is_that_of_a_convolution(side, training, size):
     found = ops.convert_to_numpy(tile(images, training=training))
     wanted = ops.convert_to_numpy(plain(images))
     np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("options", [{"use_bias": False}, {"activation": "relu"}], ids=str)
+def test_options_of_a_convolution_hold_in_training(options):
+    tile, plain = pair(2, **options)
+    images = np.random.default_rng(9).normal(size=(3, 8, 12, 6)).astype(np.float32)
+    found = ops.convert_to_numpy(tile(images, training=True))
+    np.testing.assert_allclose(found, ops.convert_to_numpy(plain(images)), rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize("side", [1, 2])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -11,7 +9,6 @@ tf = pytest.importorskip("tensorflow")
 schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
 
 from edgevit.core.errors import ModelFileError  # noqa: E402
-from edgevit.runtimes.litert import open_interpreter  # noqa: E402
 from edgevit.runtimes.tflite_file import (  # noqa: E402
     ALIGNMENT,
     IDENTIFIER,
@@ -28,34 +25,24 @@ from edgevit.runtimes.tflite_file import (  # noqa: E402
 
 
 @pytest.fixture(scope="module")
-def graph() -> bytes:
+def graph(convert_tflite) -> bytes:
     """A small network with weights of odd lengths, so that alignment is not a matter of luck."""
     rng = np.random.default_rng(0)
     kernel = tf.constant(rng.normal(size=(3, 3, 3, 7)), tf.float32)
     dense = tf.constant(rng.normal(size=(7, 5)), tf.float32)
 
-    @tf.function(input_signature=[tf.TensorSpec((1, 9, 9, 3), tf.float32, name="images")])
     def forward(images):
         x = tf.nn.relu(tf.nn.conv2d(images, kernel, 1, "SAME"))  # B H W 7
         return {"logits": tf.matmul(tf.reduce_mean(x, axis=(1, 2)), dense)}  # B 5
 
-    module = tf.Module()
-    module.forward = forward
-    converter = tf.lite.TFLiteConverter.from_concrete_functions(
-        [forward.get_concrete_function()], module
-    )
-    return bytes(converter.convert())
+    return convert_tflite(forward, (1, 9, 9, 3))
 
 
-def run(data: bytes, folder: Path) -> np.ndarray:
-    path = folder / "net.tflite"
-    path.write_bytes(data)
-    interpreter = open_interpreter(path, "builtin")
-    interpreter.allocate_tensors()
-    images = np.random.default_rng(1).normal(size=(1, 9, 9, 3)).astype(np.float32)
-    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], images)
-    interpreter.invoke()
-    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+@pytest.fixture
+def run(run_tflite):
+    """A function (file) -> its answer to one image."""
+    image = np.random.default_rng(1).normal(size=(1, 9, 9, 3)).astype(np.float32)
+    return lambda data: run_tflite(data, image, "builtin")
 
 
 def buffer_places(data: bytes) -> list[int]:
@@ -70,10 +57,10 @@ def buffer_places(data: bytes) -> list[int]:
     return places
 
 
-def test_a_round_trip_keeps_every_answer_bit_for_bit(graph, tmp_path):
+def test_a_round_trip_keeps_every_answer_bit_for_bit(graph, run):
     packed = pack_model(parse_model(graph, "net"))
     assert packed[4:8] == IDENTIFIER
-    assert run(packed, tmp_path).tobytes() == run(graph, tmp_path).tobytes()
+    assert run(packed).tobytes() == run(graph).tobytes()
 
 
 def test_a_second_round_trip_gives_the_same_bytes_as_the_first(graph):
@@ -110,7 +97,7 @@ def test_metadata_comes_back_as_it_went_in(graph, tmp_path):
     assert {key: found[key] for key in documents} == documents
 
 
-def test_metadata_of_the_same_key_is_replaced_and_not_doubled(graph, tmp_path):
+def test_metadata_of_the_same_key_is_replaced_and_not_doubled(graph, run, tmp_path):
     data, sizes = graph, []
     for text in ("first", "other", "third"):
         model = parse_model(data, "net")
@@ -124,7 +111,7 @@ def test_metadata_of_the_same_key_is_replaced_and_not_doubled(graph, tmp_path):
     names = [entry.name for entry in parse_model(data, "net").metadata]
     assert names.count(b"edgevit.a") == 1
     assert read_metadata(path)["edgevit.a"] == "third"
-    assert run(data, tmp_path).tobytes() == run(graph, tmp_path).tobytes()
+    assert run(data).tobytes() == run(graph).tobytes()
 
 
 def test_metadata_of_the_converter_stays(graph, tmp_path):

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from edgevit.export.quantize.micro import gelu_table, suit_micro
-from edgevit.runtimes.litert import open_interpreter
 from edgevit.runtimes.tflite_file import op_names, pack_model, parse_model, read_schema
 
 GELUS = [  # scale and zero point of the input, of the output
@@ -53,27 +52,17 @@ def write_gelu(entering, leaving, approximate=False) -> bytes:
     return write_model("GELU", options, [x, y], 1)
 
 
-def run(data: bytes, x: np.ndarray, folder, kernels: str = "reference") -> np.ndarray:
-    path = folder / "m.tflite"
-    path.write_bytes(data)
-    interpreter = open_interpreter(path, kernels)
-    interpreter.allocate_tensors()
-    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], x)
-    interpreter.invoke()
-    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
-
-
 @pytest.mark.parametrize("approximate", [False, True])
 @pytest.mark.parametrize(("entering", "leaving"), GELUS)
-def test_every_level_gets_the_answer_of_the_kernel(tmp_path, entering, leaving, approximate):
+def test_every_level_gets_the_answer_of_the_kernel(run_tflite, entering, leaving, approximate):
     levels = np.arange(-128, 128).astype(np.int8)[None]
     data = write_gelu(entering, leaving, approximate)
-    wanted = run(data, levels, tmp_path)
+    wanted = run_tflite(data, levels, "reference")
     assert len(set(wanted[0].tolist())) > 50
     np.testing.assert_array_equal(gelu_table(entering, leaving, approximate), wanted[0])
     rewritten, steps = suit_micro(data)
     assert op_names(parse_model(rewritten, "m"))[0] == ["CAST", "ADD", "GATHER"]
-    np.testing.assert_array_equal(run(rewritten, levels, tmp_path), wanted)
+    np.testing.assert_array_equal(run_tflite(rewritten, levels, "reference"), wanted)
     assert steps[0].startswith("1 GELU")
 
 
@@ -116,13 +105,13 @@ def write_dense(
     ("activation", "biased"), [("NONE", True), ("RELU", True), ("NONE", False)]
 )
 def test_a_dense_layer_is_a_convolution_within_one_level(
-    tmp_path, shape, operators, activation, biased
+    run_tflite, shape, operators, activation, biased
 ):
     data = write_dense(shape, 16, activation, biased=biased)
     x = np.random.default_rng(0).integers(-128, 128, shape).astype(np.int8)
     rewritten, steps = suit_micro(data)
     assert op_names(parse_model(rewritten, "m"))[0] == operators
-    found, wanted = run(rewritten, x, tmp_path), run(data, x, tmp_path)
+    found, wanted = (run_tflite(file, x, "reference") for file in (rewritten, data))
     assert found.shape == wanted.shape
     assert int(wanted.max()) - int(wanted.min()) > 60
     assert np.abs(found.astype(int) - wanted.astype(int)).max() <= 1  # they round differently

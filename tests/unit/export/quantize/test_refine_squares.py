@@ -12,24 +12,23 @@ from edgevit.export.quantize.integer import annotate_ranges, quantize  # noqa: E
 from edgevit.export.quantize.ranges import activation_names  # noqa: E402
 from edgevit.export.quantize.refine_squares import refine_squares  # noqa: E402
 from edgevit.export.tflite_graph import TfliteGraph  # noqa: E402
-from edgevit.runtimes.litert import count_partitions, open_interpreter  # noqa: E402
+from edgevit.runtimes.litert import count_partitions  # noqa: E402
 
 POSITIONS, CHANNELS = 64, 128
 LARGEST = 2.8  # of x; its square is 250 times the smallest variance
 
 
-def convert(also=lambda squares: {}) -> bytes:
-    """A graph of the variances of x, B positions channels -> B positions 1."""
+SHAPE = (1, POSITIONS, CHANNELS)
 
-    @tf.function(input_signature=[tf.TensorSpec((1, POSITIONS, CHANNELS), tf.float32, name="x")])
-    def forward(x):
-        squares = x * x
-        return {"variance": tf.reduce_mean(squares, -1, keepdims=True), **also(squares)}
 
-    module = tf.Module()
-    module.forward = forward
-    concrete = forward.get_concrete_function()
-    return bytes(tf.lite.TFLiteConverter.from_concrete_functions([concrete], module).convert())
+def variances(x):
+    """B positions channels -> B positions 1."""
+    return tf.reduce_mean(x * x, -1, keepdims=True)
+
+
+@pytest.fixture(scope="module")
+def graph(convert_tflite) -> bytes:
+    return convert_tflite(variances, SHAPE, "x")
 
 
 def draw() -> np.ndarray:
@@ -42,7 +41,7 @@ def draw() -> np.ndarray:
 
 
 def ranges_of(graph: bytes, x: np.ndarray) -> dict[str, tuple[float, float]]:
-    """Those of the three activations of :func:`convert`."""
+    """Those of the three activations of the graph of :func:`variances`."""
     means = np.mean(x * x, -1)
     found = {}
     for _, name in activation_names(graph):
@@ -55,16 +54,8 @@ def ranges_of(graph: bytes, x: np.ndarray) -> dict[str, tuple[float, float]]:
     return found
 
 
-def answer(path, x: np.ndarray) -> np.ndarray:
-    interpreter = open_interpreter(path)
-    interpreter.allocate_tensors()
-    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], x)
-    interpreter.invoke()
-    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
-
-
-def test_small_variances_survive_a_large_square(tmp_path):
-    graph, x = convert(), draw()
+def test_small_variances_survive_a_large_square(graph, run_tflite, tmp_path):
+    x = draw()
     plain = ranges_of(graph, x)
     refined, ranges, steps = refine_squares(graph, plain)
     assert steps == ("1 means of squares on two scales",)
@@ -72,8 +63,9 @@ def test_small_variances_survive_a_large_square(tmp_path):
     errors, left = [], []
     for number, (data, known) in enumerate(((graph, plain), (refined, ranges))):
         path = tmp_path / f"{number}.tflite"
-        path.write_bytes(quantize(annotate_ranges(data, known), "float32", "float32"))
-        errors.append(np.abs(answer(path, x) / wanted - 1))
+        written = quantize(annotate_ranges(data, known), "float32", "float32")
+        path.write_bytes(written)
+        errors.append(np.abs(run_tflite(written, x) / wanted - 1))
         left.append(count_partitions(path)["left"])
     smallest = (slice(None), slice(0, 8))
     assert errors[0][smallest].mean() > 0.5  # most of their squares are zero
@@ -82,8 +74,8 @@ def test_small_variances_survive_a_large_square(tmp_path):
     assert left == [0, 0]  # nothing falls back from XNNPACK
 
 
-def test_fine_squares_end_at_the_largest_mean():
-    graph, x = convert(), draw()
+def test_fine_squares_end_at_the_largest_mean(graph):
+    x = draw()
     plain = ranges_of(graph, x)
     refined, ranges, _ = refine_squares(graph, plain)
     means = np.mean(x * x, -1)
@@ -94,8 +86,8 @@ def test_fine_squares_end_at_the_largest_mean():
     assert sorted(kinds) == ["ADD", "ADD", "MEAN", "MEAN", "MUL", "MUL"]
 
 
-def test_means_that_are_large_enough_stay():
-    graph, x = convert(), draw()
+def test_means_that_are_large_enough_stay(graph):
+    x = draw()
     ranges = ranges_of(graph, x)
     for name, (_, high) in list(ranges.items()):
         if high == pytest.approx(float(np.mean(x * x, -1).max())):
@@ -103,20 +95,20 @@ def test_means_that_are_large_enough_stay():
     assert refine_squares(graph, ranges) == (graph, ranges, ())
 
 
-def test_squares_that_somebody_else_reads_stay():
-    graph = convert(lambda squares: {"squares": squares})
+def test_squares_that_somebody_else_reads_stay(convert_tflite):
+    def forward(x):
+        squares = x * x
+        return {"variance": tf.reduce_mean(squares, -1, keepdims=True), "squares": squares}
+
+    graph = convert_tflite(forward, SHAPE, "x")
     ranges = ranges_of(graph, draw())
     assert refine_squares(graph, ranges) == (graph, ranges, ())
 
 
-def test_other_products_stay():
-    @tf.function(input_signature=[tf.TensorSpec((1, 8, 16), tf.float32, name="x")])
+def test_other_products_stay(convert_tflite):
     def forward(x):
         return tf.reduce_mean(x * tf.nn.relu(x), -1, keepdims=True)
 
-    module = tf.Module()
-    module.forward = forward
-    concrete = forward.get_concrete_function()
-    graph = bytes(tf.lite.TFLiteConverter.from_concrete_functions([concrete], module).convert())
+    graph = convert_tflite(forward, (1, 8, 16), "x")
     ranges = {name: (0.0, 9.0) for _, name in activation_names(graph)}
     assert refine_squares(graph, ranges)[2] == ()

@@ -10,37 +10,37 @@ from edgevit.export.quantize.integer import annotate_ranges, quantize
 from edgevit.export.quantize.ranges import measure_ranges
 from edgevit.export.quantize.split_products import level_ranges, split_products
 from edgevit.export.tflite_graph import TfliteGraph
-from edgevit.runtimes.litert import open_interpreter
 
 IMAGES = np.random.default_rng(0).uniform(0, 255, (6, 8, 8, 3)).round().astype(np.float32)
 TOKENS, WIDTH = 64, 24
 
 
-def convert(heads: int, transposed: bool = False, batch: int | None = 1) -> bytes:
-    """Attention over the pixels of an image, with so many heads."""
+@pytest.fixture(scope="module")
+def convert(convert_tflite):
+    """A function (heads, transposed, batch) -> attention over the pixels of an image."""
     import tensorflow as tf
 
-    rng = np.random.default_rng(1)
-    depth = WIDTH // heads
-    kernels = [tf.constant(rng.normal(0, 0.3, (3, WIDTH)), tf.float32) for _ in range(3)]
-    offset = tf.constant(rng.uniform(0, 1, WIDTH), tf.float32)  # keys and values lie off centre
+    def write(heads: int, transposed: bool = False, batch: int | None = 1) -> bytes:
+        rng = np.random.default_rng(1)
+        depth = WIDTH // heads
+        kernels = [tf.constant(rng.normal(0, 0.3, (3, WIDTH)), tf.float32) for _ in range(3)]
+        offset = tf.constant(rng.uniform(0, 1, WIDTH), tf.float32)  # keys, values: off centre
 
-    def forward(images):
-        x = tf.reshape(images / 255.0, (-1, TOKENS, 3))
-        query, key, value = (
-            tf.transpose(tf.reshape(x @ w + offset, (-1, TOKENS, heads, depth)), (0, 2, 1, 3))
-            for w in kernels
-        )
-        weights = tf.nn.softmax(tf.matmul(query, key, transpose_b=True))
-        if transposed:
-            value = tf.transpose(value, (0, 1, 3, 2))
-        y = tf.matmul(weights, value, transpose_b=transposed)
-        return {"logits": tf.reduce_mean(y, 2)}
+        def forward(images):
+            x = tf.reshape(images / 255.0, (-1, TOKENS, 3))
+            query, key, value = (
+                tf.transpose(tf.reshape(x @ w + offset, (-1, TOKENS, heads, depth)), (0, 2, 1, 3))
+                for w in kernels
+            )
+            weights = tf.nn.softmax(tf.matmul(query, key, transpose_b=True))
+            if transposed:
+                value = tf.transpose(value, (0, 1, 3, 2))
+            y = tf.matmul(weights, value, transpose_b=transposed)
+            return {"logits": tf.reduce_mean(y, 2)}
 
-    signature = [tf.TensorSpec((batch, 8, 8, 3), tf.float32, name="images")]
-    function = tf.function(forward, input_signature=signature, autograph=False)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()])
-    return bytes(converter.convert())
+        return convert_tflite(forward, (batch, 8, 8, 3))
+
+    return write
 
 
 def to_int8(graph: bytes) -> bytes:
@@ -48,28 +48,8 @@ def to_int8(graph: bytes) -> bytes:
     return quantize(annotate_ranges(graph, ranges), "float32", "float32")
 
 
-@pytest.fixture
-def run(tmp_path):
-    """A function (file, kernels) -> logits of IMAGES."""
-
-    def answer(data: bytes, kernels: str) -> np.ndarray:
-        path = tmp_path / "net.tflite"
-        path.write_bytes(data)
-        interpreter = open_interpreter(path, kernels)
-        interpreter.allocate_tensors()
-        (entry,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
-        found = []
-        for image in IMAGES:
-            interpreter.set_tensor(entry["index"], image[None])
-            interpreter.invoke()
-            found.append(interpreter.get_tensor(result["index"]))
-        return np.concatenate(found)
-
-    return answer
-
-
 @pytest.mark.parametrize(("heads", "transposed"), [(1, False), (3, False), (3, True)])
-def test_answers_stay_within_a_level(run, heads, transposed):
+def test_answers_stay_within_a_level(convert, run_tflite, heads, transposed):
     data = to_int8(convert(heads, transposed))
     split, steps = split_products(data)
     kinds = TfliteGraph(split).kinds
@@ -80,7 +60,7 @@ def test_answers_stay_within_a_level(run, heads, transposed):
         == TfliteGraph(data).kinds.count("FULLY_CONNECTED") + 2 * heads
     )
     for kernels in ("reference", "builtin", "xnnpack"):
-        found, wanted = run(split, kernels), run(data, kernels)
+        found, wanted = (run_tflite(file, IMAGES, kernels) for file in (split, data))
         levels = np.unique(wanted)
         assert len(levels) > 20
         off = np.abs(found - wanted)
@@ -88,7 +68,7 @@ def test_answers_stay_within_a_level(run, heads, transposed):
         assert np.mean(off > 0) <= 0.05
 
 
-def test_what_turns_an_operand_twice_turns_it_once():
+def test_what_turns_an_operand_twice_turns_it_once(convert):
     data = to_int8(convert(3))
     before, after = TfliteGraph(data), TfliteGraph(split_products(data)[0])
     assert after.kinds.count("TRANSPOSE") <= before.kinds.count("TRANSPOSE")
@@ -100,7 +80,7 @@ def test_what_turns_an_operand_twice_turns_it_once():
     assert [0, 2, 3, 1] in orders  # values, straight to channels by tokens
 
 
-def test_second_operands_have_a_zero_point_of_zero():
+def test_second_operands_have_a_zero_point_of_zero(convert):
     graph = TfliteGraph(split_products(to_int8(convert(3)))[0])
     computed = [
         int(op.inputs[1])
@@ -111,7 +91,7 @@ def test_second_operands_have_a_zero_point_of_zero():
     assert {int(graph.tensors[tensor].quantization.zeroPoint[0]) for tensor in computed} == {0}
 
 
-def test_ranges_are_levelled_back_to_the_layer_that_computes_them():
+def test_ranges_are_levelled_back_to_the_layer_that_computes_them(convert):
     graph = convert(3)
     known = measure_ranges(graph, IMAGES)
     found = level_ranges(graph, known)
@@ -129,7 +109,7 @@ def test_ranges_are_levelled_back_to_the_layer_that_computes_them():
         assert high >= max(map(abs, known[name])) - 1e-6
 
 
-def test_small_products_stay(monkeypatch):
+def test_small_products_stay(convert, monkeypatch):
     data = to_int8(convert(3))
     work = TOKENS * TOKENS * WIDTH // 3
     monkeypatch.setattr(module, "LEAST_WORK", work)
@@ -138,7 +118,7 @@ def test_small_products_stay(monkeypatch):
     assert split_products(data) == (data, ())
 
 
-def test_floats_and_free_batches_stay():
+def test_floats_and_free_batches_stay(convert):
     graph = convert(3)
     assert split_products(graph) == (graph, ())
     free = convert(3, batch=None)

@@ -12,7 +12,6 @@ from edgevit.core.targets import Precision
 from edgevit.export.quantize.expand_gelu import expand_gelu
 from edgevit.export.quantize.ranges import measure_ranges
 from edgevit.export.quantize.tflite_mixed import channel_scales, pack_4bit, write_mixed
-from edgevit.runtimes.litert import open_interpreter
 from edgevit.runtimes.tflite_file import op_names, parse_model, tensor_type
 
 F, D, I = Precision.FLOAT32, Precision.DYNAMIC, Precision.INT8  # noqa: E741
@@ -20,7 +19,7 @@ IMAGES = np.random.default_rng(0).uniform(0, 255, (24, 8, 8, 3)).round().astype(
 
 
 @pytest.fixture(scope="module")
-def graph() -> bytes:
+def graph(convert_tflite) -> bytes:
     """Convolution, a constant token joined to patches, softmax, GELU, a sum."""
     import tensorflow as tf
 
@@ -40,10 +39,7 @@ def graph() -> bytes:
         y = tf.reshape(hidden @ back, (1, 17, 32)) + x * gates
         return {"logits": tf.reduce_mean(y, 1) @ head + 0.1}
 
-    signature = [tf.TensorSpec((1, 8, 8, 3), tf.float32, name="images")]
-    function = tf.function(forward, input_signature=signature, autograph=False)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()])
-    return bytes(converter.convert())
+    return convert_tflite(forward, (1, 8, 8, 3))
 
 
 @pytest.fixture(scope="module")
@@ -52,25 +48,9 @@ def ranges(graph) -> dict:
 
 
 @pytest.fixture
-def run(tmp_path):
+def run(run_tflite):
     """A function (file, kernels) -> float logits of IMAGES."""
-
-    def answer(data: bytes, kernels: str = "xnnpack") -> np.ndarray:
-        path = tmp_path / "net.tflite"
-        path.write_bytes(data)
-        interpreter = open_interpreter(path, kernels)
-        interpreter.allocate_tensors()
-        (entry,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
-        found = []
-        for image in IMAGES:
-            interpreter.set_tensor(entry["index"], image[None].astype(entry["dtype"]))
-            interpreter.invoke()
-            scale, zero = result["quantization"]
-            value = interpreter.get_tensor(result["index"]).astype(np.float32)
-            found.append((value - zero) * scale if scale else value)
-        return np.concatenate(found)
-
-    return answer
+    return lambda data, kernels="xnnpack": run_tflite(data, IMAGES, kernels, real=True)
 
 
 def kinds_of(data: bytes) -> list[str]:

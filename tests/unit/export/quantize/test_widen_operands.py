@@ -11,23 +11,23 @@ pytest.importorskip("ai_edge_litert")
 from edgevit.export.quantize.integer import annotate_ranges, quantize  # noqa: E402
 from edgevit.export.quantize.ranges import activation_names  # noqa: E402
 from edgevit.export.quantize.widen_operands import widen_operands  # noqa: E402
-from edgevit.runtimes.litert import count_partitions, open_interpreter  # noqa: E402
+from edgevit.runtimes.litert import count_partitions  # noqa: E402
 
 SHAPE = (1, 64, 32)
 
 
-def convert(combine, also=lambda mean: {}) -> bytes:
-    """A graph that combines x with its mean over the last axis."""
+@pytest.fixture(scope="module")
+def convert(convert_tflite):
+    """A function (combine, also) -> a graph that combines x with its mean over the last axis."""
 
-    @tf.function(input_signature=[tf.TensorSpec(SHAPE, tf.float32, name="x")])
-    def forward(x):
-        mean = tf.reduce_mean(x, -1, keepdims=True)
-        return {"y": combine(x, mean), **also(mean)}
+    def write(combine, also=lambda mean: {}) -> bytes:
+        def forward(x):
+            mean = tf.reduce_mean(x, -1, keepdims=True)
+            return {"y": combine(x, mean), **also(mean)}
 
-    module = tf.Module()
-    module.forward = forward
-    concrete = forward.get_concrete_function()
-    return bytes(tf.lite.TFLiteConverter.from_concrete_functions([concrete], module).convert())
+        return convert_tflite(forward, SHAPE, "x")
+
+    return write
 
 
 def subtract(x, mean):
@@ -46,17 +46,9 @@ def ranges_of(graph: bytes, mean: tuple[float, float]) -> dict[str, tuple[float,
     return found | dict.fromkeys(narrow, mean)
 
 
-def answer(path, x: np.ndarray) -> np.ndarray:
-    interpreter = open_interpreter(path)
-    interpreter.allocate_tensors()
-    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], x)
-    interpreter.invoke()
-    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
-
-
 @pytest.mark.parametrize("combine", [subtract, subtract_moved], ids=["as it is", "moved"])
 @pytest.mark.parametrize("mean", [(-1e-3, 2e-3), (0.0, 0.0)], ids=["narrow", "nothing"])
-def test_a_narrow_operand_gets_a_thousandth_of_the_result(combine, mean):
+def test_a_narrow_operand_gets_a_thousandth_of_the_result(convert, combine, mean):
     graph = convert(combine)
     before = ranges_of(graph, mean)
     after = widen_operands(graph, before)
@@ -68,27 +60,28 @@ def test_a_narrow_operand_gets_a_thousandth_of_the_result(combine, mean):
         assert high >= 2 * -low
 
 
-def test_a_wide_operand_stays():
+def test_a_wide_operand_stays(convert):
     graph = convert(subtract)
     before = ranges_of(graph, (-0.1, 0.1))
     assert widen_operands(graph, before) == before
 
 
-def test_an_operand_that_somebody_else_reads_stays():
+def test_an_operand_that_somebody_else_reads_stays(convert):
     graph = convert(subtract, lambda mean: {"z": tf.math.rsqrt(mean)})
     before = ranges_of(graph, (0.0, 1e-3))
     assert widen_operands(graph, before) == before
 
 
-def test_xnnpack_takes_the_sum_afterwards_and_the_answer_is_as_good(tmp_path):
+def test_xnnpack_takes_the_sum_afterwards_and_the_answer_is_as_good(convert, run_tflite, tmp_path):
     graph = convert(subtract)
     narrow = ranges_of(graph, (-1e-3, 1e-3))
     x = np.random.default_rng(0).uniform(-4, 4, SHAPE).astype(np.float32)
     left, answers = [], []
     for number, ranges in enumerate((narrow, widen_operands(graph, narrow))):
         path = tmp_path / f"{number}.tflite"
-        path.write_bytes(quantize(annotate_ranges(graph, ranges), "float32", "float32"))
+        written = quantize(annotate_ranges(graph, ranges), "float32", "float32")
+        path.write_bytes(written)
         left.append(count_partitions(path)["left"])
-        answers.append(answer(path, x))
+        answers.append(run_tflite(written, x))
     assert left == [1, 0]
     assert np.abs(answers[0] - answers[1]).max() <= 8 / 255 * 1.01  # one level of the result
