@@ -227,13 +227,10 @@ class TfliteGraph:
             "RESHAPE", 1, [source, target], [result], "ReshapeOptions", **fields
         )
 
-    def make_elementwise(
-        self, kind: str, inputs: Sequence[int], output: int, activation: int = NO_ACTIVATION
-    ) -> Any:
-        """A new ADD, MUL or unary operator; the first two may have an activation inside."""
+    def make_elementwise(self, kind: str, inputs: Sequence[int], output: int) -> Any:
+        """A new ADD, MUL or unary operator without a fused activation."""
         options = {"ADD": "AddOptions", "MUL": "MulOptions"}.get(kind, "")
-        fused = {"fusedActivationFunction": activation} if options else {}
-        return self.make_operator(kind, 1, inputs, [output], options, **fused)
+        return self.make_operator(kind, 1, inputs, [output], options)
 
     # changing
 

@@ -7,9 +7,10 @@ zero, the mean with them, and the norm multiplies the position by the wrong numb
 first norm answered at 14.8 dB for that reason alone.
 
 So the squares are computed twice: ``mean(min(d^2, t)) + mean(max(d^2 - t, 0))`` with the largest
-mean as t. The first has the levels that the mean itself has, and int8 saturates at t without being
-told; the second has the coarse levels, which are fine enough for what is large. In real arithmetic
-the sum is the same. That norm answers at 25.1 dB then, where an exact mean would give 25.3.
+mean as t. The first has the levels that the mean itself has; the second has the coarse levels,
+which are fine enough for what is large. int8 saturates at t and at 0 without being told. In real
+arithmetic the sum is the same. That norm answers at 25.1 dB then, where an exact mean would give
+25.3.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from edgevit.export.tflite_graph import RELU, TfliteGraph
+from edgevit.export.tflite_graph import TfliteGraph
 
 STEPS = 255  # between the levels of int8
 COARSE = 1.0  # a step of the squares, in smallest means: above, positions lose theirs
@@ -62,8 +63,6 @@ def _loses_small_ones(graph: TfliteGraph, square: Any, mean: Any, ranges: Ranges
     squares, result = int(square.outputs[0]), int(mean.outputs[0])
     if graph.kind(square) != "MUL" or int(square.inputs[0]) != int(square.inputs[1]):
         return False
-    if graph.is_output(squares) or len(list(graph.readers(squares))) > 1:
-        return False
     of_squares, of_means = (ranges.get(graph.name(tensor)) for tensor in (squares, result))
     if of_squares is None or of_means is None:
         return False
@@ -88,7 +87,7 @@ def _on_two_scales(graph: TfliteGraph, square: Any, mean: Any, ranges: Ranges) -
     limit = graph.add_near(result, "limit", (1,), "float32", np.array([-threshold], np.float32))
     return [
         graph.make_elementwise("MUL", [d, d], fine),
-        graph.make_elementwise("ADD", [squares, limit], excess, RELU),
+        graph.make_elementwise("ADD", [squares, limit], excess),
         _mean_like(mean, fine, parts[0]),
         _mean_like(mean, excess, parts[1]),
         graph.make_elementwise("ADD", parts, result),

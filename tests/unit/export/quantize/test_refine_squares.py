@@ -41,16 +41,15 @@ def draw() -> np.ndarray:
 
 
 def ranges_of(graph: bytes, x: np.ndarray) -> dict[str, tuple[float, float]]:
-    """Those of the three activations of the graph of :func:`variances`."""
-    means = np.mean(x * x, -1)
+    """Those of the activations of a graph of :func:`variances`."""
+    opened = TfliteGraph(graph)
+    squares, makers = x * x, opened.makers()
+    values = {"": x, "MUL": squares, "SQRT": np.abs(x), "MEAN": squares.mean(-1)}
     found = {}
-    for _, name in activation_names(graph):
-        if "Mean" in name or "Identity" in name or "Partitioned" in name:
-            found[name] = (float(means.min()), float(means.max()))
-        elif "mul" in name:
-            found[name] = (0.0, float((x * x).max()))
-        else:
-            found[name] = (float(x.min()), float(x.max()))
+    for tensor, name in activation_names(graph):
+        maker = makers.get(tensor)
+        seen = values[opened.kind(maker) if maker else ""]
+        found[name] = (float(seen.min()), float(seen.max()))
     return found
 
 
@@ -78,10 +77,14 @@ def test_fine_squares_end_at_the_largest_mean(graph):
     x = draw()
     plain = ranges_of(graph, x)
     refined, ranges, _ = refine_squares(graph, plain)
-    means = np.mean(x * x, -1)
-    added = {name.rpartition("/")[2]: ranges[name] for name in ranges if name not in plain}
-    assert added["fine"] == (0.0, pytest.approx(float(means.max())))
-    assert {name.rpartition("/")[2] for name in ranges} >= {"fine", "excess"}
+    squares, means = float((x * x).max()), float(np.mean(x * x, -1).max())
+    added = {(name.rpartition("/")[2], ranges[name]) for name in ranges if name not in plain}
+    upto = {role: sorted(high for found, (_, high) in added if found == role) for role, _ in added}
+    assert upto == {
+        "fine": pytest.approx([means]),  # of the squares and of their mean
+        "excess": pytest.approx([means, squares - means]),
+    }
+    assert {low for _, (low, _) in added} == {0.0}
     kinds = TfliteGraph(refined).kinds
     assert sorted(kinds) == ["ADD", "ADD", "MEAN", "MEAN", "MUL", "MUL"]
 
@@ -95,14 +98,19 @@ def test_means_that_are_large_enough_stay(graph):
     assert refine_squares(graph, ranges) == (graph, ranges, ())
 
 
-def test_squares_that_somebody_else_reads_stay(convert_tflite):
+@pytest.mark.parametrize("use", [lambda squares: squares, tf.sqrt], ids=["output", "reader"])
+def test_whoever_else_reads_the_squares_finds_them_as_before(convert_tflite, use):
     def forward(x):
         squares = x * x
-        return {"variance": tf.reduce_mean(squares, -1, keepdims=True), "squares": squares}
+        return {"variance": tf.reduce_mean(squares, -1, keepdims=True), "other": use(squares)}
 
     graph = convert_tflite(forward, SHAPE, "x")
-    ranges = ranges_of(graph, draw())
-    assert refine_squares(graph, ranges) == (graph, ranges, ())
+    plain = ranges_of(graph, draw())
+    refined, ranges, steps = refine_squares(graph, plain)
+    assert len(steps) == 1
+    assert {name: ranges[name] for name in plain} == plain
+    kinds = TfliteGraph(refined).kinds
+    assert (kinds.count("MUL"), kinds.count("MEAN")) == (2, 2)
 
 
 def test_other_products_stay(convert_tflite):
