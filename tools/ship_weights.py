@@ -155,7 +155,11 @@ def describe_patches(recipe: dict) -> str:
 
 def describe_options(run: dict) -> str:
     """What a run was told besides its recipe and seed, as it was typed."""
-    options = [" --init WEIGHTS"] if run.get("initial") else []
+    initial = run.get("initial") or {}
+    options = [" --init WEIGHTS"] if initial else []
+    for name, value in initial.get("fields", {}).items():
+        typed = ",".join(map(str, value)) if isinstance(value, list) else value
+        options.append(f" --set {name}={typed}")
     options += [f" --teacher {teacher['model']}" for teacher in run.get("teachers", ())]
     if run.get("precision", "float32") != "float32":
         options.append(f" --precision {run['precision']}")

@@ -52,7 +52,8 @@ from edgevit.core.errors import ConfigError
     metavar="FIELD=VALUE",
     callback=options.read_fields,
     help="Another value for a field of the architecture's config, such as image_size=64 or "
-    "window_sizes=2,2,4,2. Repeatable.",
+    "window_sizes=2,2,4,2. Repeatable. With --init, another image_size or another rate: learned "
+    "positions are interpolated.",
 )
 @click.option(
     "--limit",

@@ -12,7 +12,7 @@ import numpy as np
 from edgevit.data.datasets import ImageDataset
 from edgevit.data.images import encode_jpegs
 from edgevit.training.recipe import Recipe
-from edgevit.training.teacher import TEACHER_BATCH, TeacherAnswers
+from edgevit.training.teacher import TEACHER_BATCH, TeacherAnswers, average_answers
 
 MOST_WORKERS = 8
 
@@ -83,15 +83,22 @@ class AugmentedBatches(keras.utils.PyDataset):
         classes = len(self.dataset.class_names)
         targets = np.eye(classes, dtype=np.float32)[self.dataset.labels[chosen]]  # B classes
         targets += recipe.label_smoothing * (np.float32(1 / classes) - targets)
+        answers = None
         if self.teacher is not None:
-            return self._seen(chosen), np.concatenate([targets, self.answers[chosen]], axis=1)
-        images = self.dataset.images[chosen]  # B H W 3
-        images = crop_and_flip(images, recipe.crop_padding, recipe.flip, rng)
-        images = reencode_jpeg(images, recipe.jpeg_probability, recipe.jpeg_quality, rng)
+            images, answers = self._seen(chosen), self.answers[chosen]  # B H W 3, B classes
+        else:
+            images = self.dataset.images[chosen]
+            images = crop_and_flip(images, recipe.crop_padding, recipe.flip, rng)
+            images = reencode_jpeg(images, recipe.jpeg_probability, recipe.jpeg_quality, rng)
         mixing = self.epoch < recipe.mixing_until * recipe.epochs
         if mixing and rng.random() < recipe.cutmix_probability:
-            images, targets = cutmix(images, targets, rng)
-        return images, targets
+            images, partner, replaced = cutmix(images, rng)
+            shares = 1 - replaced, replaced
+            targets = targets * shares[0] + targets[partner] * shares[1]
+            if answers is not None:
+                both = answers, answers[partner]
+                answers = average_answers(both, recipe.temperature, shares)
+        return images, targets if answers is None else np.concatenate([targets, answers], axis=1)
 
 
 @dataclass(frozen=True)
@@ -178,12 +185,18 @@ def reencode_jpeg(
     return encode_jpegs(images, levels)
 
 
-def cutmix(
-    images: np.ndarray, targets: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Pastes one rectangle of a shuffled batch into the batch and mixes targets by area.
+def cutmix(images: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, float]:
+    """Pastes one rectangle of a shuffled batch into the batch.
 
     Source: Yun et al. 2019 (arXiv:1905.04899), section 3.1, with one box a batch.
+
+    Args:
+        images: uint8 B H W 3.
+        rng: source of randomness.
+
+    Returns:
+        mixed images; the image (int64 B) that each took its rectangle from; the rectangle's share
+        of the area, which is that image's share of the target.
     """
     _, rows, columns, _ = images.shape
     share = 1.0 - rng.beta(1.0, 1.0)  # area that is replaced
@@ -194,5 +207,5 @@ def cutmix(
     partner = rng.permutation(len(images))
     mixed = images.copy()
     mixed[:, top:bottom, left:right] = images[partner, top:bottom, left:right]
-    replaced = np.float32((bottom - top) * (right - left) / (rows * columns))
-    return mixed, targets * (1 - replaced) + targets[partner] * replaced
+    replaced = float((bottom - top) * (right - left)) / (rows * columns)
+    return mixed, partner, replaced

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -15,6 +16,7 @@ from edgevit.core.errors import ConfigError
 from edgevit.core.files import digest_path
 from edgevit.data.datasets import ImageDataset
 from edgevit.models.build import Plan, build_plan, plan_model
+from edgevit.models.resolution import fit_positions
 from edgevit.models.weights import (
     WEIGHTS_FILE,
     digest_weights,
@@ -32,7 +34,8 @@ class Start:
     Attributes:
         plan: of the network.
         weights: in ``get_weights`` order; None: fresh ones.
-        origin: file, sha256 and run behind the weights; None for fresh ones.
+        origin: file, sha256 and run behind the weights, and fields that differ from theirs; None
+            for fresh ones.
     """
 
     plan: Plan
@@ -55,22 +58,22 @@ def open_start(
         variant: a published size, for fresh or ported weights; None is the tutorial's.
         initial: weights to start from: a .safetensors file or a run's folder; or weights that
             others published for this architecture (a key of PORTED), as a file or a URL.
-        fields: other values for fields of the architecture's config, for fresh weights.
+        fields: other values for fields of the architecture's config. Beside weights such as leave
+            all but positions as they are (:func:`edgevit.models.resolution.fit_positions`).
 
     Raises:
-        ConfigError: the weights are of another architecture, or of another form than asked for.
+        ConfigError: the weights are of another architecture, or of another form than asked for, or
+            do not fit the fields.
         ModelFileError: the weights cannot be read.
     """
     if initial is None:
         return Start(plan_model(name, variant, **{"form": form or "paper", **(fields or {})}))
-    if fields:
-        raise ConfigError("Initial weights bring their sizes along. Drop --set, or --init.")
     if is_ported(str(initial)):
         plan = plan_model(name, variant, form=form or "paper")
         weights = load_ported(plan, str(initial))
         file_name = Path(urlparse(str(initial)).path).name
         origin = {"file": file_name, "sha256": digest_weights(weights), "run": None}
-        return Start(plan, weights, origin)
+        return _with_fields(Start(plan, weights, origin), fields)
     initial = Path(initial)
     file = initial / WEIGHTS_FILE if initial.is_dir() else initial
     trained = load_weights(file)
@@ -83,7 +86,32 @@ def open_start(
             f"{file}: initial weights bring their sizes and their form ({found.config.form!r}) "
             "along. Drop --variant and --form."
         )
-    return Start(found, trained.network.get_weights(), describe_origin(file))
+    start = Start(found, trained.network.get_weights(), describe_origin(file))
+    return _with_fields(start, fields)
+
+
+def _with_fields(start: Start, fields: dict[str, Any] | None) -> Start:
+    """The same trained weights in a network with other values for some fields of its config."""
+    if not fields:
+        return start
+    assert start.weights is not None
+    if "form" in fields:
+        raise ConfigError("Initial weights bring their form along. Drop --set form.")
+    name, before = start.plan.spec.name, start.plan
+    known = {
+        field.name: getattr(before.config, field.name) for field in dataclass_fields(before.config)
+    }
+    after = plan_model(name, None, before.preprocess.input_size, **{**known, **fields})
+    try:
+        weights = fit_positions(start.weights, build_plan(before), build_plan(after))
+    except ConfigError as error:
+        raise ConfigError(
+            f"The initial weights do not fit --set: {error}. With --init it takes image_size (with "
+            "gcvit window_sizes too) and rates; leave the others, or start without --init."
+        ) from None
+    return replace(
+        start, plan=after, weights=weights, origin={**(start.origin or {}), "fields": fields}
+    )
 
 
 def fit_start(start: Start, dataset: ImageDataset, seed: int) -> Start:

@@ -200,15 +200,23 @@ class TeacherAnswers:
 VIEW_FIELDS = ("crop_padding", "flip", "jpeg_probability", "jpeg_quality")
 
 
-def average_answers(answers: list[np.ndarray], temperature: float) -> np.ndarray:
+def average_answers(
+    answers: Sequence[np.ndarray], temperature: float, shares: Sequence[float] | None = None
+) -> np.ndarray:
     """Logits whose softmax at a temperature is the mean of several ones'. N classes each.
 
     A single teacher's are returned as they are.
+
+    Args:
+        answers: logits.
+        temperature: they are divided by it.
+        shares: of each in the mean, their sum 1; None: equal ones.
     """
     if len(answers) == 1:
         return answers[0]
-    softened = [log_softmax(found / temperature, axis=-1) for found in answers]
-    mean = logsumexp(softened, axis=0) - np.log(len(answers))
+    softened = np.stack([log_softmax(found / temperature, axis=-1) for found in answers])
+    weights = np.full(len(answers), 1 / len(answers)) if shares is None else np.asarray(shares)
+    mean = logsumexp(softened, axis=0, b=weights[:, None, None])
     return np.asarray(temperature * mean, np.float32)
 
 

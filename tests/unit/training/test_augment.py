@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgevit.data.datasets import ImageDataset
 from edgevit.training.augment import AugmentedBatches, crop_and_flip, cutmix, reencode_jpeg
 from edgevit.training.recipe import Recipe
 
@@ -213,14 +214,14 @@ def numbered_batch(count: int, rows: int, columns: int) -> tuple[np.ndarray, np.
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(16, 16), (12, 20), (5, 9)])
-def test_cutmix_targets_are_the_share_of_pixels_of_each_image(rows, columns):
+def test_cutmix_tells_the_share_of_pixels_of_each_image(rows, columns):
     images, targets = numbered_batch(6, rows, columns)
     shares = []
     for seed in range(60):
-        mixed, mixed_targets = cutmix(images, targets, rng_of(seed))
+        mixed, partner, replaced = cutmix(images, rng_of(seed))
+        mixed_targets = targets * (1 - replaced) + targets[partner] * replaced
         expected = np.array([[np.mean(mixed[n] == m) for m in range(6)] for n in range(6)])
         np.testing.assert_allclose(mixed_targets, expected, atol=1e-6)
-        np.testing.assert_allclose(mixed_targets.sum(axis=1), 1, atol=1e-6)
         shares.append(1 - np.diag(expected).min())
     assert min(shares) < 0.1
     assert max(shares) > 0.5
@@ -232,7 +233,7 @@ def test_cutmix_pastes_one_rectangle_at_its_own_place():
     originals = images.copy()
     rectangles = set()
     for seed in range(40):
-        mixed, _ = cutmix(images, np.eye(5, dtype=np.float32), rng_of(seed))
+        mixed, _, _ = cutmix(images, rng_of(seed))
         changed = np.any(mixed != images, axis=-1)  # B H W
         if not changed.any():
             continue
@@ -251,12 +252,18 @@ def test_cutmix_pastes_one_rectangle_at_its_own_place():
     np.testing.assert_array_equal(images, originals)
 
 
-def test_cutmix_mixes_smoothed_targets_and_keeps_their_sum():
+def test_batches_mix_smoothed_targets_by_area():
     images, _ = numbered_batch(4, 8, 8)
-    targets = np.float32([[0.7, 0.1, 0.1, 0.1]] * 2 + [[0.1, 0.1, 0.1, 0.7]] * 2)
-    for seed in range(20):
-        mixed = cutmix(images, targets, rng_of(seed))[1]
-        assert mixed.dtype == np.float32
-        np.testing.assert_allclose(mixed.sum(axis=1), 1, atol=1e-6)
-        assert mixed.min() >= 0.1 - 1e-6
-        assert mixed.max() <= 0.7 + 1e-6
+    dataset = ImageDataset(images, np.arange(4), tuple("abcd"), "train", "numbered")
+    recipe = replace(NONE, batch_size=4, cutmix_probability=1.0, label_smoothing=0.4)
+    batches = AugmentedBatches(dataset, recipe, seed=0)
+    smoothed = 0.6 * np.eye(4) + 0.1
+    boxes = set()
+    for epoch in range(20):
+        batches.start_epoch(epoch)
+        mixed, targets = batches[0]
+        shares = np.array([[np.mean(image == m) for m in range(4)] for image in mixed])
+        assert targets.dtype == np.float32
+        np.testing.assert_allclose(targets, shares @ smoothed, atol=1e-6)
+        boxes.add(float(shares.max(axis=1).min()))
+    assert len(boxes) > 5

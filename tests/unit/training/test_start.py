@@ -135,10 +135,43 @@ def test_pictures_are_drawn_every_so_many_epochs(tmp_path):
     ]
 
 
-def test_fields_change_a_fresh_network_and_not_given_weights(weights):
+def test_fields_change_a_fresh_network(weights):
     plan = open_start("shiftvit", fields=SIZES).plan
     assert (plan.config.dim, plan.config.depths) == (48, (1,))
-    with pytest.raises(ConfigError, match="Drop --set, or --init"):
-        open_start("shiftvit", initial=weights, fields={"dim": 24})
     with pytest.raises(UnknownNameError, match="Did you mean dim"):
         open_start("shiftvit", fields={"dims": 24})
+
+
+def test_given_weights_serve_another_size_and_remember_it(weights):
+    plain = open_start("shiftvit", initial=weights)
+    start = open_start("shiftvit", initial=weights, fields={"image_size": 24, "drop_path": 0.3})
+    assert start.plan.config == replace(plain.plan.config, image_size=24, drop_path=0.3)
+    assert start.plan.preprocess.network_size == (24, 24)
+    assert start.plan.preprocess.input_size == plain.plan.preprocess.input_size
+    for new, old in zip(start.weights, plain.weights, strict=True):
+        np.testing.assert_array_equal(new, old)
+    assert start.origin == {**plain.origin, "fields": {"image_size": 24, "drop_path": 0.3}}
+
+
+def test_learned_positions_are_interpolated_for_another_size(tmp_path):
+    sizes = {"dim": 8, "depths": (1, 1), "num_heads": (2, 2), "num_classes": 3}
+    before = plan_model("gcvit", None, (12, 12), image_size=32, window_sizes=(2, 4), **sizes)
+    path = tmp_path / "weights.safetensors"
+    save_weights(path, before, build_plan(before).get_weights(), ("a", "b", "c"), "float32")
+    fields = {"image_size": 64, "window_sizes": (4, 8)}
+    start = open_start("gcvit", initial=path, fields=fields)
+    assert start.plan.config == replace(before.config, **fields)
+    assert [value.shape for value in start.weights] == [
+        tuple(variable.shape) for variable in build_plan(start.plan).weights
+    ]
+
+
+@pytest.mark.parametrize("fields", [{"dim": 24}, {"depths": (2,)}], ids=str)
+def test_fields_that_given_weights_do_not_fit_are_refused(fields, weights):
+    with pytest.raises(ConfigError, match=r"do not fit --set: .*With --init it takes image_size"):
+        open_start("shiftvit", initial=weights, fields=fields)
+
+
+def test_weights_bring_their_form_whatever_is_set(weights):
+    with pytest.raises(ConfigError, match="Drop --set form"):
+        open_start("shiftvit", initial=weights, fields={"form": "tutorial"})

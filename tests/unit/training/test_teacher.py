@@ -162,6 +162,33 @@ def test_several_teachers_teach_the_mean_of_their_softened_answers(data, tmp_pat
     assert np.abs(taught - softened[0]).max() > 0.1
 
 
+def test_answers_to_mixed_images_are_mixed_by_area_once_softened(drawn_dataset, tmp_path):
+    # Flat images: the colour tells whose each pixel is, and the teacher is asked about whole ones.
+    colours = np.uint8([[0, 80, 160], [160, 0, 80], [80, 160, 240], [240, 240, 0]])
+    images = np.broadcast_to(colours[:, None, None], (4, 12, 12, 3)).copy()
+    data = replace(drawn_dataset(4, 12), images=images)
+    recipe = replace(TAUGHT, batch_size=4, jpeg_probability=0.0, cutmix_probability=1.0)
+    teacher = counting_teacher()
+    batches = batches_of(data, tmp_path, recipe, teacher=teacher)
+    softened = softmax(answers_to(images) / recipe.temperature, axis=1)
+    labels = np.eye(3)[data.labels]
+    mixed_ones = 0
+    for epoch in range(2):  # all that recipe mixes: mixing_until is 0.8 of three epochs
+        batches.start_epoch(epoch)
+        mixed, targets = batches[0]
+        shares = np.array([[np.mean(np.all(i == c, axis=-1)) for c in colours] for i in mixed])
+        mixed_ones += int(np.sum(shares.max(axis=1) < 1))
+        np.testing.assert_allclose(targets[:, :3], shares @ labels, atol=1e-6)
+        taught = softmax(targets[:, 3:] / recipe.temperature, axis=1)
+        np.testing.assert_allclose(taught, shares @ softened, atol=1e-6)
+    assert mixed_ones
+    assert {image.tobytes() for shown in teacher.network.shown for image in shown} <= {
+        image.tobytes() for image in images
+    }
+    batches.start_epoch(2)
+    assert np.isin(batches[0][1][:, :3], (0, 1)).all()
+
+
 def test_a_further_teacher_is_asked_alone(data, tmp_path):
     one, other = counting_teacher(), replace(counting_teacher(), digest="another")
     batches_of(data, tmp_path, teacher=one).start_epoch(0)
@@ -370,7 +397,6 @@ def test_a_teacher_that_is_not_there_is_refused(data, tmp_path, teacher_folder):
         {"teacher_share": -0.1},
         {"temperature": 0.0},
         {"views": -1},
-        {"teacher_share": 0.5, "cutmix_probability": 0.4},
     ],
     ids=str,
 )
