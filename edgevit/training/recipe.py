@@ -158,6 +158,19 @@ def _taught(name: str, **fields: Any) -> Recipe:
     return Recipe(name, **{**usual, **fields})
 
 
+# On from a brief run's weights (`--init`), two hours of one core for FocalNet with its tens of
+# millions of weights: small images up to the last third.
+_WIDE = _taught(
+    name="cpu-taught-wide",
+    epochs=15,
+    learning_rate=8e-4,
+    warmup_epochs=0.5,
+    ema_momentum=0.995,
+    resolutions=((0, 32), (10, 48)),
+    teacher_share=0.8,
+    views=12,
+)
+
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
@@ -260,29 +273,9 @@ RECIPES: dict[str, Recipe] = {
             teacher_share=0.8,
             views=10,
         ),
-        # The same for a network of tens of millions of weights, two hours of one core for FocalNet:
-        # small images up to the last third.
-        _taught(
-            name="cpu-taught-wide",
-            epochs=15,
-            learning_rate=8e-4,
-            warmup_epochs=0.5,
-            ema_momentum=0.995,
-            resolutions=((0, 32), (10, 48)),
-            teacher_share=0.8,
-            views=12,
-        ),
-        # The same once more, both cores for an hour and fifty minutes.
-        _taught(
-            name="cpu-taught-wider",
-            epochs=20,
-            learning_rate=8e-4,
-            warmup_epochs=0.5,
-            ema_momentum=0.995,
-            resolutions=((0, 32), (10, 48)),
-            teacher_share=0.8,
-            views=12,
-        ),
+        _WIDE,
+        # On from that, two hours of both cores: as many epochs again at the network's own size.
+        replace(_WIDE, name="cpu-taught-wider", epochs=20),
         # For a ViT, from a teacher, an hour and a half of one CPU core: a quarter of each image's
         # patches up to the last epoch, which costs less than a third.
         _taught(

@@ -222,6 +222,7 @@ def test_cutmix_tells_the_share_of_pixels_of_each_image(rows, columns):
         mixed_targets = targets * (1 - replaced) + targets[partner] * replaced
         expected = np.array([[np.mean(mixed[n] == m) for m in range(6)] for n in range(6)])
         np.testing.assert_allclose(mixed_targets, expected, atol=1e-6)
+        np.testing.assert_allclose(mixed_targets.sum(axis=1), 1, atol=1e-6)
         shares.append(1 - np.diag(expected).min())
     assert min(shares) < 0.1
     assert max(shares) > 0.5

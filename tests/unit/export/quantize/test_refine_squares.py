@@ -15,10 +15,8 @@ from edgevit.export.tflite_graph import TfliteGraph  # noqa: E402
 from edgevit.runtimes.litert import count_partitions  # noqa: E402
 
 POSITIONS, CHANNELS = 64, 128
-LARGEST = 2.8  # of x; its square is 250 times the smallest variance
-
-
 SHAPE = (1, POSITIONS, CHANNELS)
+LARGEST = 2.8  # of x; its square is 250 times the smallest variance
 
 
 def variances(x):
