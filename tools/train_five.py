@@ -20,7 +20,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgevit.training.recipe import RUN_FILE
+from edgevit.models.history import RUN_FILE
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,8 @@ def train(
     precision: str,
     as_json: bool,
 ) -> None:
-    """Train MODEL on the training images of a dataset; a fifth is held out for validation.
+    """Train MODEL on the training images of a dataset; some are held out for validation: a fifth,
+    or what the recipe says. What --init or a --teacher has learnt from is never among them.
 
     MODEL is an architecture, or one of its sizes, such as shiftvit:nano.
     Pictures of one size stay as they are, up to the network's; others are resized to it.
@@ -157,7 +158,7 @@ def train(
         from edgevit.training.loop import check_teaching
         from edgevit.training.pace import shorten_recipe
         from edgevit.training.run import train_model
-        from edgevit.training.start import fit_start, open_start
+        from edgevit.training.start import fit_start, hold_out, open_start
 
         check_teaching(recipe, bool(teachers))
         start = open_start(model, form, variant, init, fields)
@@ -165,7 +166,8 @@ def train(
         check_writable(folder)
         work.status("reading the training images")
         dataset = load_dataset(source, "train", image_size, work.advance, at_most=network_size)
-        training, validation = split_validation(dataset, seed=0)
+        recipe = hold_out(recipe, dataset.source, start, teachers)
+        training, validation = split_validation(dataset, recipe.held_out, seed=0)
         training = limit_images(training, limit or len(training), seed=0)
         pictures = None
         if explain_every:

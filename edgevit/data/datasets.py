@@ -26,6 +26,7 @@ from edgevit.data.images import decode_image, resize_image
 
 KERAS_DATASETS = ("cifar10", "cifar100")
 ENVIRONMENT_VARIABLE = "EDGEVIT_DATA"
+HELD_OUT = 0.2  # share of the training images that is validated on, where nothing else is said
 Progress = Callable[[int, int], None]
 
 
@@ -131,11 +132,12 @@ def load_dataset(
 
 
 def split_validation(
-    dataset: ImageDataset, held_out: float = 0.2, seed: int = 0
+    dataset: ImageDataset, held_out: float = HELD_OUT, seed: int = 0
 ) -> tuple[ImageDataset, ImageDataset]:
     """A seeded stratified split: the same share of every class is held out.
 
-    50,000 CIFAR training images give 40,000 and 10,000, as in the Keras tutorials.
+    50,000 CIFAR training images give 40,000 and 10,000, as in the Keras tutorials. With the same
+    seed a smaller share holds out some of the images of a larger one.
 
     Returns:
         (train, validation).
@@ -222,7 +224,7 @@ def _read_class_folders(
     )
     if "" not in splits:
         return dataset
-    train, held = split_validation(dataset, held_out=0.2, seed=0)
+    train, held = split_validation(dataset, HELD_OUT, seed=0)
     return replace(train if split == "train" else held, split=split)
 
 

@@ -57,6 +57,7 @@ def bare_source(
         weights_sha256=model.weights_sha256,
         ranges=_read_ranges(model.folder, RANGES_FILE),
         onnx_ranges=_read_ranges(model.folder, ONNX_RANGES_FILE),
+        folder=model.folder,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgevit.core.recipes import Recipe
@@ -27,6 +28,7 @@ class Source:
         weights_sha256: digest of the weights as they are exported.
         ranges: activation ranges that ship with the weights, for TFLite, if any.
         onnx_ranges: likewise, for ONNX.
+        folder: where the weights lie; None for a .keras file, or a model in memory.
         lowered: graphs that were made of it already, with their steps, since several targets start
             from the same one; by whatever the exporter chooses as a key.
     """
@@ -38,6 +40,7 @@ class Source:
     weights_sha256: str
     ranges: RangeRecord | None = None
     onnx_ranges: RangeRecord | None = None
+    folder: Path | None = None
     lowered: dict[Any, tuple[bytes, tuple[str, ...]]] = field(
         init=False, default_factory=dict, repr=False, compare=False
     )

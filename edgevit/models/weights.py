@@ -174,25 +174,48 @@ def load_model(
         UnknownNameError: no such architecture, and no such file.
         ModelFileError: the file cannot be used, or holds another size.
     """
-    path = Path(name)
-    if path.suffix in (".keras", ".safetensors") or (path.is_dir() and name not in MODELS):
-        if path.is_dir():
-            path = path / WEIGHTS_FILE
-        if path.suffix == ".keras":
-            return load_keras_file(path, trust)
-        return load_weights(path, outputs)
-    architecture, variant = split_name(name)
-    if variant and find_variant(plan_model(architecture, variant)) is None:
-        variant = None  # the tutorial's sizes by their name
+    if _is_path(name):
+        if name.endswith(".keras"):
+            return load_keras_file(Path(name), trust)
+        return load_weights(find_weights(name), outputs)
+    architecture, variant = _split_size(name)
     if weights is not None and weights.is_dir():
         weights = weights / WEIGHTS_FILE
-    file = weights or artifact_folder(architecture, variant) / WEIGHTS_FILE
+    file = weights or find_weights(name)
     model = load_weights(file, outputs)
     if model.plan is None or model.plan.spec.name != architecture:
         raise ModelFileError(f"{file}: holds weights of another architecture than {architecture}.")
     if variant and find_variant(model.plan) != variant:
         raise ModelFileError(f"{file}: holds weights of another size than {name}.")
     return model
+
+
+def find_weights(name: str) -> Path:
+    """The file that a trained network's weights are read from.
+
+    Args:
+        name: an architecture or one of its sizes, a .safetensors file, or a folder that holds one.
+
+    Raises:
+        UnknownNameError: no such architecture, and no such file.
+    """
+    path = Path(name)
+    if _is_path(name):
+        return path / WEIGHTS_FILE if path.is_dir() else path
+    return artifact_folder(*_split_size(name)) / WEIGHTS_FILE
+
+
+def _is_path(name: str) -> bool:
+    path = Path(name)
+    return path.suffix in (".keras", ".safetensors") or (path.is_dir() and name not in MODELS)
+
+
+def _split_size(name: str) -> tuple[str, str | None]:
+    """Architecture and size, None for the tutorial's, which has a name too."""
+    architecture, variant = split_name(name)
+    if variant and find_variant(plan_model(architecture, variant)) is None:
+        variant = None
+    return architecture, variant
 
 
 def is_ported(source: str) -> bool:

@@ -127,7 +127,7 @@ def search_recipe(
     """
     say = status or (lambda line: None)
     say("reading validation images")
-    sample = load_validation(data, source.preprocess, source.class_names, images)
+    sample = load_validation(data, source.preprocess, source.class_names, images, source.folder)
     with tempfile.TemporaryDirectory(prefix="edgevit-") as folder:
         search = _Search(source, options, ranges, sample, Path(folder), say, progress)
         return search.run(max_drop)

@@ -121,13 +121,29 @@ def load_test(
 
 
 def load_validation(
-    data: str | Path, contract: Preprocess, class_names: tuple[str, ...], count: int
+    data: str | Path,
+    contract: Preprocess,
+    class_names: tuple[str, ...],
+    count: int,
+    folder: Path | None = None,
 ) -> ImageDataset:
-    """A stratified sample of the validation images: the seeded fifth of the training images that
-    ``edgevit train`` holds out too. Never test images."""
-    from edgevit.data.datasets import limit_images, load_dataset, split_validation
+    """A stratified sample of the validation images: of the seeded fifth of the training images that
+    ``edgevit train`` holds out too, or of as much of it as the weights have not learnt from. Never
+    test images.
 
-    _, held = split_validation(load_dataset(data, "train", contract.input_size))
+    Args:
+        data: the dataset.
+        contract: raw images are of its input size.
+        class_names: of the logits.
+        count: images wanted; fewer where fewer are held out.
+        folder: where the weights lie; None: nothing is known of their training.
+    """
+    from edgevit.data.datasets import HELD_OUT, limit_images, load_dataset, split_validation
+    from edgevit.models.history import read_run, share_unseen
+
+    dataset = load_dataset(data, "train", contract.input_size)
+    run = read_run(folder) if folder is not None else None
+    _, held = split_validation(dataset, share_unseen([run], dataset.source, HELD_OUT))
     return _by_class_names(limit_images(held, count), class_names)
 
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from edgevit.core.errors import ConfigError, find_named
-
-RUN_FILE = "recipe.json"  # in the folder of a finished run: the recipe as followed, and the facts
+from edgevit.data.datasets import HELD_OUT
 
 
 @dataclass(frozen=True)
@@ -62,6 +61,9 @@ class Recipe:
             al. 2015, arXiv:1503.02531); the rest is the cross-entropy with the labels. 0: no
             teacher.
         temperature: both answers' logits are divided by it before they are compared.
+        held_out: share of the training images that are not learnt from, but validated on. A smaller
+            share holds out some of the images of a larger one, so weights and teachers of an
+            earlier run have not seen them either.
         views: with a teacher, augmented views of an image: epoch n shows view n modulo this
             number. The teacher sees the same view as the network that it teaches (Beyer et al.
             2021, arXiv:2106.05237), so its answers to each are computed once. 0: a new view, and
@@ -90,6 +92,7 @@ class Recipe:
     teacher_share: float = 0.0
     temperature: float = 1.0
     views: int = 0
+    held_out: float = HELD_OUT
 
     def __post_init__(self):
         if not 0 <= self.teacher_share <= 1 or not self.temperature > 0 or self.views < 0:
@@ -276,6 +279,20 @@ RECIPES: dict[str, Recipe] = {
         _WIDE,
         # On from that, two hours of both cores: as many epochs again at the network's own size.
         replace(_WIDE, name="cpu-taught-wider", epochs=20),
+        # On from weights that overfit (`--init`), less than two hours of both cores for
+        # PatchConvNet: more images to learn from, and mixtures of them.
+        _taught(
+            name="cpu-taught-mixed",
+            epochs=36,
+            warmup_epochs=0.5,
+            ema_momentum=0.996,
+            resolutions=((0, 32), (22, 48)),
+            cutmix_probability=0.6,
+            mixing_until=0.8,
+            teacher_share=0.8,
+            views=9,
+            held_out=0.05,
+        ),
         # For a ViT, from a teacher, an hour and a half of one CPU core: a quarter of each image's
         # patches up to the last epoch, which costs less than a third.
         _taught(

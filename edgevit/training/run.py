@@ -13,11 +13,12 @@ from edgevit.core.files import write_whole
 from edgevit.core.serialization import to_json
 from edgevit.data.datasets import ImageDataset
 from edgevit.models.build import Plan
+from edgevit.models.history import RUN_FILE
 from edgevit.models.weights import WEIGHTS_FILE, save_weights
 from edgevit.training.curves import draw_curves
 from edgevit.training.loop import StepProgress, TrainingResult, check_teaching, train, write_log
 from edgevit.training.recipe import Recipe
-from edgevit.training.start import RUN_FILE, fit_start, open_start
+from edgevit.training.start import fit_start, open_start
 from edgevit.training.teacher import open_teacher
 
 EpochEnd = Callable[[int, Plan, list[np.ndarray]], None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from dataclasses import fields as dataclass_fields
 from pathlib import Path
@@ -13,18 +13,19 @@ import keras
 import numpy as np
 
 from edgevit.core.errors import ConfigError
-from edgevit.core.files import digest_path
 from edgevit.data.datasets import ImageDataset
 from edgevit.models.build import Plan, build_plan, plan_model
+from edgevit.models.history import describe_origin, read_run, share_unseen
 from edgevit.models.resolution import fit_positions
 from edgevit.models.weights import (
     WEIGHTS_FILE,
     digest_weights,
+    find_weights,
     is_ported,
     load_ported,
     load_weights,
 )
-from edgevit.training.recipe import RUN_FILE
+from edgevit.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -139,11 +140,19 @@ def fit_start(start: Start, dataset: ImageDataset, seed: int) -> Start:
     return replace(start, plan=plan, weights=weights)
 
 
-def describe_origin(weights: Path) -> dict[str, Any]:
-    """What initial weights were: file, sha256, and as "run" the recipe.json beside them."""
-    beside = weights.parent / RUN_FILE
-    return {
-        "file": weights.name,
-        "sha256": digest_path(weights),
-        "run": json.loads(beside.read_text()) if beside.is_file() else None,
-    }
+def hold_out(recipe: Recipe, data: str, start: Start, teachers: Sequence[str]) -> Recipe:
+    """The recipe, so that it validates on no image that initial weights or teachers learnt from.
+
+    Args:
+        recipe: says which share of the training images to hold out at most.
+        data: name of the dataset (``ImageDataset.source``).
+        start: its origin tells what the initial weights have seen.
+        teachers: as :func:`edgevit.training.teacher.open_teacher` takes them.
+
+    Raises:
+        UnknownNameError: no such teacher.
+        ModelFileError: a damaged run's file beside a teacher.
+    """
+    taught = [read_run(find_weights(teacher).parent) for teacher in teachers]
+    runs = [(start.origin or {}).get("run"), *taught]
+    return replace(recipe, held_out=share_unseen(runs, data, recipe.held_out))

@@ -32,10 +32,10 @@ from edgevit.core.errors import ConfigError, ModelFileError
 from edgevit.core.files import write_whole
 from edgevit.data.datasets import ImageDataset
 from edgevit.models.build import build_plan, find_variant
-from edgevit.models.weights import WEIGHTS_FILE, load_model
+from edgevit.models.history import describe_origin
+from edgevit.models.weights import find_weights, load_model
 from edgevit.training.precision import policy_of
 from edgevit.training.recipe import Recipe
-from edgevit.training.start import describe_origin
 
 TEACHER_BATCH = 250
 
@@ -88,12 +88,9 @@ def open_teacher(name: str, dataset: ImageDataset, precision: str = "float32") -
         network = build_plan(plan, preprocess=True)
     network.set_weights(trained.network.get_weights())
     network.trainable = False
-    assert trained.folder is not None  # weights of ours come from a file
-    path = Path(name)
-    file = path if path.suffix == ".safetensors" else trained.folder / WEIGHTS_FILE
     variant = find_variant(plan)
     model = f"{plan.spec.name}:{variant}" if variant else plan.spec.name
-    origin = {"model": model, **describe_origin(file)}
+    origin = {"model": model, **describe_origin(find_weights(name))}
     return Teacher(network, trained.weights_sha256, origin, precision)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 from edgevit.core.probe_images import draw_images
 from edgevit.core.recipes import Recipe
 from edgevit.core.targets import Precision
+from edgevit.models.history import RUN_FILE
 from edgevit.pipeline.sources import load_validation
 from edgevit.runtimes import open_session
 from edgevit.verify.audit import inspect
@@ -144,6 +147,30 @@ def test_a_plan_that_loses_too_much_is_repaired(tiny_run, dataset, tmp_path, mon
     assert found.drop.points == 0
     assert found.trials[found.chosen].operators["int8"] > 10
     assert found.recipe.precision_of("shiftvit/stage1_block1", "ADD") is not Precision.INT8
+
+
+def test_nothing_that_the_weights_have_learnt_from_is_searched_on(
+    tiny_run, dataset, tmp_path, monkeypatch
+):
+    from edgevit.export.source import ExportOptions
+    from edgevit.pipeline import open_source, searching
+
+    class Search:
+        def __init__(self, source, options, ranges, sample, *rest):
+            self.sample = sample
+
+        def run(self, max_drop):
+            return len(self.sample)
+
+    monkeypatch.setattr(searching, "_Search", Search)
+    shutil.copytree(tiny_run, tmp_path / "run")
+    seen = {"recipe": {"held_out": 0.05}, "data": dataset.name}
+    (tmp_path / "run" / RUN_FILE).write_text(json.dumps(seen))
+    counts = [
+        searching.search_recipe(source, ExportOptions(), source.ranges, dataset, 1.0)
+        for source in (open_source(tiny_run), open_source(tmp_path / "run"))
+    ]
+    assert counts == [80, 20]
 
 
 @pytest.mark.parametrize(

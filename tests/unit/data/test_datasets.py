@@ -10,6 +10,7 @@ import tarfile
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -374,6 +375,14 @@ def test_the_validation_split_depends_on_the_seed_alone():
     other = numbers_of(split_validation(dataset, 0.2, seed=2)[1])
     assert not np.array_equal(other, first)
     assert not np.array_equal(first, np.sort(np.concatenate([first[:10], first[:10]])))
+
+
+def test_a_smaller_share_holds_out_some_of_the_images_of_a_larger_one():
+    dataset = numbered_dataset([60, 200, 40])
+    shares = [numbers_of(split_validation(dataset, share)[1]) for share in (0.05, 0.1, 0.2)]
+    assert [len(images) for images in shares] == [15, 30, 60]
+    for few, more in pairwise(shares):
+        assert np.isin(few, more).all()
 
 
 @pytest.mark.parametrize("held_out", [0.0, 1.0, -0.1, 2])

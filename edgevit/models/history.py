@@ -1,0 +1,71 @@
+"""What is known of the training behind weights: the run's file beside them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from edgevit.core.errors import ModelFileError
+from edgevit.core.files import digest_path
+
+RUN_FILE = "recipe.json"  # in the folder of a finished run: the recipe as followed, and the facts
+REMEDY = "Restore what was written beside the weights, or remove it."
+UNSAID = 0.2  # share that was held out by runs whose file does not say
+
+
+def read_run(folder: Path) -> dict[str, Any] | None:
+    """The run behind the weights in a folder; None: nothing is known of it.
+
+    Raises:
+        ModelFileError: its file is damaged.
+    """
+    file = folder / RUN_FILE
+    if not file.is_file():
+        return None
+    try:
+        run = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise ModelFileError(f"{file}: cannot be read ({error}). {REMEDY}") from None
+    if not isinstance(run, dict) or not isinstance(run.get("recipe", {}), dict):
+        raise ModelFileError(f"{file}: is no training run's. {REMEDY}")
+    return run
+
+
+def describe_origin(weights: Path) -> dict[str, Any]:
+    """What weights are: "file", "sha256", and as "run" what :func:`read_run` finds beside them."""
+    return {
+        "file": weights.name,
+        "sha256": digest_path(weights),
+        "run": read_run(weights.parent),
+    }
+
+
+def runs_behind(run: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
+    """A run, those behind its initial weights, and those behind its teachers."""
+    if run is None:
+        return
+    yield run
+    for origin in (run.get("initial") or {}, *(run.get("teachers") or ())):
+        yield from runs_behind(origin.get("run"))
+
+
+def share_unseen(runs: Iterable[dict[str, Any] | None], data: str, most: float) -> float:
+    """The share of a dataset's training images that may be validated on.
+
+    Seeded splits are nested (:func:`edgevit.data.datasets.split_validation`), so the least share
+    that any run held out is what none of them has learnt from.
+
+    Args:
+        runs: behind the weights in question; those before them are found inside.
+        data: name of the dataset (``ImageDataset.source``). Runs on others have seen none of it.
+        most: the share where all runs held out as much.
+    """
+    shares = [
+        one.get("recipe", {}).get("held_out", UNSAID)
+        for run in runs
+        for one in runs_behind(run)
+        if one.get("data") == data
+    ]
+    return min([most, *shares])

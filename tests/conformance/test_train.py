@@ -1,0 +1,45 @@
+"""edgevit train, as it is typed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgevit.core.probe_images import draw_images
+from edgevit.models.history import RUN_FILE
+
+TRAIN = ("--recipe", "finetune", "--epochs", 1, "--backend", "tensorflow")
+
+
+@pytest.fixture
+def dataset(tmp_path) -> Path:
+    path = tmp_path / "drawn.npz"
+    images = draw_images(220, (12, 12), seed=3)
+    labels = np.arange(220) % 10
+    np.savez(
+        path, x_train=images[:200], y_train=labels[:200], x_test=images[200:], y_test=labels[200:]
+    )
+    return path
+
+
+def test_no_image_that_initial_weights_learnt_from_is_validated_on(
+    command, tiny_run, dataset, tmp_path
+):
+    before = tmp_path / "before"
+    shutil.copytree(tiny_run, before)
+    known = {"recipe": {"held_out": 0.05}, "data": dataset.name}
+    (before / RUN_FILE).write_text(json.dumps(known))
+    answer = command(
+        *("train", "shiftvit", "--data", dataset, "--init", before, *TRAIN),
+        *("--out", tmp_path / "run"),
+    )
+    assert answer.code == 0, answer.err
+    assert "10 validation images" in answer.out
+    run = json.loads((tmp_path / "run" / RUN_FILE).read_text())
+    assert run["recipe"]["held_out"] == 0.05
+    assert (run["train_images"], run["validation_images"]) == (190, 10)
+    assert run["initial"]["run"] == known

@@ -1,0 +1,60 @@
+"""What is known of the training behind weights, and which images none of it has seen."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from edgevit.core.errors import ModelFileError
+from edgevit.models.history import describe_origin, read_run, runs_behind, share_unseen
+
+
+def run_of(held_out: float | None, data: str = "a.npz", **before) -> dict:
+    recipe = {} if held_out is None else {"held_out": held_out}
+    return {"recipe": recipe, "data": data, **before}
+
+
+def test_nothing_is_known_where_no_run_left_a_file(tmp_path):
+    assert read_run(tmp_path) is None
+    assert share_unseen([None], "a.npz", 0.3) == 0.3
+
+
+def test_an_origin_tells_the_file_its_digest_and_its_run(tmp_path):
+    (tmp_path / "weights.safetensors").write_bytes(b"abc")
+    (tmp_path / "recipe.json").write_text(json.dumps(run_of(0.1)))
+    assert describe_origin(tmp_path / "weights.safetensors") == {
+        "file": "weights.safetensors",
+        "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+        "run": run_of(0.1),
+    }
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '{"recipe": "nano"}', b"\xff"])
+def test_a_damaged_file_is_named_with_what_to_do(text, tmp_path):
+    file = tmp_path / "recipe.json"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ModelFileError, match=r"recipe\.json.*or remove it"):
+        read_run(tmp_path)
+
+
+def test_runs_behind_are_those_of_initial_weights_and_of_teachers_and_theirs():
+    first, second, teacher, silent = (run_of(share) for share in (0.4, 0.3, 0.2, 0.1))
+    teacher["teachers"] = [{"run": silent}]
+    second |= {"initial": {"run": first}, "teachers": [{"run": teacher}, {"run": None}]}
+    last = run_of(0.5, initial={"run": second})
+    assert list(runs_behind(last)) == [last, second, first, teacher, silent]
+
+
+def test_the_least_share_of_all_runs_on_this_dataset_is_unseen():
+    other = run_of(0.01, data="b.npz")
+    assert share_unseen([other], "a.npz", 0.2) == 0.2
+    assert share_unseen([other, run_of(0.1)], "a.npz", 0.2) == 0.1
+    assert share_unseen([run_of(0.1, initial={"run": run_of(0.05)})], "a.npz", 0.2) == 0.05
+    taught = run_of(0.1, teachers=[{"run": run_of(0.15)}, {"run": run_of(0.02)}])
+    assert share_unseen([taught], "a.npz", 0.2) == 0.02
+    assert share_unseen([run_of(0.3)], "a.npz", 0.2) == 0.2
+
+
+def test_a_run_that_does_not_say_held_out_a_fifth():
+    assert share_unseen([run_of(None)], "a.npz", 0.5) == 0.2
