@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from edgevit.models.weights import load_weights, save_weights
 from edgevit.training.loop import train
 from edgevit.training.recipe import Recipe
 from edgevit.training.run import train_model
-from edgevit.training.start import fit_start, open_start
+from edgevit.training.start import fit_start, hold_out, open_start
 
 SIZES = {"image_size": 16, "dim": 48, "num_div": 12, "depths": (1,), "mlp_ratio": 1.0}
 RECIPE = Recipe(
@@ -175,3 +176,17 @@ def test_fields_that_given_weights_do_not_fit_are_refused(fields, weights):
 def test_weights_bring_their_form_whatever_is_set(weights):
     with pytest.raises(ConfigError, match="Drop --set form"):
         open_start("shiftvit", initial=weights, fields={"form": "tutorial"})
+
+
+def test_what_initial_weights_or_a_teacher_learnt_from_is_not_held_out(weights, tmp_path):
+    start = open_start("shiftvit", initial=weights)
+    teacher = tmp_path / "weights.safetensors"
+    assert hold_out(RECIPE, "drawn", start, [str(teacher)]) == RECIPE  # no run's file beside either
+    run = {"recipe": {"held_out": 0.1}, "data": "drawn"}
+    (tmp_path / "recipe.json").write_text(json.dumps(run))
+    assert hold_out(RECIPE, "drawn", start, [str(teacher)]) == replace(RECIPE, held_out=0.1)
+    assert hold_out(RECIPE, "another", start, [str(tmp_path)]) == RECIPE
+    known = replace(start, origin={"run": run})
+    assert hold_out(RECIPE, "drawn", known, []) == replace(RECIPE, held_out=0.1)
+    few = replace(RECIPE, held_out=0.05)
+    assert hold_out(few, "drawn", known, []) == few
