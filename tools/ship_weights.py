@@ -60,9 +60,9 @@ rejection of what is none of the ten.
 
 
 RUN = """\
-{number}. Recipe `{recipe}`, seed {seed}, from {start}: {completed} of {epochs} epochs{products},
-   batch {batch}, AdamW at {rate:g} (weight decay {decay:g}), warm-up and cosine, label smoothing
-   {smoothing:g}, {cutmix}, random crop and mirror,
+{number}. Recipe `{recipe}`, seed {seed}, from {start}: {completed} of {epochs} epochs{products}
+   on {images:,} images, batch {batch}, AdamW at {rate:g} (weight decay {decay:g}), warm-up
+   and cosine, label smoothing {smoothing:g}, {cutmix}, random crop and mirror,
    random JPEG quality on {jpeg:.0%} of the images, stochastic
    depth up to {drop_path:g}, {patches}moving average of the weights ({ema:g}).
    Image sizes by first epoch: {resolutions}. {teaching}Validation {top1:.2f} %.
@@ -188,6 +188,7 @@ def describe_runs(run: dict, name: str) -> list[str]:
         seed=run["seed"],
         epochs=recipe["epochs"],
         completed=run["epochs_completed"],
+        images=run["train_images"],
         batch=recipe["batch_size"],
         rate=recipe["learning_rate"],
         decay=recipe["weight_decay"],
