@@ -174,6 +174,21 @@ _WIDE = _taught(
     views=12,
 )
 
+# On from weights that overfit (`--init`), less than two hours of both cores for PatchConvNet: more
+# images to learn from, and mixtures of them.
+_MIXED = _taught(
+    name="cpu-taught-mixed",
+    epochs=36,
+    warmup_epochs=0.5,
+    ema_momentum=0.996,
+    resolutions=((0, 32), (22, 48)),
+    cutmix_probability=0.6,
+    mixing_until=0.8,
+    teacher_share=0.8,
+    views=9,
+    held_out=0.05,
+)
+
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
@@ -279,19 +294,16 @@ RECIPES: dict[str, Recipe] = {
         _WIDE,
         # On from that, two hours of both cores: as many epochs again at the network's own size.
         replace(_WIDE, name="cpu-taught-wider", epochs=20),
-        # On from weights that overfit (`--init`), less than two hours of both cores for
-        # PatchConvNet: more images to learn from, and mixtures of them.
-        _taught(
-            name="cpu-taught-mixed",
-            epochs=36,
-            warmup_epochs=0.5,
-            ema_momentum=0.996,
-            resolutions=((0, 32), (22, 48)),
-            cutmix_probability=0.6,
-            mixing_until=0.8,
-            teacher_share=0.8,
-            views=9,
-            held_out=0.05,
+        _MIXED,
+        # The same for FocalNet, in as much time.
+        replace(
+            _MIXED,
+            name="cpu-taught-mixed-wide",
+            epochs=15,
+            learning_rate=8e-4,
+            ema_momentum=0.995,
+            resolutions=((0, 32), (8, 48)),
+            views=6,
         ),
         # For a ViT, from a teacher, an hour and a half of one CPU core: a quarter of each image's
         # patches up to the last epoch, which costs less than a third.

@@ -33,7 +33,7 @@ FILES = {
 # figure that was asked for where they have it.
 LEAST = {
     "shiftvit": 86.0,
-    "patchconvnet": 86.0,
+    "patchconvnet": 87.0,
     "focalnet": 85.0,
     "vit": 80.0,
     "gcvit-cifar64": 82.0,
