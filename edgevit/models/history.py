@@ -30,6 +30,9 @@ def read_run(folder: Path) -> dict[str, Any] | None:
         raise ModelFileError(f"{file}: cannot be read ({error}). {REMEDY}") from None
     if not isinstance(run, dict) or not isinstance(run.get("recipe", {}), dict):
         raise ModelFileError(f"{file}: is no training run's. {REMEDY}")
+    held_out = run.get("recipe", {}).get("held_out", UNSAID)
+    if isinstance(held_out, bool) or not isinstance(held_out, int | float):
+        raise ModelFileError(f"{file}: held_out is no number, but {held_out!r}. {REMEDY}")
     return run
 
 
@@ -49,6 +52,39 @@ def runs_behind(run: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
     yield run
     for origin in (run.get("initial") or {}, *(run.get("teachers") or ())):
         yield from runs_behind(origin.get("run"))
+
+
+def tell_once(run: dict[str, Any]) -> dict[str, Any]:
+    """The same run, where what is behind the same weights is told only once.
+
+    Networks that teach each other would double the file with every generation. Of origins with the
+    same sha256 the first one, in the order of :func:`runs_behind`, keeps its "run"; the others have
+    no such key (None says that nothing is known).
+    """
+    told: set[str] = set()
+
+    def of_run(run: dict[str, Any]) -> dict[str, Any]:
+        kept = dict(run)
+        if run.get("initial"):
+            kept["initial"] = of_origin(run["initial"])
+        if run.get("teachers"):
+            kept["teachers"] = [of_origin(origin) for origin in run["teachers"]]
+        return kept
+
+    def of_origin(origin: dict[str, Any]) -> dict[str, Any]:
+        kept = dict(origin)
+        if kept.get("run") is None:
+            return kept
+        digest = kept.get("sha256")
+        if digest in told:
+            del kept["run"]
+            return kept
+        if digest is not None:
+            told.add(digest)
+        kept["run"] = of_run(kept["run"])
+        return kept
+
+    return of_run(run)
 
 
 def share_unseen(runs: Iterable[dict[str, Any] | None], data: str, most: float) -> float:

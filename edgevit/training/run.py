@@ -13,7 +13,7 @@ from edgevit.core.files import write_whole
 from edgevit.core.serialization import to_json
 from edgevit.data.datasets import ImageDataset
 from edgevit.models.build import Plan
-from edgevit.models.history import RUN_FILE
+from edgevit.models.history import RUN_FILE, tell_once
 from edgevit.models.weights import WEIGHTS_FILE, save_weights
 from edgevit.training.curves import draw_curves
 from edgevit.training.loop import StepProgress, TrainingResult, check_teaching, train, write_log
@@ -114,7 +114,7 @@ def write_run(
     document = {
         "recipe": recipe,
         "seed": seed,
-        **facts,
+        **tell_once(facts),
         "epochs_completed": len(result.log),
         "data": train_set.source,
         "train_images": len(train_set),

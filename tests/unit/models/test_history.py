@@ -7,7 +7,13 @@ import json
 import pytest
 
 from edgevit.core.errors import ModelFileError
-from edgevit.models.history import describe_origin, read_run, runs_behind, share_unseen
+from edgevit.models.history import (
+    describe_origin,
+    read_run,
+    runs_behind,
+    share_unseen,
+    tell_once,
+)
 
 
 def run_of(held_out: float | None, data: str = "a.npz", **before) -> dict:
@@ -30,7 +36,17 @@ def test_an_origin_tells_the_file_its_digest_and_its_run(tmp_path):
     }
 
 
-@pytest.mark.parametrize("text", ["{", "[1]", '{"recipe": "nano"}', b"\xff"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[1]",
+        '{"recipe": "nano"}',
+        '{"recipe": {"held_out": "a fifth"}}',
+        '{"recipe": {"held_out": null}}',
+        b"\xff",
+    ],
+)
 def test_a_damaged_file_is_named_with_what_to_do(text, tmp_path):
     file = tmp_path / "recipe.json"
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -58,3 +74,26 @@ def test_the_least_share_of_all_runs_on_this_dataset_is_unseen():
 
 def test_a_run_that_does_not_say_held_out_a_fifth():
     assert share_unseen([run_of(None)], "a.npz", 0.5) == 0.2
+
+
+def test_what_is_behind_the_same_weights_is_told_once():
+    def origin(sha256: str, run: dict | None) -> dict:
+        return {"sha256": sha256, "run": run}
+
+    old = run_of(0.4)
+    middle = run_of(0.3, initial=origin("old", old), teachers=[origin("other", None)])
+    teachers = [origin("middle", middle), origin("old", old), origin("other", run_of(0.1))]
+    last = run_of(0.2, initial=origin("middle", middle), teachers=teachers)
+    before = json.dumps(last)
+    told = tell_once(last)
+    assert json.dumps(last) == before
+    assert told["initial"] == last["initial"]  # the first mention, whole
+    assert told["teachers"] == [{"sha256": "middle"}, {"sha256": "old"}, teachers[2]]
+    assert list(runs_behind(told)) == [
+        last | {"teachers": told["teachers"]},
+        middle,
+        old,
+        run_of(0.1),
+    ]
+    assert tell_once(told) == told
+    assert share_unseen([told], "a.npz", 0.5) == share_unseen([last], "a.npz", 0.5) == 0.1

@@ -352,14 +352,15 @@ def test_the_recipe_on_disk_says_who_the_teacher_was(data, tmp_path, teacher_fol
         data,
         tmp_path,
         fields={key: value for key, value in NANO.items() if key != "num_classes"},
-        teachers=[str(teacher_folder)],
+        teachers=[str(teacher_folder)] * 2,
     )
     run = json.loads((tmp_path / "recipe.json").read_text())
     assert run["recipe"] == json.loads(json.dumps(asdict(recipe)))
-    (teacher,) = run["teachers"]
+    teacher, again = run["teachers"]
     assert teacher["model"] == "shiftvit"
     assert teacher["run"] == {"recipe": {"name": "before"}}
     assert len(teacher["sha256"]) == 64
+    assert again == {key: value for key, value in teacher.items() if key != "run"}  # told once
     assert run["initial"] is None
 
 
