@@ -63,7 +63,7 @@ RUN = """\
 {number}. Recipe `{recipe}`, seed {seed}, from {start}: {completed} of {epochs} epochs{products}
    on {images:,} images, batch {batch}, AdamW at {rate:g} (weight decay {decay:g}), warm-up
    and cosine, label smoothing {smoothing:g}, {cutmix}, random crop and mirror,
-   random JPEG quality on {jpeg:.0%} of the images, stochastic
+   {distorted}random JPEG quality on {jpeg:.0%} of the images, stochastic
    depth up to {drop_path:g}, {patches}moving average of the weights ({ema:g}).
    Image sizes by first epoch: {resolutions}. {teaching}Validation {top1:.2f} %.
    `edgevit train {name} --recipe {recipe} --seed {seed}{options} --data PATH`
@@ -145,6 +145,12 @@ def describe_teaching(run: dict) -> str:
     )
 
 
+def describe_distortion(recipe: dict) -> str:
+    """How many images were distorted, as part of a list; empty where none were."""
+    share = recipe.get("trivial_augment", 0.0)
+    return f"TrivialAugment on {share:.0%} of the images, " if share else ""
+
+
 def describe_patches(recipe: dict) -> str:
     """How much of each image a ViT saw, as part of a list; empty where it saw all."""
     share = recipe["config"].get("patch_dropout", 0.0)
@@ -194,6 +200,7 @@ def describe_runs(run: dict, name: str) -> list[str]:
         decay=recipe["weight_decay"],
         smoothing=recipe["label_smoothing"],
         cutmix=mixing if share else "no CutMix",
+        distorted=describe_distortion(recipe),
         jpeg=recipe["jpeg_probability"],
         drop_path=recipe["config"].get("drop_path", 0.0),
         patches=describe_patches(recipe),

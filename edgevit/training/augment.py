@@ -11,6 +11,7 @@ import numpy as np
 
 from edgevit.data.datasets import ImageDataset
 from edgevit.data.images import encode_jpegs
+from edgevit.training.distort import distort, draw_distortions
 from edgevit.training.recipe import Recipe
 from edgevit.training.teacher import TEACHER_BATCH, TeacherAnswers, average_answers
 
@@ -89,6 +90,7 @@ class AugmentedBatches(keras.utils.PyDataset):
         else:
             images = self.dataset.images[chosen]
             images = crop_and_flip(images, recipe.crop_padding, recipe.flip, rng)
+            images = distort(images, *draw_distortions(len(images), recipe.trivial_augment, rng))
             images = reencode_jpeg(images, recipe.jpeg_probability, recipe.jpeg_quality, rng)
         mixing = self.epoch < recipe.mixing_until * recipe.epochs
         if mixing and rng.random() < recipe.cutmix_probability:
@@ -109,12 +111,17 @@ class View:
         top: first row of the window in the padded image. int64 N.
         left: first column of it. int64 N.
         mirrored: whether it is mirrored left to right. bool N.
+        operation: what distorts it then, a place in
+            :data:`edgevit.training.distort.OPERATIONS`. int64 N.
+        strength: of that, in [-1, 1]. float64 N.
         quality: of the JPEG that it is encoded as; 0: it is not. int64 N.
     """
 
     top: np.ndarray
     left: np.ndarray
     mirrored: np.ndarray
+    operation: np.ndarray
+    strength: np.ndarray
     quality: np.ndarray
 
     def select(self, indices: np.ndarray) -> View:
@@ -124,18 +131,19 @@ class View:
     def apply(self, images: np.ndarray, padding: int) -> np.ndarray:
         """The images, augmented. uint8 N H W 3."""
         moved = cut_windows(images, padding, self.top, self.left, self.mirrored)
-        return encode_jpegs(moved, self.quality)
+        return encode_jpegs(distort(moved, self.operation, self.strength), self.quality)
 
 
 def draw_view(count: int, recipe: Recipe, seed: tuple[int, ...]) -> View:
-    """A view of so many images: crops, mirroring and JPEG qualities as the recipe wants them."""
+    """A view of so many images: crops, mirroring, distortions and JPEG qualities of a recipe."""
     rng = np.random.default_rng((*seed, 0, 1))  # unlike an epoch's or a batch's
     top = rng.integers(0, 2 * recipe.crop_padding + 1, count)
     left = rng.integers(0, 2 * recipe.crop_padding + 1, count)
     mirrored = rng.random(count) < (0.5 if recipe.flip else 0.0)
     quality = rng.integers(recipe.jpeg_quality[0], recipe.jpeg_quality[1] + 1, count)
     encoded = rng.random(count) < recipe.jpeg_probability
-    return View(top, left, mirrored, np.where(encoded, quality, 0))
+    distortions = draw_distortions(count, recipe.trivial_augment, rng)
+    return View(top, left, mirrored, *distortions, np.where(encoded, quality, 0))
 
 
 def crop_and_flip(

@@ -51,6 +51,8 @@ class Recipe:
             (Tan & Le 2021, arXiv:2104.00298).
         crop_padding: pixels of reflected border for the random crop.
         flip: whether images are mirrored at random.
+        trivial_augment: share of images that are distorted by one random operation
+            (:mod:`edgevit.training.distort`).
         jpeg_probability: share of images that are re-encoded as JPEG.
         jpeg_quality: lowest and highest quality of that JPEG.
         cutmix_probability: share of batches mixed by CutMix (Yun et al. 2019, arXiv:1905.04899). A
@@ -85,6 +87,7 @@ class Recipe:
     resolutions: tuple[tuple[int, int], ...] = ()
     crop_padding: int = 4
     flip: bool = True
+    trivial_augment: float = 0.0
     jpeg_probability: float = 0.3
     jpeg_quality: tuple[int, int] = (50, 100)
     cutmix_probability: float = 0.0
@@ -305,6 +308,19 @@ RECIPES: dict[str, Recipe] = {
             resolutions=((0, 32), (4, 48)),
             mixing_until=0.7,
             views=4,
+        ),
+        # On from that for PatchConvNet, an hour and a half of both cores: distorted images too, at
+        # the network's own size throughout.
+        replace(
+            _MIXED,
+            name="cpu-taught-varied",
+            epochs=20,
+            learning_rate=8e-4,
+            resolutions=(),
+            trivial_augment=0.5,
+            cutmix_probability=0.5,
+            mixing_until=0.85,
+            views=6,
         ),
         # For a ViT, from a teacher, an hour and a half of one CPU core: a quarter of each image's
         # patches up to the last epoch, which costs less than a third.

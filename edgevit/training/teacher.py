@@ -194,7 +194,7 @@ class TeacherAnswers:
         return answers
 
 
-VIEW_FIELDS = ("crop_padding", "flip", "jpeg_probability", "jpeg_quality")
+VIEW_FIELDS = ("crop_padding", "flip", "trivial_augment", "jpeg_probability", "jpeg_quality")
 
 
 def average_answers(

@@ -209,11 +209,12 @@ def test_answers_of_other_teachers_seeds_and_augmentations_are_not_taken(data, t
     others = [
         path(replace(TAUGHT, crop_padding=1)),
         path(replace(TAUGHT, jpeg_quality=(60, 70))),
+        path(replace(TAUGHT, trivial_augment=0.5)),
         path(seed=4),
         path(digest="decaf"),
         path(dataset=data.select(np.arange(10))),
     ]
-    assert len({path(), *others}) == 6
+    assert len({path(), *others}) == 7
 
 
 def test_damaged_answers_are_refused_in_one_line(data, tmp_path):
@@ -229,12 +230,16 @@ def test_damaged_answers_are_refused_in_one_line(data, tmp_path):
         batches_of(data, tmp_path).start_epoch(0)
 
 
-def test_a_view_crops_mirrors_and_encodes_as_often_as_the_recipe_says():
-    recipe = replace(TAUGHT, crop_padding=2, jpeg_probability=0.25, jpeg_quality=(60, 65))
+def test_a_view_crops_mirrors_distorts_and_encodes_as_often_as_the_recipe_says():
+    recipe = replace(
+        TAUGHT, crop_padding=2, trivial_augment=0.5, jpeg_probability=0.25, jpeg_quality=(60, 65)
+    )
     view = draw_view(4000, recipe, (1, 2))
     for places in (view.top, view.left):
         assert set(places) == {0, 1, 2, 3, 4}
     assert abs(view.mirrored.mean() - 0.5) < 0.05
+    assert abs((view.operation > 0).mean() - 0.5 * 13 / 14) < 0.05
+    assert view.strength.min() == -1
     assert abs((view.quality > 0).mean() - 0.25) < 0.05
     assert set(view.quality) == {0, *range(60, 66)}
     assert not np.array_equal(view.top, draw_view(4000, recipe, (1, 3)).top)
