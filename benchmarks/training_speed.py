@@ -28,11 +28,13 @@ from edgevit.core.versions import tool_versions
 from edgevit.models import split_name
 
 BACKENDS = ("tensorflow", "torch", "jax")
-MODELS = "shiftvit,patchconvnet,focalnet,gcvit,gcvit:cifar64,vit,shiftvit:nano,patchconvnet:nano"
+MODELS = "shiftvit,patchconvnet,focalnet,gcvit,gcvit:cifar64,vit"
+MODELS += ",shiftvit:nano,patchconvnet:nano,resnet:wide"
 FLOAT32, BFLOAT16 = PRECISIONS = ("float32", "bfloat16")  # edgevit.training's, without its imports
+FUSED, PLAIN = LAYERS = ("fused", "plain")
 TOOLS = ("keras", *BACKENDS)
 
-Column = tuple[str, str]  # backend, precision
+Column = tuple[str, str, str]  # backend, precision, layers
 Cells = dict[tuple[str, Column], list[dict]]
 
 
@@ -53,9 +55,17 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=3, help="processes of each kind")
     parser.add_argument("--threads", type=int, default=1, help="cores that a process may use")
+    parser.add_argument(
+        "--layers",
+        default=FUSED,
+        help=f"on torch: {FUSED} (as `edgevit train` has them), {PLAIN} (Keras' own) or both",
+    )
     parser.add_argument("--json", type=Path, help="where to write the step times")
     parser.add_argument(
-        "--worker", nargs=3, metavar=("MODEL", "BACKEND", "PRECISION"), help=argparse.SUPPRESS
+        "--worker",
+        nargs=4,
+        metavar=("MODEL", "BACKEND", "PRECISION", "LAYERS"),
+        help=argparse.SUPPRESS,
     )
     options = parser.parse_args()
     counts = (options.batch_size, options.steps, options.rounds, options.threads)
@@ -69,9 +79,11 @@ def main() -> None:
     except EdgevitError as error:
         parser.error(str(error))
     asked, precisions = options.backends.split(","), options.precisions.split(",")
+    layers = options.layers.split(",")
     for kind, given, known in (
         ("backend", asked, BACKENDS),
         ("precision", precisions, PRECISIONS),
+        ("kind of layers", layers, LAYERS),
     ):
         for name in given:
             if name not in known:
@@ -79,7 +91,12 @@ def main() -> None:
     backends = [name for name in asked if importlib.util.find_spec(name)]
     if not backends:
         parser.error(f"none of {', '.join(asked)} is installed")
-    columns = [(backend, precision) for precision in precisions for backend in backends]
+    columns = [
+        (backend, precision, kind)
+        for precision in precisions
+        for backend in backends
+        for kind in (layers if backend == "torch" else [FUSED])
+    ]
     cells: Cells = {(model, column): [] for model in models for column in columns}
     order, rng = list(cells), random.Random(0)
     for number in range(options.rounds):
@@ -102,8 +119,14 @@ def main() -> None:
                 "threads": options.threads,
             },
             "cells": [
-                {"model": model, "backend": backend, "precision": precision, "runs": runs}
-                for (model, (backend, precision)), runs in cells.items()
+                {
+                    "model": model,
+                    "backend": backend,
+                    "precision": precision,
+                    "layers": kind,
+                    "runs": runs,
+                }
+                for (model, (backend, precision, kind)), runs in cells.items()
             ],
             "versions": tool_versions(*TOOLS),
             "environment": describe_environment(),
@@ -114,8 +137,9 @@ def main() -> None:
 
 def title_of(column: Column) -> str:
     """As a table calls it."""
-    backend, precision = column
-    return backend if precision == FLOAT32 else f"{backend} in {precision}"
+    backend, precision, kind = column
+    text = backend if precision == FLOAT32 else f"{backend} in {precision}"
+    return text if kind == FUSED else f"{text}, Keras' layers"
 
 
 def run_worker(model: str, column: Column, options: argparse.Namespace) -> dict:
@@ -139,7 +163,9 @@ def run_worker(model: str, column: Column, options: argparse.Namespace) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def time_steps(model: str, backend: str, precision: str, options: argparse.Namespace) -> dict:
+def time_steps(
+    model: str, backend: str, precision: str, layers: str, options: argparse.Namespace
+) -> dict:
     """Nanoseconds of each step of one network on the backend that KERAS_BACKEND names."""
     if hasattr(os, "sched_setaffinity"):  # before a framework counts the cores
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-options.threads :])
@@ -149,9 +175,12 @@ def time_steps(model: str, backend: str, precision: str, options: argparse.Names
     import numpy as np
 
     from edgevit.models.build import plan_model
+    from edgevit.training import fused_layers
     from edgevit.training.loop import compile_model
     from edgevit.training.recipe import find_recipe
 
+    if layers == PLAIN:
+        fused_layers.FUSED.clear()
     assert keras.backend.backend() == backend
     keras.utils.set_random_seed(0)
     name, variant = split_name(model)

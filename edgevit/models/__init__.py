@@ -70,6 +70,15 @@ MODELS: dict[str, ModelSpec] = {
             resizable=False,  # position biases or embeddings
             class_names=CIFAR10_CLASSES,
         ),
+        ModelSpec(
+            name="resnet",
+            title="ResNet",
+            paper="He et al. 2015, arXiv:1512.03385",
+            module="edgevit.models.resnet",
+            outputs=("logits",),
+            variants=("cifar", "mlperf", "wide"),
+            class_names=CIFAR10_CLASSES,
+        ),
     )
 }
 

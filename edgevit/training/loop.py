@@ -21,6 +21,7 @@ from edgevit.models.build import Plan, build_plan, import_architecture
 from edgevit.training.adamw import make_adamw
 from edgevit.training.augment import AugmentedBatches
 from edgevit.training.checkpoint import read_state, restore_checkpoint, write_checkpoint
+from edgevit.training.fused_layers import fuse_layers
 from edgevit.training.precision import policy_of
 from edgevit.training.recipe import Phase, Recipe
 from edgevit.training.schedule import WarmupCosine
@@ -237,6 +238,7 @@ def compile_model(
     preprocess = replace(module.preprocess_of(config), input_size=plan.preprocess.input_size)
     with policy_of(precision):
         model = build_plan(Plan(plan.spec, config, preprocess), preprocess=True)  # logits alone
+    fuse_layers(model)
     optimizer = make_adamw(
         learning_rate=WarmupCosine(
             recipe.learning_rate, int(recipe.warmup_epochs * steps), recipe.epochs * steps

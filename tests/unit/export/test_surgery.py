@@ -50,6 +50,7 @@ SMALL = {
         "num_heads": (1, 2, 2, 2),
         "window_sizes": (2, 2, 4, 2),
     },
+    "resnet": {"image_size": 12, "stem": 8, "widths": (8, 12), "depths": (1, 1), "strides": (1, 2)},
 }
 
 

@@ -1,0 +1,221 @@
+"""ResNet: residual 3x3 convolutions, in the sizes for small images.
+
+Source: He et al. 2015, "Deep Residual Learning for Image Recognition" (arXiv:1512.03385), section
+4.2; shortcuts are projected where the shape changes (option B there).
+
+``mlperf`` is the ResNet-8 of MLPerf Tiny (Banbury et al. 2021, arXiv:2106.07597), with which the
+nano sizes of the other architectures compete. The reference has 78,666 parameters: with biases,
+which BatchNormalization makes idle, and without norms in the shortcuts.
+
+``wide`` is ours, a teacher: fewer and wider layers (Zagoruyko & Komodakis 2016, arXiv:1605.07146),
+none of them at the image's own size but the stem, and each stage begins with one convolution as
+wide as its stride (Liu et al. 2022, arXiv:2201.03545, section 2.2). A CPU with bfloat16 products
+trains it at about the speed of PatchConvNet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from keras import layers, ops
+
+from edgevit.core.errors import ConfigError
+from edgevit.core.tensors import Preprocess
+from edgevit.layers.drop_path import DropPath
+from edgevit.layers.tiles import TileConv2D
+from edgevit.models.checks import check_choice, check_positive, check_rates, check_sizes
+
+FORMS = ("paper",)  # no tutorial is reproduced
+DOWNSAMPLING = ("strided", "merged")
+
+
+@dataclass(frozen=True)
+class ResNetConfig:
+    """Sizes of one ResNet.
+
+    Attributes:
+        form: "paper".
+        image_size: side of the square image that enters the network, in pixels.
+        stem: channels of the first 3x3 convolution.
+        widths: channels of each stage.
+        depths: blocks of each stage, two convolutions each.
+        strides: by which each stage makes the map smaller.
+        downsampling: how it does so: "strided" (the first block's first 3x3 convolution has the
+            stride, as published) or "merged" (a convolution as wide as the stride before the
+            blocks).
+        dropout: rate before the classifier, training only.
+        drop_path: largest stochastic-depth rate, reached by the last block.
+        epsilon: of BatchNormalization.
+        num_classes: length of the logits.
+    """
+
+    form: str = "paper"
+    image_size: int = 32
+    stem: int = 16
+    widths: tuple[int, ...] = (16, 32, 64)
+    depths: tuple[int, ...] = (3, 3, 3)
+    strides: tuple[int, ...] = (1, 2, 2)
+    downsampling: str = "strided"
+    dropout: float = 0.0
+    drop_path: float = 0.0
+    epsilon: float = 1e-5
+    num_classes: int = 10
+
+    def __post_init__(self):
+        check_choice("form", self.form, FORMS)
+        check_choice("downsampling", self.downsampling, DOWNSAMPLING)
+        for name in ("widths", "depths", "strides"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        check_sizes(
+            image_size=self.image_size,
+            stem=self.stem,
+            widths=self.widths,
+            depths=self.depths,
+            strides=self.strides,
+            num_classes=self.num_classes,
+        )
+        check_rates(dropout=self.dropout, drop_path=self.drop_path)
+        check_positive(epsilon=self.epsilon)
+        if not len(self.widths) == len(self.depths) == len(self.strides):
+            raise ConfigError(
+                "a stage has a width, a depth and a stride, so there must be as many of each. "
+                f"Received: widths={self.widths}, depths={self.depths}, strides={self.strides}"
+            )
+
+
+VARIANTS = {
+    "cifar": {},  # ResNet-20
+    "mlperf": {"depths": (1, 1, 1)},
+    "wide": {
+        "stem": 32,
+        "widths": (128, 256),
+        "depths": (2, 2),
+        "strides": (2, 2),
+        "downsampling": "merged",
+    },
+}
+
+
+class NormedConv2D(layers.Layer):
+    """A convolution without bias, BatchNormalization, and ReLU if wanted. B H W C -> B h w filters.
+
+    Args:
+        filters: channels of the output.
+        side: of the square kernel.
+        stride: where it is the kernel's side, the windows are tiles
+            (:class:`edgevit.layers.tiles.TileConv2D`).
+        relu: whether ReLU follows.
+        gamma: initial scale of the norm: "ones", or "zeros" for a residual branch that begins as
+            nothing (Goyal et al. 2017, arXiv:1706.02677).
+        epsilon: of the norm.
+    """
+
+    def __init__(self, filters, side=3, stride=1, relu=True, gamma="ones", epsilon=1e-5, **kwargs):
+        super().__init__(**kwargs)
+        self.config = {
+            "filters": filters,
+            "side": side,
+            "stride": stride,
+            "relu": relu,
+            "gamma": gamma,
+            "epsilon": epsilon,
+        }
+        options = {"use_bias": False, "kernel_initializer": "he_normal", "name": "convolution"}
+        self.convolution = (
+            TileConv2D(filters, side, **options)
+            if side == stride
+            else layers.Conv2D(filters, side, strides=stride, padding="same", **options)
+        )
+        self.norm = layers.BatchNormalization(epsilon=epsilon, gamma_initializer=gamma, name="norm")
+
+    def build(self, input_shape):
+        self.convolution.build(input_shape)
+        self.norm.build(self.compute_output_shape(input_shape))
+        self.built = True
+
+    def call(self, x, training=False):
+        x = self.norm(self.convolution(x), training=training)  # B h w filters
+        return ops.relu(x) if self.config["relu"] else x
+
+    def compute_output_shape(self, input_shape):
+        return tuple(self.convolution.compute_output_shape(input_shape))
+
+    def get_config(self):
+        return {**super().get_config(), **self.config}
+
+
+class ResidualBlock(layers.Layer):
+    """Two 3x3 convolutions beside a shortcut. B H W C -> B H/s W/s filters."""
+
+    def __init__(self, filters, stride=1, drop_path=0.0, epsilon=1e-5, **kwargs):
+        super().__init__(**kwargs)
+        self.config = {
+            "filters": filters,
+            "stride": stride,
+            "drop_path": drop_path,
+            "epsilon": epsilon,
+        }
+        self.conv1 = NormedConv2D(filters, 3, stride, epsilon=epsilon, name="conv1")
+        self.conv2 = NormedConv2D(
+            filters, 3, relu=False, gamma="zeros", epsilon=epsilon, name="conv2"
+        )
+        self.drop_path = DropPath(drop_path, name="drop_path")
+        self.shortcut = None
+
+    def build(self, input_shape):
+        filters, stride = self.config["filters"], self.config["stride"]
+        self.conv1.build(input_shape)
+        self.conv2.build(self.compute_output_shape(input_shape))
+        if stride > 1 or input_shape[-1] != filters:
+            self.shortcut = NormedConv2D(
+                filters, 1, stride, relu=False, epsilon=self.config["epsilon"], name="shortcut"
+            )
+            self.shortcut.build(input_shape)
+        self.built = True
+
+    def call(self, x, training=False):
+        y = self.conv2(self.conv1(x, training=training), training=training)  # B h w filters
+        kept = x if self.shortcut is None else self.shortcut(x, training=training)
+        return ops.relu(kept + self.drop_path(y, training=training))
+
+    def compute_output_shape(self, input_shape):
+        return self.conv1.compute_output_shape(input_shape)
+
+    def get_config(self):
+        return {**super().get_config(), **self.config}
+
+
+def forward(images, config: ResNetConfig):
+    """Builds the network on symbolic images B H W 3 in [0, 1]; returns {"logits": B classes}."""
+    x = NormedConv2D(config.stem, epsilon=config.epsilon, name="stem")(images)  # B H W stem
+    last, number = max(sum(config.depths) - 1, 1), 0
+    stages = zip(config.widths, config.depths, config.strides, strict=True)
+    for stage, (width, depth, stride) in enumerate(stages, start=1):
+        if config.downsampling == "merged" and stride > 1:
+            merge = NormedConv2D(
+                width, stride, stride, epsilon=config.epsilon, name=f"stage{stage}_merge"
+            )
+            x, stride = merge(x), 1  # B H/s W/s width
+        for block in range(1, depth + 1):
+            x = ResidualBlock(
+                width,
+                stride if block == 1 else 1,
+                config.drop_path * number / last,
+                config.epsilon,
+                name=f"stage{stage}_block{block}",
+            )(x)  # B h w width
+            number += 1
+    x = layers.GlobalAveragePooling2D(name="pool")(x)  # B C
+    x = layers.Dropout(config.dropout, name="drop")(x)
+    return {"logits": layers.Dense(config.num_classes, name="classifier")(x)}  # B classes
+
+
+def preprocess_of(config: ResNetConfig) -> Preprocess:
+    """The pixels that these weights expect: [0, 1] at the network's size."""
+    return Preprocess(network_size=(config.image_size, config.image_size))
+
+
+Config = ResNetConfig
+CUSTOM_OBJECTS = {
+    layer.__name__: layer for layer in (NormedConv2D, ResidualBlock, TileConv2D, DropPath)
+}
