@@ -24,6 +24,14 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Also on the same images saved as JPEG of quality 95, 75 and 50, and moved by two pixels.",
 )
+@click.option(
+    "--split",
+    type=click.Choice(["test", "validation"]),
+    default="test",
+    show_default=True,
+    help="validation: training images that nothing behind MODEL's weights has learnt from, to "
+    "choose by. MODEL is then no exported file.",
+)
 @options.runtime
 @options.reading
 @options.as_json
@@ -33,11 +41,12 @@ def evaluate(
     limit: int | None,
     kernels: str | None,
     robustness: bool,
+    split: str,
     runtime: str | None,
     as_json: bool,
     **reading: Any,
 ) -> None:
-    """Top-1 and top-5 accuracy of MODEL over the test images of a dataset.
+    """Top-1 and top-5 accuracy of MODEL over the test or validation images of a dataset.
 
     MODEL is an exported file, run by its own runtime, or an architecture or .keras file, run by
     Keras in float32.
@@ -47,6 +56,7 @@ def evaluate(
     edgevit evaluate exports/shiftvit-tflite-int8.tflite --data cifar10.tar.gz
     edgevit evaluate exports/shiftvit-tflite-int8.tflite --data cifar10.tar.gz --runtime tflm
     edgevit evaluate exports/shiftvit-tflite-int8.tflite --data cifar10.tar.gz --robustness
+    edgevit evaluate runs/shiftvit --data cifar10.tar.gz --split validation
     """
     from edgevit.core.files import digest_path
     from edgevit.models import split_name
@@ -60,7 +70,7 @@ def evaluate(
         from edgevit.pipeline import evaluate as evaluate_model
         from edgevit.pipeline import evaluate_robustness
 
-        arguments = (model, find_source(data), limit, kernels, work.status, work.advance)
+        arguments = (model, find_source(data), limit, kernels, work.status, work.advance, split)
         given = options.opening(**reading)
         degraded: dict[str, AccuracyReport] = {}
         if robustness:
@@ -71,13 +81,13 @@ def evaluate(
 
     def text() -> str:
         line = (
-            f"{model}: top-1 {found.top1:.2f} %, top-5 {found.top5:.2f} % of {found.images:,} test "
-            f"images ({found.source}), run by {found.runtime} in "
+            f"{model}: top-1 {found.top1:.2f} %, top-5 {found.top5:.2f} % of {found.images:,} "
+            f"{split} images ({found.source}), run by {found.runtime} in "
             f"{sum(report.seconds for report in (degraded or {'': found}).values()):.0f} s"
         )
         return f"{line}\n{_draw(degraded)}" if degraded else line
 
-    document = {"model": model, **asdict(found)}
+    document = {"model": model, "split": split, **asdict(found)}
     if degraded:
         document["robustness"] = {
             name: {"top1": report.top1, "top5": report.top5} for name, report in degraded.items()

@@ -1,4 +1,4 @@
-"""Accuracy of an exported file or of a float model over a dataset's test images."""
+"""Accuracy of an exported file or of a float model over a dataset's test or validation images."""
 
 from __future__ import annotations
 
@@ -12,10 +12,17 @@ from typing import TYPE_CHECKING, Unpack
 import numpy as np
 
 from edgevit.core.artifact import MANIFEST_KEY, Manifest
+from edgevit.core.errors import ConfigError
 from edgevit.core.results import AccuracyReport
 from edgevit.core.tensors import Preprocess
 from edgevit.data.degradations import DEGRADATIONS
-from edgevit.pipeline.sources import Opening, is_exported, load_test, open_source
+from edgevit.pipeline.sources import (
+    Opening,
+    is_exported,
+    load_test,
+    load_validation,
+    open_source,
+)
 from edgevit.pipeline.verifying import logits_of
 from edgevit.runtimes import open_session
 from edgevit.runtimes.session import image_size
@@ -25,6 +32,7 @@ if TYPE_CHECKING:
     from edgevit.data.datasets import ImageDataset
 
 AS_IS = "as is"
+TEST, VALIDATION = SPLITS = ("test", "validation")
 Status = Callable[[str], None]
 Progress = Callable[[int, int], None]
 
@@ -36,9 +44,10 @@ def evaluate(
     kernels: str | None = None,
     status: Status | None = None,
     progress: Progress | None = None,
+    split: str = TEST,
     **opening: Unpack[Opening],
 ) -> AccuracyReport:
-    """Top-1 and top-5 over a dataset's test images.
+    """Top-1 and top-5 over a dataset's test images, or those that choices are made by.
 
     Args:
         model: an exported file, an architecture's name, or a .keras or .safetensors file.
@@ -47,9 +56,15 @@ def evaluate(
         kernels: a kernel set, for an exported file.
         status: called with a line about what is being done.
         progress: called with (images done, images in all).
+        split: "test", or "validation": the training images that were held out from all that is
+            behind a float model's weights (:func:`edgevit.pipeline.sources.load_validation`).
         **opening: for a float model: see :class:`edgevit.pipeline.sources.Opening`.
+
+    Raises:
+        ConfigError: validation images of an exported file, which does not tell what its weights
+            have seen; an unknown split.
     """
-    with _opened(model, data, limit, kernels, status, opening) as tested:
+    with _opened(model, data, limit, kernels, status, opening, split) as tested:
         return tested.measure(tested.dataset.images, progress)
 
 
@@ -60,9 +75,10 @@ def evaluate_robustness(
     kernels: str | None = None,
     status: Status | None = None,
     progress: Progress | None = None,
+    split: str = TEST,
     **opening: Unpack[Opening],
 ) -> dict[str, AccuracyReport]:
-    """Accuracy on the test images as they are, and after each of :data:`DEGRADATIONS`.
+    """Accuracy on the images as they are, and after each of :data:`DEGRADATIONS`.
 
     Args:
         model: see :func:`evaluate`; so are the others.
@@ -72,13 +88,13 @@ def evaluate_robustness(
     """
     say = status or (lambda line: None)
     found = {}
-    with _opened(model, data, limit, kernels, status, opening) as tested:
+    with _opened(model, data, limit, kernels, status, opening, split) as tested:
         dataset = tested.dataset
         for name, degrade in {
             AS_IS: lambda images: images,
             **{way.name: way.apply for way in DEGRADATIONS},
         }.items():
-            say(f"{name}: {len(dataset):,} test images")
+            say(f"{name}: {len(dataset):,} {split} images")
             found[name] = tested.measure(degrade(dataset.images), progress)
     return found
 
@@ -105,10 +121,18 @@ def _opened(
     kernels: str | None,
     status: Status | None,
     opening: Opening,
+    split: str,
 ) -> Iterator[_Tested]:
     say = status or (lambda line: None)
+    if split not in SPLITS:
+        raise ConfigError(f"split must be one of {SPLITS}. Received: split={split!r}")
     path = Path(model)
     if is_exported(path):
+        if split != TEST:
+            raise ConfigError(
+                f"{path}: an exported file does not tell which images its weights learnt from. "
+                "Evaluate the model that it was made of, or drop --split."
+            )
         with open_session(path, kernels) as session:
             contract = Preprocess(input_size=image_size(session))
             class_names: tuple[str, ...] = ()
@@ -124,6 +148,10 @@ def _opened(
 
     say("loading the model")
     source = open_source(model, **opening)
-    say("reading the test images")
-    dataset = load_test(data, source.preprocess, source.class_names, limit)
+    say(f"reading the {split} images")
+    contract, class_names = source.preprocess, source.class_names
+    if split == TEST:
+        dataset = load_test(data, contract, class_names, limit)
+    else:
+        dataset = load_validation(data, contract, class_names, limit, source.folder)
     yield _Tested(lambda images: float_logits(source, images), "keras", dataset)

@@ -124,7 +124,7 @@ def load_validation(
     data: str | Path,
     contract: Preprocess,
     class_names: tuple[str, ...],
-    count: int,
+    count: int | None,
     folder: Path | None = None,
 ) -> ImageDataset:
     """A stratified sample of the validation images: of the seeded fifth of the training images that
@@ -135,7 +135,7 @@ def load_validation(
         data: the dataset.
         contract: raw images are of its input size.
         class_names: of the logits.
-        count: images wanted; fewer where fewer are held out.
+        count: images wanted; fewer where fewer are held out. None: all.
         folder: where the weights lie; None: nothing is known of their training.
     """
     from edgevit.data.datasets import HELD_OUT, limit_images, load_dataset, split_validation
@@ -144,7 +144,7 @@ def load_validation(
     dataset = load_dataset(data, "train", contract.input_size)
     run = read_run(folder) if folder is not None else None
     _, held = split_validation(dataset, share_unseen([run], dataset.source, HELD_OUT))
-    return _by_class_names(limit_images(held, count), class_names)
+    return _by_class_names(limit_images(held, count or len(held)), class_names)
 
 
 def _by_class_names(dataset: ImageDataset, class_names: tuple[str, ...]) -> ImageDataset:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -380,6 +381,29 @@ def test_evaluate_takes_the_dataset_from_the_environment_and_a_limit(
     assert "litert-reference" in answer.out
 
 
+def test_evaluate_counts_validation_images_that_the_weights_have_not_seen(
+    command, exported, class_folders, tiny_run, tmp_path
+):
+    for split, count in (("train", 20), ("test", 1)):
+        for label, name in enumerate(CIFAR10_CLASSES):
+            folder = tmp_path / "data" / split / name
+            folder.mkdir(parents=True)
+            for number, image in enumerate(draw_images(count, (12, 12), seed=label)):
+                Image.fromarray(image).save(folder / f"{number:02d}.png")
+    run = tmp_path / "run"
+    shutil.copytree(tiny_run, run)
+    arguments = ("evaluate", run, "--data", tmp_path / "data", "--split", "validation")
+    document = command(*arguments, "--json").document
+    assert (document["split"], document["images"]) == ("validation", 40)
+    learnt = {"recipe": {"held_out": 0.05}, "data": "data"}
+    (run / "recipe.json").write_text(json.dumps(learnt))
+    assert "of 10 validation images" in command(*arguments).out
+    assert "of 10 test images" in command(*arguments[:-2]).out
+    answer = command("evaluate", exported["onnx-float32"], *arguments[2:])
+    assert answer.code == 2
+    assert "which images its weights learnt from" in answer.error
+
+
 def test_evaluate_without_a_dataset_says_how_to_name_one(command, exported):
     answer = command("evaluate", exported["onnx-float32"])
     assert answer.code == 2
@@ -401,8 +425,6 @@ def test_evaluate_on_more_classes_than_the_file_knows_is_refused(command, export
 def test_labels_go_by_class_name_where_a_dataset_holds_only_some_classes(
     command, exported, class_folders, tmp_path
 ):
-    import shutil
-
     for name in ("cat", "truck"):
         shutil.copytree(class_folders / "test" / name, tmp_path / "test" / name)
     images, labels = labelled(tmp_path / "test")

@@ -3,6 +3,7 @@
 - two in a row become one, or none;
 - one that moves only axes of length one is a Reshape, which copies nothing;
 - one above an elementwise node moves below it where another Transpose waits there to meet it;
+- two above the same sum or product, as between residual blocks of convolutions, become one below;
 - one below a Pad moves above it, so that the Pad stands beside the convolution or pool it is for.
 """
 
@@ -121,6 +122,58 @@ def apply_above(found: FoundAbove) -> None:
     replace(node.outputs[0], add_node(node, "Transpose", [value], shape, {"perm": order}))
 
 
+@dataclass(frozen=True)
+class FoundBoth:
+    """An elementwise node of two Transposes with one permutation, and what they transpose."""
+
+    node: ir.Node
+    inputs: tuple[ir.Value, ir.Value]
+    order: tuple[int, ...]
+
+
+def find_both(node: ir.Node) -> FoundBoth | Declined | None:
+    """Starts from the elementwise node."""
+    first, second = (made_by(value, "Transpose") for value in node.inputs)
+    assert first is not None
+    assert second is not None
+    if first is second:
+        return Declined("both operands are the same")
+    order = tuple(attribute(first, "perm", ()))
+    if tuple(attribute(second, "perm", ())) != order:
+        return Declined("the permutations differ")
+    left, right = first.inputs[0], second.inputs[0]
+    assert left is not None
+    assert right is not None
+    if dims(left) != dims(right) or None in dims(left):
+        return Declined("one operand is broadcast over the other")
+    if not any(sole_reader(transpose.outputs[0]) for transpose in (first, second)):
+        return Declined("both Transposes are read elsewhere, so both would stay")
+    return FoundBoth(node, (left, right), order)
+
+
+def apply_both(found: FoundBoth) -> None:
+    """f(T(x), T(y)) becomes T(f(x, y))."""
+    node, inputs = found.node, list(found.inputs)
+    value = add_node(node, node.op_type, inputs, dims(inputs[0]), dtype=node.outputs[0].dtype)
+    shape = dims(node.outputs[0])
+    moved = add_node(node, "Transpose", [value], shape, {"perm": found.order})
+    replace(node.outputs[0], moved)
+
+
+def find_sinking(node: ir.Node) -> FoundAbove | FoundBoth | Declined | None:
+    """Both in one rewrite: what one of them moves down may be what the other one meets."""
+    above = [made_by(value, "Transpose") for value in node.inputs]
+    return find_both(node) if len(above) == 2 and all(above) else find_above(node)
+
+
+def apply_sinking(found: FoundAbove | FoundBoth) -> None:
+    """Below the elementwise node."""
+    if isinstance(found, FoundBoth):
+        apply_both(found)
+    else:
+        apply_above(found)
+
+
 def find_below_pad(node: ir.Node) -> ir.Node | Declined | None:
     """Starts from the Transpose."""
     pad = made_by(node.inputs[0], "Pad")
@@ -160,5 +213,5 @@ def _moves_nothing(order: tuple[int, ...], shape: tuple[int | None, ...]) -> boo
 
 
 cancel_transposes = Rewrite("cancel_transposes", ("Transpose",), find_pair, apply_pair)
-sink_transposes = Rewrite("sink_transposes", (*UNARY, *WITH_CONSTANT), find_above, apply_above)
+sink_transposes = Rewrite("sink_transposes", (*UNARY, *WITH_CONSTANT), find_sinking, apply_sinking)
 raise_transposes = Rewrite("raise_transposes", ("Transpose",), find_below_pad, apply_below_pad)

@@ -73,6 +73,47 @@ def test_a_sum_of_two_activations_stays(decline):
     decline(sink_transposes, text, reason="not constant")
 
 
+def test_residual_blocks_of_convolutions_keep_channels_first(rewrite):
+    """Two sums, an activation behind each, and a reader of the first one's beside them."""
+    text = f"""net (float[2,3,4,5] x, float[2,3,4,5] z) => (float[2,4,5,3] y) {{
+        a = {LAST}(x)  b = {LAST}(z)  s = Add(a, b)  r = Relu(s)
+        n = {FIRST}(r)  m = Neg(n)  c = {LAST}(m)
+        t = Add(r, c)  y = Relu(t) }}"""
+    found = rewrite((sink_transposes, cancel_transposes), text)
+    assert sorted(found.operators) == ["Add", "Add", "Neg", "Relu", "Relu", "Transpose"]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (
+            f"""net (float[2,3,4,5] x, float[2,3,5,4] z) => (float[2,4,5,3] y) {{
+                a = {LAST}(x)  b = Transpose<perm=[0,3,2,1]>(z)  y = Add(a, b) }}""",
+            "permutations differ",
+        ),
+        (
+            f"""net (float[2,3,4,5] x, float[2,3,1,1] z) => (float[2,4,5,3] y) {{
+                a = {LAST}(x)  b = {LAST}(z)  y = Add(a, b) }}""",
+            "broadcast",
+        ),
+        (
+            f"""net (float[2,3,4,5] x) => (float[2,4,5,3] y) {{
+                a = {LAST}(x)  y = Add(a, a) }}""",
+            "the same",
+        ),
+        (
+            f"""net (float[2,3,4,5] x, float[2,3,4,5] z)
+                => (float[2,4,5,3] y, float[2,4,5,3] m, float[2,4,5,3] n) {{
+                a = {LAST}(x)  b = {LAST}(z)  y = Add(a, b)  m = Neg(a)  n = Neg(b) }}""",
+            "both would stay",
+        ),
+    ],
+    ids=["permutations", "broadcast", "same", "read elsewhere"],
+)
+def test_a_sum_of_two_transposes_stays(decline, text, reason):
+    decline(sink_transposes, text, reason=reason)
+
+
 def test_a_pad_moves_below_the_transpose(rewrite):
     text = f"""net (float[2,4,5,3] x) => (float[2,3,7,6] y) {{ p = Pad(x, w)  y = {FIRST}(p) }}"""
     found = rewrite(raise_transposes, text, {"w": whole(0, 1, 0, 0, 0, 2, 1, 0)})
