@@ -33,12 +33,13 @@ FILES = {
 # figure that was asked for where they have it.
 LEAST = {
     "shiftvit": 86.0,
-    "patchconvnet": 87.0,
+    "patchconvnet": 88.0,
     "focalnet": 86.0,
     "vit": 80.0,
     "gcvit-cifar64": 82.0,
     "shiftvit-nano": 85.0,
     "patchconvnet-nano": 82.0,
+    "resnet-wide": 88.0,
 }
 
 
