@@ -192,8 +192,8 @@ _MIXED = _taught(
     held_out=0.05,
 )
 
-# On from that for PatchConvNet, an hour of one core: distorted images too, at the network's own size
-# throughout.
+# On from that for PatchConvNet, an hour of one core: distorted images too, at the network's own
+# size throughout.
 _VARIED = replace(
     _MIXED,
     name="cpu-taught-varied",
