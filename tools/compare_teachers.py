@@ -14,16 +14,16 @@ import os
 from itertools import combinations
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("teachers", nargs="+", help="as `edgevit train --teacher` takes them")
-parser.add_argument("--data", help="dataset; default: $EDGEVIT_DATA")
-parser.add_argument("--temperature", type=float, default=2.0, help="that softens the answers")
-parser.add_argument("--together", type=int, default=3, help="largest number in a set")
-parser.add_argument("--backend", default="tensorflow")
-parser.add_argument("--precision", default="float32")
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("teachers", nargs="+", help="as `edgevit train --teacher` takes them")
+    parser.add_argument("--data", help="dataset; default: $EDGEVIT_DATA")
+    parser.add_argument("--temperature", type=float, default=2.0, help="that softens the answers")
+    parser.add_argument("--together", type=int, default=3, help="largest number in a set")
+    parser.add_argument("--backend", default="tensorflow")
+    parser.add_argument("--precision", default="float32")
     options = parser.parse_args()
     os.environ["KERAS_BACKEND"] = options.backend
     import numpy as np
