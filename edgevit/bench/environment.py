@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import platform
 from pathlib import Path
 
 from edgevit.core.measurements import Environment
+from edgevit.core.processor import describe_processor
 from edgevit.core.versions import tool_versions
 
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
@@ -23,17 +23,10 @@ def describe_environment(device: str = "") -> Environment:
     Args:
         device: name of the accelerator that was used.
     """
-    model, flags = platform.processor(), ""
-    with contextlib.suppress(OSError), open("/proc/cpuinfo") as stream:
-        for line in stream:
-            key, _, value = line.partition(":")
-            if key.strip() == "model name":
-                model = value.strip()
-            elif key.strip() in ("flags", "Features"):
-                flags = value
+    processor = describe_processor()
     return Environment(
-        cpu=model or platform.machine(),
-        instruction_sets=tuple(flag for flag in FLAGS if flag in flags.split()),
+        cpu=processor.model,
+        instruction_sets=tuple(flag for flag in FLAGS if flag in processor.flags),
         cores=usable_cores(),
         memory_bytes=_memory(),
         system=platform.system(),

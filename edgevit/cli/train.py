@@ -157,6 +157,7 @@ def train(
         source = find_source(data)
         from edgevit.training.loop import check_teaching
         from edgevit.training.pace import shorten_recipe
+        from edgevit.training.precision import is_emulated
         from edgevit.training.run import train_model
         from edgevit.training.start import fit_start, hold_out, open_start
 
@@ -164,6 +165,11 @@ def train(
         start = open_start(model, form, variant, init, fields)
         network_size = start.plan.preprocess.network_size
         check_writable(folder)
+        if is_emulated(precision):
+            console.say(
+                f"edgevit: warning: this processor has no {precision} products: {backend} emulates "
+                "them, which takes longer than float32. Drop --precision."
+            )
         work.status("reading the training images")
         dataset = load_dataset(source, "train", image_size, work.advance, at_most=network_size)
         recipe = hold_out(recipe, dataset.source, start, teachers)

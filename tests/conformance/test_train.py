@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgevit.core import processor
 from edgevit.core.probe_images import draw_images
 from edgevit.models.history import RUN_FILE
 
@@ -39,7 +40,21 @@ def test_no_image_that_initial_weights_learnt_from_is_validated_on(
     )
     assert answer.code == 0, answer.err
     assert "10 validation images" in answer.out
+    assert "warning" not in answer.err
     run = json.loads((tmp_path / "run" / RUN_FILE).read_text())
     assert run["recipe"]["held_out"] == 0.05
     assert (run["train_images"], run["validation_images"]) == (190, 10)
     assert run["initial"]["run"] == known
+
+
+def test_bfloat16_on_a_processor_without_it_is_warned_of(
+    command, tiny_run, dataset, tmp_path, monkeypatch
+):
+    (tmp_path / "cpuinfo").write_text("flags : avx2\n")
+    monkeypatch.setattr(processor, "CPUINFO", tmp_path / "cpuinfo")
+    answer = command(
+        *("train", "shiftvit", "--data", dataset, "--init", tiny_run, *TRAIN),
+        *("--precision", "bfloat16", "--out", tmp_path / "run"),
+    )
+    assert answer.code == 0, answer.err
+    assert "warning: this processor has no bfloat16 products" in answer.err

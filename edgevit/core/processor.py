@@ -1,0 +1,36 @@
+"""What the system says of the processor."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+CPUINFO = Path("/proc/cpuinfo")
+
+
+@dataclass(frozen=True)
+class Processor:
+    """A processor by name.
+
+    Attributes:
+        model: as its maker calls it, or the machine's architecture.
+        flags: instruction sets as Linux names them; empty: the system does not say.
+    """
+
+    model: str
+    flags: frozenset[str]
+
+
+def describe_processor() -> Processor:
+    """The first processor's model and instruction sets (proc_cpuinfo(5); empty flags elsewhere)."""
+    model, flags = platform.processor(), ""
+    with contextlib.suppress(OSError), CPUINFO.open() as stream:
+        for line in stream:
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                model = value.strip()
+            elif key.strip() in ("flags", "Features"):
+                flags = value
+    return Processor(model or platform.machine(), frozenset(flags.split()))
