@@ -34,6 +34,7 @@ from edgevit.data.datasets import ImageDataset
 from edgevit.models.build import build_plan, find_variant
 from edgevit.models.history import describe_origin
 from edgevit.models.weights import find_weights, load_model
+from edgevit.training.fused_layers import fuse_layers
 from edgevit.training.precision import policy_of
 from edgevit.training.recipe import Recipe
 
@@ -88,6 +89,7 @@ def open_teacher(name: str, dataset: ImageDataset, precision: str = "float32") -
         network = build_plan(plan, preprocess=True)
     network.set_weights(trained.network.get_weights())
     network.trainable = False
+    fuse_layers(network)
     variant = find_variant(plan)
     model = f"{plan.spec.name}:{variant}" if variant else plan.spec.name
     origin = {"model": model, **describe_origin(find_weights(name))}
