@@ -28,12 +28,25 @@ def read_run(folder: Path) -> dict[str, Any] | None:
         run = json.loads(file.read_text())
     except (OSError, ValueError) as error:
         raise ModelFileError(f"{file}: cannot be read ({error}). {REMEDY}") from None
+    _check_run(file, run)
+    return run
+
+
+def _check_run(file: Path, run: Any) -> None:
+    """Raises ModelFileError unless a run and all behind it are what :func:`runs_behind` reads."""
     if not isinstance(run, dict) or not isinstance(run.get("recipe", {}), dict):
         raise ModelFileError(f"{file}: is no training run's. {REMEDY}")
     held_out = run.get("recipe", {}).get("held_out", UNSAID)
     if isinstance(held_out, bool) or not isinstance(held_out, int | float):
         raise ModelFileError(f"{file}: held_out is no number, but {held_out!r}. {REMEDY}")
-    return run
+    teachers = run.get("teachers") or []
+    if not isinstance(teachers, list):
+        raise ModelFileError(f"{file}: teachers are no list, but {teachers!r}. {REMEDY}")
+    for origin in (run.get("initial") or {}, *teachers):
+        if not isinstance(origin, dict):
+            raise ModelFileError(f"{file}: weights come from {origin!r}, no object. {REMEDY}")
+        if origin.get("run") is not None:
+            _check_run(file, origin["run"])
 
 
 def describe_origin(weights: Path) -> dict[str, Any]:

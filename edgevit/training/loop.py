@@ -284,9 +284,9 @@ class _EpochEnd(keras.callbacks.Callback):
         self.pause = 0.0  # seconds until the next
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.started = time.perf_counter()
         self.epoch = epoch
         self.batches.start_epoch(epoch)
+        self.started = time.perf_counter()  # teachers' answers are none of the epoch's time
         for number, variable in enumerate(seed_variables(self.model)):
             words = np.random.SeedSequence((self.seed, epoch, number)).generate_state(2)
             variable.assign(words.astype(variable.dtype))

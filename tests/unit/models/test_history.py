@@ -44,6 +44,11 @@ def test_an_origin_tells_the_file_its_digest_and_its_run(tmp_path):
         '{"recipe": "nano"}',
         '{"recipe": {"held_out": "a fifth"}}',
         '{"recipe": {"held_out": null}}',
+        '{"initial": {"run": {"recipe": {"held_out": "a fifth"}}}}',
+        '{"teachers": [{"run": null}, {"run": {"initial": {"run": [1]}}}]}',
+        '{"teachers": {"run": null}}',
+        '{"teachers": ["shiftvit"]}',
+        '{"initial": "weights.safetensors"}',
         b"\xff",
     ],
 )

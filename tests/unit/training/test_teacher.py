@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from dataclasses import asdict, replace
 
 import keras
@@ -327,6 +328,23 @@ def test_a_run_with_a_teacher_resumes_to_the_same_weights(data, tmp_path, teache
     other = replace(teacher, digest="another")
     with pytest.raises(ConfigError, match="differs in teacher"):
         train(PLAN, TAUGHT, data, validation, tmp_path / "cut", 7, teachers=[other])
+
+
+def test_the_time_of_an_epoch_is_without_the_teachers(data, tmp_path, teacher_folder, monkeypatch):
+    spent = [0.0]
+    clock = time.perf_counter
+    monkeypatch.setattr(time, "perf_counter", lambda: clock() + spent[0])
+
+    class Slow(Loud):
+        def predict_on_batch(self, images):
+            spent[0] += 1e6
+            return super().predict_on_batch(images)
+
+    teacher = open_teacher(str(teacher_folder), data)
+    slow = replace(teacher, network=Slow(teacher.network), digest="slow")
+    log = train(PLAN, TAUGHT, data, data, tmp_path, 7, teachers=[slow]).log
+    assert spent[0] >= 2e6
+    assert all(0 < row["seconds"] < 1e6 for row in log)
 
 
 def test_with_the_whole_share_labels_change_nothing_and_the_teacher_everything(
