@@ -24,7 +24,7 @@ class Processor:
 
 
 def describe_processor() -> Processor:
-    """The first processor's model and instruction sets (proc_cpuinfo(5); empty flags elsewhere)."""
+    """The model and instruction sets of the last processor listed in proc_cpuinfo(5), if any is."""
     model, flags = platform.processor(), ""
     with contextlib.suppress(OSError), CPUINFO.open() as stream:
         for line in stream:

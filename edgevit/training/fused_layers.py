@@ -67,8 +67,8 @@ class FusedConv2D(layers.Conv2D):
     others with the bias added inside. B H W C -> B h w filters."""
 
     def call(self, inputs):
-        ours = self.data_format == "channels_last" and self.groups == 1
-        if not ours or self.dilation_rate != (1, 1):
+        ours = self.data_format == "channels_last" and self.dilation_rate == (1, 1)
+        if not ours or self.groups != 1:
             return super().call(inputs)
         from edgevit.training.winograd import convolve, is_worthwhile
 
@@ -76,9 +76,13 @@ class FusedConv2D(layers.Conv2D):
         if alike and is_worthwhile(inputs, self.kernel.value):
             y = convolve(inputs, self.kernel.value)
             y = y + self.bias.value if self.use_bias else y
-            return y if self.activation is None else self.activation(y)
-        if not self.use_bias:
+        elif self.use_bias:
+            y = self._convolve_with_bias(inputs)
+        else:
             return super().call(inputs)
+        return y if self.activation is None else self.activation(y)
+
+    def _convolve_with_bias(self, inputs):
         import torch
         from torch.nn import functional
 
@@ -98,8 +102,7 @@ class FusedConv2D(layers.Conv2D):
             self.strides,
             [before for before, _ in around],
         )
-        y = y.permute(0, 2, 3, 1)  # B h w F
-        return y if self.activation is None else self.activation(y)
+        return y.permute(0, 2, 3, 1)  # B h w F
 
 
 def _zeros_around(extent: int, side: int, stride: int) -> tuple[int, int]:

@@ -39,10 +39,10 @@ def is_emulated(precision: str) -> bool:
     Args:
         precision: of the products, a key of PRECISIONS.
     """
-    flags = describe_processor().flags
-    if precision != "bfloat16" or not flags or flags & BFLOAT16_FLAGS:
+    if precision != "bfloat16":
         return False
-    return not _has_accelerator()
+    flags = describe_processor().flags
+    return bool(flags) and not flags & BFLOAT16_FLAGS and not _has_accelerator()
 
 
 def _has_accelerator() -> bool:

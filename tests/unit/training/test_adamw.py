@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from importlib.util import find_spec
-
 import keras
 import pytest
 
@@ -57,12 +52,6 @@ def test_other_backends_have_the_one_of_keras():
     assert not isinstance(optimizer, FusedAdamW)
 
 
-@pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed")
 @pytest.mark.parametrize("clipnorm", [1.0, None])
-def test_on_torch_one_pass_does_what_keras_does(clipnorm):
-    code = STEPS.replace("GLOBAL_CLIPNORM", repr(clipnorm))
-    environment = {**os.environ, "KERAS_BACKEND": "torch"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+def test_on_torch_one_pass_does_what_keras_does(run_on_torch, clipnorm):
+    run_on_torch(STEPS, GLOBAL_CLIPNORM=clipnorm)

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from importlib.util import find_spec
-
 import keras
 import pytest
 
@@ -66,15 +61,8 @@ def test_other_backends_keep_the_layers_of_keras():
     assert kinds.isdisjoint(FUSED.values())
 
 
-@pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed")
 @pytest.mark.parametrize(("precision", "rtol"), [("float32", 1e-5), ("bfloat16", 5e-3)])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_on_torch_they_do_what_those_of_keras_do(name, precision, rtol):
+def test_on_torch_they_do_what_those_of_keras_do(run_on_torch, name, precision, rtol):
     sizes, kinds = NETWORKS[name]
-    values = {"NAME": name, "SIZES": sizes, "KINDS": kinds, "PRECISION": precision, "RTOL": rtol}
-    head = "".join(f"{key} = {value!r}\n" for key, value in values.items())
-    environment = {**os.environ, "KERAS_BACKEND": "torch"}
-    done = subprocess.run(
-        [sys.executable, "-c", head + STEPS], env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+    run_on_torch(STEPS, NAME=name, SIZES=sizes, KINDS=kinds, PRECISION=precision, RTOL=rtol)

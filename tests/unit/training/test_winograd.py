@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from importlib.util import find_spec
-
 import pytest
-
-pytestmark = pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed")
 
 GRADIENTS = """
 import torch
@@ -35,8 +28,6 @@ for expected, measured in zip(*found):
 """
 
 CHOICE = """
-import os
-os.environ["KERAS_BACKEND"] = "torch"
 import torch
 from edgevit.training import fused_layers, winograd
 from edgevit.training.winograd import is_worthwhile
@@ -78,21 +69,15 @@ for options, expected in (
 """
 
 
-def run(script: str, **values: int) -> None:
-    head = "".join(f"{key} = {value!r}\n" for key, value in values.items())
-    done = subprocess.run(
-        [sys.executable, "-c", head + script], env=dict(os.environ), capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-
-
 @pytest.mark.parametrize(
     ("rows", "columns", "channels", "width"),
     [(8, 8, 16, 24), (12, 12, 8, 8), (7, 10, 5, 3), (1, 2, 4, 4), (13, 9, 1, 7)],
 )
-def test_it_convolves_and_differentiates_like_the_definition(rows, columns, channels, width):
-    run(GRADIENTS, BATCH=3, ROWS=rows, COLUMNS=columns, CHANNELS=channels, WIDTH=width)
+def test_it_convolves_and_differentiates_like_the_definition(
+    run_on_torch, rows, columns, channels, width
+):
+    run_on_torch(GRADIENTS, BATCH=3, ROWS=rows, COLUMNS=columns, CHANNELS=channels, WIDTH=width)
 
 
-def test_wide_ones_of_stride_1_take_it_and_no_others():
-    run(CHOICE)
+def test_wide_ones_of_stride_1_take_it_and_no_others(run_on_torch):
+    run_on_torch(CHOICE)
