@@ -69,7 +69,7 @@ def plan_model(
         sizes = module.Config(**{**(module.VARIANTS[variant] if variant else {}), **config})
     except TypeError as error:
         raise ConfigError(f"{name}: {error}") from None
-    contract = module.preprocess_of(sizes)
+    contract = sizes.preprocess()
     if input_size is None:
         input_size = (
             CIFAR_SIZE if (variant or "cifar").startswith("cifar") else contract.network_size
@@ -178,5 +178,16 @@ def custom_objects() -> dict[str, type]:
 
     found: dict[str, type] = {"Preprocessing": Preprocessing}
     for spec in MODELS.values():
-        found.update(import_architecture(spec).CUSTOM_OBJECTS)
+        found.update(layer_classes(import_architecture(spec)))
     return found
+
+
+def layer_classes(module: ModuleType) -> dict[str, type]:
+    """The layer classes that a module defines or imports, by name."""
+    from keras.layers import Layer
+
+    return {
+        name: value
+        for name, value in vars(module).items()
+        if isinstance(value, type) and issubclass(value, Layer)
+    }

@@ -13,8 +13,9 @@ import pytest
 from edgevit.base.errors import ConfigError, UnknownNameError
 from edgevit.core.tensors import Preprocess
 from edgevit.models import split_name
-from edgevit.models.build import build, custom_objects, find_variant, plan_model
-from edgevit.models.gcvit import CUSTOM_OBJECTS, VARIANTS, GCViTBlock
+from edgevit.models import gcvit
+from edgevit.models.build import build, custom_objects, find_variant, layer_classes, plan_model
+from edgevit.models.gcvit import VARIANTS, GCViTBlock
 
 FORMS = ("paper", "tutorial")
 SMALL = {
