@@ -16,7 +16,6 @@ import numpy as np
 from keras import layers, ops
 
 from edgevit.base.errors import ConfigError
-from edgevit.core.tensors import Preprocess
 from edgevit.layers.activations import gelu_exact
 from edgevit.layers.configured import ConfiguredLayer
 from edgevit.layers.depthwise import DepthwiseFilter

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from keras import layers, ops
 
 from edgevit.base.errors import ConfigError
-from edgevit.core.tensors import Preprocess
 from edgevit.layers.activations import gelu_exact, gelu_tanh
 from edgevit.layers.attention import TokenAttention
 from edgevit.layers.configured import ConfiguredLayer

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from keras import layers, ops
 
 from edgevit.base.errors import ConfigError
-from edgevit.core.tensors import Preprocess
 from edgevit.layers.configured import ConfiguredLayer
 from edgevit.layers.drop_path import DropPath
 from edgevit.layers.tiles import TileConv2D

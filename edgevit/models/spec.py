@@ -15,8 +15,8 @@ class ModelSpec:
         paper: citation with arXiv number.
         module: dotted name of the file that builds it; imported when first built, since it
             imports Keras. It offers ``Config`` (:class:`edgevit.models.config.ModelConfig`),
-            ``VARIANTS``, ``TINY`` (sizes for tests) and ``forward``, and has its layer classes
-            among its names.
+            ``VARIANTS``, ``TINY`` (sizes for tests) and ``forward``; layer classes that are its
+            own are found in it.
         outputs: names of the outputs that it always has; "logits" first.
         extra_outputs: names of further outputs, there when they are asked for.
         resizable: whether the same weights serve images of any size, so that a recipe may begin
