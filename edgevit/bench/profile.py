@@ -15,6 +15,7 @@ from edgevit.bench.environment import describe_environment
 from edgevit.core.parity import NodeTime, Profile
 from edgevit.core.target import TARGETS, Format
 from edgevit.formats.registry import OPENERS, detect_format, refuse_damage
+from edgevit.formats.tflite.operators import Role, names_of
 
 TRIM = 0.1  # share of the slowest and of the fastest runs that does not count
 TARGET_RUNTIMES = {target.format: target.runtime for target in TARGETS.values()}
@@ -24,7 +25,7 @@ MATRIX_OPS = (
     *("Conv", "ConvInteger", "FusedConv", "FusedGemm", "FusedMatMul", "Gemm", "MatMul"),
     *("MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QGemm"),
     *("QLinearConv", "QLinearMatMul"),
-    *("BATCH_MATMUL", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"),
+    *names_of(Role.MULTIPLIES),
 )
 
 

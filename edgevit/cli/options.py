@@ -119,9 +119,9 @@ def read_surgery(names: str | None) -> tuple[str, ...] | None:
     Raises:
         UnknownNameError: no such step.
     """
-    from edgevit.formats.tflite.writer.passes.table import find_steps
+    from edgevit.formats.tflite.writer.passes import find_passes
 
-    return None if names is None else find_steps(names)
+    return None if names is None else find_passes(names)
 
 
 image_size = click.option(

@@ -16,7 +16,7 @@ from edgevit.core.target import Format
 from edgevit.data.calibration import CalibrationSample, sample_source
 from edgevit.formats.onnx.writer.convert import observe_onnx
 from edgevit.formats.tflite.writer.convert import observe_tflite
-from edgevit.formats.tflite.writer.passes.table import chosen_steps
+from edgevit.formats.tflite.writer.passes import chosen_passes
 from edgevit.frontend.source import ExportOptions, Source
 from edgevit.quantization.clipping import DEFAULT_METHOD, find_method
 from edgevit.quantization.observer import Observation, Observer
@@ -120,7 +120,7 @@ def describe_graph(source: Source, options: ExportOptions, kind: Format = Format
     parts = [f"{source.name} {rows}x{columns}", inside]
     parts += [f"also {', '.join(others)}"] if others else []
     if kind is Format.TFLITE:
-        parts.append(" ".join(chosen_steps(options)) or "no surgery")
+        parts.append(" ".join(chosen_passes(options)) or "no surgery")
     return ", ".join(parts)
 
 

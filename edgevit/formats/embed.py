@@ -47,7 +47,7 @@ def embed(path: Path, data: bytes | None, documents: dict[str, str]) -> None:
 
         path.write_bytes(embed_onnx(data, documents))
     else:
-        from edgevit.formats.tflite.writer.convert import embed_tflite
+        from edgevit.formats.tflite.writer.graph import TfliteGraph
 
-        path.write_bytes(embed_tflite(data, documents))
+        path.write_bytes(TfliteGraph(data).to_bytes(documents))
     seal(path)
