@@ -15,7 +15,7 @@ from edgevit.base.errors import (
 )
 from edgevit.core.seal import find_damage
 from edgevit.core.target import Format
-from edgevit.formats.intermediate import Tap
+from edgevit.formats.intermediate import IntermediateReader
 from edgevit.formats.session import Session
 
 # (module, class, kernel sets that verify runs, the first being what devices run)
@@ -192,11 +192,11 @@ def kernel_sets(path: Path) -> tuple[str, ...]:
     return OPENERS[detect_format(path)][2]
 
 
-def open_tap(path: Path) -> Tap:
-    """Opens a file so that what is between its layers can be read. It need not be sealed.
+def open_intermediate(path: Path) -> IntermediateReader:
+    """Opens a file so that its intermediate tensors can be read. It need not be sealed.
 
     LiteRT runs with its own kernels, since XNNPACK keeps its tensors to itself; onnxruntime with
-    its optimisations as far as the tensors that are watched leave room for them.
+    its optimisations as far as the tensors that are selected leave room for them.
 
     Raises:
         ConfigError: a SavedModel.
@@ -206,13 +206,13 @@ def open_tap(path: Path) -> Tap:
     """
     kind = detect_format(path)
     if kind is Format.TFLITE:
-        from edgevit.formats.tflite.runtime.intermediate import LiteRTTap
+        from edgevit.formats.tflite.runtime.intermediate import LiteRTIntermediateReader
 
-        return LiteRTTap(path)
+        return LiteRTIntermediateReader(path)
     if kind is Format.ONNX:
-        from edgevit.formats.onnx.runtime.intermediate import OnnxRuntimeTap
+        from edgevit.formats.onnx.runtime.intermediate import OnnxIntermediateReader
 
-        return OnnxRuntimeTap(path)
+        return OnnxIntermediateReader(path)
     raise ConfigError(
         f"{path}: a SavedModel keeps Keras' own operations and gives no tensor between them out. "
         "Export the same model to tflite-float32 or onnx-float32 and look into that."
