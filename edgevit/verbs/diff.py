@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
@@ -22,12 +21,13 @@ from edgevit.core.layer_errors import (
     Role,
     Unaligned,
 )
-from edgevit.core.manifest import MANIFEST_KEY, Manifest
+from edgevit.core.manifest import Manifest
 from edgevit.core.seal import find_damage
 from edgevit.core.target import Precision, find_target
+from edgevit.data.evaluation import load_test
 from edgevit.formats.intermediate import InnerTensor, Tap
 from edgevit.formats.registry import detect_format, open_tap
-from edgevit.frontend.opening import Opening, load_test, open_source
+from edgevit.frontend.opening import Opening, open_source
 from edgevit.verification.align_layers import alike, arrange, choose_tensors, find_candidates
 from edgevit.verification.layer_errors import LayerSums, summarise
 from edgevit.verification.rewritten_layers import DOUBTFUL, Trial, find_rewritten
@@ -109,14 +109,20 @@ def diff(
 
     Raises:
         ConfigError: a SavedModel, or a model with other weights than the file's.
-        ModelFileError: no such file, damaged, without papers, or without any layer of the model.
+        ModelFileError: no such file, damaged, without a manifest, or without any layer of
+            the model.
         RuntimeFailure: the runtime refuses the file.
     """
     say = status or (lambda line: None)
     path = Path(path)
     warnings = _check_seal(path, unsealed)
     with open_tap(path) as tap:
-        manifest = _read_manifest(tap, path)
+        manifest = tap.manifest
+        if manifest is None:
+            raise ModelFileError(
+                f"{path}: carries no manifest, so it does not say which float model it came from. "
+                "Files that 'edgevit export' writes do."
+            )
         target = find_target(manifest.target)
         say("loading the float model")
         source = _open_float(manifest, path, model, opening)
@@ -200,19 +206,6 @@ def _check_seal(path: Path, unsealed: bool) -> tuple[str, ...]:
     return (f"{path.name}: {damage}",)
 
 
-def _read_manifest(tap: Tap, path: Path) -> Manifest:
-    if MANIFEST_KEY not in tap.metadata:
-        raise ModelFileError(
-            f"{path}: carries no manifest, so it does not say which float model it came from. "
-            "Files that 'edgevit export' writes do."
-        )
-    try:
-        document = json.loads(tap.metadata[MANIFEST_KEY])
-    except ValueError as error:
-        raise ModelFileError(f"{path}: its embedded papers are damaged ({error}).") from None
-    return Manifest.from_document(document, path.name)
-
-
 def _open_float(
     manifest: Manifest, path: Path, model: str | Path | None, opening: Opening
 ) -> Source:
@@ -246,7 +239,7 @@ def _load_images(
     if data is None:
         return draw_images(limit, source.preprocess.input_size), "golden images"
     say("reading the test images")
-    dataset = load_test(data, source.preprocess, manifest.class_names, limit)
+    dataset = load_test(data, source.preprocess.input_size, manifest.class_names, limit)
     return dataset.images, dataset.source
 
 
