@@ -10,6 +10,8 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
+from edgevit.core.manifest import Manifest
+
 
 @dataclass(frozen=True)
 class IntermediateTensor:
@@ -95,6 +97,11 @@ class IntermediateReader(Protocol):
     tensors: tuple[IntermediateTensor, ...]
     products: tuple[Product, ...]
     batch: int
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """See :attr:`edgevit.core.metadata.EmbeddedMetadata.manifest`."""
+        ...
 
     def __enter__(self) -> Self: ...
 

@@ -13,6 +13,7 @@ from edgevit.base.errors import (
     ModelFileError,
     find_named,
 )
+from edgevit.core.metadata import EmbeddedMetadata
 from edgevit.core.seal import find_damage
 from edgevit.core.target import Format
 from edgevit.formats.intermediate import IntermediateReader
@@ -27,6 +28,13 @@ OPENERS: dict[Format, tuple[str, str, tuple[str, ...]]] = {
     ),
     Format.ONNX: ("edgevit.formats.onnx.runtime.onnxruntime", "OnnxRuntimeSession", ("cpu",)),
     Format.SAVEDMODEL: ("edgevit.formats.savedmodel.runtime", "SavedModelSession", ("cpu",)),
+}
+
+# Readers of the documents inside a file, which need no runtime.
+METADATA_READERS: dict[Format, str] = {
+    Format.TFLITE: "edgevit.formats.tflite.runtime.file",
+    Format.ONNX: "edgevit.formats.onnx.runtime.file",
+    Format.SAVEDMODEL: "edgevit.formats.savedmodel.runtime",
 }
 
 # Kernel sets that are runtimes of their own: (module, class).
@@ -174,6 +182,17 @@ def load_session(path: Path, kernels: str | None = None, threads: int | None = N
     if kernels is not None and kernels not in known:
         raise ConfigError(f"{kind} has the kernel sets {', '.join(known)}. Received: {kernels!r}")
     return opener(path, kernels=kernels or sets[0], threads=threads)
+
+
+def read_metadata(path: Path) -> EmbeddedMetadata:
+    """The documents inside a file, read without its runtime.
+
+    Raises:
+        ModelFileError: no such file, of no known kind, or damaged.
+        MissingDependencyError: the package that reads this format is not installed.
+    """
+    module = importlib.import_module(METADATA_READERS[detect_format(path)])
+    return EmbeddedMetadata(path, module.read_metadata(path))
 
 
 def refuse_damage(path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +13,12 @@ from edgevit.base.errors import ConfigError, ModelFileError
 from edgevit.base.files import digest_path
 from edgevit.core.golden_images import draw_images
 from edgevit.core.layer_errors import LayerDiff
-from edgevit.core.manifest import MANIFEST_KEY, Manifest
+from edgevit.core.manifest import Manifest
 from edgevit.core.seal import find_damage
 from edgevit.core.target import find_target
-from edgevit.formats.intermediate import IntermediateReader
+from edgevit.data.evaluation import load_test
 from edgevit.formats.registry import detect_format, open_intermediate
-from edgevit.frontend.opening import Opening, load_test, open_source
+from edgevit.frontend.opening import Opening, open_source
 from edgevit.verification.layer_diff import compare_layers
 
 if TYPE_CHECKING:
@@ -59,14 +58,20 @@ def diff(
 
     Raises:
         ConfigError: a SavedModel, or a model with other weights than the file's.
-        ModelFileError: no such file, damaged, without papers, or without any layer of the model.
+        ModelFileError: no such file, damaged, without a manifest, or without any layer of
+            the model.
         RuntimeFailure: the runtime refuses the file.
     """
     say = status or (lambda line: None)
     path = Path(path)
     warnings = _check_seal(path, unsealed)
     with open_intermediate(path) as reader:
-        manifest = _read_manifest(reader, path)
+        manifest = reader.manifest
+        if manifest is None:
+            raise ModelFileError(
+                f"{path}: carries no manifest, so it does not say which float model it came from. "
+                "Files that 'edgevit export' writes do."
+            )
         target = find_target(manifest.target)
         say("loading the float model")
         source = _open_float(manifest, path, model, opening)
@@ -105,19 +110,6 @@ def _check_seal(path: Path, unsealed: bool) -> tuple[str, ...]:
     return (f"{path.name}: {damage}",)
 
 
-def _read_manifest(reader: IntermediateReader, path: Path) -> Manifest:
-    if MANIFEST_KEY not in reader.metadata:
-        raise ModelFileError(
-            f"{path}: carries no manifest, so it does not say which float model it came from. "
-            "Files that 'edgevit export' writes do."
-        )
-    try:
-        document = json.loads(reader.metadata[MANIFEST_KEY])
-    except ValueError as error:
-        raise ModelFileError(f"{path}: its embedded papers are damaged ({error}).") from None
-    return Manifest.from_document(document, path.name)
-
-
 def _open_float(
     manifest: Manifest, path: Path, model: str | Path | None, opening: Opening
 ) -> Source:
@@ -151,5 +143,5 @@ def _load_images(
     if data is None:
         return draw_images(limit, source.preprocess.input_size), "golden images"
     say("reading the test images")
-    dataset = load_test(data, source.preprocess, manifest.class_names, limit)
+    dataset = load_test(data, source.preprocess.input_size, manifest.class_names, limit)
     return dataset.images, dataset.source
