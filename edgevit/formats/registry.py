@@ -13,9 +13,10 @@ from edgevit.base.errors import (
     ModelFileError,
     find_named,
 )
+from edgevit.core.metadata import EmbeddedMetadata
 from edgevit.core.seal import find_damage
 from edgevit.core.target import Format
-from edgevit.formats.intermediate import Tap
+from edgevit.formats.intermediate import IntermediateReader
 from edgevit.formats.session import Session
 
 # (module, class, kernel sets that verify runs, the first being what devices run)
@@ -27,6 +28,13 @@ OPENERS: dict[Format, tuple[str, str, tuple[str, ...]]] = {
     ),
     Format.ONNX: ("edgevit.formats.onnx.runtime.onnxruntime", "OnnxRuntimeSession", ("cpu",)),
     Format.SAVEDMODEL: ("edgevit.formats.savedmodel.runtime", "SavedModelSession", ("cpu",)),
+}
+
+# Readers of the documents inside a file, which need no runtime.
+METADATA_READERS: dict[Format, str] = {
+    Format.TFLITE: "edgevit.formats.tflite.runtime.file",
+    Format.ONNX: "edgevit.formats.onnx.runtime.file",
+    Format.SAVEDMODEL: "edgevit.formats.savedmodel.runtime",
 }
 
 # Kernel sets that are runtimes of their own: (module, class).
@@ -176,6 +184,17 @@ def load_session(path: Path, kernels: str | None = None, threads: int | None = N
     return opener(path, kernels=kernels or sets[0], threads=threads)
 
 
+def read_metadata(path: Path) -> EmbeddedMetadata:
+    """The documents inside a file, read without its runtime.
+
+    Raises:
+        ModelFileError: no such file, of no known kind, or damaged.
+        MissingDependencyError: the package that reads this format is not installed.
+    """
+    module = importlib.import_module(METADATA_READERS[detect_format(path)])
+    return EmbeddedMetadata(path, module.read_metadata(path))
+
+
 def refuse_damage(path: Path) -> None:
     """Stops before a runtime reads a sealed file that changed: it may take the process down.
 
@@ -192,11 +211,11 @@ def kernel_sets(path: Path) -> tuple[str, ...]:
     return OPENERS[detect_format(path)][2]
 
 
-def open_tap(path: Path) -> Tap:
-    """Opens a file so that what is between its layers can be read. It need not be sealed.
+def open_intermediate(path: Path) -> IntermediateReader:
+    """Opens a file so that its intermediate tensors can be read. It need not be sealed.
 
     LiteRT runs with its own kernels, since XNNPACK keeps its tensors to itself; onnxruntime with
-    its optimisations as far as the tensors that are watched leave room for them.
+    its optimisations as far as the tensors that are selected leave room for them.
 
     Raises:
         ConfigError: a SavedModel.
@@ -206,13 +225,13 @@ def open_tap(path: Path) -> Tap:
     """
     kind = detect_format(path)
     if kind is Format.TFLITE:
-        from edgevit.formats.tflite.runtime.intermediate import LiteRTTap
+        from edgevit.formats.tflite.runtime.intermediate import LiteRTIntermediateReader
 
-        return LiteRTTap(path)
+        return LiteRTIntermediateReader(path)
     if kind is Format.ONNX:
-        from edgevit.formats.onnx.runtime.intermediate import OnnxRuntimeTap
+        from edgevit.formats.onnx.runtime.intermediate import OnnxIntermediateReader
 
-        return OnnxRuntimeTap(path)
+        return OnnxIntermediateReader(path)
     raise ConfigError(
         f"{path}: a SavedModel keeps Keras' own operations and gives no tensor between them out. "
         "Export the same model to tflite-float32 or onnx-float32 and look into that."

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgevit.core.target import Format
 from edgevit.core.tensors import Preprocess
+from edgevit.data.datasets import HELD_OUT
+from edgevit.models.history import read_run, share_unseen
 from edgevit.quantization.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -48,6 +50,18 @@ class Source:
     def shipped_ranges(self, kind: Format) -> RangeRecord | None:
         """The activation ranges that ship with the weights, for one format."""
         return self.onnx_ranges if kind is Format.ONNX else self.ranges
+
+    def share_unseen(self, data: str) -> float:
+        """Share of a dataset's training images that nothing behind the weights has learnt from.
+
+        Args:
+            data: name of the dataset (``ImageDataset.source``).
+
+        Raises:
+            ModelFileError: the run's file beside the weights is damaged.
+        """
+        run = read_run(self.folder) if self.folder is not None else None
+        return share_unseen([run], data, HELD_OUT)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from edgevit.base.errors import ConfigError
 from edgevit.base.files import check_writable, digest_path, move_whole, size_path, write_whole
 from edgevit.base.versions import tool_versions
 from edgevit.core.manifest import Artifact, Manifest, manifest_path
+from edgevit.core.metadata import write_metadata
 from edgevit.core.parity import ParityReport, Verdict, worst
 from edgevit.core.reference import ReferenceSet
 from edgevit.core.target import Format, Precision, Target, find_target, find_targets
@@ -241,7 +242,7 @@ def _export_one(
     keep_failed: bool,
     say: Status,
 ) -> Outcome:
-    from edgevit.formats.embed import embed, papers
+    from edgevit.formats.embed import embed
     from edgevit.formats.exporters import EXPORTERS
 
     started = time.perf_counter()
@@ -269,7 +270,7 @@ def _export_one(
             calibration=ranges.identity() if ranges else None,
             reference_sha256=reference.digest,
         )
-        embed(staged, data, papers(manifest, reference))
+        embed(staged, data, write_metadata(manifest, reference))
         say(f"{target.name}: running it in {target.runtime}")
         reports = []
         for number, kernels in enumerate(kernel_sets(staged)):
@@ -303,9 +304,9 @@ def _search(
 
 
 def publish(staged: Path, path: Path, manifest: Manifest) -> Artifact:
-    """Moves a finished file or folder to its place, whole, and writes its papers beside it."""
+    """Moves a finished file or folder to its place, whole, and writes its manifest beside it."""
     artifact = Artifact(path, digest_path(staged), size_path(staged), manifest)
-    manifest_path(path).unlink(missing_ok=True)  # never the papers of another file beside it
+    manifest_path(path).unlink(missing_ok=True)  # never the manifest of another file beside it
     if staged.is_dir():
         move_whole(staged, path)
     else:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edgevit.formats.intermediate import InnerTensor, Product, Rounding
+from edgevit.formats.intermediate import IntermediateTensor, Product, Rounding
 from edgevit.formats.tflite.operators import Role, names_of
 
 ROWS = 256  # of what enters that are kept, of each chunk of images
@@ -110,7 +110,7 @@ class InsideNoise:
     chunks: int = 0
     shared: bool = False
 
-    def add(self, tensors: Sequence[InnerTensor], found: Mapping[str, np.ndarray]) -> None:
+    def add(self, tensors: Sequence[IntermediateTensor], found: Mapping[str, np.ndarray]) -> None:
         """Adds the values of the layer's tensors for one chunk."""
         for tensor in tensors:
             self.shared |= tensor.op in SHARED

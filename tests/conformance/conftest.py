@@ -121,8 +121,8 @@ def copied(exported, tmp_path) -> Callable[..., Path]:
         else:
             shutil.copy(source, path)
         if manifest:
-            papers = source.with_name(source.name + ".manifest.json")
-            shutil.copy(papers, path.with_name(papers.name))
+            manifest = source.with_name(source.name + ".manifest.json")
+            shutil.copy(manifest, path.with_name(manifest.name))
         return path
 
     return copy

@@ -15,10 +15,9 @@ from edgevit.cli.main import VERBS
 from edgevit.core.class_names import CIFAR10_CLASSES
 from edgevit.core.golden_images import draw_images
 from edgevit.core.target import TARGETS
-from edgevit.core.tensors import Preprocess
 from edgevit.data.degradations import DEGRADATIONS
+from edgevit.data.evaluation import load_test
 from edgevit.formats.registry import open_session
-from edgevit.frontend.opening import load_test
 from edgevit.verbs.evaluate import evaluate_robustness
 
 OPTIONS = {
@@ -362,8 +361,7 @@ def test_evaluate_says_how_accuracy_bears_jpeg_and_shifts(
 def test_robustness_is_measured_on_images_that_were_changed(exported, class_folders):
     path = exported["onnx-float32"]
     found = evaluate_robustness(path, class_folders)
-    contract = Preprocess(input_size=(12, 12))
-    dataset = load_test(class_folders, contract, CIFAR10_CLASSES)
+    dataset = load_test(class_folders, (12, 12), CIFAR10_CLASSES)
     with open_session(path) as session:
         for way in DEGRADATIONS:
             logits = session.run(way.apply(dataset.images))["logits"]

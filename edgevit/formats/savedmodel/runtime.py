@@ -55,9 +55,7 @@ class SavedModelSession(BatchedSession):
         self.inputs = tuple(_spec(name, spec) for name, spec in sorted(arguments.items()))
         results = self._call.structured_outputs
         self.outputs = tuple(_spec(name, spec) for name, spec in sorted(results.items()))
-        folder = path / METADATA_FOLDER
-        self.metadata = {file.stem: file.read_text() for file in sorted(folder.glob("*.json"))}
-        self.read_contract()
+        self.metadata = read_metadata(path)
 
     def run_chunk(self, batch: np.ndarray) -> dict[str, np.ndarray]:
         results = self._run({self.inputs[0].name: self._tf.constant(batch)})
@@ -76,6 +74,12 @@ class SavedModelSession(BatchedSession):
 
     def close(self) -> None:
         self._loaded = self._call = None
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Text documents that travel inside the folder, by key."""
+    folder = path / METADATA_FOLDER
+    return {file.stem: file.read_text() for file in sorted(folder.glob("*.json"))}
 
 
 def set_threads(tf: Any, threads: int) -> None:

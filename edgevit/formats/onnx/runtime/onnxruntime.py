@@ -65,7 +65,6 @@ class OnnxRuntimeSession(BatchedSession):
                 f"{path}: onnxruntime cannot use {provider} on this machine (no GPU, or no driver "
                 "or library of the version that it needs). 'nvidia-smi' shows what is there."
             )
-        self.read_contract()
 
     def _load(self, content: str | bytes) -> Any:
         """A session of a file by its name, or of its content.
