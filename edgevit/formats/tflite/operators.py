@@ -164,9 +164,7 @@ OPERATORS: dict[str, OpSpec] = {
         kernels=("Mean", "Mean Squared", "Average Pooling"),
     ),
     "SUM": OpSpec(_COMPUTES, 2, delicate=True, kernels=("Sum",)),
-    "RSQRT": OpSpec(
-        _COMPUTES, 2, version16=3, delicate=True, kernels=("Reciprocal Square Root",)
-    ),
+    "RSQRT": OpSpec(_COMPUTES, 2, version16=3, delicate=True, kernels=("Reciprocal Square Root",)),
     "SQRT": OpSpec(_COMPUTES, kernels=("Square Root",)),
     "SQUARE": OpSpec(_COMPUTES, kernels=("Square",)),
     "SQUARED_DIFFERENCE": OpSpec(_COMPUTES, kernels=("Squared Difference",)),
@@ -206,21 +204,15 @@ OPERATORS: dict[str, OpSpec] = {
         output16=SYMMETRIC,
         kernels=("Tanh",),
     ),
-    "MAX_POOL_2D": OpSpec(
-        _COMPUTES, 2, same_scale=True, version16=3, kernels=("Max Pooling",)
-    ),
+    "MAX_POOL_2D": OpSpec(_COMPUTES, 2, same_scale=True, version16=3, kernels=("Max Pooling",)),
     "AVERAGE_POOL_2D": OpSpec(
         _COMPUTES, 2, same_scale=True, version16=3, kernels=("Average Pooling", "Mean")
     ),
     "RESIZE_BILINEAR": OpSpec(
         _COMPUTES, 2, same_scale=True, version16=4, kernels=("Resize Bilinear",)
     ),
-    "RESHAPE": OpSpec(
-        _MOVES, 1, same_scale=True, version16=1, kernels=("Static Reshape", "Copy")
-    ),
-    "SQUEEZE": OpSpec(
-        _MOVES, 1, same_scale=True, version16=1, kernels=("Static Reshape", "Copy")
-    ),
+    "RESHAPE": OpSpec(_MOVES, 1, same_scale=True, version16=1, kernels=("Static Reshape", "Copy")),
+    "SQUEEZE": OpSpec(_MOVES, 1, same_scale=True, version16=1, kernels=("Static Reshape", "Copy")),
     "EXPAND_DIMS": OpSpec(
         _MOVES,
         version=1,
@@ -262,9 +254,7 @@ def has_kernel(name: str, precision: Precision) -> bool:
 WEIGHTED = tuple(name for name, spec in OPERATORS.items() if spec.weighted)
 
 
-def count_macs(
-    name: str, inputs: Sequence[Shape], output: Shape, options: Any
-) -> int | None:
+def count_macs(name: str, inputs: Sequence[Shape], output: Shape, options: Any) -> int | None:
     """Multiply-accumulates of one operator; 0 if it multiplies no matrices.
 
     A matrix product or convolution has as many as its output has elements, times the length of the

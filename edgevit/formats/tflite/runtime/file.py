@@ -150,9 +150,7 @@ def signature_specs(model: Any) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpe
             replace(spec, name=names.get(int(index), spec.name))
             for spec, index in zip(specs, indices, strict=True)
         )
-        for specs, indices in zip(
-            declared_specs(model), (graph.inputs, graph.outputs), strict=True
-        )
+        for specs, indices in zip(declared_specs(model), (graph.inputs, graph.outputs), strict=True)
     )
     return inputs, outputs
 

@@ -250,9 +250,7 @@ def _write_converted(
     return _written(TfliteGraph(converted), (*traced.steps, step), converted)
 
 
-def _written(
-    graph: TfliteGraph, steps: tuple[str, ...], unchanged: bytes | None = None
-) -> Written:
+def _written(graph: TfliteGraph, steps: tuple[str, ...], unchanged: bytes | None = None) -> Written:
     """A finished graph.
 
     Args:

@@ -28,9 +28,7 @@ ROUNDED = (Precision.INT8, Precision.INT16X8, Precision.DYNAMIC)  # their weight
 Means = Mapping[str, Sequence[float]]
 
 
-def correct_biases(
-    graph: TfliteGraph, means: Means, precisions: Sequence[Precision]
-) -> PassReport:
+def correct_biases(graph: TfliteGraph, means: Means, precisions: Sequence[Precision]) -> PassReport:
     """Gives layers of a float graph the biases that their rounded form needs.
 
     Args:

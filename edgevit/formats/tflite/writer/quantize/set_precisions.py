@@ -187,7 +187,9 @@ class _Writer:
             if self.numbers.activations == "int16":  # there is no kernel straight from uint8
                 source = self.graph.copy_tensor(index, "_int8", "int8")
                 self.graph.set_scale(source, [1.0], [-128])
-                self.new.append(self.graph.make_operator("QUANTIZE", REQUANTIZE, [self.raw], [source]))
+                self.new.append(
+                    self.graph.make_operator("QUANTIZE", REQUANTIZE, [self.raw], [source])
+                )
         made = self._quantise(index)
         self.new.append(self.graph.make_operator("QUANTIZE", version, [source], [made]))
         return made
