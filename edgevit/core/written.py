@@ -16,11 +16,11 @@ class Written:
         steps: what was done, for the manifest.
         inputs: as the file's runtime will declare them.
         outputs: likewise.
-        finish: documents by key -> the file's content with them inside; None: the writer left a
-            folder at the staged place, and documents become files in it.
+        finish: text documents by key -> None; writes the file to its staged place, with the
+            documents inside.
     """
 
     steps: tuple[str, ...]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    finish: Callable[[Mapping[str, str]], bytes] | None
+    finish: Callable[[Mapping[str, str]], None]

@@ -38,8 +38,8 @@ def export_tflite(
 ) -> tuple[bytes, tuple[str, ...]]:
     write = tflite.write_int8_micro if options.micro else TFLITE[target.precision]
     written = write(source, options, ranges, staged)
-    assert written.finish is not None
-    return written.finish({}), written.steps
+    written.finish({})
+    return staged.read_bytes(), written.steps
 
 
 EXPORTERS: dict[Format, Exporter] = {

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from edgevit.frontend.source import ExportOptions, Source
     from edgevit.quantization.ranges import RangeRecord
     from edgevit.quantization.recipe import Recipe
-    from edgevit.verbs.search import SearchReport
+    from edgevit.quantization.search import SearchReport
 
 Status = Callable[[str], None]
 Progress = Callable[[int, int], None]
