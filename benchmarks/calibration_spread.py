@@ -22,11 +22,11 @@ from export_cost import EDGEVIT, run
 from report import to_json
 
 from edgevit.bench.environment import describe_environment
-from edgevit.core.target import Format, find_target
+from edgevit.core.format import Format
 from edgevit.data.calibration import CalibrationSample, sample_images
 from edgevit.data.datasets import ImageDataset, find_source, load_dataset
 from edgevit.formats.calibration import CALIBRATION_IMAGES, calibrate
-from edgevit.formats.registry import open_session
+from edgevit.formats.registry import find_target, open_session
 from edgevit.formats.tflite.writer.convert import export_tflite
 from edgevit.frontend.opening import load_test, open_source
 from edgevit.frontend.record_reference import float_logits

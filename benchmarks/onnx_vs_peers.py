@@ -116,8 +116,8 @@ def write_ours(name: str, weights: Path, path: Path) -> float:
     """Exports with seeded weights, writes those down for the peers; seconds of the export."""
     import keras
 
-    from edgevit.core.target import find_target
     from edgevit.formats.onnx.writer.convert import export_onnx
+    from edgevit.formats.registry import find_target
     from edgevit.frontend.source import ExportOptions, Source
     from edgevit.models.build import build_plan, plan_model
 

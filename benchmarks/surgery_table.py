@@ -22,11 +22,11 @@ from report import publish
 from edgevit.base.statistics import PairedDrop
 from edgevit.bench.environment import describe_environment
 from edgevit.bench.measure import measure_interleaved
-from edgevit.core.target import Format, find_target
+from edgevit.core.format import Format
 from edgevit.data.calibration import sample_source
 from edgevit.data.datasets import find_source
 from edgevit.formats.calibration import CALIBRATION_IMAGES, calibrate
-from edgevit.formats.registry import open_session
+from edgevit.formats.registry import find_target, open_session
 from edgevit.formats.tflite.runtime.litert import open_interpreter
 from edgevit.formats.tflite.writer.convert import export_tflite
 from edgevit.formats.tflite.writer.passes.table import DEFAULT_STEPS, STEPS, find_steps

@@ -20,9 +20,9 @@ import numpy as np
 from report import describe_environment, to_json
 
 from edgevit.base.errors import RuntimeFailure
+from edgevit.core.format import Format
 from edgevit.core.golden_images import draw_images
-from edgevit.core.target import Format, find_target
-from edgevit.formats.registry import import_runtime, load_session
+from edgevit.formats.registry import find_target, import_runtime, load_session
 from edgevit.formats.tflite.runtime.tflm import missing_ops
 
 MODELS = "shiftvit,patchconvnet,focalnet,vit,gcvit"

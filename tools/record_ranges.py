@@ -17,7 +17,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
 from edgevit.base.files import write_whole
-from edgevit.core.target import Format
+from edgevit.core.format import Format
 from edgevit.data.calibration import sample_source
 from edgevit.formats.calibration import CALIBRATION_IMAGES, calibrate
 from edgevit.frontend.opening import open_source

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edgevit.core.target import Tolerance
+from edgevit.core.tolerance import Tolerance
 
 
 class Verdict(StrEnum):

@@ -24,9 +24,9 @@ from edgevit.core.layer_errors import (
 )
 from edgevit.core.manifest import MANIFEST_KEY, Manifest
 from edgevit.core.seal import find_damage
-from edgevit.core.target import Precision, find_target
+from edgevit.core.target import Precision
 from edgevit.formats.intermediate import InnerTensor, Tap
-from edgevit.formats.registry import detect_format, open_tap
+from edgevit.formats.registry import detect_format, find_target, open_tap
 from edgevit.frontend.opening import Opening, load_test, open_source
 from edgevit.verification.align_layers import alike, arrange, choose_tensors, find_candidates
 from edgevit.verification.layer_errors import LayerSums, summarise

@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 
 from edgevit.core.class_names import CIFAR10_CLASSES
+from edgevit.core.format import Format
 from edgevit.core.golden_images import draw_images
-from edgevit.core.target import TARGETS, Format
+from edgevit.formats.registry import TARGETS
 
 # As the command line sets it, so that files from this process equal those from another.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")

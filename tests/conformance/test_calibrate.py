@@ -9,8 +9,8 @@ import pytest
 
 from edgevit.base.errors import DataError
 from edgevit.core.class_names import CIFAR10_CLASSES
+from edgevit.core.format import Format
 from edgevit.core.golden_images import draw_images
-from edgevit.core.target import Format
 from edgevit.data.calibration import CalibrationSample, leave_out, sample_images
 from edgevit.data.datasets import load_dataset
 from edgevit.formats.calibration import calibrate, read_record

@@ -9,12 +9,13 @@ import pytest
 
 from edgevit.base.files import digest_path, size_path
 from edgevit.core.class_names import CIFAR10_CLASSES
+from edgevit.core.format import Format
 from edgevit.core.manifest import Manifest, manifest_path, read_manifest_file
 from edgevit.core.parity import Verdict
 from edgevit.core.reference import COUNT, ReferenceSet
-from edgevit.core.target import TARGETS, Format, Precision
+from edgevit.core.target import Precision
 from edgevit.core.tensors import Preprocess
-from edgevit.formats.registry import kernel_sets, open_session
+from edgevit.formats.registry import TARGETS, kernel_sets, open_session
 from edgevit.frontend.opening import open_source
 from edgevit.verbs.verify import verify
 

@@ -12,10 +12,12 @@ keras = pytest.importorskip("keras")
 pytest.importorskip("ai_edge_litert")
 
 from edgevit.base.errors import ModelFileError  # noqa: E402
-from edgevit.core.target import Format, Precision, find_target  # noqa: E402
+from edgevit.core.format import Format  # noqa: E402
+from edgevit.core.target import Precision  # noqa: E402
 from edgevit.core.tensors import Preprocess  # noqa: E402
 from edgevit.data.calibration import CalibrationSample  # noqa: E402
 from edgevit.formats.calibration import calibrate  # noqa: E402
+from edgevit.formats.registry import find_target  # noqa: E402
 from edgevit.formats.tflite.runtime.litert import open_interpreter  # noqa: E402
 from edgevit.formats.tflite.writer.convert import export_tflite, float_graph  # noqa: E402
 from edgevit.formats.tflite.writer.graph import TfliteGraph  # noqa: E402
