@@ -76,8 +76,8 @@ def tiny_run(tmp_path_factory) -> Path:
 
     from edgevit.data.calibration import CalibrationSample
     from edgevit.formats.calibration import calibrate
+    from edgevit.formats.options import build_options
     from edgevit.frontend.opening import open_source
-    from edgevit.frontend.source import ExportOptions
     from edgevit.models.build import build_plan, plan_model
     from edgevit.models.weights import ONNX_RANGES_FILE, RANGES_FILE, WEIGHTS_FILE, save_weights
 
@@ -89,7 +89,7 @@ def tiny_run(tmp_path_factory) -> Path:
     images = draw_images(32, RAW_SIZE, seed=9)
     for kind, name in ((Format.TFLITE, RANGES_FILE), (Format.ONNX, ONNX_RANGES_FILE)):
         sample = CalibrationSample(images, "drawn", "00")
-        record = calibrate(kind, open_source(folder), ExportOptions(), sample)
+        record = calibrate(kind, open_source(folder), build_options(kind, {}), sample)
         (folder / name).write_text(record.to_text())
     return folder
 
