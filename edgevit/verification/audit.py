@@ -8,11 +8,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgevit.base.errors import ExportError, MissingDependencyError, ModelFileError
+from edgevit.base.loading import load_attribute
+from edgevit.core.format import Format
 from edgevit.core.roofline import Work
-from edgevit.core.target import Format, Target
+from edgevit.core.target import Target
 from edgevit.core.tensors import TensorSpec
-from edgevit.formats.cost import count_work
-from edgevit.formats.registry import detect_format, open_session, refuse_damage
+from edgevit.formats.registry import (
+    FORMATS,
+    count_work,
+    detect_format,
+    open_session,
+    refuse_damage,
+)
 
 LARGEST = 10
 FLOAT_TYPES = ("float16", "float32", "float64", "bfloat16")
@@ -88,14 +95,9 @@ def inspect(path: str | Path, optimized: bool = False, work: bool = False) -> In
         RuntimeFailure: its runtime refuses it.
     """
     path = Path(path)
-    inspectors = {
-        Format.TFLITE: _inspect_tflite,
-        Format.ONNX: _inspect_onnx,
-        Format.SAVEDMODEL: _inspect_savedmodel,
-    }
-    inspector = inspectors[detect_format(path)]
+    spec = FORMATS[detect_format(path)]
     refuse_damage(path)
-    found = inspector(path)
+    found: Inspection = load_attribute(spec.inspect)(path)
     if optimized and found.format == Format.ONNX and not found.custom_ops:
         from edgevit.formats.onnx.runtime.profiler import optimized_ops
 
@@ -132,7 +134,8 @@ def _floats_at_borders(inspection: Inspection) -> bool:
     return floats == len(borders) and set(inspection.float_ops) <= {"QUANTIZE", "DEQUANTIZE"}
 
 
-def _inspect_tflite(path: Path) -> Inspection:
+def inspect_tflite(path: Path) -> Inspection:
+    """See :func:`inspect`."""
     from edgevit.formats.tflite.runtime.file import (
         custom_op_names,
         declared_specs,
@@ -184,7 +187,8 @@ def _inspect_tflite(path: Path) -> Inspection:
     )
 
 
-def _inspect_onnx(path: Path) -> Inspection:
+def inspect_onnx(path: Path) -> Inspection:
+    """See :func:`inspect`."""
     try:
         import onnx
     except ImportError:
@@ -247,7 +251,8 @@ def _inspect_onnx(path: Path) -> Inspection:
     )
 
 
-def _inspect_savedmodel(path: Path) -> Inspection:
+def inspect_savedmodel(path: Path) -> Inspection:
+    """See :func:`inspect`."""
     from edgevit.base.files import size_path
     from edgevit.formats.savedmodel.runtime import list_nodes
 

@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 
 from edgevit.core.class_names import CIFAR10_CLASSES
+from edgevit.core.format import Format
 from edgevit.core.golden_images import draw_images
-from edgevit.core.target import TARGETS, Format
+from edgevit.formats.registry import TARGETS
 
 # As the command line sets it, so that files from this process equal those from another.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
@@ -75,8 +76,8 @@ def tiny_run(tmp_path_factory) -> Path:
 
     from edgevit.data.calibration import CalibrationSample
     from edgevit.formats.calibration import calibrate
+    from edgevit.formats.options import build_options
     from edgevit.frontend.opening import open_source
-    from edgevit.frontend.source import ExportOptions
     from edgevit.models.build import build_plan, plan_model
     from edgevit.models.weights import ONNX_RANGES_FILE, RANGES_FILE, WEIGHTS_FILE, save_weights
 
@@ -88,7 +89,7 @@ def tiny_run(tmp_path_factory) -> Path:
     images = draw_images(32, RAW_SIZE, seed=9)
     for kind, name in ((Format.TFLITE, RANGES_FILE), (Format.ONNX, ONNX_RANGES_FILE)):
         sample = CalibrationSample(images, "drawn", "00")
-        record = calibrate(kind, open_source(folder), ExportOptions(), sample)
+        record = calibrate(kind, open_source(folder), build_options(kind, {}), sample)
         (folder / name).write_text(record.to_text())
     return folder
 

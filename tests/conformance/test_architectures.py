@@ -11,8 +11,7 @@ import pytest
 from edgevit.core.class_names import CIFAR10_CLASSES
 from edgevit.core.golden_images import draw_images
 from edgevit.core.parity import Verdict
-from edgevit.core.target import TARGETS
-from edgevit.formats.registry import open_session
+from edgevit.formats.registry import TARGETS, open_session
 from edgevit.frontend.lowering import Lowering, applied, gelu_textbook
 from edgevit.frontend.opening import open_source
 from edgevit.frontend.source import Source

@@ -14,10 +14,9 @@ from edgevit.base.files import digest_path, size_path
 from edgevit.cli.main import VERBS
 from edgevit.core.class_names import CIFAR10_CLASSES
 from edgevit.core.golden_images import draw_images
-from edgevit.core.target import TARGETS
 from edgevit.data.degradations import DEGRADATIONS
 from edgevit.data.evaluation import load_test
-from edgevit.formats.registry import open_session
+from edgevit.formats.registry import TARGETS, open_session
 from edgevit.verbs.evaluate import evaluate_robustness
 
 OPTIONS = {

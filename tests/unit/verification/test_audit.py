@@ -12,8 +12,8 @@ pytest.importorskip("ai_edge_litert")
 import tensorflow as tf
 
 from edgevit.base.errors import ExportError
-from edgevit.core.target import TARGETS, find_target
 from edgevit.core.tensors import TensorSpec
+from edgevit.formats.registry import TARGETS, find_target
 from edgevit.formats.tflite.runtime.file import custom_op_names, op_names, parse_model
 from edgevit.verification.audit import Inspection, audit, inspect
 

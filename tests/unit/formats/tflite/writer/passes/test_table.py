@@ -13,6 +13,7 @@ pytest.importorskip("ai_edge_litert")
 
 from edgevit.base.errors import UnknownNameError  # noqa: E402
 from edgevit.core.tensors import Preprocess  # noqa: E402
+from edgevit.formats.tflite.options import TfliteOptions  # noqa: E402
 from edgevit.formats.tflite.runtime.file import parse_model  # noqa: E402
 from edgevit.formats.tflite.runtime.litert import open_interpreter  # noqa: E402
 from edgevit.formats.tflite.runtime.nodes import list_nodes  # noqa: E402
@@ -23,7 +24,7 @@ from edgevit.formats.tflite.writer.passes.attend_through_tokens import (  # noqa
 )
 from edgevit.formats.tflite.writer.passes.fold_affine import fold_affine  # noqa: E402
 from edgevit.formats.tflite.writer.passes.table import DEFAULT_STEPS, STEPS, find_steps, operate  # noqa: E402
-from edgevit.frontend.source import ExportOptions, Source  # noqa: E402
+from edgevit.frontend.source import Source  # noqa: E402
 from edgevit.layers.attention import TokenAttention  # noqa: E402
 from edgevit.models import MODELS  # noqa: E402
 from edgevit.models.build import build  # noqa: E402
@@ -104,7 +105,7 @@ def graphs() -> dict[str, bytes]:
     found = {}
     for name, sizes in SMALL.items():
         network = randomised(build(name, **sizes))
-        options = ExportOptions(surgery=("centre-norms",))
+        options = TfliteOptions(surgery=("centre-norms",))
         found[name] = float_graph(source_of(network), options)[0]
     return found
 
@@ -145,7 +146,7 @@ def test_steps_are_told_in_the_manifest_with_how_often_they_did_something(graphs
 def small_net(build_layers, shape=(8, 8, 3)) -> bytes:
     images = keras.Input(shape, name="images")
     network = randomised(keras.Model(images, {"logits": build_layers(images)}))
-    options = ExportOptions(preprocess=False, surgery=("centre-norms",))
+    options = TfliteOptions(preprocess=False, surgery=("centre-norms",))
     return float_graph(source_of(network), options)[0]
 
 
@@ -246,7 +247,7 @@ def attention_net(heads=2, depth=6, between=lambda x: x, also=lambda attention: 
     mixed, attention = TokenAttention(heads, depth, name="attention")(*inputs)
     logits = keras.layers.Dense(3, name="last")(keras.layers.Flatten()(tokens + mixed))
     network = randomised(keras.Model(images, {"logits": logits, **also(attention)}))
-    options = ExportOptions(preprocess=False, surgery=("centre-norms",))
+    options = TfliteOptions(preprocess=False, surgery=("centre-norms",))
     return float_graph(source_of(network), options)[0]
 
 
