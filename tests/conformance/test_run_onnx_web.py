@@ -1,4 +1,4 @@
-"""tools/run_onnx.mjs: an ONNX file is used in onnxruntime-web, with the metadata that it carries."""
+"""tools/run_onnx.mjs: an ONNX file is used in onnxruntime-web, with the metadata in it."""
 
 from __future__ import annotations
 
