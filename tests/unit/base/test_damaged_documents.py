@@ -101,7 +101,8 @@ def make_verification() -> dict[str, Any]:
 
 
 def make_profile() -> dict[str, Any]:
-    return {"file": "net.tflite", "profile": {}, "rows": [{"name": "net/a", "time_us": 5.0}]}
+    rows = [{"name": "net/a", "time_us": 5.0}]
+    return {"file": "net.tflite", "profile": {}, "runs": 2, "rows": rows}
 
 
 def make_layers() -> dict[str, Any]:
