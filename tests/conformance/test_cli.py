@@ -274,11 +274,11 @@ def test_verify_against_other_weights_is_refused(command, exported, class_folder
     import keras
 
     from edgevit.models.build import build_plan, plan_model
+    from edgevit.models.shiftvit import TINY
     from edgevit.models.weights import save_weights
 
     keras.utils.set_random_seed(99)
-    sizes = {"image_size": 16, "dim": 48, "depths": (1, 1), "num_classes": 10}
-    plan = plan_model("shiftvit", input_size=(12, 12), **sizes)
+    plan = plan_model("shiftvit", input_size=(12, 12), **TINY)
     weights = build_plan(plan).get_weights()
     save_weights(tmp_path / "weights.safetensors", plan, weights, CIFAR10_CLASSES, "float32")
     answer = command(
