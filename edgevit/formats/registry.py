@@ -13,6 +13,7 @@ from edgevit.base.errors import (
     ModelFileError,
     find_named,
 )
+from edgevit.core.inspection import Inspection
 from edgevit.core.seal import find_damage
 from edgevit.core.target import Format
 from edgevit.formats.intermediate import IntermediateReader
@@ -185,6 +186,26 @@ def refuse_damage(path: Path) -> None:
     damage = find_damage(path)
     if damage:
         raise ModelFileError(f"{path}: {damage}. Export it again.")
+
+
+INSPECTORS: dict[Format, tuple[str, str]] = {
+    Format.TFLITE: ("edgevit.formats.tflite.runtime.inspect", "inspect_tflite"),
+    Format.ONNX: ("edgevit.formats.onnx.runtime.inspect", "inspect_onnx"),
+    Format.SAVEDMODEL: ("edgevit.formats.savedmodel.runtime", "inspect_savedmodel"),
+}
+
+
+def inspect_file(path: Path) -> Inspection:
+    """Lists what is inside a file that is known to be whole.
+
+    Raises:
+        ModelFileError: no such file, of no known kind, or damaged.
+        MissingDependencyError: what reads it is not installed.
+        RuntimeFailure: its runtime refuses it.
+    """
+    module, name = INSPECTORS[detect_format(path)]
+    inspector: Callable[[Path], Inspection] = getattr(importlib.import_module(module), name)
+    return inspector(path)
 
 
 def kernel_sets(path: Path) -> tuple[str, ...]:
