@@ -8,7 +8,7 @@ from edgevit.core.runtime import Runtime
 SPEC = FormatSpec(
     Format.ONNX,
     suffix=".onnx",
-    inspect="edgevit.verification.audit:inspect_onnx",
+    inspect="edgevit.formats.onnx.runtime.inspect:inspect_onnx",
     read_metadata="edgevit.formats.onnx.runtime.file:read_metadata",
     count_work="edgevit.formats.cost:count_onnx",
     open_intermediate="edgevit.formats.onnx.runtime.intermediate:OnnxIntermediateReader",
