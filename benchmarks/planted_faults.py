@@ -32,9 +32,8 @@ import numpy as np
 from edgevit.base.documents import to_json
 from edgevit.core.golden_images import draw_images
 from edgevit.core.layer_errors import SUSPECT_DB, rank_layers
-from edgevit.core.target import find_target
 from edgevit.formats.layer_names import layer_of_node
-from edgevit.formats.registry import load_session, open_intermediate
+from edgevit.formats.registry import find_target, load_session, open_intermediate
 from edgevit.formats.tflite.runtime.file import is_constant, pack_model, parse_model, tensor_type
 from edgevit.formats.tflite.runtime.nodes import read_nodes
 from edgevit.frontend.opening import open_source

@@ -15,9 +15,8 @@ from edgevit.core.golden_images import draw_images
 from edgevit.core.layer_errors import LayerDiff
 from edgevit.core.manifest import Manifest
 from edgevit.core.seal import find_damage
-from edgevit.core.target import find_target
 from edgevit.data.evaluation import load_test
-from edgevit.formats.registry import detect_format, open_intermediate
+from edgevit.formats.registry import detect_format, find_target, open_intermediate
 from edgevit.frontend.opening import Opening, open_source
 from edgevit.verification.layer_diff import compare_layers
 

@@ -21,6 +21,14 @@ from edgevit.core.measurements import Measurement
 from edgevit.core.parity import AccuracyReport, ParityReport
 from edgevit.core.report import FileReport, Latency, NamedValue
 
+# The key that tells a document -> those that are read; the first key that it has counts.
+KEYS = {
+    "profile": ("rows",),
+    "layers": ("layers",),
+    "runs": ("runs", "accuracy", "real_images", "arena_bytes"),
+    "arena_bytes": ("arena_bytes",),
+}
+
 
 class Misplaced(Exception):
     """A document that belongs to no file here."""
@@ -194,7 +202,9 @@ def read_findings(document: Any) -> tuple[list[Finding], tuple[str, ...]]:
     rows = {name: row for name, row in document.items() if name not in ("keras", "provenance")}
     if rows and all(isinstance(row, dict) and "accuracy" in row for row in rows.values()):
         return _read_targets(rows, keras), ()
-    return [from_plain(Finding, document)], ()
+    told = next((key for key in KEYS if key in document), "")
+    known = ("file", "sha256", *KEYS.get(told, ()))
+    return [from_plain(Finding, {key: document[key] for key in known if key in document})], ()
 
 
 def _read_targets(rows: dict[str, Any], keras: Any) -> list[Finding]:

@@ -24,7 +24,8 @@ from edgevit.quantization.search import Precisions, Progress, Sample, Search, Se
 from edgevit.verification.parity import find_output, run_all
 
 if TYPE_CHECKING:
-    from edgevit.frontend.source import ExportOptions, Source
+    from edgevit.formats.tflite.options import TfliteOptions
+    from edgevit.frontend.source import Source
     from edgevit.quantization.ranges import RangeRecord
 
 VALIDATION_IMAGES = 1000
@@ -33,7 +34,7 @@ ROUNDS = 30
 
 def search_recipe(
     source: Source,
-    options: ExportOptions,
+    options: TfliteOptions,
     ranges: RangeRecord,
     data: str | Path,
     max_drop: float,
@@ -88,7 +89,7 @@ class MixedFiles:
     def __init__(
         self,
         source: Source,
-        options: ExportOptions,
+        options: TfliteOptions,
         ranges: RangeRecord,
         graph: FloatGraph,
         folder: Path,

@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from edgevit.core.class_names import CIFAR10_CLASSES
+from edgevit.core.format import Format
 from edgevit.core.golden_images import draw_images
-from edgevit.core.target import TARGETS, Format
 from edgevit.core.tensors import resize_bilinear
-from edgevit.formats.registry import open_session
+from edgevit.formats.registry import TARGETS, open_session
 
 TOOL = Path(__file__).parents[2] / "tools" / "run_onnx.mjs"
 NODE = shutil.which("node")

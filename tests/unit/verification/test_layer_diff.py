@@ -10,14 +10,14 @@ pytest.importorskip("tensorflow")
 pytest.importorskip("ai_edge_litert")
 pytest.importorskip("onnxruntime")
 
+from edgevit.base.loading import load_attribute  # noqa: E402
 from edgevit.core.layer_errors import SUSPECT_DB, rank_layers  # noqa: E402
-from edgevit.core.target import find_target  # noqa: E402
 from edgevit.core.tensors import Preprocess  # noqa: E402
-from edgevit.formats.exporters import EXPORTERS  # noqa: E402
-from edgevit.formats.registry import open_intermediate  # noqa: E402
+from edgevit.formats.options import build_options  # noqa: E402
+from edgevit.formats.registry import find_target, open_intermediate  # noqa: E402
 from edgevit.formats.tflite.writer.graph import TfliteGraph  # noqa: E402
 from edgevit.frontend.record_layers import record_layers  # noqa: E402
-from edgevit.frontend.source import ExportOptions, Source  # noqa: E402
+from edgevit.frontend.source import Source  # noqa: E402
 from edgevit.verification.align_layers import MOVES_BARE  # noqa: E402
 from edgevit.verification.layer_diff import compare_layers  # noqa: E402
 
@@ -58,8 +58,8 @@ def files(source, tmp_path_factory) -> dict:
     for name in ("tflite-float32", "onnx-float32"):
         target = find_target(name)
         path = found[name] = folder / f"net{target.suffix}"
-        data, _ = EXPORTERS[target.format](source, target, ExportOptions(), None, path)
-        path.write_bytes(data)
+        options = build_options(target.format, {})
+        path.write_bytes(load_attribute(target.write)(source, options, None, path).content)
     return found
 
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from edgevit.base.errors import MissingDependencyError, ModelFileError
 from edgevit.formats.intermediate import IntermediateTensor, Product, Rounding
 from edgevit.formats.layer_names import layer_of_node, strip_retrace
+from edgevit.formats.onnx.runtime.file import read_model
 from edgevit.formats.onnx.runtime.onnxruntime import OnnxRuntimeSession
+from edgevit.formats.onnx.runtime.session import Infer
 
 FLOATS = ("FLOAT", "FLOAT16", "DOUBLE")
 MOVES = ("Reshape", "Transpose", "Slice", "Split", "Squeeze", "Unsqueeze")  # values stay
@@ -32,20 +33,11 @@ class OnnxIntermediateReader(OnnxRuntimeSession):
     """
 
     def __init__(self, path: Path):
-        try:
-            import onnx
-        except ImportError:
-            raise MissingDependencyError("onnx", "onnx", "Looking into an .onnx file") from None
-        try:
-            self._model = onnx.load(str(path))
-            shaped = onnx.shape_inference.infer_shapes(self._model)
-        except Exception as error:  # protobuf's and onnx's errors share no public base class
-            reason = " ".join(str(error).split())[:200]
-            raise ModelFileError(f"{path}: the ONNX file is damaged ({reason}).") from None
+        self._model = read_model(path, "Looking into an .onnx file", shapes=True)
         super().__init__(path)
         self.batch = self.inputs[0].shape[0] or 1
-        self.tensors = _list(shaped.graph, self.inputs[0].name, self.batch)
-        self.products = _list_products(shaped.graph)
+        self.tensors = _list(self._model.graph, self.inputs[0].name, self.batch)
+        self.products = _list_products(self._model.graph)
         self._selected: tuple[str, ...] = ()
 
     def select(self, names: Sequence[str]) -> None:
@@ -60,8 +52,12 @@ class OnnxIntermediateReader(OnnxRuntimeSession):
         self._session = self._load(opened.SerializeToString())
         self._selected = tuple(names)
 
+    def prepare(self, batch: np.ndarray) -> Infer:
+        session, feed = self._session, {self.inputs[0].name: batch}
+        return lambda: session.run(list(self._selected), feed)
+
     def run_chunk(self, batch: np.ndarray) -> dict[str, np.ndarray]:
-        values = self._run({self.inputs[0].name: batch}, list(self._selected))
+        values = self.bind(batch)()
         return {
             name: np.asarray(value, dtype=np.float32).reshape(len(batch), -1)  # B elements
             for name, value in zip(self._selected, values, strict=True)

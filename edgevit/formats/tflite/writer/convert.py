@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from edgevit.base.errors import ExportError
-from edgevit.core.target import Format, Precision
-from edgevit.core.written import Written
+from edgevit.core.format import Format
+from edgevit.core.target import Precision, Written
 from edgevit.formats.passes import report_lines
+from edgevit.formats.tflite.options import TfliteOptions
 from edgevit.formats.tflite.runtime.file import signature_specs
 from edgevit.formats.tflite.writer.graph import TfliteGraph
 from edgevit.formats.tflite.writer.observe import observe_activations
@@ -40,7 +41,7 @@ from edgevit.formats.tflite.writer.quantize.set_precisions import set_precisions
 from edgevit.formats.tflite.writer.quantize.split_products import level_ranges, split_products
 from edgevit.formats.tflite.writer.quantize.widen_operands import widen_operands
 from edgevit.frontend.lowering import KERAS, Lowering, layer_norm_centred
-from edgevit.frontend.source import ExportOptions, Source
+from edgevit.frontend.source import Source
 from edgevit.frontend.trace import Traced, check_io_dtype, trace
 from edgevit.quantization.observer import Observation, Observer
 from edgevit.quantization.precisions import choose_precisions, describe_precisions
@@ -51,13 +52,13 @@ LOWERING = Lowering(
 )
 
 
-def lowering_of(options: ExportOptions) -> Lowering:
+def lowering_of(options: TfliteOptions) -> Lowering:
     """How Keras layers are written for LiteRT's integer kernels, unless the user wants not."""
     return LOWERING if CENTRE_NORMS in chosen_passes(options) else KERAS
 
 
 def write_float32(
-    source: Source, options: ExportOptions, ranges: RangeRecord | None, staged: Path
+    source: Source, options: TfliteOptions, ranges: RangeRecord | None, staged: Path
 ) -> Written:
     """Lowers a model to one TFLite file; so do all writers of this file, each its own target's.
 
@@ -79,7 +80,7 @@ def write_float32(
 
 
 def write_float16(
-    source: Source, options: ExportOptions, ranges: RangeRecord | None, staged: Path
+    source: Source, options: TfliteOptions, ranges: RangeRecord | None, staged: Path
 ) -> Written:
     """float16 weights; see :func:`write_float32`."""
     import tensorflow as tf
@@ -89,7 +90,7 @@ def write_float16(
 
 
 def write_dynamic(
-    source: Source, options: ExportOptions, ranges: RangeRecord | None, staged: Path
+    source: Source, options: TfliteOptions, ranges: RangeRecord | None, staged: Path
 ) -> Written:
     """int8 weights, activations quantised at run time; see :func:`write_float32`."""
     step = "int8 weights a channel; activations quantised at run time"
@@ -97,7 +98,7 @@ def write_dynamic(
 
 
 def write_dynamic_int4(
-    source: Source, options: ExportOptions, ranges: RangeRecord | None, staged: Path
+    source: Source, options: TfliteOptions, ranges: RangeRecord | None, staged: Path
 ) -> Written:
     """4-bit Dense weights, activations quantised at run time; see :func:`write_float32`."""
     input_type = check_io_dtype(options)
@@ -114,21 +115,21 @@ def write_dynamic_int4(
 
 
 def write_int8(
-    source: Source, options: ExportOptions, ranges: RangeRecord | None, staged: Path
+    source: Source, options: TfliteOptions, ranges: RangeRecord | None, staged: Path
 ) -> Written:
     """Integers throughout; see :func:`write_float32`."""
     return _write_int8(source, options, ranges, staged, micro=False)
 
 
 def write_int8_micro(
-    source: Source, options: ExportOptions, ranges: RangeRecord | None, staged: Path
+    source: Source, options: TfliteOptions, ranges: RangeRecord | None, staged: Path
 ) -> Written:
     """Integers throughout, in operators of TensorFlow Lite Micro; see :func:`write_float32`."""
     return _write_int8(source, options, ranges, staged, micro=True)
 
 
 def write_mixed(
-    source: Source, options: ExportOptions, ranges: RangeRecord | None, staged: Path
+    source: Source, options: TfliteOptions, ranges: RangeRecord | None, staged: Path
 ) -> Written:
     """Each operator in a precision of its own; see :func:`write_float32`."""
     input_type = check_io_dtype(options)
@@ -142,7 +143,7 @@ def write_mixed(
 
 
 def write_int16x8(
-    source: Source, options: ExportOptions, ranges: RangeRecord | None, staged: Path
+    source: Source, options: TfliteOptions, ranges: RangeRecord | None, staged: Path
 ) -> Written:
     """int16 activations, int8 weights; see :func:`write_float32`."""
     input_type = check_io_dtype(options)
@@ -156,7 +157,7 @@ def write_int16x8(
     return _written(staged, graph, (*steps, *corrected, activations, "GELU by its tanh form"))
 
 
-def float_graph(source: Source, options: ExportOptions) -> tuple[TfliteGraph, tuple[str, ...]]:
+def float_graph(source: Source, options: TfliteOptions) -> tuple[TfliteGraph, tuple[str, ...]]:
     """The float32 graph that calibration runs and that quantisers start from, with its steps.
 
     Several targets share it: who changes it takes a copy.
@@ -172,7 +173,7 @@ def float_graph(source: Source, options: ExportOptions) -> tuple[TfliteGraph, tu
 
 def observe_tflite(
     source: Source,
-    options: ExportOptions,
+    options: TfliteOptions,
     images: np.ndarray,
     observer: Observer,
     progress: Callable[[int, int], None] | None = None,
@@ -198,7 +199,7 @@ def observe_tflite(
 
 
 def _write_int8(
-    source: Source, options: ExportOptions, ranges: RangeRecord | None, staged: Path, micro: bool
+    source: Source, options: TfliteOptions, ranges: RangeRecord | None, staged: Path, micro: bool
 ) -> Written:
     input_type = check_io_dtype(options, integer=True)
     graph, record, steps = _calibrated_graph(source, options, ranges)
@@ -217,7 +218,7 @@ def _write_int8(
 
 
 def _calibrated_graph(
-    source: Source, options: ExportOptions, ranges: RangeRecord | None
+    source: Source, options: TfliteOptions, ranges: RangeRecord | None
 ) -> tuple[TfliteGraph, RangeRecord, tuple[str, ...]]:
     """(a float graph to be changed, its activation ranges, lines for the manifest)."""
     if ranges is None:
@@ -228,7 +229,7 @@ def _calibrated_graph(
 
 
 def _correct_biases(
-    graph: TfliteGraph, ranges: RangeRecord, options: ExportOptions, precisions: Sequence[Precision]
+    graph: TfliteGraph, ranges: RangeRecord, options: TfliteOptions, precisions: Sequence[Precision]
 ) -> tuple[str, ...]:
     """Corrects biases for rounded weights, if asked for. A line for the manifest."""
     if CORRECT_BIASES not in chosen_passes(options):
@@ -237,7 +238,7 @@ def _correct_biases(
 
 
 def _write_converted(
-    source: Source, options: ExportOptions, staged: Path, step: str, types: Sequence[Any] = ()
+    source: Source, options: TfliteOptions, staged: Path, step: str, types: Sequence[Any] = ()
 ) -> Written:
     """What TensorFlow's converter makes of the weights; ``types``: all that it may make them."""
     import tensorflow as tf
@@ -251,7 +252,9 @@ def _write_converted(
     return _written(staged, TfliteGraph(converted), (*traced.steps, step), converted)
 
 
-def _written(graph: TfliteGraph, steps: tuple[str, ...], unchanged: bytes | None = None) -> Written:
+def _written(
+    staged: Path, graph: TfliteGraph, steps: tuple[str, ...], unchanged: bytes | None = None
+) -> Written:
     """A finished graph.
 
     Args:

@@ -46,7 +46,7 @@ from edgevit.formats.onnx.writer.passes.winograd_convolution import winograd_con
 from edgevit.formats.passes import Declined, PassReport
 
 __all__ = [
-    "EXTRA_PASSES",
+    "CPU_PASSES",
     "FLOAT_PASSES",
     "PASSES",
     "Declined",
@@ -101,20 +101,18 @@ FLOAT_PASSES: tuple[Pass, ...] = (
 )
 
 
-# On request, behind those: what pays on some processors only. Names as of --optimize.
-EXTRA_PASSES: dict[str, tuple[Pass, ...]] = {
-    "cpu": (
-        winograd_convolution,
-        cancel_transposes,
-        raise_transposes,
-        sink_transposes,
-        cancel_transposes,
-        merge_reshapes,
-        gather_rows,
-        merge_reshapes,
-        share_equal_nodes,
-    ),
-}
+# Behind those, in onnx-float32-cpu: what pays on CPUs only.
+CPU_PASSES: tuple[Pass, ...] = (
+    winograd_convolution,
+    cancel_transposes,
+    raise_transposes,
+    sink_transposes,
+    cancel_transposes,
+    merge_reshapes,
+    gather_rows,
+    merge_reshapes,
+    share_equal_nodes,
+)
 
 
 def run_passes(model: ir.Model, passes: tuple[Pass, ...] = PASSES) -> tuple[PassReport, ...]:

@@ -10,11 +10,11 @@ from __future__ import annotations
 from edgevit.base.errors import UnknownNameError
 from edgevit.formats import passes
 from edgevit.formats.passes import Pass, PassReport
+from edgevit.formats.tflite.options import TfliteOptions
 from edgevit.formats.tflite.writer.graph import TfliteGraph
 from edgevit.formats.tflite.writer.passes.attend_through_tokens import attend_through_tokens
 from edgevit.formats.tflite.writer.passes.equalise_channels import equalise_channels
 from edgevit.formats.tflite.writer.passes.fold_affine import fold_affine
-from edgevit.frontend.source import ExportOptions
 
 CENTRE_NORMS = "centre-norms"
 CORRECT_BIASES = "correct-biases"
@@ -86,9 +86,14 @@ def find_passes(names: str | tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name in PASSES if name in chosen)
 
 
-def chosen_passes(options: ExportOptions) -> tuple[str, ...]:
+def chosen_passes(options: TfliteOptions) -> tuple[str, ...]:
     """Names of the passes that a user chose, or of those that run by default."""
     return DEFAULT_PASSES if options.surgery is None else options.surgery
+
+
+def describe_passes(options: TfliteOptions) -> str:
+    """What activation ranges depend on beside the network."""
+    return " ".join(chosen_passes(options)) or "no surgery"
 
 
 def run_passes(graph: TfliteGraph, names: tuple[str, ...]) -> tuple[str, ...]:
