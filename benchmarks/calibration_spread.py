@@ -11,7 +11,6 @@ shell to file, and peak memory of the whole process.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy as np
 from export_cost import EDGEVIT, run
 from report import to_json
 
+from edgevit.base.files import digest_path
 from edgevit.bench.environment import describe_environment
 from edgevit.core.format import Format
 from edgevit.data.calibration import CalibrationSample, sample_images
@@ -58,15 +58,15 @@ class Scores:
         if key not in self.known:
             with tempfile.TemporaryDirectory() as place:
                 path = Path(place) / "int8.tflite"
-                content = write_int8(self.source, TfliteOptions(), record, path).content
-                path.write_bytes(content)
+                write_int8(self.source, TfliteOptions(), record, path).finish({})
+                digest = digest_path(path)
                 with open_session(path) as session:
                     logits = run_all(
                         lambda images: find_output(session.run(images), "logits", session),
                         self.tests.images,
                     )
             top1 = 100 * float((logits.argmax(axis=1) == self.tests.labels).mean())
-            self.known[key] = top1, hashlib.sha256(content).hexdigest()
+            self.known[key] = top1, digest
         return self.known[key]
 
 

@@ -134,7 +134,7 @@ def write_ours(name: str, weights: Path, path: Path) -> float:
     source = Source(name, network, plan.preprocess, (), "0" * 64)
     started = time.perf_counter()
     options = OnnxOptions(preprocess=False)
-    path.write_bytes(write_float32(source, options, None, path).content)
+    write_float32(source, options, None, path).finish({})
     return time.perf_counter() - started
 
 

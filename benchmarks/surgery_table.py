@@ -31,7 +31,7 @@ from edgevit.formats.registry import open_session
 from edgevit.formats.tflite.options import TfliteOptions
 from edgevit.formats.tflite.runtime.litert import open_interpreter
 from edgevit.formats.tflite.writer.convert import write_int8 as lower_int8
-from edgevit.formats.tflite.writer.passes.table import DEFAULT_STEPS, STEPS, find_steps
+from edgevit.formats.tflite.writer.passes import DEFAULT_PASSES, PASSES, find_passes
 from edgevit.frontend.opening import open_source
 from edgevit.frontend.record_reference import float_logits
 from edgevit.frontend.source import Source
@@ -93,13 +93,15 @@ def main() -> None:
 def rows() -> list[Row]:
     """The files of the table."""
     found = [Row("no surgery (float islands)", ()), Row(f"{BASE} alone", (BASE,))]
-    found.append(Row(f"default ({', '.join(DEFAULT_STEPS)})", DEFAULT_STEPS))
-    found += [Row(f"{name} alone", find_steps(f"{BASE},{name}")) for name in STEPS if name != BASE]
-    found.append(Row("all", find_steps("all")))
-    if len(DEFAULT_STEPS) > 2:
+    found.append(Row(f"default ({', '.join(DEFAULT_PASSES)})", DEFAULT_PASSES))
+    found += [
+        Row(f"{name} alone", find_passes(f"{BASE},{name}")) for name in PASSES if name != BASE
+    ]
+    found.append(Row("all", find_passes("all")))
+    if len(DEFAULT_PASSES) > 2:
         found += [
-            Row(f"default without {name}", find_steps(f"default,no-{name}"))
-            for name in DEFAULT_STEPS
+            Row(f"default without {name}", find_passes(f"default,no-{name}"))
+            for name in DEFAULT_PASSES
             if name != BASE
         ]
     kept: dict[tuple[str, ...], Row] = {}
@@ -113,7 +115,7 @@ def write_int8(source: Source, row: Row, sample, folder: Path) -> Path:
     options = TfliteOptions(surgery=row.steps)
     record = calibrate(Format.TFLITE, source, options, sample)
     path = folder / f"{'-'.join(row.steps) or 'none'}.tflite"
-    path.write_bytes(lower_int8(source, options, record, path).content)
+    lower_int8(source, options, record, path).finish({})
     return path
 
 
