@@ -40,6 +40,7 @@ def write_product(
 
 
 def _tflite_product(weights: np.ndarray, rows: int, integer: bool) -> bytes:
+    from edgevit.formats.tflite.operators import OPERATORS
     from edgevit.formats.tflite.runtime.file import pack_model, read_schema
 
     schema = read_schema()
@@ -86,7 +87,7 @@ def _tflite_product(weights: np.ndarray, rows: int, integer: bool) -> bytes:
     graph.operators, graph.inputs, graph.outputs = [operator], [0], [3]
     code = schema.OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.FULLY_CONNECTED
-    code.version = 4 if integer else 1  # the first that takes int8
+    code.version = OPERATORS["FULLY_CONNECTED"].version if integer else 1
     model.operatorCodes, model.subgraphs = [code], [graph]
     return pack_model(model)
 

@@ -15,6 +15,7 @@ from edgevit.bench.environment import describe_environment
 from edgevit.core.format import Format
 from edgevit.core.parity import NodeTime, Profile
 from edgevit.formats.registry import RUNTIMES, detect_format, refuse_damage
+from edgevit.formats.tflite.operators import Role, names_of
 
 TRIM = 0.1  # share of the slowest and of the fastest runs that does not count
 NO_LAYER = "(no layer)"
@@ -23,7 +24,7 @@ MATRIX_OPS = (
     *("Conv", "ConvInteger", "FusedConv", "FusedGemm", "FusedMatMul", "Gemm", "MatMul"),
     *("MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QGemm"),
     *("QLinearConv", "QLinearMatMul"),
-    *("BATCH_MATMUL", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"),
+    *names_of(Role.MULTIPLIES),
 )
 
 
