@@ -25,9 +25,8 @@ import numpy as np
 from edgevit.base.documents import to_json
 from edgevit.base.files import digest_path
 from edgevit.base.statistics import PairedDrop
-from edgevit.core.target import find_targets
 from edgevit.data.datasets import find_source, load_dataset
-from edgevit.formats.registry import open_session
+from edgevit.formats.registry import find_targets, open_session
 from edgevit.frontend.opening import open_source
 from edgevit.frontend.record_reference import float_logits
 from edgevit.reports.text import summarise_parity

@@ -22,16 +22,17 @@ from export_cost import EDGEVIT, run
 from report import to_json
 
 from edgevit.bench.environment import describe_environment
-from edgevit.core.target import Format, find_target
+from edgevit.core.format import Format
 from edgevit.data.calibration import CalibrationSample, sample_images
 from edgevit.data.datasets import ImageDataset, find_source, load_dataset
 from edgevit.data.evaluation import load_test
 from edgevit.formats.calibration import CALIBRATION_IMAGES, calibrate
 from edgevit.formats.registry import open_session
-from edgevit.formats.tflite.writer.convert import export_tflite
+from edgevit.formats.tflite.options import TfliteOptions
+from edgevit.formats.tflite.writer.convert import write_int8
 from edgevit.frontend.opening import open_source
 from edgevit.frontend.record_reference import float_logits
-from edgevit.frontend.source import ExportOptions, Source
+from edgevit.frontend.source import Source
 from edgevit.quantization.clipping import METHODS
 from edgevit.quantization.ranges import RangeRecord
 from edgevit.verification.parity import find_output, run_all
@@ -53,11 +54,11 @@ class Scores:
 
     def of(self, record: RangeRecord) -> tuple[float, str]:
         """(top-1 in percent, sha256 of the file) of the int8 file that a record leads to."""
-        target, key = find_target("tflite-int8"), str(sorted(record.ranges.items()))
+        key = str(sorted(record.ranges.items()))
         if key not in self.known:
-            content, _ = export_tflite(self.source, target, ExportOptions(), record)
             with tempfile.TemporaryDirectory() as place:
                 path = Path(place) / "int8.tflite"
+                content = write_int8(self.source, TfliteOptions(), record, path).content
                 path.write_bytes(content)
                 with open_session(path) as session:
                     logits = run_all(
@@ -107,7 +108,7 @@ def main() -> None:
     ]
     show("seeds", found["seeds"])
 
-    record = calibrate(Format.TFLITE, source, ExportOptions(), sample, histograms=True)
+    record = calibrate(Format.TFLITE, source, TfliteOptions(), sample, histograms=True)
     found["methods"] = {}
     for method in METHODS:
         score, _ = scores.of(replace(record.clipped(method), histograms={}))
@@ -124,7 +125,7 @@ def main() -> None:
 
 def measure(source: Source, sample: CalibrationSample) -> RangeRecord:
     """Extremes alone: min-max ranges."""
-    return calibrate(Format.TFLITE, source, ExportOptions(), sample)
+    return calibrate(Format.TFLITE, source, TfliteOptions(), sample)
 
 
 def reordered(sample: CalibrationSample, seed: int) -> CalibrationSample:

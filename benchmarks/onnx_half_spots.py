@@ -20,11 +20,11 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 import numpy as np
 
 from edgevit.core.golden_images import draw_images
+from edgevit.formats.onnx.options import OnnxOptions
 from edgevit.formats.onnx.writer.convert import float_model
 from edgevit.formats.onnx.writer.quantize import half as onnx_half
 from edgevit.frontend.opening import open_source
 from edgevit.frontend.record_reference import float_logits
-from edgevit.frontend.source import ExportOptions
 
 # What joins the operators that are computed in float16, what leaves them, and whether a written-out
 # normalisation is among them.
@@ -55,7 +55,7 @@ def main() -> None:
     for name, (more, less, written_out) in SPOTS.items():
         onnx_half.HALF = (usual | more) - less
         onnx_half.NORMALISING = set() if written_out else normalising
-        model, _ = float_model(source, ExportOptions())
+        model, _ = float_model(source, OnnxOptions())
         onnx_half.to_half(model)
         difference = np.abs(evaluate(model, images) - expected)
         rows[name] = {"max_abs": float(difference.max()), "mean_abs": float(difference.mean())}

@@ -34,7 +34,7 @@ BACKENDS = {"tf2onnx": "tensorflow", "keras-torch": "torch"}  # of each peer
 TEXTBOOK = "-textbook"  # the peer reads the network from stock layers
 PEERS = (*BACKENDS, *(peer + TEXTBOOK for peer in BACKENDS))
 OURS = "ours"
-OPTIMIZED = "ours --optimize cpu"  # where that changes anything
+OPTIMIZED = "ours, onnx-float32-cpu"  # where that changes anything
 PROFILED = 60  # runs under onnxruntime's profiler
 WRITER = Path(__file__).with_name("write_peer.py")
 
@@ -116,9 +116,9 @@ def write_ours(name: str, weights: Path, path: Path) -> float:
     """Exports with seeded weights, writes those down for the peers; seconds of the export."""
     import keras
 
-    from edgevit.core.target import find_target
-    from edgevit.formats.onnx.writer.convert import export_onnx
-    from edgevit.frontend.source import ExportOptions, Source
+    from edgevit.formats.onnx.options import OnnxOptions
+    from edgevit.formats.onnx.writer.convert import write_float32
+    from edgevit.frontend.source import Source
     from edgevit.models.build import build_plan, plan_model
 
     keras.utils.set_random_seed(0)
@@ -133,19 +133,19 @@ def write_ours(name: str, weights: Path, path: Path) -> float:
     np.savez(weights, *arrays)
     source = Source(name, network, plan.preprocess, (), "0" * 64)
     started = time.perf_counter()
-    options = ExportOptions(preprocess=False)
-    path.write_bytes(export_onnx(source, find_target("onnx-float32"), options, None)[0])
+    options = OnnxOptions(preprocess=False)
+    path.write_bytes(write_float32(source, options, None, path).content)
     return time.perf_counter() - started
 
 
 def write_optimized(ours: Path, path: Path) -> bool:
-    """Our file with ``--optimize cpu``; False if nothing in it is of that kind."""
+    """Our file as onnx-float32-cpu; False if nothing in it is of that kind."""
     import onnx
 
     from edgevit.formats.onnx.writer.convert import finish_float
 
     model = onnx.load(str(ours))
-    changed = any(line.startswith("winograd") for line in finish_float(model, "cpu"))
+    changed = any(line.startswith("winograd") for line in finish_float(model, cpu=True))
     if changed:
         path.write_bytes(model.SerializeToString())
     return changed

@@ -22,18 +22,19 @@ from report import publish
 from edgevit.base.statistics import PairedDrop
 from edgevit.bench.environment import describe_environment
 from edgevit.bench.measure import measure_interleaved
-from edgevit.core.target import Format, find_target
+from edgevit.core.format import Format
 from edgevit.data.calibration import sample_source
 from edgevit.data.datasets import find_source
 from edgevit.data.evaluation import load_test
 from edgevit.formats.calibration import CALIBRATION_IMAGES, calibrate
 from edgevit.formats.registry import open_session
+from edgevit.formats.tflite.options import TfliteOptions
 from edgevit.formats.tflite.runtime.litert import open_interpreter
-from edgevit.formats.tflite.writer.convert import export_tflite
+from edgevit.formats.tflite.writer.convert import write_int8 as lower_int8
 from edgevit.formats.tflite.writer.passes.table import DEFAULT_STEPS, STEPS, find_steps
 from edgevit.frontend.opening import open_source
 from edgevit.frontend.record_reference import float_logits
-from edgevit.frontend.source import ExportOptions, Source
+from edgevit.frontend.source import Source
 from edgevit.verification.audit import inspect
 from edgevit.verification.parity import find_output, run_all
 
@@ -109,11 +110,10 @@ def rows() -> list[Row]:
 
 def write_int8(source: Source, row: Row, sample, folder: Path) -> Path:
     """Calibrates and exports one row, without the audit: float islands shall be seen."""
-    options = ExportOptions(surgery=row.steps)
+    options = TfliteOptions(surgery=row.steps)
     record = calibrate(Format.TFLITE, source, options, sample)
-    content, _ = export_tflite(source, find_target("tflite-int8"), options, record)
     path = folder / f"{'-'.join(row.steps) or 'none'}.tflite"
-    path.write_bytes(content)
+    path.write_bytes(lower_int8(source, options, record, path).content)
     return path
 
 

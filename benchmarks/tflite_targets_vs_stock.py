@@ -21,8 +21,8 @@ import edgevit
 from edgevit.base.errors import EdgevitError
 from edgevit.bench.measure import Samples, measure_interleaved
 from edgevit.core.golden_images import draw_images
-from edgevit.core.target import find_target
 from edgevit.data.calibration import sample_source
+from edgevit.formats.registry import find_target
 from edgevit.frontend.opening import open_source
 from edgevit.verbs.export import Budget
 

@@ -1,6 +1,6 @@
 """Which integer-only files run in TensorFlow Lite Micro, how exactly, and in how much memory.
 
-Every architecture as tflite-int8, as it is exported and with ``--micro``: which operators have no
+Every architecture as tflite-int8 and as tflite-int8-micro: which operators have no
 kernel there; whether it runs; whether its answers equal those of LiteRT's reference kernels bit for
 bit, on drawn images; bytes of the arena and of the file. ShiftViT has the shipped weights, the
 others those of a training run (``--runs``) or seeded ones: neither the operators nor the arena
@@ -20,14 +20,15 @@ import numpy as np
 from report import describe_environment, to_json
 
 from edgevit.base.errors import RuntimeFailure
+from edgevit.base.loading import load_attribute
+from edgevit.core.format import Format
 from edgevit.core.golden_images import draw_images
-from edgevit.core.target import Format, find_target
-from edgevit.formats.registry import import_runtime, load_session
+from edgevit.formats.registry import find_target, import_runtime, load_session
 from edgevit.formats.tflite.runtime.tflm import missing_ops
 
 MODELS = "shiftvit,patchconvnet,focalnet,vit,gcvit"
 CALIBRATED = 8  # drawn images, where no ranges ship with the weights
-TARGET = find_target("tflite-int8")
+TARGETS = ("tflite-int8", "tflite-int8-micro")
 
 
 def main() -> None:
@@ -51,19 +52,19 @@ def main() -> None:
 
 def measure_model(name: str, runs: Path | None, count: int):
     """One row for each of the two files of an architecture."""
-    from edgevit.formats.exporters import EXPORTERS
-    from edgevit.frontend.source import ExportOptions
+    from edgevit.formats.tflite.options import TfliteOptions
 
     source, weights = read_source(name, runs)
     ranges = source.ranges or draw_ranges(source)
     images = draw_images(count, source.preprocess.input_size, seed=5)
     with tempfile.TemporaryDirectory() as place:
-        for micro in (False, True):
-            path = Path(place) / f"{name}{'-micro' if micro else ''}.tflite"
-            settings = ExportOptions(micro=micro)
-            data, _ = EXPORTERS[TARGET.format](source, TARGET, settings, ranges, path)
+        for target in map(find_target, TARGETS):
+            path = Path(place) / target.file_name(name)
+            write = load_attribute(target.write)
+            data = write(source, TfliteOptions(), ranges, path).content
             path.write_bytes(data)
-            row = {"model": name, "micro": micro, "weights": weights, "size_bytes": len(data)}
+            row = {"model": name, "micro": target.fixed_batch, "weights": weights}
+            row["size_bytes"] = len(data)
             yield {**row, **run_file(path, images)}
 
 
@@ -111,23 +112,23 @@ def draw_ranges(source):
     """Activation ranges of drawn images."""
     from edgevit.data.calibration import CalibrationSample
     from edgevit.formats.calibration import calibrate
-    from edgevit.frontend.source import ExportOptions
+    from edgevit.formats.tflite.options import TfliteOptions
 
     size = source.preprocess.input_size
     images = draw_images(CALIBRATED, size, seed=9)
     sample = CalibrationSample.of_array(images, size, "drawn")
-    return calibrate(Format.TFLITE, source, ExportOptions(), sample)
+    return calibrate(Format.TFLITE, source, TfliteOptions(), sample)
 
 
 def print_row(row: dict) -> None:
-    kind = "--micro" if row["micro"] else "as it is"
+    kind = TARGETS[row["micro"]]
     if row["runs"]:
         same = "bit-identical" if row["identical"] else "not identical"
         text = f"runs, {same}, arena {row['arena_bytes'] / 1e3:,.0f} kB"
     else:
         listed = ", ".join(f"{count} {op}" for op, count in row["missing"].items())
         text = f"no kernel for {listed}" if listed else row["reason"]
-    print(f"{row['model']:14} {kind:9} {row['weights']:8} {text}")
+    print(f"{row['model']:14} {kind:18} {row['weights']:8} {text}")
     sys.stdout.flush()
 
 

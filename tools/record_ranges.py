@@ -17,11 +17,12 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
 from edgevit.base.files import write_whole
-from edgevit.core.target import Format
+from edgevit.core.format import Format
 from edgevit.data.calibration import sample_source
 from edgevit.formats.calibration import CALIBRATION_IMAGES, calibrate
+from edgevit.formats.options import build_options
 from edgevit.frontend.opening import open_source
-from edgevit.frontend.source import ExportOptions, Source
+from edgevit.frontend.source import Source
 from edgevit.models import ARTIFACTS
 from edgevit.models.weights import ONNX_RANGES_FILE, RANGES_FILE
 from edgevit.quantization.ranges import RangeRecord
@@ -48,7 +49,7 @@ def record_ranges(
     sample = sample_source(data, source.preprocess.input_size, CALIBRATION_IMAGES)
     records = {}
     for kind in kinds:
-        records[kind] = calibrate(kind, source, ExportOptions(), sample)
+        records[kind] = calibrate(kind, source, build_options(kind, {}), sample)
         write_whole(folder / FILES[kind], records[kind].to_text().encode())
     return records
 

@@ -21,8 +21,8 @@ from pathlib import Path
 from edgevit.base.errors import MissingToolError, RuntimeFailure
 from edgevit.bench.process import worker_environment
 from edgevit.core.benchmarks import BenchmarkResult
+from edgevit.core.format import Format
 from edgevit.core.measurements import BenchmarkCase, InstructionCount
-from edgevit.core.target import Format
 from edgevit.formats.registry import find_runtime
 
 INFERENCES = 4

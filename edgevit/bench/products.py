@@ -9,7 +9,8 @@ import numpy as np
 
 from edgevit.base.errors import MissingDependencyError
 from edgevit.base.files import write_whole
-from edgevit.core.target import Format, Precision
+from edgevit.core.format import Format
+from edgevit.core.target import Precision
 
 OPSET = 17
 SCALE = 1 / 64  # of every int8 tensor; its value does not matter to the time

@@ -12,12 +12,11 @@ import numpy as np
 from edgevit.base.errors import ConfigError
 from edgevit.base.files import digest_path
 from edgevit.bench.environment import describe_environment
+from edgevit.core.format import Format
 from edgevit.core.parity import NodeTime, Profile
-from edgevit.core.target import TARGETS, Format
-from edgevit.formats.registry import OPENERS, detect_format, refuse_damage
+from edgevit.formats.registry import RUNTIMES, detect_format, refuse_damage
 
 TRIM = 0.1  # share of the slowest and of the fastest runs that does not count
-TARGET_RUNTIMES = {target.format: target.runtime for target in TARGETS.values()}
 NO_LAYER = "(no layer)"
 # Operators that multiply matrices, as the two formats and onnxruntime's fusions call them.
 MATRIX_OPS = (
@@ -103,14 +102,14 @@ def choose_kernels(kind: Format, name: str | None) -> str:
     Raises:
         ConfigError: the format's runtime has no such set.
     """
-    sets = (*OPENERS[kind][2], *(("builtin",) if kind is Format.TFLITE else ()))
-    runtime = TARGET_RUNTIMES[kind]
-    if name is None or name == runtime:
-        return sets[0]
-    kernels = name.removeprefix(f"{runtime}-")
-    if kernels not in sets:
-        raise ConfigError(f"{kind} has the kernel sets {', '.join(sets)}. Received: {name!r}")
-    return kernels
+    rows = [row for row in RUNTIMES.values() if row.format is kind and row.device == "cpu"]
+    sets = {row.kernels: row for row in rows if row.session == rows[0].session}
+    if name is None:
+        return rows[0].kernels
+    for kernels, row in sets.items():
+        if name in (row.name, kernels, f"{rows[0].name}-{kernels}"):
+            return kernels
+    raise ConfigError(f"{kind} has the kernel sets {', '.join(sets)}. Received: {name!r}")
 
 
 def record_environment() -> dict[str, Any]:

@@ -59,27 +59,27 @@ def models(as_json: bool) -> None:
 @options.as_json
 def targets(as_json: bool) -> None:
     """List what a model can be exported to, and how strictly each is verified."""
-    from edgevit.core.target import TARGETS
+    from edgevit.formats.registry import list_targets
     from edgevit.formats.tflite.writer.passes.table import STEPS
 
     rows = [
         {
             "name": target.name,
-            "runtime": target.runtime,
+            "runtime": target.runtimes[0],
             "needs_calibration": target.needs_calibration,
             "integer_only": target.integer_only,
             "tolerance": target.tolerance,
             "summary": target.summary,
         }
-        for target in TARGETS.values()
+        for target in list_targets().values()
     ]
 
     def text() -> str:
         drawn = console.table(
             ["target", "runtime", "passes if", "what it is"],
             [
-                [target.name, target.runtime, _limits(target.tolerance), target.summary]
-                for target in TARGETS.values()
+                [target.name, target.runtimes[0], _limits(target.tolerance), target.summary]
+                for target in list_targets().values()
             ],
         )
         steps = (

@@ -30,12 +30,12 @@ def predict(
     import numpy as np
 
     from edgevit.data.images import read_image
-    from edgevit.formats.registry import choose_kernels, open_session
+    from edgevit.formats.registry import choose_runtime, open_session
     from edgevit.formats.session import image_size
     from edgevit.verification.parity import find_output
 
     answers: list[dict[str, Any]] = []
-    kernels = choose_kernels(file, runtime) if runtime else None
+    kernels = choose_runtime(file, runtime).name if runtime else None
     with open_session(file, kernels) as session:
         size = image_size(session)
         names = session.manifest.class_names if session.manifest else ()

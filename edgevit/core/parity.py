@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgevit.base.documents import NanFloat
-from edgevit.core.target import Tolerance
+from edgevit.core.tolerance import Tolerance
 
 
 class Verdict(StrEnum):

@@ -14,8 +14,6 @@ from typing import Any
 
 from edgevit.base.errors import MissingDependencyError, ModelFileError
 from edgevit.core.roofline import Work
-from edgevit.core.target import Format
-from edgevit.formats.registry import detect_format
 from edgevit.formats.tflite.runtime import file as tflite_file
 
 Shape = Sequence[int]
@@ -59,23 +57,8 @@ ONNX_UNCOUNTED = (
 )
 
 
-def count_work(path: Path, batch: int = 1) -> Work | None:
-    """What one inference of a file must do; None for a SavedModel, which is not counted.
-
-    Args:
-        path: the file.
-        batch: images, where the file leaves that free.
-
-    Raises:
-        ModelFileError: it cannot be read.
-        MissingDependencyError: the package that reads this format is not installed.
-    """
-    counters = {Format.TFLITE: _count_tflite, Format.ONNX: _count_onnx}
-    counter = counters.get(detect_format(path))
-    return counter(path, batch) if counter else None
-
-
-def _count_tflite(path: Path, batch: int) -> Work:
+def count_tflite(path: Path, batch: int) -> Work:
+    """See :func:`edgevit.formats.registry.count_work`."""
     model = tflite_file.parse_model(path.read_bytes(), str(path))
     graph = model.subgraphs[0]
     free = any(None in spec.shape[:1] for spec in tflite_file.declared_specs(model)[0])
@@ -115,7 +98,8 @@ def _item_bytes(kind: str) -> int:
     return {"float32": 4, "int32": 4, "float16": 2, "int16": 2, "int64": 8}.get(kind, 1)
 
 
-def _count_onnx(path: Path, batch: int) -> Work:
+def count_onnx(path: Path, batch: int) -> Work:
+    """See :func:`edgevit.formats.registry.count_work`."""
     try:
         import onnx
     except ImportError:

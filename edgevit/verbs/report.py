@@ -11,12 +11,12 @@ from pathlib import Path
 from edgevit.base.errors import EdgevitError, MissingDependencyError, ModelFileError
 from edgevit.base.files import digest_path, size_path
 from edgevit.bench.profile import record_environment
+from edgevit.core.format import Format
 from edgevit.core.manifest import Manifest, find_change, read_manifest_file
 from edgevit.core.report import Contents, FileReport, Gap, Picture, Report
 from edgevit.core.seal import find_damage
-from edgevit.core.target import TARGETS, Format
 from edgevit.core.tensors import TensorSpec
-from edgevit.formats.registry import detect_format, read_metadata
+from edgevit.formats.registry import detect_format, list_targets, read_metadata
 from edgevit.verbs.evidence import Evidence, list_documents
 from edgevit.verbs.verify import verify
 from edgevit.verification.audit import inspect
@@ -97,7 +97,7 @@ def list_exports(folder: Path) -> list[Path]:
             f"{folder}: holds no exported file. Run: edgevit export shiftvit --format all --out "
             f"{folder}"
         )
-    order = list(TARGETS)
+    order = list(list_targets())
 
     def place(path: Path) -> tuple[int, str]:
         ends = [number for number, name in enumerate(order) if path.stem.endswith(name)]
@@ -114,6 +114,9 @@ def _read_file(path: Path, run: bool, say: Status) -> FileReport:
     except EdgevitError as error:
         damage, manifest = find_damage(path) or f"its metadata cannot be read ({error})", None
     entry = replace(entry, damage=damage, manifest=manifest)
+    target = list_targets().get(manifest.target) if manifest else None
+    if target:
+        entry = replace(entry, summary=target.summary, tolerance=target.tolerance)
     if damage:  # a damaged file is not opened: it may take the runtime's process down
         return entry
     notes = []

@@ -33,7 +33,8 @@ from edgevit.verification.parity import find_output, run_all
 if TYPE_CHECKING:
     from edgevit.base.statistics import Interval
     from edgevit.data.datasets import ImageDataset
-    from edgevit.frontend.source import ExportOptions, Source
+    from edgevit.formats.tflite.options import TfliteOptions
+    from edgevit.frontend.source import Source
     from edgevit.quantization.ranges import RangeRecord
 
 Status = Callable[[str], None]
@@ -101,7 +102,7 @@ class SearchReport:
 
 def search_recipe(
     source: Source,
-    options: ExportOptions,
+    options: TfliteOptions,
     ranges: RangeRecord,
     data: str | Path,
     max_drop: float,
@@ -141,7 +142,7 @@ class _Search:
     def __init__(
         self,
         source: Source,
-        options: ExportOptions,
+        options: TfliteOptions,
         ranges: RangeRecord,
         sample: ImageDataset,
         folder: Path,

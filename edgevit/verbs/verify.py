@@ -13,10 +13,16 @@ import numpy as np
 from edgevit.base.errors import ConfigError, MissingDependencyError, ModelFileError
 from edgevit.core.manifest import Manifest, find_change
 from edgevit.core.parity import AccuracyReport, ParityReport, Verdict, worst
+from edgevit.core.runtime import Runtime
 from edgevit.core.seal import find_damage
-from edgevit.core.target import Target, find_target
+from edgevit.core.target import Target
 from edgevit.data.evaluation import load_test
-from edgevit.formats.registry import choose_kernels, kernel_sets, open_session
+from edgevit.formats.registry import (
+    choose_runtime,
+    find_target,
+    open_session,
+    verifying_runtimes,
+)
 from edgevit.frontend.opening import open_source
 from edgevit.verification.parity import (
     SLOW_KERNELS_S,
@@ -32,7 +38,6 @@ if TYPE_CHECKING:
     from edgevit.frontend.source import Source
 
 Status = Callable[[str], None]
-SLOW_KERNELS = ("reference", "micro")  # written for clarity, not for speed
 Progress = Callable[[int, int], None]
 
 
@@ -43,11 +48,12 @@ class Verification:
     Attributes:
         path: the file.
         target: what it claims to be; None for a damaged file.
-        reports: on the golden images, one for each kernel set; none for a damaged file.
+        reports: on the golden images, one for each runtime; none for a damaged file.
         real: on a dataset's images against the float model's, if asked for.
         accuracy: on a dataset, if asked for.
         damage: why the file is not what was exported; empty if it is.
         arena_bytes: working memory, where the runtime has an arena that it measures.
+        not_run: runtimes that verify its target where they are installed, and are not.
     """
 
     path: Path
@@ -57,6 +63,7 @@ class Verification:
     accuracy: AccuracyReport | None = None
     damage: str = ""
     arena_bytes: int | None = None
+    not_run: tuple[Runtime, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -97,29 +104,41 @@ def verify(
     """
     say = status or (lambda line: None)
     path = Path(path)
-    sets = (choose_kernels(path, runtime),) if runtime else kernel_sets(path)
+    first = choose_runtime(path, runtime)
     damage = find_damage(path) or find_change(path)
     if damage:  # a damaged file is not run: it may take the runtime's process down
         return Verification(path, None, (), damage=damage)
     reports: list[ParityReport] = []
-    arena_bytes = None
-    for number, kernels in enumerate(sets):
-        say(f"running {path.name} with {kernels} kernels")
-        with open_session(path, kernels) as session:
-            if number == 0:  # the reference is the same for all; drawing it takes a second
-                reference, manifest = session.reference, session.manifest
-            arena_bytes = getattr(session, "arena_bytes", None)
-            limit_s = SLOW_KERNELS_S if number or kernels in SLOW_KERNELS else None
+    say(f"running {path.name} in {first.name}")
+    with open_session(path, first.name) as session:
+        reference, manifest = session.reference, session.manifest
+        assert manifest is not None  # a reference comes with one
+        target = find_target(manifest.target)
+        rows, missing = ([first], []) if runtime else verifying_runtimes(target)
+        if first in rows:
+            limit_s = SLOW_KERNELS_S if first.slow else None
             reports.append(compare(session, reference, limit_s=limit_s))
-    assert manifest is not None  # a reference comes with one
-    target = find_target(manifest.target)
-    result = Verification(path, target, tuple(reports), arena_bytes=arena_bytes)
+        arena_bytes = getattr(session, "arena_bytes", None)
+    for row in rows:
+        if row is not first:
+            say(f"running {path.name} in {row.name}")
+            with open_session(path, row.name) as session:
+                limit_s = SLOW_KERNELS_S if row.slow else None
+                reports.append(compare(session, reference, limit_s=limit_s))
+                arena_bytes = getattr(session, "arena_bytes", arena_bytes)
+    result = Verification(
+        path,
+        target,
+        tuple(reports),
+        arena_bytes=arena_bytes,
+        not_run=tuple(missing),
+    )
     if data is None:
         return result
     say("reading the test images")
     size = manifest.preprocess.input_size if manifest.preprocess else None
     dataset = load_test(data, size, manifest.class_names, limit)
-    with open_session(path, sets[0]) as session:
+    with open_session(path, first.name) as session:
         say(f"classifying {len(dataset)} test images with {session.runtime}")
         started = time.perf_counter()
         logits = run_all(logits_of(session), dataset.images, progress)

@@ -100,8 +100,8 @@ def digest(path: Path) -> str:
 def test_a_plan_that_loses_too_much_is_repaired(tiny_run, dataset, tmp_path, monkeypatch):
     """Every int8 plan loses too much until the sums are out of int8; the search finds that."""
     from edgevit.base.statistics import PairedDrop
+    from edgevit.formats.tflite.options import TfliteOptions
     from edgevit.frontend.opening import open_source
-    from edgevit.frontend.source import ExportOptions
     from edgevit.verbs import search as searching
 
     class Search(searching._Search):
@@ -140,7 +140,7 @@ def test_a_plan_that_loses_too_much_is_repaired(tiny_run, dataset, tmp_path, mon
     monkeypatch.setattr(tflite_plan, "plan_precisions", keep_allowed)
     monkeypatch.setattr(searching, "_Search", Search)
     source = open_source(tiny_run)
-    options = ExportOptions()
+    options = TfliteOptions()
     found = searching.search_recipe(
         source, options, source.ranges, dataset, max_drop=1.0, images=40
     )
@@ -153,8 +153,8 @@ def test_a_plan_that_loses_too_much_is_repaired(tiny_run, dataset, tmp_path, mon
 def test_nothing_that_the_weights_have_learnt_from_is_searched_on(
     tiny_run, dataset, tmp_path, monkeypatch
 ):
+    from edgevit.formats.tflite.options import TfliteOptions
     from edgevit.frontend.opening import open_source
-    from edgevit.frontend.source import ExportOptions
     from edgevit.verbs import search as searching
 
     class Search:
@@ -169,7 +169,7 @@ def test_nothing_that_the_weights_have_learnt_from_is_searched_on(
     seen = {"recipe": {"held_out": 0.05}, "data": dataset.name}
     (tmp_path / "run" / RUN_FILE).write_text(json.dumps(seen))
     counts = [
-        searching.search_recipe(source, ExportOptions(), source.ranges, dataset, 1.0)
+        searching.search_recipe(source, TfliteOptions(), source.ranges, dataset, 1.0)
         for source in (open_source(tiny_run), open_source(tmp_path / "run"))
     ]
     assert counts == [80, 20]

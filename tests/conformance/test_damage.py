@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +19,7 @@ from edgevit.core.seal import BLANK, SEAL_KEY, find_damage, seal
 from edgevit.formats.registry import open_session
 from edgevit.formats.tflite.runtime.file import add_metadata, is_constant, pack_model, parse_model
 from edgevit.verbs.verify import verify
+from programs import run_program
 
 ROOT = Path(__file__).parents[2]
 ONNX = ("onnx-float32", "onnx-float16", "onnx-dynamic", "onnx-int8")
@@ -237,25 +235,6 @@ def test_a_savedmodel_that_lacks_a_part_is_never_a_pass(copied, name):
     assert "\n" not in str(caught.value)
 
 
-# Damage that a runtime gets to see runs in a process of its own: it may take the process down.
-OPENED = """
-import json, sys
-from edgevit.base.errors import EdgevitError
-from edgevit.verbs.verify import verify
-from edgevit.verification.audit import inspect
-
-for name in sys.argv[1:]:
-    for check in (verify, inspect):
-        print(name, check.__name__, end=" ", flush=True)
-        try:
-            found = check(name)
-            print("verdict", getattr(found, "verdict", "read"), flush=True)
-        except EdgevitError as error:
-            assert "\\n" not in str(error), error
-            print("refused", type(error).__name__, flush=True)
-"""
-
-
 def write_damaged(name: str, source: Path, folder: Path) -> list[Path]:
     """Copies that no seal protects: cut, spoilt at random, or of another kind altogether."""
     data, suffix = source.read_bytes(), source.suffix
@@ -282,13 +261,8 @@ def write_damaged(name: str, source: Path, folder: Path) -> list[Path]:
 @pytest.mark.parametrize("name", ["tflite-int8", "tflite-float32", "onnx-float32"])
 def test_damage_that_a_runtime_sees_is_refused_or_fails_but_never_crashes(exported, tmp_path, name):
     paths = write_damaged(name, exported[name], tmp_path)
-    found = subprocess.run(
-        [sys.executable, "-c", OPENED, *map(str, paths)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        timeout=250,
-    )
+    # In a process of its own: damage that a runtime gets to see may take the process down.
+    found = run_program("open_damaged", *paths)
     assert found.returncode == 0, found.stdout[-300:] + found.stderr[-2000:]
     lines = [line.split() for line in found.stdout.splitlines()]
     assert len(lines) == 2 * len(paths)

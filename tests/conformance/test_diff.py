@@ -11,7 +11,7 @@ import pytest
 
 from edgevit.core import layer_errors
 from edgevit.core.layer_errors import PREPROCESSING, SUSPECT_DB
-from edgevit.core.target import find_target
+from edgevit.formats.registry import find_target
 from edgevit.formats.tflite.runtime.file import add_metadata, pack_model, parse_model
 from edgevit.verbs.diff import diff
 

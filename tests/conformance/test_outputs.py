@@ -18,8 +18,7 @@ from edgevit.core.manifest import read_manifest_file
 from edgevit.core.metadata import EmbeddedMetadata
 from edgevit.core.parity import Verdict
 from edgevit.core.reference import OTHERS_BYTES, ReferenceSet, count_others
-from edgevit.core.target import TARGETS, find_target
-from edgevit.formats.registry import open_session
+from edgevit.formats.registry import TARGETS, find_target, open_session
 from edgevit.frontend.opening import open_source
 from edgevit.verbs.explain import explain
 from edgevit.verbs.export import export, export_all

@@ -1,4 +1,4 @@
-"""tools/run_onnx.mjs: an ONNX file is used in onnxruntime-web, with the metadata in it."""
+"""tools/run_onnx.mjs: an ONNX file runs in onnxruntime-web, with the metadata that it carries."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from edgevit.core.class_names import CIFAR10_CLASSES
+from edgevit.core.format import Format
 from edgevit.core.golden_images import draw_images
-from edgevit.core.target import TARGETS, Format
 from edgevit.core.tensors import resize_bilinear
-from edgevit.formats.registry import open_session
+from edgevit.formats.registry import TARGETS, open_session
 
 TOOL = Path(__file__).parents[2] / "tools" / "run_onnx.mjs"
 NODE = shutil.which("node")

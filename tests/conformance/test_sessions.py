@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from edgevit.base.errors import ConfigError, RuntimeFailure
+from edgevit.core.format import Format
 from edgevit.core.parity import Verdict
-from edgevit.core.target import Format
 from edgevit.formats.registry import open_session
 from edgevit.verification.parity import compare
 

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from edgevit.base.errors import MissingDependencyError, RuntimeFailure
+from edgevit.base.files import size_path
+from edgevit.core.inspection import Inspection
 from edgevit.core.tensors import TensorSpec
 from edgevit.formats.session import BatchedSession, load_failure
 
@@ -103,18 +105,21 @@ def _spec(name: str, spec) -> TensorSpec:
     return TensorSpec(name, tuple(spec.shape.as_list()), spec.dtype.name)
 
 
-def list_nodes(path: Path) -> list[tuple[str, tuple[str, ...]]]:
-    """(operator, element types of its attributes) of every node in the serving function.
+def inspect_savedmodel(path: Path) -> Inspection:
+    """Lists what is inside the serving function of a SavedModel folder.
 
     Raises:
+        MissingDependencyError: TensorFlow is not installed.
         RuntimeFailure: TensorFlow refuses the folder.
     """
     with SavedModelSession(path) as session:
         graph = session._call.graph
-        nodes = []
         functions = [graph, *(function.graph for function in graph._functions.values())]
-        for part in functions:
-            for operation in part.get_operations():
-                kinds = tuple(tensor.dtype.name for tensor in operation.outputs)
-                nodes.append((operation.type, kinds))
-        return nodes
+        nodes = [
+            (operation.type, tuple(tensor.dtype.name for tensor in operation.outputs))
+            for part in functions
+            for operation in part.get_operations()
+        ]
+        types = [kind for _, kinds in nodes for kind in kinds]
+        specs = session.inputs, session.outputs
+        return Inspection.of("savedmodel", size_path(path), nodes, types, specs)

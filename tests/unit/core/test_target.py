@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from edgevit.base.errors import UnknownNameError
-from edgevit.core.target import TARGETS, Format, Precision, find_target, find_targets
+from edgevit.core.format import Format
+from edgevit.core.target import Precision
+from edgevit.formats.registry import TARGETS, find_target, find_targets
 
 NAMES = (
     "savedmodel",

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from edgevit.formats.declined import Declined
 from edgevit.formats.onnx.writer.passes.editing import (
     add_constant,
     add_node,
@@ -33,6 +32,7 @@ from edgevit.formats.onnx.writer.passes.editing import (
     reshape,
 )
 from edgevit.formats.onnx.writer.passes.rewriting import Rewrite
+from edgevit.formats.passes import Declined
 
 FEWEST_CHANNELS = 128  # narrower, the transforms cost more than the products save
 FIRST, LAST = (0, 3, 1, 2), (0, 2, 3, 1)  # channels

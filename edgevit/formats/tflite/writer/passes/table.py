@@ -12,12 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from edgevit.base.errors import UnknownNameError
+from edgevit.formats.tflite.options import TfliteOptions
 from edgevit.formats.tflite.writer.graph import TfliteGraph
 from edgevit.formats.tflite.writer.passes.attend_through_tokens import attend_through_tokens
 from edgevit.formats.tflite.writer.passes.equalise_channels import equalise_channels
 from edgevit.formats.tflite.writer.passes.fold_affine import fold_affine
 from edgevit.formats.tflite.writer.passes.reports import Changes
-from edgevit.frontend.source import ExportOptions
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,14 @@ def find_steps(names: str | tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name in STEPS if name in chosen)
 
 
-def chosen_steps(options: ExportOptions) -> tuple[str, ...]:
+def chosen_steps(options: TfliteOptions) -> tuple[str, ...]:
     """The steps that a user chose, or those that are done by default."""
     return DEFAULT_STEPS if options.surgery is None else options.surgery
+
+
+def describe_steps(options: TfliteOptions) -> str:
+    """What activation ranges depend on beside the network."""
+    return " ".join(chosen_steps(options)) or "no surgery"
 
 
 def operate(graph: bytes, names: tuple[str, ...]) -> tuple[bytes, tuple[str, ...]]:
