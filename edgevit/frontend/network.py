@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgevit.base.errors import ConfigError, ModelFileError, UnknownNameError
+from edgevit.core.format import Format
 from edgevit.core.tensors import Preprocess
 from edgevit.frontend.source import Source
-from edgevit.models.weights import ONNX_RANGES_FILE, RANGES_FILE, TrainedModel
+from edgevit.models.weights import RANGE_FILES, TrainedModel
 from edgevit.quantization.ranges import RangeRecord
 
 if TYPE_CHECKING:
@@ -55,8 +56,7 @@ def bare_source(
         preprocess=found,
         class_names=names,
         weights_sha256=model.weights_sha256,
-        ranges=_read_ranges(model.folder, RANGES_FILE),
-        onnx_ranges=_read_ranges(model.folder, ONNX_RANGES_FILE),
+        ranges=_read_ranges(model.folder),
         folder=model.folder,
     )
 
@@ -116,11 +116,13 @@ def name_outputs(network: keras.Model) -> keras.Model:
     return keras.Model(network.inputs[0], named, name=network.name)
 
 
-def _read_ranges(folder: Path | None, name: str) -> RangeRecord | None:
-    if folder is None or not (folder / name).exists():
-        return None
-    file = folder / name
-    return RangeRecord.from_text(file.read_text(), str(file))
+def _read_ranges(folder: Path | None) -> dict[Format, RangeRecord]:
+    files = {kind: folder / name for kind, name in RANGE_FILES.items()} if folder else {}
+    return {
+        kind: RangeRecord.from_text(file.read_text(), str(file))
+        for kind, file in files.items()
+        if file.exists()
+    }
 
 
 def _named(outputs: Any, network: keras.Model) -> dict[str, Any]:
