@@ -25,11 +25,12 @@ from edgevit.bench.environment import describe_environment
 from edgevit.core.format import Format
 from edgevit.data.calibration import CalibrationSample, sample_images
 from edgevit.data.datasets import ImageDataset, find_source, load_dataset
+from edgevit.data.evaluation import load_test
 from edgevit.formats.calibration import CALIBRATION_IMAGES, calibrate
 from edgevit.formats.registry import open_session
 from edgevit.formats.tflite.options import TfliteOptions
 from edgevit.formats.tflite.writer.convert import write_int8
-from edgevit.frontend.opening import load_test, open_source
+from edgevit.frontend.opening import open_source
 from edgevit.frontend.record_reference import float_logits
 from edgevit.frontend.source import Source
 from edgevit.quantization.clipping import METHODS
@@ -83,7 +84,7 @@ def main() -> None:
     data = find_source(options.data)
     source = open_source(options.model)
     train = load_dataset(data, "train", source.preprocess.input_size)
-    tests = load_test(data, source.preprocess, source.class_names, options.limit)
+    tests = load_test(data, source.preprocess.input_size, source.class_names, options.limit)
     logits = run_all(lambda images: float_logits(source, images), tests.images)
     top1 = 100 * float((logits.argmax(axis=1) == tests.labels).mean())
     print(f"{options.model}: {len(tests):,} test images, float Keras {top1:.2f} %", flush=True)

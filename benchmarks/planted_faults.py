@@ -33,12 +33,13 @@ from edgevit.base.documents import to_json
 from edgevit.core.golden_images import draw_images
 from edgevit.core.layer_errors import SUSPECT_DB, rank_layers
 from edgevit.formats.layer_names import layer_of_node
-from edgevit.formats.registry import find_target, load_session, open_tap
+from edgevit.formats.registry import find_target, load_session, open_intermediate
 from edgevit.formats.tflite.runtime.file import is_constant, pack_model, parse_model, tensor_type
 from edgevit.formats.tflite.runtime.nodes import read_nodes
 from edgevit.frontend.opening import open_source
-from edgevit.verbs.diff import compare_layers
+from edgevit.frontend.record_layers import record_layers
 from edgevit.verbs.export import export_all
+from edgevit.verification.layer_diff import compare_layers
 from edgevit.verification.parity import find_output
 
 TARGETS = ("tflite-int8", "onnx-int8", "tflite-mixed", "tflite-float32")
@@ -277,10 +278,9 @@ def plant(path: Path, out: Path, number: int, kinds: tuple, seed: int) -> tuple[
 
 def rank_of(layer: str, source: Any, path: Path, target: str, images: np.ndarray) -> dict:
     """What the comparison says of a file; the rank of a layer in it, None where it has no row."""
-    with open_tap(path) as tap:
-        rows, unaligned, _ = compare_layers(
-            source, tap, find_target(target).precision, images, lambda line: None
-        )
+    network, precision = record_layers(source, images), find_target(target).precision
+    with open_intermediate(path) as reader:
+        rows, unaligned, _ = compare_layers(network, reader, precision, images, lambda line: None)
     ranked = rank_layers(rows)
     order = [row.layer for row in ranked]
     while layer and layer not in order:  # the file's names go on inside of a layer

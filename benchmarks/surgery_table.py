@@ -25,13 +25,14 @@ from edgevit.bench.measure import measure_interleaved
 from edgevit.core.format import Format
 from edgevit.data.calibration import sample_source
 from edgevit.data.datasets import find_source
+from edgevit.data.evaluation import load_test
 from edgevit.formats.calibration import CALIBRATION_IMAGES, calibrate
 from edgevit.formats.registry import open_session
 from edgevit.formats.tflite.options import TfliteOptions
 from edgevit.formats.tflite.runtime.litert import open_interpreter
 from edgevit.formats.tflite.writer.convert import write_int8 as lower_int8
 from edgevit.formats.tflite.writer.passes.table import DEFAULT_STEPS, STEPS, find_steps
-from edgevit.frontend.opening import load_test, open_source
+from edgevit.frontend.opening import open_source
 from edgevit.frontend.record_reference import float_logits
 from edgevit.frontend.source import Source
 from edgevit.verification.audit import inspect
@@ -65,7 +66,7 @@ def main() -> None:
     data = find_source(options.data)
     source = open_source(options.model)
     sample = sample_source(data, source.preprocess.input_size, options.images)
-    tests = load_test(data, source.preprocess, source.class_names, options.limit)
+    tests = load_test(data, source.preprocess.input_size, source.class_names, options.limit)
     expected = run_all(lambda images: float_logits(source, images), tests.images)
     right = expected.argmax(axis=1) == tests.labels
     print(f"{options.model}: {len(tests):,} test images, float Keras {100 * right.mean():.2f} %")

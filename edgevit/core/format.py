@@ -23,8 +23,11 @@ class FormatSpec:
         suffix: of its files; "" for a folder.
         marker: file by which a folder of this format is known; "" for a file.
         inspect: ``(path) -> Inspection``.
+        read_metadata: ``(path) -> {key: text}``: the documents inside a file, read without a
+            runtime.
         count_work: ``(path, batch) -> Work``; None: multiply-accumulates are not counted.
-        open_intermediate: ``(path) -> Tap``; None: no tensor between its layers can be read.
+        open_intermediate: ``(path) -> IntermediateReader``; None: its intermediate tensors
+            cannot be read.
         options: dataclass of what a user may choose for its targets.
         observe: ``(source, options, images, observer, progress) -> {name: Observation}``, which
             runs the float graph; None: nothing of this format is calibrated.
@@ -37,6 +40,7 @@ class FormatSpec:
     format: Format
     suffix: str
     inspect: str
+    read_metadata: str
     options: str
     embed: str
     marker: str = ""

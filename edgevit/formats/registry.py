@@ -20,11 +20,12 @@ from edgevit.base.errors import (
 from edgevit.base.loading import load_attribute
 from edgevit.base.plugins import find_row, list_rows
 from edgevit.core.format import Format, FormatSpec
+from edgevit.core.metadata import EmbeddedMetadata
 from edgevit.core.roofline import Work
 from edgevit.core.runtime import Runtime
 from edgevit.core.seal import find_damage, seal
 from edgevit.core.target import Target
-from edgevit.formats.intermediate import Tap
+from edgevit.formats.intermediate import IntermediateReader
 from edgevit.formats.onnx import format as onnx
 from edgevit.formats.onnx import targets as onnx_targets
 from edgevit.formats.savedmodel import format as savedmodel
@@ -217,6 +218,17 @@ def _find_reader(path: Path, name: str | None) -> Runtime:
         raise ConfigError(f"{kind} has the kernel sets {known}. Received: {name!r}") from None
 
 
+def read_metadata(path: Path) -> EmbeddedMetadata:
+    """The documents inside a file, read without its runtime.
+
+    Raises:
+        ModelFileError: no such file, of no known kind, or damaged.
+        MissingDependencyError: the package that reads this format is not installed.
+    """
+    read = load_attribute(FORMATS[detect_format(path)].read_metadata)
+    return EmbeddedMetadata(path, read(path))
+
+
 def refuse_damage(path: Path) -> None:
     """Stops before a runtime reads a sealed file that changed: it may take the process down.
 
@@ -228,11 +240,11 @@ def refuse_damage(path: Path) -> None:
         raise ModelFileError(f"{path}: {damage}. Export it again.")
 
 
-def open_tap(path: Path) -> Tap:
-    """Opens a file so that what is between its layers can be read. It need not be sealed.
+def open_intermediate(path: Path) -> IntermediateReader:
+    """Opens a file so that its intermediate tensors can be read. It need not be sealed.
 
     LiteRT runs with its own kernels, since XNNPACK keeps its tensors to itself; onnxruntime with
-    its optimisations as far as the tensors that are watched leave room for them.
+    its optimisations as far as the tensors that are selected leave room for them.
 
     Raises:
         ConfigError: a SavedModel.
@@ -246,7 +258,7 @@ def open_tap(path: Path) -> Tap:
             f"{path}: a SavedModel keeps Keras' own operations and gives no tensor between them "
             "out. Export the same model to tflite-float32 or onnx-float32 and look into that."
         )
-    opened: Tap = load_attribute(spec.open_intermediate)(path)
+    opened: IntermediateReader = load_attribute(spec.open_intermediate)(path)
     return opened
 
 

@@ -11,6 +11,8 @@ from edgevit.base.errors import ConfigError
 from edgevit.core.format import Format
 from edgevit.core.options import option
 from edgevit.core.tensors import Preprocess
+from edgevit.data.datasets import HELD_OUT
+from edgevit.models.history import read_run, share_unseen
 
 if TYPE_CHECKING:
     import keras
@@ -44,6 +46,18 @@ class Source:
     lowered: dict[Any, tuple[bytes, tuple[str, ...]]] = field(
         init=False, default_factory=dict, repr=False, compare=False
     )
+
+    def share_unseen(self, data: str) -> float:
+        """Share of a dataset's training images that nothing behind the weights has learnt from.
+
+        Args:
+            data: name of the dataset (``ImageDataset.source``).
+
+        Raises:
+            ModelFileError: the run's file beside the weights is damaged.
+        """
+        run = read_run(self.folder) if self.folder is not None else None
+        return share_unseen([run], data, HELD_OUT)
 
 
 INPUT_TYPES = ("uint8", "int8", "float32")

@@ -58,6 +58,7 @@ MODELS: dict[str, ModelSpec] = {
             extra_outputs=("attention",),
             variants=("cifar", "cifar64", "xxtiny", "xtiny", "tiny", "small", "base", "large"),
             resizable=False,  # position biases or embeddings
+            ported="edgevit.models.gcvit_weights",
             class_names=CIFAR10_CLASSES,
         ),
         ModelSpec(

@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 WEIGHTS_FILE = "weights.safetensors"
 RANGE_FILES = {Format.TFLITE: "ranges.json", Format.ONNX: "ranges-onnx.json"}
 
-# Readers of weights that others published, by architecture; see load_ported.
-PORTED = {"gcvit": "edgevit.models.gcvit_weights"}
-
 
 @dataclass(frozen=True)
 class TrainedModel:
@@ -233,13 +230,15 @@ def load_ported(plan: Plan, source: str) -> list[np.ndarray]:
     Raises:
         ModelFileError: no reader for this architecture, or the file does not fit.
     """
-    reader = PORTED.get(plan.spec.name)
-    if reader is None:
+    if plan.spec.ported is None:
+        readable = [name for name, spec in MODELS.items() if spec.ported]
         raise ModelFileError(
             f"{source}: for {plan.spec.name} only .safetensors weights of edgevit can be read. "
-            f"Published ones can for {', '.join(PORTED)}."
+            f"Published ones can for {', '.join(readable)}."
         )
-    return importlib.import_module(reader).read_ported(source, build_plan(plan), plan.config)
+    return importlib.import_module(plan.spec.ported).read_ported(
+        source, build_plan(plan), plan.config
+    )
 
 
 def load_keras_file(path: Path, trust: bool = False) -> TrainedModel:

@@ -12,17 +12,16 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
-from edgevit.base.documents import to_json
 from edgevit.base.errors import ConfigError
 from edgevit.base.files import check_writable, digest_path, move_whole, size_path, write_whole
 from edgevit.base.loading import load_attribute
 from edgevit.base.versions import tool_versions
 from edgevit.core.format import Format
-from edgevit.core.manifest import MANIFEST_KEY, REFERENCE_KEY, Artifact, Manifest, manifest_path
+from edgevit.core.manifest import Artifact, Manifest, manifest_path
+from edgevit.core.metadata import write_metadata
 from edgevit.core.parity import ParityReport, Verdict, worst
 from edgevit.core.reference import ReferenceSet
 from edgevit.core.runtime import Runtime
-from edgevit.core.seal import BLANK, SEAL_KEY
 from edgevit.core.target import Precision, Target, Written
 from edgevit.formats.calibration import find_ranges
 from edgevit.formats.options import choose_options, list_options
@@ -42,8 +41,6 @@ if TYPE_CHECKING:
 
 Status = Callable[[str], None]
 Progress = Callable[[int, int], None]
-LABELS_KEY = "edgevit.labels"
-PREPROCESS_KEY = "edgevit.preprocess"
 RECIPE_SUFFIX = ".recipe.toml"
 # What was an option once and wrote another file under the same name: the target that it is now.
 REPLACED = {"micro": "tflite-int8-micro", "optimize": "onnx-float32-cpu"}
@@ -300,7 +297,7 @@ def _export_one(
             calibration=ranges.identity() if ranges else None,
             reference_sha256=reference.digest,
         )
-        embed(target.format, written.content, build_metadata(manifest, reference), staged)
+        embed(target.format, written.content, write_metadata(manifest, reference), staged)
         runtimes, missing = verifying_runtimes(target)
         reports = []
         for row in runtimes:
@@ -320,22 +317,6 @@ def _export_one(
         if search:
             write_whole(recipe_path(artifact.path), search.recipe.to_text().encode())
         return replace(outcome, artifact=artifact)
-
-
-def build_metadata(manifest: Manifest, reference: ReferenceSet) -> dict[str, str]:
-    """The documents that travel inside every exported file, by key.
-
-    ``edgevit.manifest``: what the file is. ``edgevit.reference``: golden images and float logits.
-    ``edgevit.labels``: class names, a JSON list. ``edgevit.preprocess``: the contract.
-    ``edgevit.seal``: sha256 of the file with the seal itself blank.
-    """
-    return {
-        MANIFEST_KEY: to_json(manifest.to_document()),
-        REFERENCE_KEY: to_json(reference.to_document()),
-        LABELS_KEY: to_json(list(manifest.class_names)),
-        PREPROCESS_KEY: to_json(manifest.preprocess),
-        SEAL_KEY: to_json(BLANK),
-    }
 
 
 def publish(staged: Path, path: Path, manifest: Manifest) -> Artifact:

@@ -24,9 +24,9 @@ from edgevit.base.errors import ConfigError
 from edgevit.base.statistics import PairedDrop
 from edgevit.bench.measure import measure_interleaved
 from edgevit.core.target import Precision
+from edgevit.data.evaluation import load_validation
 from edgevit.formats.registry import load_session
 from edgevit.formats.session import Session
-from edgevit.frontend.opening import load_validation
 from edgevit.quantization.recipe import Recipe, Rule
 from edgevit.verification.parity import find_output, run_all
 
@@ -128,7 +128,9 @@ def search_recipe(
     """
     say = status or (lambda line: None)
     say("reading validation images")
-    sample = load_validation(data, source.preprocess, source.class_names, images, source.folder)
+    sample = load_validation(
+        data, source.preprocess.input_size, source.class_names, images, source.share_unseen
+    )
     with tempfile.TemporaryDirectory(prefix="edgevit-") as folder:
         search = _Search(source, options, ranges, sample, Path(folder), say, progress)
         return search.run(max_drop)

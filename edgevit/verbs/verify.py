@@ -1,8 +1,7 @@
-"""An exported file against the papers inside it, and against real images."""
+"""Checks an exported file against the reference inside it, and against real images."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,20 +11,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgevit.base.errors import ConfigError, MissingDependencyError, ModelFileError
-from edgevit.base.files import digest_path
-from edgevit.core.manifest import MANIFEST_KEY, REFERENCE_KEY, Manifest, read_manifest_file
+from edgevit.core.manifest import Manifest, find_change
 from edgevit.core.parity import AccuracyReport, ParityReport, Verdict, worst
-from edgevit.core.reference import ReferenceSet
 from edgevit.core.runtime import Runtime
 from edgevit.core.seal import find_damage
 from edgevit.core.target import Target
+from edgevit.data.evaluation import load_test
 from edgevit.formats.registry import (
     choose_runtime,
     find_target,
     open_session,
     verifying_runtimes,
 )
-from edgevit.frontend.opening import load_test, open_source
+from edgevit.frontend.opening import open_source
 from edgevit.verification.parity import (
     SLOW_KERNELS_S,
     compare,
@@ -45,7 +43,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Verification:
-    """A file checked against its own papers.
+    """A file checked against its own reference.
 
     Attributes:
         path: the file.
@@ -101,19 +99,20 @@ def verify(
 
     Raises:
         UnknownNameError, ConfigError: no such runtime, or one that does not read the file.
-        ModelFileError: no such file, damaged, or no papers inside.
+        ModelFileError: no such file, damaged, or without a reference inside.
         RuntimeFailure: the runtime refuses it.
     """
     say = status or (lambda line: None)
     path = Path(path)
     first = choose_runtime(path, runtime)
-    damage = find_damage(path) or _compare_digest(path)
+    damage = find_damage(path) or find_change(path)
     if damage:  # a damaged file is not run: it may take the runtime's process down
         return Verification(path, None, (), damage=damage)
     reports: list[ParityReport] = []
     say(f"running {path.name} in {first.name}")
     with open_session(path, first.name) as session:
-        manifest, reference = read_papers(session.metadata, path)
+        reference, manifest = session.reference, session.manifest
+        assert manifest is not None  # a reference comes with one
         target = find_target(manifest.target)
         rows, missing = ([first], []) if runtime else verifying_runtimes(target)
         if first in rows:
@@ -137,7 +136,8 @@ def verify(
     if data is None:
         return result
     say("reading the test images")
-    dataset = load_test(data, manifest.preprocess, manifest.class_names, limit)
+    size = manifest.preprocess.input_size if manifest.preprocess else None
+    dataset = load_test(data, size, manifest.class_names, limit)
     with open_session(path, first.name) as session:
         say(f"classifying {len(dataset)} test images with {session.runtime}")
         started = time.perf_counter()
@@ -180,40 +180,3 @@ def _float_source(manifest: Manifest, against: str | Path | None) -> Source | No
 
 def logits_of(session: Session) -> Callable[[np.ndarray], np.ndarray]:
     return lambda images: find_output(session.run(images), "logits", session)
-
-
-def read_papers(metadata: dict[str, str], path: Path) -> tuple[Manifest, ReferenceSet]:
-    """Manifest and golden images out of a file's own metadata.
-
-    Raises:
-        ModelFileError: they are not there, or damaged.
-    """
-    try:
-        manifest = json.loads(metadata[MANIFEST_KEY])
-        reference = json.loads(metadata[REFERENCE_KEY])
-    except KeyError:
-        raise ModelFileError(
-            f"{path}: carries no reference logits, so there is nothing to hold it against. Files "
-            "that 'edgevit export' writes do; others: 'edgevit evaluate FILE --data PATH'."
-        ) from None
-    except ValueError as error:
-        raise ModelFileError(f"{path}: its embedded papers are damaged ({error}).") from None
-    checked = Manifest.from_document(manifest, path.name)
-    found = ReferenceSet.from_document(reference, path.name)
-    if found.digest != checked.reference_sha256:
-        raise ModelFileError(f"{path}: its reference logits are not those that were recorded.")
-    return checked, found
-
-
-def _compare_digest(path: Path) -> str:
-    """Why the file is not the one its manifest was written for; empty if it is, or has none."""
-    document = read_manifest_file(path)
-    if document is None:
-        return ""
-    actual = digest_path(path)
-    if document.get("sha256") == actual:
-        return ""
-    return (
-        f"its sha256 is {actual[:12]}..., where the manifest beside it says "
-        f"{str(document.get('sha256'))[:12]}...: it changed after it was exported"
-    )

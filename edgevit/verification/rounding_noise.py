@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edgevit.formats.intermediate import InnerTensor, Product, Rounding
+from edgevit.formats.intermediate import IntermediateTensor, Product, Rounding
 
 ROWS = 256  # of what enters that are kept, of each chunk of images
 LEVELS = 255  # steps between the smallest and the largest value that 8 bits tell apart
@@ -110,7 +110,7 @@ class InsideNoise:
     chunks: int = 0
     shared: bool = False
 
-    def add(self, tensors: Sequence[InnerTensor], found: Mapping[str, np.ndarray]) -> None:
+    def add(self, tensors: Sequence[IntermediateTensor], found: Mapping[str, np.ndarray]) -> None:
         """Adds the values of the layer's tensors for one chunk."""
         for tensor in tensors:
             self.shared |= tensor.op in SHARED

@@ -25,7 +25,6 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 ROOT = Path(__file__).parents[2]
 RAW_SIZE = (12, 12)
-SIZES = {"image_size": 16, "dim": 48, "depths": (1, 1), "num_classes": 10}
 
 
 @dataclass(frozen=True)
@@ -78,10 +77,11 @@ def tiny_run(tmp_path_factory) -> Path:
     from edgevit.formats.options import build_options
     from edgevit.frontend.opening import open_source
     from edgevit.models.build import build_plan, plan_model
+    from edgevit.models.shiftvit import TINY
     from edgevit.models.weights import RANGE_FILES, WEIGHTS_FILE, save_weights
 
     keras.utils.set_random_seed(0)
-    plan = plan_model("shiftvit", input_size=RAW_SIZE, **SIZES)
+    plan = plan_model("shiftvit", input_size=RAW_SIZE, **TINY)
     folder = tmp_path_factory.mktemp("tiny") / "run"
     weights = build_plan(plan).get_weights()
     save_weights(folder / WEIGHTS_FILE, plan, weights, CIFAR10_CLASSES, "float32")
@@ -121,8 +121,8 @@ def copied(exported, tmp_path) -> Callable[..., Path]:
         else:
             shutil.copy(source, path)
         if manifest:
-            papers = source.with_name(source.name + ".manifest.json")
-            shutil.copy(papers, path.with_name(papers.name))
+            manifest = source.with_name(source.name + ".manifest.json")
+            shutil.copy(manifest, path.with_name(manifest.name))
         return path
 
     return copy

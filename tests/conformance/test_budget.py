@@ -13,8 +13,8 @@ import pytest
 from edgevit.core.format import Format
 from edgevit.core.golden_images import draw_images
 from edgevit.core.target import Precision
+from edgevit.data.evaluation import load_validation
 from edgevit.formats.registry import open_session
-from edgevit.frontend.opening import load_validation
 from edgevit.models.history import RUN_FILE
 from edgevit.quantization.recipe import Recipe
 from edgevit.verification.audit import inspect
@@ -52,7 +52,7 @@ def data_options(dataset) -> tuple:
 
 def find_drop(path: Path, dataset: Path, contract) -> float:
     """Points that a file loses on the validation images, counted anew."""
-    sample = load_validation(dataset, contract, (), 80)
+    sample = load_validation(dataset, contract.input_size, (), 80)
     with open_session(path) as session:
         right = session.run(sample.images)["logits"].argmax(-1) == sample.labels
     return 100 * (1 - right.mean())

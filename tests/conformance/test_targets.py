@@ -1,4 +1,4 @@
-"""Every target: the file agrees with the float model, and carries the papers that prove it."""
+"""Every target: the file agrees with the float model, and carries the metadata that prove it."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_every_paper_travels_in_the_formats_own_metadata(exported, target):
     assert len(reference.images) == COUNT
 
 
-def test_a_session_hands_out_the_same_papers(exported, target):
+def test_a_session_hands_out_the_same_metadata(exported, target):
     with open_session(exported[target.name]) as session:
         assert set(session.metadata) >= KEYS
 

@@ -8,9 +8,10 @@ from edgevit.core.runtime import Runtime
 SPEC = FormatSpec(
     Format.ONNX,
     suffix=".onnx",
-    inspect="edgevit.verification.audit:inspect_onnx",
+    inspect="edgevit.formats.onnx.runtime.inspect:inspect_onnx",
+    read_metadata="edgevit.formats.onnx.runtime.file:read_metadata",
     count_work="edgevit.formats.cost:count_onnx",
-    open_intermediate="edgevit.formats.onnx.runtime.intermediate:OnnxRuntimeTap",
+    open_intermediate="edgevit.formats.onnx.runtime.intermediate:OnnxIntermediateReader",
     options="edgevit.formats.onnx.options:OnnxOptions",
     observe="edgevit.formats.onnx.writer.convert:observe_onnx",
     embed="edgevit.formats.onnx.writer.convert:embed_onnx",

@@ -9,7 +9,8 @@ SPEC = FormatSpec(
     Format.SAVEDMODEL,
     suffix="",
     marker="saved_model.pb",
-    inspect="edgevit.verification.audit:inspect_savedmodel",
+    inspect="edgevit.formats.savedmodel.runtime:inspect_savedmodel",
+    read_metadata="edgevit.formats.savedmodel.runtime:read_metadata",
     options="edgevit.formats.savedmodel.options:SavedModelOptions",
     embed="edgevit.formats.savedmodel.writer:embed_savedmodel",
 )

@@ -8,9 +8,10 @@ from edgevit.core.runtime import Runtime
 SPEC = FormatSpec(
     Format.TFLITE,
     suffix=".tflite",
-    inspect="edgevit.verification.audit:inspect_tflite",
+    inspect="edgevit.formats.tflite.runtime.inspect:inspect_tflite",
+    read_metadata="edgevit.formats.tflite.runtime.file:read_metadata",
     count_work="edgevit.formats.cost:count_tflite",
-    open_intermediate="edgevit.formats.tflite.runtime.intermediate:LiteRTTap",
+    open_intermediate="edgevit.formats.tflite.runtime.intermediate:LiteRTIntermediateReader",
     options="edgevit.formats.tflite.options:TfliteOptions",
     observe="edgevit.formats.tflite.writer.convert:observe_tflite",
     describe_graph="edgevit.formats.tflite.writer.passes.table:describe_steps",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import sys
 from dataclasses import replace
 
 import pytest
@@ -18,23 +17,7 @@ from edgevit.bench.gating import GateRule, GateVerdict, RecordedReport
 from edgevit.bench.process import WorkerProcess
 from edgevit.core.benchmarks import BenchmarkResult
 from edgevit.core.measurements import BenchmarkCase
-
-# A worker of known times: noise around a middle that is the process' own.
-SCRIPT = """
-import json, random, sys
-middle, layout, noise = map(float, sys.argv[1:4])
-rng = random.Random(sys.argv[4])
-middle *= rng.lognormvariate(0, layout)
-for line in sys.stdin:
-    request = json.loads(line)
-    slowed = middle * (1 + request.get("slowdown", 0))
-    answers = {
-        "open": {"batch": 1},
-        "warm": {"calls": 1, "stable": True, "call_ns": 4_000_000},
-        "run": {"latency_ns": [int(slowed * rng.lognormvariate(0, noise)) for _ in range(5)]},
-    }
-    print(json.dumps(answers[request["do"]]), flush=True)
-"""
+from programs import command_of
 
 
 @pytest.fixture
@@ -52,8 +35,8 @@ def gated(tmp_path):
 
         def open_worker(case):
             own = str(numbers.random())
-            drawn = [str(value) for value in (1e6, layout, noise)]
-            return WorkerProcess(command=[sys.executable, "-c", SCRIPT, *drawn, own])
+            command = command_of("run_in_known_time", 1e6, layout, noise, own)
+            return WorkerProcess(command=command)
 
         return run_gate(head, base, rule, seed, slowdown=slowdown, open_worker=open_worker)
 

@@ -10,21 +10,12 @@ import keras
 import numpy as np
 import pytest
 
-from edgevit.models.build import build_plan, plan_model
+from edgevit.models import MODELS
+from edgevit.models.build import build_plan, import_architecture, plan_model
 
 PATH = Path(__file__).parents[3] / "benchmarks" / "textbook.py"
-SMALL = {
-    "vit": {"image_size": 24, "dim": 16, "depth": 2, "num_heads": 2, "head_dim": 8, "head": (20,)},
-    "patchconvnet": {"image_size": 16, "dim": 16, "depth": 2},
-    "focalnet": {"image_size": 16, "dim": 8, "depths": (1, 2), "num_classes": 5},
-    "shiftvit": {"image_size": 32, "dim": 24, "depths": (1, 2, 1)},
-    "gcvit": {"image_size": 32, "dim": 16, "depths": (2, 2), "window_sizes": (4, 4)},
-}
-MORE = {
-    "vit": {"mlp_dim": 24},
-    "focalnet": {"focal_levels": (2, 2), "focal_windows": (3, 3)},
-    "gcvit": {"num_heads": (2, 4), "num_classes": 6},
-}
+NAMES = ("vit", "patchconvnet", "focalnet", "shiftvit", "gcvit")
+SMALL = {name: import_architecture(MODELS[name]).TINY for name in NAMES}
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +30,7 @@ def textbook():
 
 
 def build(name):
-    plan = plan_model(name, outputs=("logits",), **SMALL[name], **MORE.get(name, {}))
+    plan = plan_model(name, outputs=("logits",), **SMALL[name])
     network = build_plan(plan)
     rng = np.random.default_rng(3)
     network.set_weights(
@@ -70,6 +61,6 @@ def test_a_network_that_differs_is_refused(textbook):
 
 def test_a_weight_without_a_place_is_refused(textbook):
     _, ours = build("vit")
-    shallow = plan_model("vit", **{**SMALL["vit"], **MORE["vit"], "depth": 1}).config
+    shallow = plan_model("vit", **{**SMALL["vit"], "depth": 1}).config
     with pytest.raises(ValueError, match="without a place"):
         textbook.build_textbook("vit", ours, shallow)

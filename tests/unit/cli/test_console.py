@@ -4,51 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import pytest
 
 from edgevit.cli import console
+from programs import run_program
 
 ROOT = Path(console.__file__).parents[2]
 
-NOISY = textwrap.dedent(
-    """
-    import ctypes, os, sys
-    from edgevit.cli import console
-
-    libc = ctypes.CDLL(None)
-    with console.native_output_hidden(verbose=len(sys.argv) > 1):
-        os.write(1, b"native to stdout\\n")
-        os.write(2, b"native to stderr\\n")
-        libc.puts(b"C library to stdout")
-        libc.fflush(None)
-        print("python to stderr", file=sys.stderr)
-        print("python to stdout")
-        console.say("for people")
-        console.answer({"a": 1}, True, str)
-    os.write(1, b"stdout again\\n")
-    os.write(2, b"stderr again\\n")
-    """
-)
-
-
-def run(code: str, *arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        timeout=60,
-        check=True,
-    )
-
 
 def test_what_libraries_print_from_c_is_hidden_and_what_we_say_is_not():
-    found = run(NOISY)
+    found = run_program("print_noise")
     assert "native" not in found.stdout + found.stderr
     assert "C library" not in found.stdout + found.stderr
     assert '{\n  "a": 1\n}\n' in found.stdout
@@ -58,7 +26,7 @@ def test_what_libraries_print_from_c_is_hidden_and_what_we_say_is_not():
 
 
 def test_verbose_shows_what_libraries_print_on_stderr_and_keeps_stdout_clean():
-    found = run(NOISY, "verbose")
+    found = run_program("print_noise", "verbose")
     assert "native to stdout" in found.stderr
     assert "native to stderr" in found.stderr
     assert "C library to stdout" in found.stderr

@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from edgevit.formats.onnx.writer.quantize import ranges as onnx_ranges
 from edgevit.formats.onnx.writer.quantize.dynamic import quantize_dynamic
 from edgevit.formats.onnx.writer.quantize.half import to_half
 from edgevit.formats.onnx.writer.quantize.static import quantize_static
+from edgevit.formats.passes import report_lines
 from edgevit.frontend.lowering import (
     Lowering,
     gelu_textbook,
@@ -132,7 +132,7 @@ def finish_float(model: Any, cpu: bool = False) -> tuple[str, ...]:
     reports = run_passes(graph, FLOAT_PASSES + (CPU_PASSES if cpu else ()))
     model.CopyFrom(onnx_ir.to_proto(graph))
     make_names_canonical(model)
-    return _lines(reports)
+    return report_lines(reports)
 
 
 def observe_onnx(
@@ -208,15 +208,7 @@ def float_model(source: Source, options: OnnxOptions) -> tuple[Any, tuple[str, .
     del proto.metadata_props[:]
     onnx.checker.check_model(proto, full_check=True)
     lowered = f"tf2onnx without its optimizers, opset {options.opset}"
-    return proto, (*traced.steps, lowered, *_lines(reports))
-
-
-def _lines(reports: Iterable[Any]) -> tuple[str, ...]:
-    """What passes did, a line for each that did something."""
-    counts: Counter[str] = Counter()
-    for report in reports:
-        counts[report.name] += report.count
-    return tuple(f"{name}: {count}" for name, count in counts.items() if count)
+    return proto, (*traced.steps, lowered, *report_lines(reports))
 
 
 def convert_graph(name: str, function: Any, opset: int) -> Any:

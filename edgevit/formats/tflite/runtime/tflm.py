@@ -78,7 +78,6 @@ class MicroSession(BatchedSession):
         self.quantization = _scale_and_zero(parameters)
         self.metadata = read_metadata(path)
         self.arena_bytes = self._measure_arena()
-        self.read_contract()
 
     def run_chunk(self, batch: np.ndarray) -> dict[str, np.ndarray]:
         self.bind(batch)()

@@ -12,7 +12,6 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
-from edgevit.formats.declined import Declined
 from edgevit.formats.onnx.writer.passes.attend_through_tokens import attend_through_tokens
 from edgevit.formats.onnx.writer.passes.attend_with_one_query import ask_tokens, mix_tokens
 from edgevit.formats.onnx.writer.passes.cancel_transposes import (
@@ -39,11 +38,12 @@ from edgevit.formats.onnx.writer.passes.lower_convolution import lower_convoluti
 from edgevit.formats.onnx.writer.passes.mean_as_product import mean_as_product
 from edgevit.formats.onnx.writer.passes.merge_slices import join_slices, merge_slices
 from edgevit.formats.onnx.writer.passes.raise_resize_scales import raise_resize_scales
-from edgevit.formats.onnx.writer.passes.rewriting import PassReport, Rewrite
+from edgevit.formats.onnx.writer.passes.rewriting import Rewrite
 from edgevit.formats.onnx.writer.passes.scale_kernel import scale_kernel
 from edgevit.formats.onnx.writer.passes.split_dense import split_dense
 from edgevit.formats.onnx.writer.passes.split_padded_max_pool import split_padded_max_pool
 from edgevit.formats.onnx.writer.passes.winograd_convolution import winograd_convolution
+from edgevit.formats.passes import Declined, PassReport
 
 __all__ = [
     "CPU_PASSES",

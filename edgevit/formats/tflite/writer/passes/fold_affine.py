@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from edgevit.formats.declined import Declined
+from edgevit.formats.passes import Declined
 from edgevit.formats.tflite.writer.graph import NO_ACTIVATION, TfliteGraph
 from edgevit.formats.tflite.writer.passes.channels import (
     activation,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from edgevit.core.target import Precision
-from edgevit.formats.declined import Declined
+from edgevit.formats.passes import Declined
 from edgevit.formats.tflite.operators import KINDS
 from edgevit.formats.tflite.writer.graph import TfliteGraph
 from edgevit.formats.tflite.writer.passes.channels import SAME_PADDING, WEIGHTED

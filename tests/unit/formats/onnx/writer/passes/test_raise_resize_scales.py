@@ -75,9 +75,9 @@ def test_a_network_takes_raw_images_of_any_size():
     from edgevit.formats.onnx.writer.convert import float_model
     from edgevit.frontend.source import Source
     from edgevit.models.build import build_plan, plan_model
+    from edgevit.models.shiftvit import TINY
 
-    sizes = {"image_size": 16, "dim": 16, "depths": (1,), "num_div": 4}
-    plan = plan_model("shiftvit", input_size=(25, 25), **sizes)
+    plan = plan_model("shiftvit", input_size=(25, 25), **TINY)
     network = build_plan(plan)
     source = Source("shiftvit", network, plan.preprocess, (), "0" * 64)
     model, _ = float_model(source, OnnxOptions())

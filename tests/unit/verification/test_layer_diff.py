@@ -14,10 +14,12 @@ from edgevit.base.loading import load_attribute  # noqa: E402
 from edgevit.core.layer_errors import SUSPECT_DB, rank_layers  # noqa: E402
 from edgevit.core.tensors import Preprocess  # noqa: E402
 from edgevit.formats.options import build_options  # noqa: E402
-from edgevit.formats.registry import find_target, open_tap  # noqa: E402
+from edgevit.formats.registry import find_target, open_intermediate  # noqa: E402
 from edgevit.formats.tflite.writer.graph import TfliteGraph  # noqa: E402
+from edgevit.frontend.record_layers import record_layers  # noqa: E402
 from edgevit.frontend.source import Source  # noqa: E402
-from edgevit.verbs.diff import WHY, compare_layers  # noqa: E402
+from edgevit.verification.align_layers import MOVES_BARE  # noqa: E402
+from edgevit.verification.layer_diff import compare_layers  # noqa: E402
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="graphs are traced by TensorFlow"
@@ -44,8 +46,9 @@ def source() -> Source:
 
 def compare(source: Source, path, name: str):
     images = np.random.default_rng(3).integers(0, 256, (16, 6, 6, 3), dtype=np.uint8)
-    with open_tap(path) as tap:
-        return compare_layers(source, tap, find_target(name).precision, images, lambda line: None)
+    network, precision = record_layers(source, images), find_target(name).precision
+    with open_intermediate(path) as reader:
+        return compare_layers(network, reader, precision, images, lambda line: None)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +72,7 @@ def test_a_folded_norm_is_compared_and_what_follows_is_no_suspect(source, files,
     assert max(row.relative for row in rows) < 1e-5
     reasons = {row.layer: row.reason for row in unaligned}
     if "net/pool" in reasons:
-        assert reasons["net/pool"] == WHY["bare"]
+        assert reasons["net/pool"] == MOVES_BARE
 
 
 def test_a_fault_behind_a_folded_norm_is_found_in_its_layer(source, files, tmp_path):
