@@ -55,7 +55,7 @@ def measure_model(name: str, runs: Path | None, count: int):
     from edgevit.formats.tflite.options import TfliteOptions
 
     source, weights = read_source(name, runs)
-    ranges = source.ranges or draw_ranges(source)
+    ranges = source.ranges.get(Format.TFLITE) or draw_ranges(source)
     images = draw_images(count, source.preprocess.input_size, seed=5)
     with tempfile.TemporaryDirectory() as place:
         for target in map(find_target, TARGETS):

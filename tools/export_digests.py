@@ -72,7 +72,7 @@ def lower(source: Source, target: Target, chosen: dict[str, Any]) -> dict[str, A
     """The digest of what a writer makes, with its steps; or why it refuses."""
     try:
         options = choose_options([target], chosen)[target.format]
-        ranges = source.shipped_ranges(target.format) if target.needs_calibration else None
+        ranges = source.ranges.get(target.format) if target.needs_calibration else None
         with tempfile.TemporaryDirectory() as place:
             staged = Path(place) / "file"
             written: Written = load_attribute(target.write)(source, options, ranges, staged)

@@ -16,6 +16,7 @@ import numpy as np
 from edgevit.base.documents import from_plain, to_json, to_plain
 from edgevit.base.errors import InputError, ModelFileError
 from edgevit.base.files import write_whole
+from edgevit.core.format import Format
 from edgevit.models import MODELS, artifact_folder, split_name
 from edgevit.models.build import (
     Plan,
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
     import keras
 
 WEIGHTS_FILE = "weights.safetensors"
-RANGES_FILE = "ranges.json"  # of the TFLite graph
-ONNX_RANGES_FILE = "ranges-onnx.json"
+RANGE_FILES = {Format.TFLITE: "ranges.json", Format.ONNX: "ranges-onnx.json"}
 
 
 @dataclass(frozen=True)
