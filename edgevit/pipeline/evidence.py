@@ -166,9 +166,8 @@ def _add_accuracy(evidence: Evidence, path: Path, document: dict[str, Any]) -> N
 def _add_targets(evidence: Evidence, path: Path, document: dict[str, Any]) -> None:
     """The table of benchmarks/accuracy_of_targets.py."""
     reasons = []
-    for target, row in document.items():
-        if target == "keras":
-            continue
+    rows = _target_rows(document)
+    for target, row in rows.items():
         if "sha256" not in row:
             raise Misplaced("does not say which files it measured; run the script again")
         try:
@@ -184,7 +183,7 @@ def _add_targets(evidence: Evidence, path: Path, document: dict[str, Any]) -> No
         )
     if reasons:
         evidence.ignored.append(f"{path.name}: {'; '.join(reasons)}")
-    if "keras" in document and len(reasons) < len(document) - 1:
+    if "keras" in document and len(reasons) < len(rows):
         evidence.float_accuracy = read_accuracy(document["keras"])
 
 
@@ -252,8 +251,13 @@ def _add_arena(evidence: Evidence, path: Path, document: dict[str, Any]) -> None
 
 
 def _is_target_table(document: dict[str, Any]) -> bool:
-    rows = [row for key, row in document.items() if key != "keras"]
+    rows = _target_rows(document).values()
     return bool(rows) and all(isinstance(row, dict) and "accuracy" in row for row in rows)
+
+
+def _target_rows(document: dict[str, Any]) -> dict[str, Any]:
+    """The files of a table of targets, without the float model and where the table comes from."""
+    return {name: row for name, row in document.items() if name not in ("keras", "provenance")}
 
 
 Reader = Callable[[Evidence, Path, dict[str, Any]], None]
