@@ -1,7 +1,8 @@
 """Names what a result comes from: the digest of the weights, the commit and the machine.
 
 Scripts take ``--json`` with :func:`result_path` and write by :func:`write_result`;
-tests/golden/test_results.py holds every committed result to :func:`check_result`.
+tests/golden/test_results.py holds every committed result to :func:`check_result`. Importing this
+module first sets what the command line sets for TensorFlow, so files have the same bytes.
 """
 
 from __future__ import annotations
@@ -9,11 +10,17 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import os
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 from edgevit.bench.environment import describe_environment
 from edgevit.core.serialization import to_json
