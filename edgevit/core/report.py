@@ -104,7 +104,7 @@ class FileReport:
         size_bytes: of the file or folder.
         sha256: of its content.
         damage: why it is not what was exported; empty if it is.
-        manifest: its papers; None for a file of another tool.
+        manifest: the metadata inside it; None for a file of another tool.
         contents: what is inside; None where it was not looked at.
         notes: what could not be read, a line each.
         parity: golden images against the float model, one for each kernel set.
@@ -134,7 +134,7 @@ class FileReport:
 
     @property
     def target(self) -> str:
-        """What the papers of a sound file say that it is; empty without."""
+        """The target that a sound file's manifest names; empty without one."""
         return self.manifest.target if self.manifest and not self.damage else ""
 
     @property

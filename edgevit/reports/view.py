@@ -61,7 +61,7 @@ def verdict_text(file: FileReport) -> str:
     if file.damage:
         return "damaged"
     if file.manifest is None:
-        return "no papers"
+        return "no manifest"
     if file.verdict is Verdict.NOT_RUN:
         return "intact"
     return str(file.verdict)

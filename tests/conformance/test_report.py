@@ -155,7 +155,7 @@ def test_foreign_and_unreadable_files_do_not_stop_the_report(command, folder):
     assert files["text.onnx"]["damage"]
     assert files["other.onnx"]["damage"] == ""
     assert files["other.onnx"]["manifest"] is None
-    assert "no papers" in (folder / "report.html").read_text()
+    assert "no manifest" in (folder / "report.html").read_text()
     assert "data.json" in " ".join(answer.document["report"]["ignored"])
 
 
