@@ -94,7 +94,18 @@ def profile(
             ".onnx file of the same model."
         )
     refuse_damage(path)
-    return _RECORDERS[kind](path, choose_kernels(kind, kernels), threads, runs, warmup)
+    chosen = choose_kernels(kind, kernels)
+    nodes, found = _RECORDERS[kind](path, chosen, threads, runs, warmup)
+    return Profile(
+        file=path.name,
+        sha256=digest_path(path),
+        runtime=f"{TARGET_RUNTIMES[kind]}-{chosen}",
+        threads=threads,
+        nodes=nodes,
+        profiled_us=found.profiled_us,
+        plain_us=found.plain_us,
+        environment=record_environment(),
+    )
 
 
 def choose_kernels(kind: Format, name: str | None) -> str:
@@ -171,7 +182,9 @@ def matrix_share(found: Profile) -> float:
     return sum(time for op, time in times if op in MATRIX_OPS) / whole if whole else float("nan")
 
 
-def _profile_tflite(path: Path, kernels: str, threads: int, runs: int, warmup: int) -> Profile:
+def _record_tflite(
+    path: Path, kernels: str, threads: int, runs: int, warmup: int
+) -> tuple[tuple[NodeTime, ...], Any]:
     from edgevit.runtimes.litert import list_partitions
     from edgevit.runtimes.litert_profiler import record_litert
     from edgevit.runtimes.tflite_nodes import name_kernels, read_nodes
@@ -179,37 +192,21 @@ def _profile_tflite(path: Path, kernels: str, threads: int, runs: int, warmup: i
     nodes = read_nodes(path)
     found = record_litert(path, kernels, threads, runs, warmup)
     parts = list_partitions(path) if kernels == "xnnpack" else []
-    return Profile(
-        file=path.name,
-        sha256=digest_path(path),
-        runtime=f"litert-{kernels}",
-        threads=threads,
-        nodes=name_kernels(found.rows, nodes, parts),
-        profiled_us=found.profiled_us,
-        plain_us=found.plain_us,
-        environment=record_environment(),
-    )
+    return name_kernels(found.rows, nodes, parts), found
 
 
-def _profile_onnx(path: Path, kernels: str, threads: int, runs: int, warmup: int) -> Profile:
+def _record_onnx(
+    path: Path, kernels: str, threads: int, runs: int, warmup: int
+) -> tuple[tuple[NodeTime, ...], Any]:
     from edgevit.runtimes.onnxruntime_profiler import record_onnxruntime
 
     found = record_onnxruntime(path, threads, runs, warmup)
-    return Profile(
-        file=path.name,
-        sha256=digest_path(path),
-        runtime=f"onnxruntime-{kernels}",
-        threads=threads,
-        nodes=tuple(
-            NodeTime(row.name, row.op, row.op, row.layer, row.time_us) for row in found.rows
-        ),
-        profiled_us=found.profiled_us,
-        plain_us=found.plain_us,
-        environment=record_environment(),
-    )
+    rows = (NodeTime(row.name, row.op, row.op, row.layer, row.time_us) for row in found.rows)
+    return tuple(rows), found
 
 
-_RECORDERS: dict[Format, Callable[[Path, str, int, int, int], Profile]] = {
-    Format.TFLITE: _profile_tflite,
-    Format.ONNX: _profile_onnx,
+# Each returns the kernels' times, and what the runtime's profiler recorded of whole runs.
+_RECORDERS: dict[Format, Callable[[Path, str, int, int, int], tuple[tuple[NodeTime, ...], Any]]] = {
+    Format.TFLITE: _record_tflite,
+    Format.ONNX: _record_onnx,
 }
