@@ -23,16 +23,17 @@ from typing import Any
 import numpy as np
 from provenance import KEY, provenance, result_path, write_result
 
-from edgevit.core.files import digest_path
-from edgevit.core.statistics import PairedDrop
-from edgevit.core.targets import find_targets
+from edgevit.base.files import digest_path
+from edgevit.base.statistics import PairedDrop
+from edgevit.core.target import find_targets
 from edgevit.data.datasets import ImageDataset, find_source, load_dataset
-from edgevit.export.record_reference import float_logits
-from edgevit.pipeline import export, open_source
+from edgevit.formats.registry import open_session
+from edgevit.frontend.opening import open_source
+from edgevit.frontend.record_reference import float_logits
 from edgevit.reports.text import summarise_parity
-from edgevit.runtimes import open_session
-from edgevit.verify.audit import inspect
-from edgevit.verify.compare import find_output, measure_parity, run_all, score
+from edgevit.verbs.export import export
+from edgevit.verification.audit import inspect
+from edgevit.verification.parity import find_output, measure_parity, run_all, score
 
 
 def main() -> None:

@@ -29,9 +29,9 @@ from provenance import result_path, write_result
 
 from edgevit.bench.cases import plan_cases
 from edgevit.bench.gate import run_gate
-from edgevit.core.gating import GateRule
+from edgevit.bench.gating import GateRule
 from edgevit.core.measurements import BenchmarkCase
-from edgevit.pipeline import export
+from edgevit.verbs.export import export
 
 Setting = tuple[float, float, bool]  # slowdown, limit, whether a core is kept busy
 

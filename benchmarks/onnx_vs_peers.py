@@ -21,10 +21,10 @@ import numpy as np
 from provenance import result_path, write_result
 
 from edgevit.bench.measure import measure_interleaved
-from edgevit.core.targets import find_target
-from edgevit.export.onnx import export_onnx
-from edgevit.export.source import ExportOptions
-from edgevit.pipeline import open_source
+from edgevit.core.target import find_target
+from edgevit.formats.onnx.writer.convert import export_onnx
+from edgevit.frontend.opening import open_source
+from edgevit.frontend.source import ExportOptions
 
 MODELS = "shiftvit,vit,patchconvnet,focalnet,gcvit:cifar64"
 BACKENDS = {"tf2onnx": "tensorflow", "keras-torch": "torch"}  # of each peer

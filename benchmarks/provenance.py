@@ -22,8 +22,8 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
+from edgevit.base.documents import to_json
 from edgevit.bench.environment import describe_environment
-from edgevit.core.serialization import to_json
 from edgevit.models import artifact_folder, split_name
 from edgevit.models.weights import WEIGHTS_FILE, digest_weights
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from provenance import KEY, RESULTS, ROOT
 
+from edgevit.base.documents import from_plain
 from edgevit.core.measurements import Environment
-from edgevit.core.serialization import from_plain
-from edgevit.core.targets import TARGETS
+from edgevit.core.target import TARGETS
 from edgevit.models import shipped_names
 
 PAGE = ROOT / "docs" / "results.md"

@@ -18,13 +18,14 @@ from typing import Any
 import numpy as np
 from provenance import result_path, write_result
 
+from edgevit.base.errors import EdgevitError
 from edgevit.bench.measure import measure_interleaved
-from edgevit.core.errors import EdgevitError
 from edgevit.data.calibration import sample_source
 from edgevit.data.datasets import find_source
-from edgevit.export.source import Source
-from edgevit.pipeline import CALIBRATION_IMAGES, export, open_source
-from edgevit.runtimes.litert import open_interpreter
+from edgevit.formats.tflite.runtime.litert import open_interpreter
+from edgevit.frontend.opening import open_source
+from edgevit.frontend.source import Source
+from edgevit.verbs.export import CALIBRATION_IMAGES, export
 
 TARGETS = "tflite-float32,tflite-dynamic,tflite-mixed,tflite-int8,tflite-dynamic-int4"
 STOCK = "stock int8"

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from provenance import result_path, write_result
 
-from edgevit.core.errors import RuntimeFailure
-from edgevit.core.probe_images import draw_images
+from edgevit.base.errors import RuntimeFailure
+from edgevit.core.golden_images import draw_images
+from edgevit.formats.registry import import_runtime, load_session
+from edgevit.formats.tflite.runtime.tflm import missing_ops
 from edgevit.models import shipped_names
-from edgevit.pipeline import export
-from edgevit.runtimes import import_runtime, load_session
-from edgevit.runtimes.tflm import missing_ops
+from edgevit.verbs.export import export
 
 
 def main() -> None:

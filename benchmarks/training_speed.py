@@ -20,11 +20,11 @@ import time
 from pathlib import Path
 from statistics import median
 
+from edgevit.base.allocator import keep_freed_memory
+from edgevit.base.documents import to_json
+from edgevit.base.errors import EdgevitError
+from edgevit.base.versions import tool_versions
 from edgevit.bench.environment import describe_environment
-from edgevit.core.allocator import keep_freed_memory
-from edgevit.core.errors import EdgevitError
-from edgevit.core.serialization import to_json
-from edgevit.core.versions import tool_versions
 from edgevit.models import split_name
 
 BACKENDS = ("tensorflow", "torch", "jax")

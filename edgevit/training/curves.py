@@ -6,8 +6,8 @@ from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 
-from edgevit.core.errors import MissingDependencyError
-from edgevit.core.files import write_whole
+from edgevit.base.errors import MissingDependencyError
+from edgevit.base.files import write_whole
 
 
 def draw_curves(log: list[dict], path: Path, title: str) -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from edgevit.core import interrupt
-from edgevit.core.errors import ConfigError
-from edgevit.core.files import check_writable, write_whole
+from edgevit.base import interrupt
+from edgevit.base.errors import ConfigError
+from edgevit.base.files import check_writable, write_whole
 from edgevit.data.datasets import ImageDataset, digest_arrays
 from edgevit.models.build import Plan, build_plan, import_architecture
 from edgevit.training.adamw import make_adamw

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgevit.core.errors import ConfigError
+from edgevit.base.errors import ConfigError
 from edgevit.models.build import Plan
 from edgevit.training.checkpoint import read_state
 from edgevit.training.loop import compile_model

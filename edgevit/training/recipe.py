@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from edgevit.core.errors import ConfigError, find_named
+from edgevit.base.errors import ConfigError, find_named
 from edgevit.data.datasets import HELD_OUT
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from edgevit.core.files import write_whole
-from edgevit.core.serialization import to_json
+from edgevit.base.documents import to_json
+from edgevit.base.files import write_whole
 from edgevit.data.datasets import ImageDataset
 from edgevit.models.build import Plan
 from edgevit.models.history import RUN_FILE, tell_once

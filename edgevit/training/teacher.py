@@ -27,9 +27,9 @@ import numpy as np
 from keras import ops
 from scipy.special import log_softmax, logsumexp
 
-from edgevit.core import interrupt
-from edgevit.core.errors import ConfigError, ModelFileError
-from edgevit.core.files import write_whole
+from edgevit.base import interrupt
+from edgevit.base.errors import ConfigError, ModelFileError
+from edgevit.base.files import write_whole
 from edgevit.data.datasets import ImageDataset
 from edgevit.models.build import build_plan, find_variant
 from edgevit.models.history import describe_origin

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from edgevit.core.layer_errors import rank_layers
-from edgevit.core.targets import find_target
-from edgevit.pipeline.diffing import compare_layers
-from edgevit.runtimes.inner_tensors import open_tap
-from edgevit.runtimes.layer_names import layer_of_node
-from edgevit.runtimes.tflite_file import is_constant, pack_model, parse_model, tensor_type
-from edgevit.runtimes.tflite_nodes import read_nodes
+from edgevit.core.target import find_target
+from edgevit.formats.intermediate import open_tap
+from edgevit.formats.layer_names import layer_of_node
+from edgevit.formats.tflite.runtime.file import is_constant, pack_model, parse_model, tensor_type
+from edgevit.formats.tflite.runtime.nodes import read_nodes
+from edgevit.verbs.diff import compare_layers
 
 PRODUCTS = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D")
 ZERO_POINT_SHIFT = 16  # levels of 256

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from edgevit.core.errors import ConfigError
+from edgevit.base.errors import ConfigError
 from edgevit.models.build import plan_model
 from edgevit.training import pace
 from edgevit.training.loop import compile_model

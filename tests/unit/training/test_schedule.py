@@ -7,7 +7,7 @@ import math
 import keras
 import pytest
 
-from edgevit.core.errors import ConfigError, UnknownNameError
+from edgevit.base.errors import ConfigError, UnknownNameError
 from edgevit.training.recipe import RECIPES, Phase, Recipe, find_recipe
 from edgevit.training.schedule import WarmupCosine
 
