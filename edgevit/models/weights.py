@@ -17,7 +17,7 @@ from edgevit.base.documents import from_plain, to_json, to_plain
 from edgevit.base.errors import InputError, ModelFileError
 from edgevit.base.files import write_whole
 from edgevit.core.format import Format
-from edgevit.models import MODELS, artifact_folder, split_name
+from edgevit.models import MODELS, artifact_folder, has_model, split_name
 from edgevit.models.build import (
     Plan,
     build_plan,
@@ -205,7 +205,7 @@ def find_weights(name: str) -> Path:
 
 def _is_path(name: str) -> bool:
     path = Path(name)
-    return path.suffix in (".keras", ".safetensors") or (path.is_dir() and name not in MODELS)
+    return path.suffix in (".keras", ".safetensors") or (path.is_dir() and not has_model(name))
 
 
 def _split_size(name: str) -> tuple[str, str | None]:
