@@ -2,8 +2,8 @@
 
 Records the sha256 of what is lowered, before any metadata is embedded, for given networks x all
 targets and, for the small ones, options that change what is written. Compares with a file that was
-recorded earlier. Constants are folded by the processor's own kernels, so digests of one processor
-say little about those of another: the file names its processor.
+recorded earlier; exit code 1 where anything differs. Constants are folded by the processor's own
+kernels, so the file names processor and tools: digests of others say little about these.
 
     python tools/export_digests.py now.json shiftvit:nano
     python tools/export_digests.py now.json shiftvit:nano --against tests/golden/export_digests.json
@@ -12,9 +12,9 @@ say little about those of another: the file names its processor.
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -27,6 +27,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # as the command line sets 
 from edgevit.base.files import digest_path
 from edgevit.base.loading import load_attribute
 from edgevit.base.processor import describe_processor
+from edgevit.base.versions import installed_version
 from edgevit.core.target import Target, Written
 from edgevit.formats.options import choose_options
 from edgevit.formats.registry import TARGETS, find_targets
@@ -46,21 +47,29 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "opset=17": ("onnx-float32,onnx-int8,onnx-float16,onnx-dynamic", {"opset": 17}),
     "surgery=none": ("tflite-float32,tflite-dynamic-int4", {"surgery": ()}),
 }
-# Earlier keys of targets that were options: they come last, the second from a graph of its own,
-# since names that TensorFlow gives depend on how often a process has traced.
+# Earlier keys of targets that were options. They come last, the second from a graph of its own, and
+# each network has a process of its own: names that TensorFlow gives, and with them some bytes of a
+# SavedModel and of graphs with a free batch, depend on what the process traced before.
 RENAMED = {
     "tflite-int8 micro": "tflite-int8-micro",
     "onnx-float32 optimize=cpu": "onnx-float32-cpu",
 }
 RETRACED = "onnx-float32-cpu"
+TOOLS = ("keras", "tensorflow", "tf2onnx", "onnx", "onnx-ir", "onnxscript", "numpy")
+VECTORS = ("sse", "avx", "fma", "amx", "asimd", "sve")  # of a processor's flags
 
 
-def list_cases(name: str) -> Iterator[tuple[str, Target, dict[str, Any]]]:
-    """(key, target, options) of everything that is recorded of a network, in order."""
+def list_cases(name: str, quick: bool = False) -> Iterator[tuple[str, Target, dict[str, Any]]]:
+    """(key, target, options) of everything that is recorded of a network, in order.
+
+    Args:
+        name: of the network.
+        quick: without the variants.
+    """
     rows = sorted(TARGETS.values(), key=lambda target: target.name in RENAMED.values())
     for target in rows:
         yield f"{name} {target.name}", target, {}
-    for label, (names, chosen) in VARIANTS.items() if name.endswith(":nano") else ():
+    for label, (names, chosen) in VARIANTS.items() if name.endswith(":nano") and not quick else ():
         for target in find_targets(names):
             if names != "all" or target.name not in RENAMED.values():
                 yield f"{name} {target.name} {label}", target, chosen
@@ -70,7 +79,7 @@ def lower(source: Source, target: Target, chosen: dict[str, Any]) -> dict[str, A
     """The digest of what a writer makes, with its steps; or why it refuses."""
     try:
         options = choose_options([target], chosen)[target.format]
-        ranges = source.shipped_ranges(target.format) if target.needs_calibration else None
+        ranges = source.ranges.get(target.format) if target.needs_calibration else None
         with tempfile.TemporaryDirectory() as place:
             staged = Path(place) / "file"
             written: Written = load_attribute(target.write)(source, options, ranges, staged)
@@ -81,31 +90,30 @@ def lower(source: Source, target: Target, chosen: dict[str, Any]) -> dict[str, A
         return {"error": f"{type(error).__name__}: {error}"}
 
 
-def record(names: list[str], path: Path) -> dict[str, Any]:
-    """Digests by key; the file is written after each, and what it holds already is kept."""
+def record(name: str, quick: bool, path: Path) -> None:
+    """Adds the digests of a network to a file, after each; those that it holds already are kept."""
     found = read_digests(path) if path.exists() else {}
-    for name in names:
-        source = open_source(name)
-        for key, target, chosen in list_cases(name):
-            if key in found:
-                continue
-            if target.name == RETRACED:
-                source.lowered.clear()
-            started = time.perf_counter()
-            found[key] = lower(source, target, chosen)
-            said = found[key].get("sha256", found[key].get("error", ""))[:72]
-            print(f"{key}: {said} ({time.perf_counter() - started:.1f} s)", flush=True)
-            document = {"processor": describe_machine(), "digests": found}
-            path.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
-        del source
-        gc.collect()
-    return found
+    source = open_source(name)
+    for key, target, chosen in list_cases(name, quick):
+        if key in found:
+            continue
+        if target.name == RETRACED:
+            source.lowered.clear()
+        started = time.perf_counter()
+        found[key] = lower(source, target, chosen)
+        said = found[key].get("sha256", found[key].get("error", ""))[:72]
+        print(f"{key}: {said} ({time.perf_counter() - started:.1f} s)", flush=True)
+        document = {"recorded_with": describe_machine(), "digests": found}
+        path.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
 
 
 def describe_machine() -> dict[str, Any]:
-    """What the kernels that fold constants go by."""
-    processor = describe_processor()
-    return {"model": processor.model, "flags": sorted(processor.flags)}
+    """What the bytes depend on beside the code: vector instructions, and versions of the tools."""
+    flags = describe_processor().flags
+    return {
+        "vector_instructions": sorted(flag for flag in flags if flag.startswith(VECTORS)),
+        "versions": {name: installed_version(name) for name in TOOLS},
+    }
 
 
 def read_digests(path: Path) -> dict[str, Any]:
@@ -131,23 +139,33 @@ def compare(found: dict[str, Any], expected: dict[str, Any], keys: set[str]) -> 
 
 def main() -> None:
     """Records, and compares if asked to; exit code 1 where anything differs."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("out", type=Path, metavar="JSON")
     parser.add_argument("networks", nargs="*", metavar="NETWORK", help="default: all that ship")
     parser.add_argument("--against", type=Path, metavar="JSON", help="recorded earlier")
+    parser.add_argument("--quick", action="store_true", help="default options only")
     options = parser.parse_args()
     names = options.networks or shipped_names()
-    found = record(names, options.out)
+    if len(names) == 1:
+        record(names[0], options.quick, options.out)
+    else:
+        more = ["--quick"] if options.quick else []
+        for name in names:
+            subprocess.run([sys.executable, __file__, options.out, name, *more], check=True)
     if options.against:
-        expected = read_digests(options.against)
-        keys = {key for name in names for key, _, _ in list_cases(name)}
-        lines = compare(found, expected, keys)
-        for line in lines:
-            print(line)
-        print(f"{len(keys & expected.keys())} compared, {len(lines)} differ")
-        for key in sorted(keys - expected.keys()):
-            print(f"not in {options.against.name}: {key}")
-        sys.exit(1 if lines else 0)
+        keys = {key for name in names for key, _, _ in list_cases(name, options.quick)}
+        sys.exit(report(read_digests(options.out), read_digests(options.against), keys))
+
+
+def report(found: dict[str, Any], expected: dict[str, Any], keys: set[str]) -> int:
+    """Prints what differs; 1 if anything does."""
+    lines = compare(found, expected, keys)
+    for line in lines:
+        print(line)
+    for key in sorted(keys - expected.keys()):
+        print(f"{key}: was not recorded")
+    print(f"{len(keys & expected.keys())} compared, {len(lines)} differ")
+    return 1 if lines else 0
 
 
 if __name__ == "__main__":

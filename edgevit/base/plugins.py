@@ -37,12 +37,14 @@ def find_row(
     """
     if name in table:
         return table[name]
-    points = entry_points(group=group)
-    for point in points:
-        if point.name == name:
-            return _load(point, kind)
-    known = [*table, *more, *(point.name for point in points)]
-    raise UnknownNameError(noun, name, known, hint)
+    for point in entry_points(group=group, name=name):
+        return _load(point, kind)
+    raise UnknownNameError(noun, name, [*list_names(table, group), *more], hint)
+
+
+def list_names(table: Mapping[str, Row], group: str) -> list[str]:
+    """Names of the built-in rows, then of those of plug-ins, of which none is loaded."""
+    return list(dict.fromkeys([*table, *(point.name for point in entry_points(group=group))]))
 
 
 def list_rows(table: Mapping[str, Row], group: str, kind: type[Row]) -> dict[str, Row]:
@@ -51,12 +53,8 @@ def list_rows(table: Mapping[str, Row], group: str, kind: type[Row]) -> dict[str
     Raises:
         ConfigError: a plug-in cannot be imported, or is no such row.
     """
-    found = {
-        point.name: _load(point, kind)
-        for point in entry_points(group=group)
-        if point.name not in table
-    }
-    return {**table, **found}
+    others = [point for point in entry_points(group=group) if point.name not in table]
+    return {**table, **{point.name: _load(point, kind) for point in others}}
 
 
 def _load(point: EntryPoint, kind: type[Row]) -> Row:

@@ -13,11 +13,11 @@ from edgevit.cli import console, options
 @options.as_json
 def models(as_json: bool) -> None:
     """List the architectures, their sizes and whether weights ship with them."""
-    from edgevit.models import MODELS, shipped_names
+    from edgevit.models import list_models, shipped_names
 
     rows: list[dict[str, Any]] = []
     there = shipped_names()
-    for spec in MODELS.values():
+    for spec in list_models().values():
         rows.append(
             {
                 "name": spec.name,

@@ -157,7 +157,7 @@ def find_ranges(
         ranges, whose = read_record(file, kind), f"the activation ranges of {file}"
         remedy = "Run 'edgevit calibrate' with the same model and options."
     else:
-        found, whose = source.shipped_ranges(kind), "the shipped activation ranges"
+        found, whose = source.ranges.get(kind), "the shipped activation ranges"
         if found is None:
             raise ConfigError(
                 f"{source.name}: no activation ranges ship with these weights for {kind}. Give "

@@ -12,6 +12,7 @@ from edgevit.core.tensors import Preprocess, find_scaling
 if TYPE_CHECKING:
     import keras
 
+    from edgevit.core.format import Format
     from edgevit.frontend.source import Source
     from edgevit.models.weights import TrainedModel
     from edgevit.quantization.ranges import RangeRecord
@@ -59,7 +60,6 @@ def open_source(model: str | Path | keras.Model, **opening: Unpack[Opening]) -> 
             logits.
     """
     from edgevit.frontend.source import Source
-    from edgevit.models.weights import ONNX_RANGES_FILE, RANGES_FILE
 
     trained, name = _load(model, opening)
     network, inside = _strip_preprocessing(trained.network)
@@ -83,8 +83,7 @@ def open_source(model: str | Path | keras.Model, **opening: Unpack[Opening]) -> 
         preprocess=contract,
         class_names=names,
         weights_sha256=trained.weights_sha256,
-        ranges=_read_ranges(trained.folder, RANGES_FILE),
-        onnx_ranges=_read_ranges(trained.folder, ONNX_RANGES_FILE),
+        ranges=_read_ranges(trained.folder),
         folder=trained.folder,
     )
 
@@ -203,10 +202,14 @@ def _keep_outputs(network: keras.Model, outputs: tuple[str, ...] | None) -> kera
     return keras.Model(network.inputs[0], kept, name=network.name)
 
 
-def _read_ranges(folder: Path | None, name: str) -> RangeRecord | None:
+def _read_ranges(folder: Path | None) -> dict[Format, RangeRecord]:
+    """Activation ranges that ship with the weights in a folder, by format."""
+    from edgevit.models.weights import RANGE_FILES
     from edgevit.quantization.ranges import RangeRecord
 
-    if folder is None or not (folder / name).exists():
-        return None
-    file = folder / name
-    return RangeRecord.from_text(file.read_text(), str(file))
+    files = {kind: folder / name for kind, name in RANGE_FILES.items()} if folder else {}
+    return {
+        kind: RangeRecord.from_text(file.read_text(), str(file))
+        for kind, file in files.items()
+        if file.exists()
+    }

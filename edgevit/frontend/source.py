@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,8 +30,7 @@ class Source:
         preprocess: raw pixels to what the network takes.
         class_names: of the logits; empty if unknown.
         weights_sha256: digest of the weights as they are exported.
-        ranges: activation ranges that ship with the weights, for TFLite, if any.
-        onnx_ranges: likewise, for ONNX.
+        ranges: activation ranges that ship with the weights, by the format whose graph they are of.
         folder: where the weights lie; None for a .keras file, or a model in memory.
         lowered: graphs that were made of it already, with their steps, since several targets start
             from the same one; by whatever the exporter chooses as a key.
@@ -41,16 +41,11 @@ class Source:
     preprocess: Preprocess
     class_names: tuple[str, ...]
     weights_sha256: str
-    ranges: RangeRecord | None = None
-    onnx_ranges: RangeRecord | None = None
+    ranges: Mapping[Format, RangeRecord] = field(default_factory=dict)
     folder: Path | None = None
     lowered: dict[Any, tuple[Any, tuple[str, ...]]] = field(
         init=False, default_factory=dict, repr=False, compare=False
     )
-
-    def shipped_ranges(self, kind: Format) -> RangeRecord | None:
-        """The activation ranges that ship with the weights, for one format."""
-        return self.onnx_ranges if kind is Format.ONNX else self.ranges
 
     def share_unseen(self, data: str) -> float:
         """Share of a dataset's training images that nothing behind the weights has learnt from.

@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 
 from edgevit.core.class_names import CIFAR10_CLASSES
-from edgevit.core.format import Format
 from edgevit.core.golden_images import draw_images
 from edgevit.formats.registry import TARGETS
 
@@ -79,7 +78,7 @@ def tiny_run(tmp_path_factory) -> Path:
     from edgevit.frontend.opening import open_source
     from edgevit.models.build import build_plan, plan_model
     from edgevit.models.shiftvit import TINY
-    from edgevit.models.weights import ONNX_RANGES_FILE, RANGES_FILE, WEIGHTS_FILE, save_weights
+    from edgevit.models.weights import RANGE_FILES, WEIGHTS_FILE, save_weights
 
     keras.utils.set_random_seed(0)
     plan = plan_model("shiftvit", input_size=RAW_SIZE, **TINY)
@@ -87,7 +86,7 @@ def tiny_run(tmp_path_factory) -> Path:
     weights = build_plan(plan).get_weights()
     save_weights(folder / WEIGHTS_FILE, plan, weights, CIFAR10_CLASSES, "float32")
     images = draw_images(32, RAW_SIZE, seed=9)
-    for kind, name in ((Format.TFLITE, RANGES_FILE), (Format.ONNX, ONNX_RANGES_FILE)):
+    for kind, name in RANGE_FILES.items():
         sample = CalibrationSample(images, "drawn", "00")
         record = calibrate(kind, open_source(folder), build_options(kind, {}), sample)
         (folder / name).write_text(record.to_text())

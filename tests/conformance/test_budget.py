@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgevit.core.format import Format
 from edgevit.core.golden_images import draw_images
 from edgevit.core.target import Precision
 from edgevit.data.evaluation import load_validation
@@ -142,7 +143,7 @@ def test_a_plan_that_loses_too_much_is_repaired(tiny_run, dataset, tmp_path, mon
     source = open_source(tiny_run)
     options = TfliteOptions()
     found = searching.search_recipe(
-        source, options, source.ranges, dataset, max_drop=1.0, images=40
+        source, options, source.ranges[Format.TFLITE], dataset, max_drop=1.0, images=40
     )
     assert found.trials[found.chosen].name == "everything, repaired"
     assert found.drop.points == 0
@@ -169,7 +170,7 @@ def test_nothing_that_the_weights_have_learnt_from_is_searched_on(
     seen = {"recipe": {"held_out": 0.05}, "data": dataset.name}
     (tmp_path / "run" / RUN_FILE).write_text(json.dumps(seen))
     counts = [
-        searching.search_recipe(source, TfliteOptions(), source.ranges, dataset, 1.0)
+        searching.search_recipe(source, TfliteOptions(), source.ranges[Format.TFLITE], dataset, 1.0)
         for source in (open_source(tiny_run), open_source(tmp_path / "run"))
     ]
     assert counts == [80, 20]

@@ -31,7 +31,7 @@ RECORD = RangeRecord(
     graph=f"net 6x6, raw images, {' '.join(DEFAULT_PASSES)}",
 )
 NETWORK = SimpleNamespace(output={"logits": None})
-SOURCE = Source("net", NETWORK, Preprocess((4, 4), (6, 6)), (), "22", RECORD)
+SOURCE = Source("net", NETWORK, Preprocess((4, 4), (6, 6)), (), "22", {Format.TFLITE: RECORD})
 
 
 def test_a_record_survives_the_round_trip_and_its_text_is_always_the_same():
@@ -116,7 +116,7 @@ def test_shipped_ranges_are_taken_when_weights_and_graph_are_theirs():
 
 def test_without_shipped_ranges_the_calibration_option_is_named():
     with pytest.raises(ConfigError, match=r"no activation ranges ship.*--calibration PATH"):
-        find_ranges(replace(SOURCE, ranges=None), Format.TFLITE, TfliteOptions(), None, None, print)
+        find_ranges(replace(SOURCE, ranges={}), Format.TFLITE, TfliteOptions(), None, None, print)
 
 
 def test_shipped_ranges_of_other_weights_are_refused():

@@ -1,14 +1,28 @@
-"""The table of targets: its names, its lists and its tolerances."""
+"""The tables of formats, targets and runtimes: names, lists, tolerances, places that exist."""
 
 from __future__ import annotations
+
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 
-from edgevit.base.errors import UnknownNameError
+from edgevit.base.errors import ConfigError, UnknownNameError
+from edgevit.base.loading import load_attribute
 from edgevit.core.format import Format
 from edgevit.core.target import Precision
-from edgevit.formats.registry import TARGETS, find_target, find_targets
+from edgevit.formats import registry
+from edgevit.formats.calibration import calibrate
+from edgevit.formats.registry import (
+    FORMATS,
+    RUNTIMES,
+    TARGETS,
+    find_runtime,
+    find_target,
+    find_targets,
+    runtimes_of,
+    verifying_runtimes,
+)
 
 NAMES = (
     "savedmodel",
@@ -16,10 +30,12 @@ NAMES = (
     "tflite-float16",
     "tflite-dynamic",
     "tflite-int8",
+    "tflite-int8-micro",
     "tflite-mixed",
     "tflite-int16x8",
     "tflite-dynamic-int4",
     "onnx-float32",
+    "onnx-float32-cpu",
     "onnx-float16",
     "onnx-dynamic",
     "onnx-int8",
@@ -45,8 +61,10 @@ def test_no_two_targets_would_write_the_same_file():
 def test_int8_targets_need_calibration_and_tflite_is_integers_throughout():
     integer = [target.name for target in TARGETS.values() if target.integer_only]
     calibrated = [target.name for target in TARGETS.values() if target.needs_calibration]
-    assert integer == ["tflite-int8", "tflite-int16x8"]
-    assert calibrated == ["tflite-int8", "tflite-mixed", "tflite-int16x8", "onnx-int8"]
+    assert integer == ["tflite-int8", "tflite-int8-micro", "tflite-int16x8"]
+    assert calibrated == [
+        *("tflite-int8", "tflite-int8-micro", "tflite-mixed", "tflite-int16x8", "onnx-int8"),
+    ]
     assert find_target("tflite-int8").precision is Precision.INT8
 
 
@@ -116,5 +134,57 @@ def test_a_list_with_nothing_or_something_unknown_in_it_is_refused(names):
         find_targets(names)
 
 
-def test_the_formats_are_those_that_have_a_runtime():
-    assert {target.format for target in TARGETS.values()} == set(Format)
+def test_every_format_has_a_row_targets_and_a_usual_runtime_of_its_own():
+    assert set(FORMATS) == {target.format for target in TARGETS.values()} == set(Format)
+    for kind in Format:
+        usual = RUNTIMES[runtimes_of(kind)[0]]
+        assert (usual.format, usual.device, usual.slow) == (kind, "cpu", False)
+        for target in TARGETS.values():
+            if target.format is kind:
+                assert target.runtimes[0] == usual.name
+                assert target.suffix == FORMATS[kind].suffix
+
+
+def test_runtimes_of_every_target_read_its_format():
+    for target in TARGETS.values():
+        for name in (*target.runtimes, *target.runtimes_if_installed):
+            assert find_runtime(name).format is target.format
+
+
+def places() -> list[str]:
+    """Everything that a row names to be imported when it is used."""
+    found = [target.write for target in TARGETS.values()]
+    found += [row.session for row in RUNTIMES.values()]
+    for spec in FORMATS.values():
+        values = [getattr(spec, field.name) for field in fields(spec)]
+        found += [value for value in values if isinstance(value, str) and ":" in value]
+    return sorted(set(found))
+
+
+@pytest.mark.parametrize("place", places())
+def test_what_a_row_names_is_there(place):
+    assert callable(load_attribute(place))
+
+
+def test_a_runtime_that_verifies_where_it_is_installed_is_named_where_it_is_not(monkeypatch):
+    micro = find_target("tflite-int8-micro")
+    monkeypatch.setattr(registry, "is_installed", lambda row: False)
+    runtimes, missing = verifying_runtimes(micro)
+    assert [row.name for row in runtimes] == ["litert", "litert-reference"]
+    assert [row.name for row in missing] == ["tflm"]
+    monkeypatch.setattr(registry, "is_installed", lambda row: True)
+    assert [row.name for row in verifying_runtimes(micro)[0]] == [
+        *("litert", "litert-reference", "tflm"),
+    ]
+    assert verifying_runtimes(micro)[1] == []
+
+
+def test_what_is_not_installed_is_known_without_an_import():
+    row = find_runtime("litert")
+    assert registry.is_installed(row)
+    assert not registry.is_installed(replace(row, library="edgevit_no_such_package.runtime"))
+
+
+def test_a_format_without_ranges_is_not_calibrated():
+    with pytest.raises(ConfigError, match="savedmodel files hold no activation ranges"):
+        calibrate(Format.SAVEDMODEL, None, None, None)
