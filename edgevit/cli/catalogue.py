@@ -60,7 +60,7 @@ def models(as_json: bool) -> None:
 def targets(as_json: bool) -> None:
     """List what a model can be exported to, and how strictly each is verified."""
     from edgevit.formats.registry import list_targets
-    from edgevit.formats.tflite.writer.passes.table import STEPS
+    from edgevit.formats.tflite.writer.passes import PASSES
 
     rows = [
         {
@@ -84,7 +84,7 @@ def targets(as_json: bool) -> None:
         )
         steps = (
             f"  {step.name}{'' if step.default else ' (on request)'}: {step.summary}"
-            for step in STEPS.values()
+            for step in PASSES.values()
         )
         heading = "Steps that rewrite a TFLite graph before it is quantised (--surgery):"
         return "\n".join([drawn, heading, *steps])

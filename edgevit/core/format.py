@@ -33,8 +33,6 @@ class FormatSpec:
             runs the float graph; None: nothing of this format is calibrated.
         describe_graph: ``(options) -> str``: the options that activation ranges depend on, beside
             sizes and outputs; None: there are none.
-        embed: ``(content, documents, staged) -> None``: writes a staged file with text documents in
-            the format's own metadata.
     """
 
     format: Format
@@ -42,7 +40,6 @@ class FormatSpec:
     inspect: str
     read_metadata: str
     options: str
-    embed: str
     marker: str = ""
     count_work: str | None = None
     open_intermediate: str | None = None

@@ -104,7 +104,7 @@ class FileReport:
         size_bytes: of the file or folder.
         sha256: of its content.
         damage: why it is not what was exported; empty if it is.
-        manifest: what it is; None for a file of another tool.
+        manifest: the metadata inside it; None for a file of another tool.
         summary: one line about its target; empty where that is not known.
         tolerance: of its target; None where that is not known.
         contents: what is inside; None where it was not looked at.
@@ -138,7 +138,7 @@ class FileReport:
 
     @property
     def target(self) -> str:
-        """The target of a sound file; empty where it has no manifest."""
+        """The target that a sound file's manifest names; empty without one."""
         return self.manifest.target if self.manifest and not self.damage else ""
 
     @property

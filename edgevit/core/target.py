@@ -56,16 +56,3 @@ class Target:
     def file_name(self, model: str) -> str:
         """What the file of a model is called."""
         return f"{model}-{self.name}{self.suffix}"
-
-
-@dataclass(frozen=True)
-class Written:
-    """What a writer returns.
-
-    Attributes:
-        content: of the file; None for a folder, which lies at its staged place.
-        steps: what was done, for the manifest.
-    """
-
-    content: bytes | None
-    steps: tuple[str, ...]

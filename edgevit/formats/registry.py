@@ -23,7 +23,7 @@ from edgevit.core.format import Format, FormatSpec
 from edgevit.core.metadata import EmbeddedMetadata
 from edgevit.core.roofline import Work
 from edgevit.core.runtime import Runtime
-from edgevit.core.seal import find_damage, seal
+from edgevit.core.seal import find_damage
 from edgevit.core.target import Target
 from edgevit.formats.intermediate import IntermediateReader
 from edgevit.formats.onnx import format as onnx
@@ -275,16 +275,3 @@ def count_work(path: Path, batch: int = 1) -> Work | None:
     """
     counter = FORMATS[detect_format(path)].count_work
     return load_attribute(counter)(path, batch) if counter else None
-
-
-def embed(kind: Format, content: bytes | None, documents: dict[str, str], staged: Path) -> None:
-    """Writes a staged file with text documents inside, and seals it.
-
-    Args:
-        kind: its format.
-        content: of the file; None for a folder, which is there already.
-        documents: text by key.
-        staged: the file, or the folder.
-    """
-    load_attribute(FORMATS[kind].embed)(content, documents, staged)
-    seal(staged)

@@ -43,7 +43,7 @@ class Source:
     weights_sha256: str
     ranges: Mapping[Format, RangeRecord] = field(default_factory=dict)
     folder: Path | None = None
-    lowered: dict[Any, tuple[bytes, tuple[str, ...]]] = field(
+    lowered: dict[Any, tuple[Any, tuple[str, ...]]] = field(
         init=False, default_factory=dict, repr=False, compare=False
     )
 

@@ -22,10 +22,12 @@ from edgevit.core.metadata import write_metadata
 from edgevit.core.parity import ParityReport, Verdict, worst
 from edgevit.core.reference import ReferenceSet
 from edgevit.core.runtime import Runtime
-from edgevit.core.target import Precision, Target, Written
+from edgevit.core.seal import seal
+from edgevit.core.target import Precision, Target
+from edgevit.core.written import Written
 from edgevit.formats.calibration import find_ranges
 from edgevit.formats.options import choose_options, list_options
-from edgevit.formats.registry import ALL, embed, find_target, find_targets, verifying_runtimes
+from edgevit.formats.registry import ALL, find_target, find_targets, verifying_runtimes
 from edgevit.formats.tflite.options import TfliteOptions
 from edgevit.frontend.opening import Opening, open_source
 from edgevit.frontend.source import ExportOptions, Source
@@ -278,26 +280,26 @@ def _export_one(
         staged = Path(place) / name
         say(f"{target.name}: lowering")
         written: Written = load_attribute(target.write)(source, options, ranges, staged)
-        if written.content is not None:
-            staged.write_bytes(written.content)
-        say(f"{target.name}: auditing")
-        inspection = inspect(staged)
-        audit(inspection, target, name)
         manifest = Manifest(
             model=source.name,
             target=target.name,
             class_names=source.class_names,
             preprocess=source.preprocess,
             preprocess_inside=options.preprocess,
-            inputs=inspection.inputs,
-            outputs=inspection.outputs,
+            inputs=written.inputs,
+            outputs=written.outputs,
             steps=written.steps,
             versions=tool_versions("keras", "tensorflow", "tf2onnx", "onnx", "numpy"),
             weights_sha256=source.weights_sha256,
             calibration=ranges.identity() if ranges else None,
             reference_sha256=reference.digest,
         )
-        embed(target.format, written.content, write_metadata(manifest, reference), staged)
+        content = written.finish(write_metadata(manifest, reference))
+        if content is not None:
+            staged.write_bytes(content)
+        seal(staged)
+        say(f"{target.name}: auditing")
+        audit(inspect(staged), target, name)
         runtimes, missing = verifying_runtimes(target)
         reports = []
         for row in runtimes:

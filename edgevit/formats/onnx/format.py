@@ -10,11 +10,10 @@ SPEC = FormatSpec(
     suffix=".onnx",
     inspect="edgevit.formats.onnx.runtime.inspect:inspect_onnx",
     read_metadata="edgevit.formats.onnx.runtime.file:read_metadata",
-    count_work="edgevit.formats.cost:count_onnx",
+    count_work="edgevit.formats.onnx.runtime.cost:count_cost",
     open_intermediate="edgevit.formats.onnx.runtime.intermediate:OnnxIntermediateReader",
     options="edgevit.formats.onnx.options:OnnxOptions",
     observe="edgevit.formats.onnx.writer.convert:observe_onnx",
-    embed="edgevit.formats.onnx.writer.convert:embed_onnx",
 )
 
 _SESSION = "edgevit.formats.onnx.runtime.onnxruntime:OnnxRuntimeSession"

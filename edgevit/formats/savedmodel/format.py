@@ -12,7 +12,6 @@ SPEC = FormatSpec(
     inspect="edgevit.formats.savedmodel.runtime:inspect_savedmodel",
     read_metadata="edgevit.formats.savedmodel.runtime:read_metadata",
     options="edgevit.formats.savedmodel.options:SavedModelOptions",
-    embed="edgevit.formats.savedmodel.writer:embed_savedmodel",
 )
 
 _SESSION = "edgevit.formats.savedmodel.runtime:SavedModelSession"

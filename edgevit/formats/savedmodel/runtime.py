@@ -53,10 +53,7 @@ class SavedModelSession(BatchedSession):
         except Exception as error:  # TensorFlow raises many types for damaged folders
             raise load_failure(path, "TensorFlow", error) from None
         self._tf = tf
-        _, arguments = self._call.structured_input_signature
-        self.inputs = tuple(_spec(name, spec) for name, spec in sorted(arguments.items()))
-        results = self._call.structured_outputs
-        self.outputs = tuple(_spec(name, spec) for name, spec in sorted(results.items()))
+        self.inputs, self.outputs = signature_specs(self._call)
         self.metadata = read_metadata(path)
 
     def run_chunk(self, batch: np.ndarray) -> dict[str, np.ndarray]:
@@ -101,8 +98,18 @@ def set_threads(tf: Any, threads: int) -> None:
             ) from None
 
 
-def _spec(name: str, spec) -> TensorSpec:
-    return TensorSpec(name, tuple(spec.shape.as_list()), spec.dtype.name)
+def signature_specs(function: Any) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    """(inputs, outputs) of a concrete function, by name in order."""
+    positional, named = function.structured_input_signature
+    arguments = named or {spec.name: spec for spec in positional}
+
+    def specs(tensors: dict[str, Any]) -> tuple[TensorSpec, ...]:
+        return tuple(
+            TensorSpec(name, tuple(spec.shape.as_list()), spec.dtype.name)
+            for name, spec in sorted(tensors.items())
+        )
+
+    return specs(arguments), specs(function.structured_outputs)
 
 
 def inspect_savedmodel(path: Path) -> Inspection:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from edgevit.base.errors import ExportError
-from edgevit.core.target import Written
+from edgevit.core.written import Written
 from edgevit.formats.savedmodel.options import SavedModelOptions
-from edgevit.formats.savedmodel.runtime import METADATA_FOLDER
+from edgevit.formats.savedmodel.runtime import METADATA_FOLDER, signature_specs
 from edgevit.frontend.source import Source
 from edgevit.frontend.trace import check_io_dtype, trace
 from edgevit.quantization.ranges import RangeRecord
@@ -36,12 +37,11 @@ def write_savedmodel(
     except Exception as error:  # TensorFlow's errors share no useful base class
         raise ExportError(f"{source.name}: TensorFlow cannot save it ({error}).") from None
     (staged / "fingerprint.pb").unlink(missing_ok=True)  # holds a random id; nothing reads it
-    return Written(None, traced.steps)
 
+    def finish(documents: Mapping[str, str]) -> None:
+        folder = staged / METADATA_FOLDER
+        folder.mkdir(exist_ok=True)
+        for key, text in documents.items():
+            (folder / f"{key}.json").write_text(text)
 
-def embed_savedmodel(content: None, documents: dict[str, str], staged: Path) -> None:
-    """Writes text documents as files into the folder."""
-    folder = staged / METADATA_FOLDER
-    folder.mkdir(exist_ok=True)
-    for key, text in documents.items():
-        (folder / f"{key}.json").write_text(text)
+    return Written(traced.steps, *signature_specs(traced.function), finish)

@@ -10,12 +10,11 @@ SPEC = FormatSpec(
     suffix=".tflite",
     inspect="edgevit.formats.tflite.runtime.inspect:inspect_tflite",
     read_metadata="edgevit.formats.tflite.runtime.file:read_metadata",
-    count_work="edgevit.formats.cost:count_tflite",
+    count_work="edgevit.formats.tflite.runtime.cost:count_cost",
     open_intermediate="edgevit.formats.tflite.runtime.intermediate:LiteRTIntermediateReader",
     options="edgevit.formats.tflite.options:TfliteOptions",
     observe="edgevit.formats.tflite.writer.convert:observe_tflite",
-    describe_graph="edgevit.formats.tflite.writer.passes.table:describe_steps",
-    embed="edgevit.formats.tflite.writer.convert:embed_tflite",
+    describe_graph="edgevit.formats.tflite.writer.passes:describe_passes",
 )
 
 _SESSION = "edgevit.formats.tflite.runtime.litert:LiteRTSession"

@@ -26,7 +26,7 @@ class TfliteOptions(ExportOptions):
             metavar="NAME[,NAME...]",
             help="Passes that rewrite a TFLite graph exactly before it is quantised: default, all, "
             "none, names, or no-NAME to leave one out. See 'edgevit targets'.",
-            read="edgevit.formats.tflite.writer.passes.table:find_steps",
+            read="edgevit.formats.tflite.writer.passes:find_passes",
         ),
     )
     recipe: Recipe | None = field(

@@ -153,7 +153,7 @@ def test_a_profile_an_arena_and_errors_of_layers(add):
 def test_the_table_of_all_targets_needs_the_digests(add):
     row = {"accuracy": ACCURACY, "test_images": PARITY, "size_bytes": 10}
     keras = {**ACCURACY, "runtime": "keras", "top1": 85.0}
-    found = add({"keras": keras, "tflite-int8": row})
+    found = add({"provenance": {"commit": "0" * 40}, "keras": keras, "tflite-int8": row})
     assert found.files["a.tflite"].accuracy is None
     assert found.float_accuracy is None
     assert "which files" in found.ignored[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ import numpy as np
 
 from edgevit.base.errors import ExportError, MissingDependencyError
 from edgevit.core.format import Format
-from edgevit.core.target import Written
+from edgevit.core.written import Written
 from edgevit.formats.onnx.options import OnnxOptions
+from edgevit.formats.onnx.runtime.file import declared_specs
 from edgevit.formats.onnx.writer.names import layer_path, make_names_canonical
 from edgevit.formats.onnx.writer.ordered_sets import ordered_sets
 from edgevit.formats.onnx.writer.quantize import ranges as onnx_ranges
@@ -111,7 +112,12 @@ def _write(
     import onnx
 
     onnx.checker.check_model(model, full_check=True)
-    return Written(model.SerializeToString(deterministic=True), steps)
+
+    def finish_file(documents: Mapping[str, str]) -> bytes:
+        onnx.helper.set_model_props(model, dict(documents))
+        return bytes(model.SerializeToString(deterministic=True))
+
+    return Written(steps, *declared_specs(model), finish_file)
 
 
 def finish_float(model: Any, cpu: bool = False) -> tuple[str, ...]:
@@ -254,15 +260,6 @@ def convert_graph(name: str, function: Any, opset: int) -> Any:
             "layer's operation, or export to savedmodel or tflite-float32."
         )
     return model
-
-
-def embed_onnx(content: bytes, documents: dict[str, str], staged: Path) -> None:
-    """Writes the file with text documents in its metadata."""
-    import onnx
-
-    model = onnx.load_from_string(content)
-    onnx.helper.set_model_props(model, documents)
-    staged.write_bytes(model.SerializeToString(deterministic=True))
 
 
 def erfc_handler(ctx: Any, node: Any, name: str, args: Any) -> None:

@@ -10,15 +10,14 @@ from typing import Any
 import numpy as np
 
 from edgevit.formats.intermediate import IntermediateTensor, Product, Rounding
+from edgevit.formats.tflite.operators import OPERATORS, Role, names_of
 from edgevit.formats.tflite.runtime.file import parse_model, tensor_name
 from edgevit.formats.tflite.runtime.litert import LiteRTSession
 from edgevit.formats.tflite.runtime.nodes import FileNode, list_nodes
 
-# Operators with stored weights -> axis of the weights along which the output channels lie.
-WEIGHTED = {"FULLY_CONNECTED": 0, "CONV_2D": 0, "DEPTHWISE_CONV_2D": 3}
 ROUNDS = ("QUANTIZE", "DEQUANTIZE")
 # Through these an exporter may move a normalisation's scale and offset into weights behind them.
-MOVES = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "STRIDED_SLICE", "MEAN")
+MOVES = (*names_of(Role.MOVES), "MEAN")
 
 
 class LiteRTIntermediateReader(LiteRTSession):
@@ -106,13 +105,14 @@ class LiteRTIntermediateReader(LiteRTSession):
         makers = {int(index): pair for pair in nodes for index in pair[0].outputs}
         found = []
         for operator, node in nodes:
-            if node.op not in WEIGHTED:
+            spec = OPERATORS.get(node.op)
+            if spec is None or spec.weights_axis is None:
                 continue
             entering, weights = (int(index) for index in operator.inputs[:2])
             if entering not in names or weights in makers:
                 continue
             values = self._interpreter.get_tensor(weights)
-            rows = np.moveaxis(values, WEIGHTED[node.op], 0)  # N ...
+            rows = np.moveaxis(values, spec.weights_axis, 0)  # N ...
             rows = rows.reshape(len(rows), -1).astype(np.float32)
             scales = self._details[weights]["quantization_parameters"]["scales"]
             steps = np.zeros(len(rows)) + (scales if len(scales) else 0.0)

@@ -1,8 +1,13 @@
-"""Keras to TFLite: float, 8-bit and 4-bit weights, integer-only, and mixed precisions."""
+"""Keras to TFLite: float, 8-bit and 4-bit weights, integer-only, and mixed precisions.
+
+A file is read once, as TensorFlow's converter returns it, rewritten in place, and packed once, when
+the documents that travel inside it are there. TensorFlow's quantiser takes and returns bytes: a
+file of static int8 is packed and read once more around it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,35 +15,37 @@ import numpy as np
 
 from edgevit.base.errors import ExportError
 from edgevit.core.format import Format
-from edgevit.core.target import Precision, Written
+from edgevit.core.target import Precision
+from edgevit.core.written import Written
+from edgevit.formats.passes import report_lines
 from edgevit.formats.tflite.options import TfliteOptions
-from edgevit.formats.tflite.runtime.file import add_metadata, op_names, pack_model, parse_model
+from edgevit.formats.tflite.runtime.file import signature_specs
+from edgevit.formats.tflite.writer.graph import TfliteGraph
 from edgevit.formats.tflite.writer.observe import observe_activations
-from edgevit.formats.tflite.writer.passes.table import (
+from edgevit.formats.tflite.writer.passes import (
     CENTRE_NORMS,
     CORRECT_BIASES,
-    chosen_steps,
-    operate,
+    chosen_passes,
+    run_passes,
 )
 from edgevit.formats.tflite.writer.quantize.correct_biases import correct_biases, entering_names
 from edgevit.formats.tflite.writer.quantize.expand_gelu import expand_gelu
+from edgevit.formats.tflite.writer.quantize.float_graph import describe_graph
 from edgevit.formats.tflite.writer.quantize.integer import (
     annotate_ranges,
     carry_through_reshapes,
     quantize,
 )
 from edgevit.formats.tflite.writer.quantize.micro import suit_micro
-from edgevit.formats.tflite.writer.quantize.mixed import has_kernel
-from edgevit.formats.tflite.writer.quantize.mixed import write_mixed as write_precisions
-from edgevit.formats.tflite.writer.quantize.plan import read_graph
-from edgevit.formats.tflite.writer.quantize.precisions import describe_precisions, read_precisions
 from edgevit.formats.tflite.writer.quantize.refine_squares import refine_squares
+from edgevit.formats.tflite.writer.quantize.set_precisions import set_precisions
 from edgevit.formats.tflite.writer.quantize.split_products import level_ranges, split_products
 from edgevit.formats.tflite.writer.quantize.widen_operands import widen_operands
 from edgevit.frontend.lowering import KERAS, Lowering, layer_norm_centred
 from edgevit.frontend.source import Source
 from edgevit.frontend.trace import Traced, check_io_dtype, trace
 from edgevit.quantization.observer import Observation, Observer
+from edgevit.quantization.precisions import choose_precisions, describe_precisions
 from edgevit.quantization.ranges import RangeRecord
 
 LOWERING = Lowering(
@@ -48,7 +55,7 @@ LOWERING = Lowering(
 
 def lowering_of(options: TfliteOptions) -> Lowering:
     """How Keras layers are written for LiteRT's integer kernels, unless the user wants not."""
-    return LOWERING if CENTRE_NORMS in chosen_steps(options) else KERAS
+    return LOWERING if CENTRE_NORMS in chosen_passes(options) else KERAS
 
 
 def write_float32(
@@ -67,8 +74,10 @@ def write_float32(
         ExportError: a converter refuses, or ranges are missing or of another graph.
     """
     traced = trace(source, options, check_io_dtype(options), lowering_of(options))
-    data, changes = operate(_convert(_converter(traced), source.name), chosen_steps(options))
-    return Written(data, traced.steps + changes)
+    converted = _convert(_converter(traced), source.name)
+    graph = TfliteGraph(converted)
+    changes = run_passes(graph, chosen_passes(options))
+    return _written(graph, (*traced.steps, *changes), None if changes else converted)
 
 
 def write_float16(
@@ -77,8 +86,7 @@ def write_float16(
     """float16 weights; see :func:`write_float32`."""
     import tensorflow as tf
 
-    types = [tf.float16]
-    return _write_converted(source, options, "weights rounded to float16", types)
+    return _write_converted(source, options, "weights rounded to float16", [tf.float16])
 
 
 def write_dynamic(
@@ -93,16 +101,17 @@ def write_dynamic_int4(
     source: Source, options: TfliteOptions, ranges: RangeRecord | None, staged: Path
 ) -> Written:
     """4-bit Dense weights, activations quantised at run time; see :func:`write_float32`."""
-    wanted = check_io_dtype(options)
+    input_type = check_io_dtype(options)
     graph, steps = float_graph(source, options)
-    described = read_graph(graph)
-    precisions = []
-    for op in described.ops:
-        usable = (Precision.DYNAMIC_INT4, Precision.DYNAMIC) if op.weighted else ()
-        precisions.append(next((p for p in usable if has_kernel(op.kind, p)), Precision.FLOAT32))
-    data = write_precisions(graph, {}, precisions, wanted)
+    graph = graph.copy()
+    wanted = (Precision.DYNAMIC_INT4, Precision.DYNAMIC)
+    precisions = [
+        next((precision for precision in wanted if precision in op.precisions), Precision.FLOAT32)
+        for op in describe_graph(graph).ops
+    ]
+    set_precisions(graph, {}, precisions, input_type)
     weights = "4-bit Dense weights a channel, int8 Conv weights"
-    return Written(data, (*steps, weights, "activations quantised at run time"))
+    return _written(graph, (*steps, weights, "activations quantised at run time"))
 
 
 def write_int8(
@@ -123,15 +132,14 @@ def write_mixed(
     source: Source, options: TfliteOptions, ranges: RangeRecord | None, staged: Path
 ) -> Written:
     """Each operator in a precision of its own; see :func:`write_float32`."""
-    wanted = check_io_dtype(options)
-    graph, ranges, steps = _calibrated_graph(source, options, ranges)
-    precisions = read_precisions(graph, options.recipe)
-    corrected_graph, corrected = with_corrected_biases(graph, ranges, options, precisions)
-    known = carry_through_reshapes(parse_model(graph, "float graph"), ranges.ranges)
-    known = widen_operands(graph, known)
-    data = write_precisions(corrected_graph, known, precisions, wanted)
+    input_type = check_io_dtype(options)
+    graph, record, steps = _calibrated_graph(source, options, ranges)
+    precisions = choose_precisions(describe_graph(graph), options.recipe)
+    known = widen_operands(graph, carry_through_reshapes(graph, record.ranges))
+    corrected = _correct_biases(graph, record, options, precisions)
+    set_precisions(graph, known, precisions, input_type)
     origin = "planned by kernel costs" if options.recipe is None else "precisions by a recipe"
-    return Written(data, (*steps, *corrected, origin, describe_precisions(precisions)))
+    return _written(graph, (*steps, *corrected, origin, describe_precisions(precisions)))
 
 
 def write_int16x8(
@@ -139,25 +147,27 @@ def write_int16x8(
 ) -> Written:
     """int16 activations, int8 weights; see :func:`write_float32`."""
     input_type = check_io_dtype(options)
-    graph, ranges, steps = _calibrated_graph(source, options, ranges)
-    known = carry_through_reshapes(parse_model(graph, "float graph"), ranges.ranges)
-    graph, known = expand_gelu(graph, known)
-    kinds = op_names(parse_model(graph, "float graph"))[0]
-    wanted = [Precision.INT16X8] * len(kinds)
-    graph, corrected = with_corrected_biases(graph, ranges, options, wanted)
+    graph, record, steps = _calibrated_graph(source, options, ranges)
+    known = expand_gelu(graph, carry_through_reshapes(graph, record.ranges))
+    precisions = [Precision.INT16X8] * len(graph.operators)
+    corrected = _correct_biases(graph, record, options, precisions)
     floats = _output_type(input_type) == "float32"
-    data = write_precisions(graph, known, wanted, input_type, floats)
+    set_precisions(graph, known, precisions, input_type, floats)
     activations = "int16 activations, int8 weights a channel, int64 biases"
-    return Written(data, (*steps, *corrected, activations, "GELU by its tanh form"))
+    return _written(graph, (*steps, *corrected, activations, "GELU by its tanh form"))
 
 
-def float_graph(source: Source, options: TfliteOptions) -> tuple[bytes, tuple[str, ...]]:
-    """The float32 TFLite graph that calibration runs and that the quantiser starts from."""
-    key = (Format.TFLITE, options.batch, options.preprocess, chosen_steps(options))
+def float_graph(source: Source, options: TfliteOptions) -> tuple[TfliteGraph, tuple[str, ...]]:
+    """The float32 graph that calibration runs and that quantisers start from, with its steps.
+
+    Several targets share it: who changes it takes a copy.
+    """
+    names = chosen_passes(options)
+    key = (Format.TFLITE, options.batch, options.preprocess, names)
     if key not in source.lowered:
         traced = trace(source, options, "float32", lowering_of(options))
-        graph, changes = operate(_convert(_converter(traced), source.name), chosen_steps(options))
-        source.lowered[key] = graph, traced.steps + changes
+        graph = TfliteGraph(_convert(_converter(traced), source.name))
+        source.lowered[key] = graph, (*traced.steps, *run_passes(graph, names))
     return source.lowered[key]
 
 
@@ -179,7 +189,7 @@ def observe_tflite(
     """
     graph, _ = float_graph(source, options)
     entering = images if options.preprocess else source.preprocess.apply(images)
-    if CORRECT_BIASES in chosen_steps(options):
+    if CORRECT_BIASES in chosen_passes(options):
         observer.averaged = entering_names(graph)
     found = observe_activations(graph, entering, observer, progress)
     if options.preprocess:  # every raw level may come, whatever the sample held
@@ -188,38 +198,43 @@ def observe_tflite(
     return found
 
 
-def embed_tflite(content: bytes, documents: dict[str, str], staged: Path) -> None:
-    """Writes the file with text documents in its metadata."""
-    model = parse_model(content, "export")
-    add_metadata(model, documents)
-    staged.write_bytes(pack_model(model))
-
-
 def _write_int8(
     source: Source, options: TfliteOptions, ranges: RangeRecord | None, micro: bool
 ) -> Written:
     input_type = check_io_dtype(options, integer=True)
-    graph, ranges, steps = _calibrated_graph(source, options, ranges)
-    kinds = op_names(parse_model(graph, "float graph"))[0]
-    graph, corrected = with_corrected_biases(graph, ranges, options, [Precision.INT8] * len(kinds))
-    graph, found, refined = refine_squares(graph, ranges.ranges)
+    graph, record, steps = _calibrated_graph(source, options, ranges)
+    precisions = [Precision.INT8] * len(graph.operators)
+    corrected = _correct_biases(graph, record, options, precisions)
+    known, refined = refine_squares(graph, record.ranges)
     if not micro:
-        found = widen_operands(graph, level_ranges(graph, found))
-    data = quantize(annotate_ranges(graph, found), input_type, _output_type(input_type))
-    data, rewritten = (suit_micro if micro else split_products)(data)
+        known = widen_operands(graph, level_ranges(graph, known))
+    annotate_ranges(graph, known)
+    quantised = quantize(graph, input_type, _output_type(input_type))
+    graph = TfliteGraph(quantised)
+    rewritten = suit_micro(graph) if micro else split_products(graph)
     numbers = "int8 activations, int8 weights a channel, int32 biases"
-    return Written(data, (*steps, *corrected, *refined, numbers, *rewritten))
+    lines = (*steps, *corrected, *refined, numbers, *rewritten)
+    return _written(graph, lines, None if rewritten else quantised)
 
 
 def _calibrated_graph(
     source: Source, options: TfliteOptions, ranges: RangeRecord | None
-) -> tuple[bytes, RangeRecord, tuple[str, ...]]:
-    """(the float graph, its activation ranges, lines for the manifest)."""
+) -> tuple[TfliteGraph, RangeRecord, tuple[str, ...]]:
+    """(a float graph to be changed, its activation ranges, lines for the manifest)."""
     if ranges is None:
         raise ExportError("static integers need activation ranges. Give --calibration PATH.")
     graph, steps = float_graph(source, options)
     used = f"activation ranges of {ranges.images} images ({ranges.source})"
-    return graph, ranges, (*steps, used)
+    return graph.copy(), ranges, (*steps, used)
+
+
+def _correct_biases(
+    graph: TfliteGraph, ranges: RangeRecord, options: TfliteOptions, precisions: Sequence[Precision]
+) -> tuple[str, ...]:
+    """Corrects biases for rounded weights, if asked for. A line for the manifest."""
+    if CORRECT_BIASES not in chosen_passes(options):
+        return ()
+    return report_lines([correct_biases(graph, ranges.means, precisions)])
 
 
 def _write_converted(
@@ -233,17 +248,26 @@ def _write_converted(
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if types:
         converter.target_spec.supported_types = list(types)
-    return Written(_convert(converter, source.name), (*traced.steps, step))
+    converted = _convert(converter, source.name)
+    return _written(TfliteGraph(converted), (*traced.steps, step), converted)
 
 
-def with_corrected_biases(
-    graph: bytes, ranges: RangeRecord, options: TfliteOptions, precisions: Sequence[Precision]
-) -> tuple[bytes, tuple[str, ...]]:
-    """(the graph with biases for rounded weights, if asked for; a line for the manifest)."""
-    if CORRECT_BIASES not in chosen_steps(options):
-        return graph, ()
-    graph, changes = correct_biases(graph, ranges.means, precisions)
-    return graph, ((f"{CORRECT_BIASES}: {changes.count}",) if changes.count else ())
+def _written(graph: TfliteGraph, steps: tuple[str, ...], unchanged: bytes | None = None) -> Written:
+    """A finished graph.
+
+    Args:
+        graph: of the file.
+        steps: for the manifest.
+        unchanged: the bytes that the graph was read from, if nothing was rewritten since.
+    """
+
+    def finish(documents: Mapping[str, str]) -> bytes:
+        if unchanged is not None and not documents:
+            return unchanged
+        return graph.to_bytes(documents)
+
+    inputs, outputs = signature_specs(graph.model)
+    return Written(steps, inputs, outputs, finish)
 
 
 def _converter(traced: Traced) -> Any:

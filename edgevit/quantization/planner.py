@@ -10,17 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from edgevit.core.target import Precision
-from edgevit.formats.tflite.runtime.file import is_constant, op_names, parse_model, tensor_type
-from edgevit.formats.tflite.runtime.nodes import list_nodes
-from edgevit.formats.tflite.writer.quantize.mixed import has_kernel
-from edgevit.quantization.kernel_costs import KernelCosts, Work
+from edgevit.quantization.kernel_costs import KernelCosts, OpSize
 
 NEVER = 2.0**31 - 1  # ns: more than any graph costs, and maximum_flow counts in int32
+# Lines through measurements are right within a tenth at best: for less, no pair of conversions.
+MARGIN = 1.1
 
 
 @dataclass(frozen=True)
@@ -32,16 +30,20 @@ class PlannedOp:
         layer: path of its Keras layer.
         inputs: activations that it reads.
         outputs: what it writes.
-        work: its size.
+        size: how much it reads, writes and multiplies.
+        precisions: that it has kernels for.
         weighted: whether it multiplies by stored weights.
+        delicate: whether 8 bits take accuracy from it first.
     """
 
     kind: str
     layer: str
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
-    work: Work
-    weighted: bool
+    size: OpSize
+    precisions: frozenset[Precision]
+    weighted: bool = False
+    delicate: bool = False
 
     @property
     def group(self) -> tuple[str, str]:
@@ -69,65 +71,6 @@ class FloatGraph:
 Allowed = Callable[[PlannedOp], bool]
 
 
-def read_graph(data: bytes) -> FloatGraph:
-    """The operators of a float .tflite with their layers and sizes."""
-    model = parse_model(data, "float graph")
-    graph = model.subgraphs[0]
-    floats = {
-        index
-        for index, tensor in enumerate(graph.tensors)
-        if tensor_type(tensor) == "float32" and not is_constant(model, tensor)
-    }
-    shapes = [[] if t.shape is None else [int(n) for n in t.shape] for t in graph.tensors]
-    elements = {index: max(1, int(np.prod(shapes[index]))) for index in floats}
-    ops = []
-    for operator, kind, node in zip(
-        graph.operators, op_names(model)[0], list_nodes(model), strict=True
-    ):
-        inputs = tuple(int(index) for index in operator.inputs if int(index) in floats)
-        outputs = tuple(int(index) for index in operator.outputs)
-        weights = int(operator.inputs[1]) if len(operator.inputs) > 1 else -1
-        weighted = kind in CONTRACTED and weights >= 0 and weights not in floats
-        ops.append(
-            PlannedOp(
-                kind=kind,
-                layer=node.layer or node.name,
-                inputs=inputs,
-                outputs=outputs,
-                work=Work(
-                    sum(elements.get(index, 0) for index in (*inputs, *outputs)),
-                    _products(kind, operator, shapes),
-                    int(np.prod(shapes[weights])) if weighted else 0,
-                ),
-                weighted=weighted,
-            )
-        )
-    return FloatGraph(
-        tuple(ops),
-        tuple(int(index) for index in graph.inputs),
-        tuple(int(index) for index in graph.outputs),
-        elements,
-    )
-
-
-# How many numbers go into one element of the output, from the shape of the second operand.
-CONTRACTED: dict[str, Callable[[list[int]], int]] = {
-    "FULLY_CONNECTED": lambda weights: weights[-1],
-    "CONV_2D": lambda weights: int(np.prod(weights[1:])),
-    "DEPTHWISE_CONV_2D": lambda weights: int(np.prod(weights[1:3])),
-}
-
-
-def _products(kind: str, operator: Any, shapes: list[list[int]]) -> int:
-    size = int(np.prod(shapes[int(operator.outputs[0])]))
-    if kind in CONTRACTED:
-        return size * CONTRACTED[kind](shapes[int(operator.inputs[1])])
-    if kind == "BATCH_MATMUL":
-        first = shapes[int(operator.inputs[0])]
-        return size * (first[-2] if operator.builtinOptions.adjX else first[-1])
-    return 0
-
-
 def plan_precisions(
     graph: FloatGraph,
     costs: KernelCosts,
@@ -150,16 +93,16 @@ def plan_precisions(
     plain, dynamic, integer = np.zeros((3, len(groups)))
     for op in graph.ops:
         number = groups[op.group]
-        own = costs.cost(op.kind, Precision.FLOAT32, op.work) or 0.0
+        own = costs.cost(op.kind, Precision.FLOAT32, op.size) or 0.0
         plain[number] += own
-        weights_only = costs.cost(op.kind, Precision.DYNAMIC, op.work) if op.weighted else None
+        weights_only = costs.cost(op.kind, Precision.DYNAMIC, op.size) if op.weighted else None
         dynamic[number] += own if weights_only is None else weights_only
-        cost = costs.cost(op.kind, Precision.INT8, op.work)
-        usable = has_kernel(op.kind, Precision.INT8) and allowed(op)
+        cost = costs.cost(op.kind, Precision.INT8, op.size)
+        usable = Precision.INT8 in op.precisions and allowed(op)
         integer[number] += margin * cost if usable and cost is not None else NEVER
     network = _Network(np.minimum(plain, dynamic), integer)
     for tensor, writer, readers in _tensors(graph, groups):
-        size = Work(graph.elements[tensor])
+        size = OpSize(graph.elements[tensor])
         down = costs.cost("QUANTIZE", Precision.INT8, size) or 0.0
         up = costs.cost("DEQUANTIZE", Precision.INT8, size) or 0.0
         network.add_tensor(writer, readers, tensor in graph.outputs, margin * down, margin * up)
@@ -173,6 +116,20 @@ def plan_precisions(
     return tuple(found)
 
 
+def plan_careful(graph: FloatGraph, costs: KernelCosts) -> tuple[Precision, ...]:
+    """The cheapest precisions with delicate operators in float.
+
+    What 8 bits take accuracy from first stays float whatever it costs, without images to measure
+    the loss with: that is what an export without a budget takes.
+    """
+    return plan_precisions(graph, costs, is_sturdy, MARGIN)
+
+
+def is_sturdy(op: PlannedOp) -> bool:
+    """Whether an operator may become int8 without a measurement of what that costs."""
+    return not op.delicate or op.layer.startswith("preprocessing")
+
+
 def list_groups(graph: FloatGraph) -> list[tuple[str, str]]:
     """(layer, kind) of every group, in the order of the file."""
     return list(dict.fromkeys(op.group for op in graph.ops))
@@ -182,7 +139,7 @@ def predict(graph: FloatGraph, precisions: tuple[Precision, ...], costs: KernelC
     """ns that a graph takes with these precisions, by the table."""
     total = 0.0
     for op, precision in zip(graph.ops, precisions, strict=True):
-        total += costs.cost(op.kind, precision, op.work) or 0.0
+        total += costs.cost(op.kind, precision, op.size) or 0.0
     int8 = {
         index
         for op, precision in zip(graph.ops, precisions, strict=True)
@@ -198,7 +155,7 @@ def predict(graph: FloatGraph, precisions: tuple[Precision, ...], costs: KernelC
                 back.add(index)
     for kind, crossing in (("QUANTIZE", quantised), ("DEQUANTIZE", back)):
         for index in crossing:
-            total += costs.cost(kind, Precision.INT8, Work(graph.elements[index])) or 0.0
+            total += costs.cost(kind, Precision.INT8, OpSize(graph.elements[index])) or 0.0
     return total
 
 

@@ -1,48 +1,23 @@
-"""Does edgevit diff name the layer that is wrong? Faults planted into real exported files.
-
-    python benchmarks/planted_faults.py shiftvit --faults 20 --json planted_faults.json
-    python benchmarks/planted_faults.py runs/vit --targets tflite-int8 --data cifar10.tar.gz
-
-Each fault damages the stored numbers of one layer, drawn by a seed among all weighted layers of the
-file, in turn of one kind after the other. Then every layer is held against the float model on
-golden images, and the rank of the damaged layer is noted: 1 is right, whatever comes after. The
-sound file is compared too: how suspicious does its worst layer look? "harm" is how much the fault
-moves the file's own logits (root mean square, over their standard deviation): a lost channel that
-hardly answered, or a small bias, does next to nothing, and nothing can show it. All faults count,
-whatever their harm. Not a measurement of time.
-"""
+"""Plants faults into real exported files: the stored numbers of one layer, drawn by a seed."""
 
 from __future__ import annotations
 
-import argparse
-import os
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
-os.environ["KERAS_BACKEND"] = "tensorflow"
-
 import numpy as np
 
-from edgevit.base.documents import to_json
-from edgevit.core.golden_images import draw_images
-from edgevit.core.layer_errors import SUSPECT_DB, rank_layers
+from edgevit.core.layer_errors import rank_layers
 from edgevit.formats.layer_names import layer_of_node
-from edgevit.formats.registry import find_target, load_session, open_intermediate
+from edgevit.formats.registry import find_target, open_intermediate
 from edgevit.formats.tflite.runtime.file import is_constant, pack_model, parse_model, tensor_type
 from edgevit.formats.tflite.runtime.nodes import read_nodes
-from edgevit.frontend.opening import open_source
 from edgevit.frontend.record_layers import record_layers
-from edgevit.verbs.export import export_all
 from edgevit.verification.layer_diff import compare_layers
-from edgevit.verification.parity import find_output
 
-TARGETS = ("tflite-int8", "onnx-int8", "tflite-mixed", "tflite-float32")
 PRODUCTS = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D")
 ZERO_POINT_SHIFT = 16  # levels of 256
 
@@ -293,87 +268,3 @@ def rank_of(layer: str, source: Any, path: Path, target: str, images: np.ndarray
         "compared": len(rows),
         "unaligned": len(unaligned),
     }
-
-
-def answer_of(path: Path, images: np.ndarray) -> np.ndarray:
-    """A file's logits, damaged or not. float32 B classes."""
-    with load_session(path) as session:
-        return find_output(session.run(images), "logits", session)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", nargs="?", default="shiftvit", help="as for edgevit export")
-    parser.add_argument("--targets", default=",".join(TARGETS))
-    parser.add_argument("--faults", type=int, default=20, help="in each file")
-    parser.add_argument("--images", type=int, default=16)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--exports", type=Path, help="take the files from there, if they are there")
-    parser.add_argument("--data", help="calibrate with it where no ranges ship with the weights")
-    parser.add_argument("--json", type=Path, help="write every fault there")
-    options = parser.parse_args()
-    source = open_source(options.model)
-    images = draw_images(options.images, source.preprocess.input_size)
-    results = {}
-    with tempfile.TemporaryDirectory() as place:
-        folder = options.exports or Path(place)
-        for target in options.targets.split(","):
-            path = folder / find_target(target).file_name(source.name)
-            if not path.exists():
-                export_all(options.model, target, folder, calibration=options.data)
-            results[target] = try_target(source, path, target, images, options, Path(place))
-    print(f"\n{'target':16} {'right first':>12}  by kind; the sound file's worst layer")
-    for target, result in results.items():
-        faults, sound = result["faults"], result["sound"]
-        right = sum(row["rank"] == 1 for row in faults)
-        kinds = dict.fromkeys(row["kind"] for row in faults)
-        shares = ", ".join(f"{kind} {_share(faults, kind)}" for kind in kinds)
-        print(
-            f"{target:16} {right:5} of {len(faults):3}  {shares}; "
-            f"{sound['first']} {sound['first_db']:+.1f} dB"
-        )
-    if options.json:
-        document = {
-            "model": source.name,
-            "weights_sha256": source.weights_sha256,
-            "images": options.images,
-            "seed": options.seed,
-            "suspect_db": SUSPECT_DB,
-            "targets": results,
-        }
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(to_json(document, indent=1) + "\n")
-
-
-def _share(faults: list[dict], kind: str) -> str:
-    rows = [row for row in faults if row["kind"] == kind]
-    return f"{sum(row['rank'] == 1 for row in rows)}/{len(rows)}"
-
-
-def try_target(source, path: Path, target: str, images, options, place: Path) -> dict:
-    """All faults of one file."""
-    sound = rank_of("", source, path, target, images)
-    print(f"{target}: sound: worst {sound['first']} {sound['first_db']:+.1f} dB", flush=True)
-    faults = []
-    logits = answer_of(path, images)
-    faulty = place / f"faulty{path.suffix}"
-    for number in range(options.faults):
-        started = time.perf_counter()
-        kind, layer = plant(path, faulty, number, kinds_of(target), options.seed)
-        harm = float(np.sqrt(np.mean((answer_of(faulty, images) - logits) ** 2)) / logits.std())
-        found = rank_of(layer, source, faulty, target, images)
-        row = {"kind": kind, "layer": layer, "harm": harm, **found}
-        faults.append(row)
-        print(
-            f"{target:15} {kind:22} {layer:32} rank {row['rank']!s:>4} "
-            f"harm {harm:6.3f} "
-            f"first {row['first_db']:+6.1f} next {row['next_db']:+6.1f} dB "
-            f"{time.perf_counter() - started:5.1f} s"
-            + ("" if row["rank"] == 1 else f"  first: {row['first']}"),
-            flush=True,
-        )
-    return {"sound": sound, "faults": faults}
-
-
-if __name__ == "__main__":
-    main()

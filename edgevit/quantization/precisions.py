@@ -1,4 +1,4 @@
-"""tflite-mixed: a float graph, a recipe or a plan, one file with a precision for every operator."""
+"""From a recipe or a plan to a precision for every operator of a float graph, and back."""
 
 from __future__ import annotations
 
@@ -9,48 +9,22 @@ from collections.abc import Sequence
 
 from edgevit.base.errors import ExportError
 from edgevit.core.target import Precision
-from edgevit.formats.tflite.writer.quantize.mixed import has_kernel
-from edgevit.formats.tflite.writer.quantize.plan import (
-    FloatGraph,
-    PlannedOp,
-    plan_precisions,
-    read_graph,
-)
-from edgevit.quantization.kernel_costs import KernelCosts, shipped_costs
+from edgevit.quantization.kernel_costs import shipped_costs
+from edgevit.quantization.planner import FloatGraph, plan_careful
 from edgevit.quantization.recipe import ANY, Recipe, Rule, check_used
 
-# What 8 bits take accuracy from first: residual sums, the insides of LayerNormalization, attention.
-# Without images to measure the loss with, they stay float, whatever they cost.
-DELICATE = {"ADD", "SUB", "MUL", "MEAN", "SUM", "RSQRT", "BATCH_MATMUL", "SOFTMAX"}
 
-
-# Lines through measurements are right within a tenth at best: for less, no pair of conversions.
-MARGIN = 1.1
-
-
-def is_sturdy(op: PlannedOp) -> bool:
-    """Whether an operator may become int8 without a measurement of what that costs."""
-    return op.kind not in DELICATE or op.layer.startswith("preprocessing")
-
-
-def plan_careful(graph: FloatGraph, costs: KernelCosts | None = None) -> tuple[Precision, ...]:
-    """The quickest precisions with delicate operators in float; what an export without a budget
-    takes."""
-    return plan_precisions(graph, costs or shipped_costs(), is_sturdy, MARGIN)
-
-
-def read_precisions(graph: bytes, recipe: Recipe | None) -> tuple[Precision, ...]:
-    """What a recipe, or the careful plan without one, wants of each operator of a float graph.
+def choose_precisions(graph: FloatGraph, recipe: Recipe | None) -> tuple[Precision, ...]:
+    """What a recipe, or the careful plan without one, wants of each operator.
 
     Raises:
         ExportError: the recipe asks for a kernel that there is not.
         ConfigError: a rule of the recipe does nothing.
     """
-    described = read_graph(graph)
     if recipe is None:
-        return plan_careful(described)
-    check_used(recipe, [op.group for op in described.ops], "the recipe")
-    return precisions_of(described, recipe)
+        return plan_careful(graph, shipped_costs())
+    check_used(recipe, [op.group for op in graph.ops], "the recipe")
+    return precisions_of(graph, recipe)
 
 
 def precisions_of(graph: FloatGraph, recipe: Recipe) -> tuple[Precision, ...]:
@@ -63,11 +37,11 @@ def precisions_of(graph: FloatGraph, recipe: Recipe) -> tuple[Precision, ...]:
     for op in graph.ops:
         place = recipe.find_rule(op.layer, op.kind)
         wanted = recipe.default if place is None else recipe.rules[place].precision
-        possible = has_kernel(op.kind, wanted) and (op.weighted or wanted is not Precision.DYNAMIC)
+        possible = wanted in op.precisions
         if not possible and place is not None and recipe.rules[place].op == op.kind:
             raise ExportError(
                 f"the recipe's rule {place + 1} wants {op.kind} of layer {op.layer!r} in "
-                f"{wanted}, and LiteRT has no such kernel. Choose float32 for it."
+                f"{wanted}, and there is no such kernel. Choose float32 for it."
             )
         found.append(wanted if possible else Precision.FLOAT32)
     return tuple(found)

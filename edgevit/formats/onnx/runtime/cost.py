@@ -1,4 +1,4 @@
-"""Multiply-accumulates and bytes of a file, counted from the file itself.
+"""Multiply-accumulates and bytes of an .onnx file, counted from the file itself.
 
 One multiplication with one addition is one MAC. A matrix product or convolution has as many as its
 output has elements, times the length of the sum behind each.
@@ -14,24 +14,11 @@ from typing import Any
 
 from edgevit.base.errors import MissingDependencyError, ModelFileError
 from edgevit.core.roofline import Work
-from edgevit.formats.tflite.runtime import file as tflite_file
 
 Shape = Sequence[int]
 EIGHT_BITS = ("int8", "uint8")
 FLOAT, INTEGER = "float32", "int8"
-
-# TFLite operator -> length of the sum behind an output element, of (shapes of inputs, options)
-TFLITE_SUMS: dict[str, Callable[[Sequence[Shape], Any], int]] = {
-    "FULLY_CONNECTED": lambda shapes, options: shapes[1][-1],  # weights: width x depth
-    "CONV_2D": lambda shapes, options: math.prod(shapes[1][1:]),  # O H W I
-    "DEPTHWISE_CONV_2D": lambda shapes, options: math.prod(shapes[1][1:3]),  # 1 H W C
-    "BATCH_MATMUL": lambda shapes, options: shapes[0][-2 if options.adjX else -1],
-}
-# Those that multiply as well, but that no network of this project needs.
-TFLITE_UNCOUNTED = (
-    *("TRANSPOSE_CONV", "CONV_3D", "CONV_3D_TRANSPOSE", "UNIDIRECTIONAL_SEQUENCE_LSTM"),
-    *("LSTM", "SVDF", "RNN", "STABLEHLO_DOT_GENERAL", "STABLEHLO_CONVOLUTION"),
-)
+ITEM_BYTES = {"float32": 4, "int32": 4, "float16": 2, "int64": 8}  # all other types: 1
 
 # ONNX operator -> (place of the first factor, of the second, the length of the sum)
 OnnxSum = Callable[[Shape, Shape, dict[str, Any]], int]
@@ -57,49 +44,17 @@ ONNX_UNCOUNTED = (
 )
 
 
-def count_tflite(path: Path, batch: int) -> Work:
-    """See :func:`edgevit.formats.registry.count_work`."""
-    model = tflite_file.parse_model(path.read_bytes(), str(path))
-    graph = model.subgraphs[0]
-    free = any(None in spec.shape[:1] for spec in tflite_file.declared_specs(model)[0])
-    factor = batch if free else 1
-    macs: Counter[str] = Counter()
-    touched: set[int] = set()
-    uncounted = set()
-    for operator, name in zip(graph.operators, tflite_file.op_names(model)[0], strict=True):
-        if name in TFLITE_UNCOUNTED:
-            uncounted.add(name)
-        if name not in TFLITE_SUMS:
-            continue
-        shapes = [_sizes(graph.tensors[index]) for index in operator.inputs if index >= 0]
-        outputs = math.prod(_sizes(graph.tensors[operator.outputs[0]]))
-        second = tflite_file.tensor_type(graph.tensors[operator.inputs[1]])
-        kind = INTEGER if second in (*EIGHT_BITS, "int4") else FLOAT
-        macs[kind] += factor * outputs * TFLITE_SUMS[name](shapes, operator.builtinOptions)
-        touched.update([*(int(i) for i in operator.inputs[:2]), int(operator.outputs[0])])
-    constant = {
-        tensor.buffer: len(model.buffers[tensor.buffer].data)
-        for tensor in graph.tensors
-        if tflite_file.is_constant(model, tensor)
-    }
-    activations = sum(
-        factor * math.prod(_sizes(tensor)) * _item_bytes(tflite_file.tensor_type(tensor))
-        for index, tensor in enumerate(graph.tensors)
-        if index in touched and not tflite_file.is_constant(model, tensor)
-    )
-    return Work(dict(macs), sum(constant.values()), activations, tuple(sorted(uncounted)))
+def count_cost(path: Path, batch: int = 1) -> Work:
+    """What one inference of a file must do.
 
+    Args:
+        path: the file.
+        batch: images, where the file leaves that free.
 
-def _sizes(tensor: Any) -> list[int]:
-    return [] if tensor.shape is None else [int(size) for size in tensor.shape]
-
-
-def _item_bytes(kind: str) -> int:
-    return {"float32": 4, "int32": 4, "float16": 2, "int16": 2, "int64": 8}.get(kind, 1)
-
-
-def count_onnx(path: Path, batch: int) -> Work:
-    """See :func:`edgevit.formats.registry.count_work`."""
+    Raises:
+        ModelFileError: it cannot be read.
+        MissingDependencyError: onnx is not installed.
+    """
     try:
         import onnx
     except ImportError:
@@ -192,7 +147,7 @@ class _OnnxCounter:
         return pair.input[0]
 
     def _bytes(self, name: str) -> int:
-        return _item_bytes(self._kinds.get(name, ""))
+        return ITEM_BYTES.get(self._kinds.get(name, ""), 1)
 
     def _type_name(self, code: int) -> str:
         from onnx import TensorProto
