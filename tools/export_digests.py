@@ -12,7 +12,6 @@ kernels, so the file names processor and tools: digests of others say little abo
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import subprocess
@@ -29,8 +28,7 @@ from edgevit.base.files import digest_path
 from edgevit.base.loading import load_attribute
 from edgevit.base.processor import describe_processor
 from edgevit.base.versions import installed_version
-from edgevit.core.target import Target
-from edgevit.core.written import Written
+from edgevit.core.target import Target, Written
 from edgevit.formats.options import choose_options
 from edgevit.formats.registry import TARGETS, find_targets
 from edgevit.frontend.opening import open_source
@@ -85,8 +83,8 @@ def lower(source: Source, target: Target, chosen: dict[str, Any]) -> dict[str, A
         with tempfile.TemporaryDirectory() as place:
             staged = Path(place) / "file"
             written: Written = load_attribute(target.write)(source, options, ranges, staged)
-            content = written.finish({})
-            digest = digest_path(staged) if content is None else hashlib.sha256(content).hexdigest()
+            written.finish({})
+            digest = digest_path(staged)
         return {"sha256": digest, "steps": list(written.steps)}
     except Exception as error:  # a refusal is a result, too
         return {"error": f"{type(error).__name__}: {error}"}

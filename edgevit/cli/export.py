@@ -11,8 +11,8 @@ import click
 from edgevit.cli import console, options
 
 if TYPE_CHECKING:
+    from edgevit.quantization.search import SearchReport
     from edgevit.verbs.export import Outcome
-    from edgevit.verbs.search import SearchReport
 
 
 class Export(click.Command):
@@ -154,7 +154,7 @@ def _search_document(search: SearchReport) -> dict[str, Any]:
 
 
 def _search_text(search: SearchReport) -> list[str]:
-    from edgevit.verbs.search import describe_drop
+    from edgevit.quantization.search import describe_drop
 
     rows = [
         [

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from edgevit.core.format import Format
+from edgevit.core.tensors import TensorSpec
 from edgevit.core.tolerance import Tolerance
 
 
@@ -56,3 +58,21 @@ class Target:
     def file_name(self, model: str) -> str:
         """What the file of a model is called."""
         return f"{model}-{self.name}{self.suffix}"
+
+
+@dataclass(frozen=True)
+class Written:
+    """A lowered model whose file is not finished: the documents that travel inside it are missing.
+
+    Attributes:
+        steps: what was done, for the manifest.
+        inputs: as the file's runtime will declare them.
+        outputs: likewise.
+        finish: text documents by key -> None; writes the file, or the folder, to its staged place
+            with the documents inside.
+    """
+
+    steps: tuple[str, ...]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    finish: Callable[[Mapping[str, str]], None]

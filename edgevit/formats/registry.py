@@ -262,7 +262,7 @@ def open_intermediate(path: Path) -> IntermediateReader:
     return opened
 
 
-def count_work(path: Path, batch: int = 1) -> Work | None:
+def count_cost(path: Path, batch: int = 1) -> Work | None:
     """What one inference of a file must do; None for a SavedModel, which is not counted.
 
     Args:
@@ -273,5 +273,5 @@ def count_work(path: Path, batch: int = 1) -> Work | None:
         ModelFileError: it cannot be read.
         MissingDependencyError: the package that reads this format is not installed.
     """
-    counter = FORMATS[detect_format(path)].count_work
+    counter = FORMATS[detect_format(path)].count_cost
     return load_attribute(counter)(path, batch) if counter else None

@@ -1,4 +1,4 @@
-"""Export, audit, embed, verify, publish: the whole path as one readable function."""
+"""Lower, embed, audit, verify, publish: the whole path as one readable function."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ from edgevit.core.parity import ParityReport, Verdict, worst
 from edgevit.core.reference import ReferenceSet
 from edgevit.core.runtime import Runtime
 from edgevit.core.seal import seal
-from edgevit.core.target import Precision, Target
-from edgevit.core.written import Written
+from edgevit.core.target import Precision, Target, Written
 from edgevit.formats.calibration import find_ranges
 from edgevit.formats.options import choose_options, list_options
 from edgevit.formats.registry import ALL, find_target, find_targets, verifying_runtimes
@@ -39,7 +38,7 @@ from edgevit.verification.parity import compare_in
 if TYPE_CHECKING:
     import keras
 
-    from edgevit.verbs.search import SearchReport
+    from edgevit.quantization.search import SearchReport
 
 Status = Callable[[str], None]
 Progress = Callable[[int, int], None]
@@ -294,9 +293,7 @@ def _export_one(
             calibration=ranges.identity() if ranges else None,
             reference_sha256=reference.digest,
         )
-        content = written.finish(write_metadata(manifest, reference))
-        if content is not None:
-            staged.write_bytes(content)
+        written.finish(write_metadata(manifest, reference))
         seal(staged)
         say(f"{target.name}: auditing")
         audit(inspect(staged), target, name)

@@ -10,7 +10,7 @@ from edgevit.base.loading import load_attribute
 from edgevit.core.format import Format
 from edgevit.core.inspection import FLOAT_TYPES, Inspection
 from edgevit.core.target import Target
-from edgevit.formats.registry import FORMATS, count_work, detect_format, refuse_damage
+from edgevit.formats.registry import FORMATS, count_cost, detect_format, refuse_damage
 
 
 def inspect(path: str | Path, optimized: bool = False, work: bool = False) -> Inspection:
@@ -34,7 +34,7 @@ def inspect(path: str | Path, optimized: bool = False, work: bool = False) -> In
 
         found = replace(found, optimized_ops=optimized_ops(path))
     if work:
-        found = replace(found, work=count_work(path))
+        found = replace(found, work=count_cost(path))
     return found
 
 

@@ -75,6 +75,20 @@ class SavedModelSession(BatchedSession):
         self._loaded = self._call = None
 
 
+def signature_specs(function: Any) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    """(inputs, outputs) of a concrete function, by name."""
+    places, arguments = function.structured_input_signature
+    named = {spec.name: spec for spec in places} | arguments
+    inputs, outputs = (
+        tuple(
+            TensorSpec(name, tuple(spec.shape.as_list()), spec.dtype.name)
+            for name, spec in sorted(side.items())
+        )
+        for side in (named, function.structured_outputs)
+    )
+    return inputs, outputs
+
+
 def read_metadata(path: Path) -> dict[str, str]:
     """Text documents that travel inside the folder, by key."""
     folder = path / METADATA_FOLDER
@@ -96,20 +110,6 @@ def set_threads(tf: Any, threads: int) -> None:
                 f"TensorFlow runs in this process already, and cannot change to {threads} threads. "
                 "Open the SavedModel before anything else uses TensorFlow."
             ) from None
-
-
-def signature_specs(function: Any) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
-    """(inputs, outputs) of a concrete function, by name in order."""
-    positional, named = function.structured_input_signature
-    arguments = named or {spec.name: spec for spec in positional}
-
-    def specs(tensors: dict[str, Any]) -> tuple[TensorSpec, ...]:
-        return tuple(
-            TensorSpec(name, tuple(spec.shape.as_list()), spec.dtype.name)
-            for name, spec in sorted(tensors.items())
-        )
-
-    return specs(arguments), specs(function.structured_outputs)
 
 
 def inspect_savedmodel(path: Path) -> Inspection:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from edgevit.base.errors import ExportError
-from edgevit.core.written import Written
+from edgevit.core.target import Written
 from edgevit.formats.savedmodel.options import SavedModelOptions
 from edgevit.formats.savedmodel.runtime import METADATA_FOLDER, signature_specs
 from edgevit.frontend.source import Source
@@ -39,9 +39,9 @@ def write_savedmodel(
     (staged / "fingerprint.pb").unlink(missing_ok=True)  # holds a random id; nothing reads it
 
     def finish(documents: Mapping[str, str]) -> None:
-        folder = staged / METADATA_FOLDER
-        folder.mkdir(exist_ok=True)
         for key, text in documents.items():
-            (folder / f"{key}.json").write_text(text)
+            place = staged / METADATA_FOLDER / f"{key}.json"
+            place.parent.mkdir(exist_ok=True)
+            place.write_text(text)
 
     return Written(traced.steps, *signature_specs(traced.function), finish)

@@ -13,7 +13,7 @@ import numpy as np
 
 from edgevit.base.errors import ExportError, MissingDependencyError
 from edgevit.core.format import Format
-from edgevit.core.written import Written
+from edgevit.core.target import Written
 from edgevit.formats.onnx.options import OnnxOptions
 from edgevit.formats.onnx.runtime.file import declared_specs
 from edgevit.formats.onnx.writer.names import layer_path, make_names_canonical
@@ -54,7 +54,7 @@ def write_float32(
         source: what to export.
         options: of the target.
         ranges: of :func:`edgevit.formats.calibration.calibrate`; needed for int8.
-        staged: place of the file; it is returned, not written.
+        staged: place of the file; it is written when the documents inside it are there.
 
     Raises:
         ConfigError: an input type that no ONNX file has.
@@ -62,7 +62,7 @@ def write_float32(
             missing or of another graph.
         MissingDependencyError: tf2onnx or onnx is not installed.
     """
-    return _write(source, options, "onnx-float32", finish_float)
+    return _write(source, options, staged, "onnx-float32", finish_float)
 
 
 def write_float32_cpu(
@@ -70,21 +70,21 @@ def write_float32_cpu(
 ) -> Written:
     """float32 with rewrites that pay on CPUs only; see :func:`write_float32`."""
     finish = functools.partial(finish_float, cpu=True)
-    return _write(source, options, "onnx-float32-cpu", finish)
+    return _write(source, options, staged, "onnx-float32-cpu", finish)
 
 
 def write_float16(
     source: Source, options: OnnxOptions, ranges: RangeRecord | None, staged: Path
 ) -> Written:
     """float16 weights and arithmetic; see :func:`write_float32`."""
-    return _write(source, options, "onnx-float16", to_half)
+    return _write(source, options, staged, "onnx-float16", to_half)
 
 
 def write_dynamic(
     source: Source, options: OnnxOptions, ranges: RangeRecord | None, staged: Path
 ) -> Written:
     """int8 weights, activations quantised at run time; see :func:`write_float32`."""
-    return _write(source, options, "onnx-dynamic", quantize_dynamic)
+    return _write(source, options, staged, "onnx-dynamic", quantize_dynamic)
 
 
 def write_int8(
@@ -96,12 +96,16 @@ def write_int8(
     known = ranges.ranges
     used = f"activation ranges of {ranges.images} images ({ranges.source})"
     return _write(
-        source, options, "onnx-int8", lambda model: (used, *quantize_static(model, known))
+        source, options, staged, "onnx-int8", lambda model: (used, *quantize_static(model, known))
     )
 
 
 def _write(
-    source: Source, options: OnnxOptions, target: str, finish: Callable[[Any], tuple[str, ...]]
+    source: Source,
+    options: OnnxOptions,
+    staged: Path,
+    target: str,
+    finish: Callable[[Any], tuple[str, ...]],
 ) -> Written:
     """The float32 graph, and what ``finish`` makes of it in place; that returns steps."""
     model, steps = _float_model_once(source, options)
@@ -113,11 +117,12 @@ def _write(
 
     onnx.checker.check_model(model, full_check=True)
 
-    def finish_file(documents: Mapping[str, str]) -> bytes:
-        onnx.helper.set_model_props(model, dict(documents))
-        return bytes(model.SerializeToString(deterministic=True))
+    def write(documents: Mapping[str, str]) -> None:
+        if documents:
+            onnx.helper.set_model_props(model, dict(documents))
+        staged.write_bytes(model.SerializeToString(deterministic=True))
 
-    return Written(steps, *declared_specs(model), finish_file)
+    return Written(steps, *declared_specs(model), write)
 
 
 def finish_float(model: Any, cpu: bool = False) -> tuple[str, ...]:

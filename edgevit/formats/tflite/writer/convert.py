@@ -15,8 +15,7 @@ import numpy as np
 
 from edgevit.base.errors import ExportError
 from edgevit.core.format import Format
-from edgevit.core.target import Precision
-from edgevit.core.written import Written
+from edgevit.core.target import Precision, Written
 from edgevit.formats.passes import report_lines
 from edgevit.formats.tflite.options import TfliteOptions
 from edgevit.formats.tflite.runtime.file import signature_specs
@@ -67,7 +66,7 @@ def write_float32(
         source: what to export.
         options: of the target.
         ranges: activation ranges; needed for static integers, ignored otherwise.
-        staged: place of the file; it is returned, not written.
+        staged: place of the file; it is written when the documents inside it are there.
 
     Raises:
         ConfigError: an input type that the target has not.
@@ -77,7 +76,7 @@ def write_float32(
     converted = _convert(_converter(traced), source.name)
     graph = TfliteGraph(converted)
     changes = run_passes(graph, chosen_passes(options))
-    return _written(graph, (*traced.steps, *changes), None if changes else converted)
+    return _written(staged, graph, (*traced.steps, *changes), None if changes else converted)
 
 
 def write_float16(
@@ -86,7 +85,8 @@ def write_float16(
     """float16 weights; see :func:`write_float32`."""
     import tensorflow as tf
 
-    return _write_converted(source, options, "weights rounded to float16", [tf.float16])
+    step = "weights rounded to float16"
+    return _write_converted(source, options, staged, step, [tf.float16])
 
 
 def write_dynamic(
@@ -94,7 +94,7 @@ def write_dynamic(
 ) -> Written:
     """int8 weights, activations quantised at run time; see :func:`write_float32`."""
     step = "int8 weights a channel; activations quantised at run time"
-    return _write_converted(source, options, step)
+    return _write_converted(source, options, staged, step)
 
 
 def write_dynamic_int4(
@@ -111,21 +111,21 @@ def write_dynamic_int4(
     ]
     set_precisions(graph, {}, precisions, input_type)
     weights = "4-bit Dense weights a channel, int8 Conv weights"
-    return _written(graph, (*steps, weights, "activations quantised at run time"))
+    return _written(staged, graph, (*steps, weights, "activations quantised at run time"))
 
 
 def write_int8(
     source: Source, options: TfliteOptions, ranges: RangeRecord | None, staged: Path
 ) -> Written:
     """Integers throughout; see :func:`write_float32`."""
-    return _write_int8(source, options, ranges, micro=False)
+    return _write_int8(source, options, ranges, staged, micro=False)
 
 
 def write_int8_micro(
     source: Source, options: TfliteOptions, ranges: RangeRecord | None, staged: Path
 ) -> Written:
     """Integers throughout, in operators of TensorFlow Lite Micro; see :func:`write_float32`."""
-    return _write_int8(source, options, ranges, micro=True)
+    return _write_int8(source, options, ranges, staged, micro=True)
 
 
 def write_mixed(
@@ -139,7 +139,7 @@ def write_mixed(
     corrected = _correct_biases(graph, record, options, precisions)
     set_precisions(graph, known, precisions, input_type)
     origin = "planned by kernel costs" if options.recipe is None else "precisions by a recipe"
-    return _written(graph, (*steps, *corrected, origin, describe_precisions(precisions)))
+    return _written(staged, graph, (*steps, *corrected, origin, describe_precisions(precisions)))
 
 
 def write_int16x8(
@@ -154,7 +154,7 @@ def write_int16x8(
     floats = _output_type(input_type) == "float32"
     set_precisions(graph, known, precisions, input_type, floats)
     activations = "int16 activations, int8 weights a channel, int64 biases"
-    return _written(graph, (*steps, *corrected, activations, "GELU by its tanh form"))
+    return _written(staged, graph, (*steps, *corrected, activations, "GELU by its tanh form"))
 
 
 def float_graph(source: Source, options: TfliteOptions) -> tuple[TfliteGraph, tuple[str, ...]]:
@@ -199,7 +199,7 @@ def observe_tflite(
 
 
 def _write_int8(
-    source: Source, options: TfliteOptions, ranges: RangeRecord | None, micro: bool
+    source: Source, options: TfliteOptions, ranges: RangeRecord | None, staged: Path, micro: bool
 ) -> Written:
     input_type = check_io_dtype(options, integer=True)
     graph, record, steps = _calibrated_graph(source, options, ranges)
@@ -214,7 +214,7 @@ def _write_int8(
     rewritten = suit_micro(graph) if micro else split_products(graph)
     numbers = "int8 activations, int8 weights a channel, int32 biases"
     lines = (*steps, *corrected, *refined, numbers, *rewritten)
-    return _written(graph, lines, None if rewritten else quantised)
+    return _written(staged, graph, lines, None if rewritten else quantised)
 
 
 def _calibrated_graph(
@@ -238,7 +238,7 @@ def _correct_biases(
 
 
 def _write_converted(
-    source: Source, options: TfliteOptions, step: str, types: Sequence[Any] = ()
+    source: Source, options: TfliteOptions, staged: Path, step: str, types: Sequence[Any] = ()
 ) -> Written:
     """What TensorFlow's converter makes of the weights; ``types``: all that it may make them."""
     import tensorflow as tf
@@ -249,22 +249,24 @@ def _write_converted(
     if types:
         converter.target_spec.supported_types = list(types)
     converted = _convert(converter, source.name)
-    return _written(TfliteGraph(converted), (*traced.steps, step), converted)
+    return _written(staged, TfliteGraph(converted), (*traced.steps, step), converted)
 
 
-def _written(graph: TfliteGraph, steps: tuple[str, ...], unchanged: bytes | None = None) -> Written:
+def _written(
+    staged: Path, graph: TfliteGraph, steps: tuple[str, ...], unchanged: bytes | None = None
+) -> Written:
     """A finished graph.
 
     Args:
+        staged: place of the file.
         graph: of the file.
         steps: for the manifest.
         unchanged: the bytes that the graph was read from, if nothing was rewritten since.
     """
 
-    def finish(documents: Mapping[str, str]) -> bytes:
-        if unchanged is not None and not documents:
-            return unchanged
-        return graph.to_bytes(documents)
+    def finish(documents: Mapping[str, str]) -> None:
+        as_it_was = unchanged if not documents else None
+        staged.write_bytes(as_it_was or graph.to_bytes(documents))
 
     inputs, outputs = signature_specs(graph.model)
     return Written(steps, inputs, outputs, finish)
