@@ -61,5 +61,5 @@ def test_a_framework_in_memory_is_noticed():
 
 def test_a_tflite_export_needs_nothing_of_onnx():
     hidden = "onnx,onnx_ir,onnxruntime,onnxscript,tf2onnx"
-    names = "edgevit.formats.calibration", "edgevit.formats.exporters"
+    names = "edgevit.formats.tflite.writer.convert", "edgevit.verbs.export"
     assert find_loaded("--without", hidden, *names) & {"onnx", "onnxruntime", "tf2onnx"} == set()

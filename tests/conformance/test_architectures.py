@@ -11,8 +11,7 @@ import pytest
 from edgevit.core.class_names import CIFAR10_CLASSES
 from edgevit.core.golden_images import draw_images
 from edgevit.core.parity import Verdict
-from edgevit.core.target import TARGETS
-from edgevit.formats.registry import open_session
+from edgevit.formats.registry import TARGETS, open_session
 from edgevit.frontend.lowering import Lowering, applied, gelu_textbook
 from edgevit.frontend.opening import open_source
 from edgevit.frontend.source import Source
@@ -24,7 +23,7 @@ from edgevit.verification.audit import inspect
 
 RAW_SIZE = (12, 12)
 # Exported from these two in the quick suite; from the others, and at full size, with -m long.
-RARE = ("tflite-int16x8", "tflite-dynamic-int4")
+RARE = ("tflite-int16x8", "tflite-dynamic-int4", "tflite-int8-micro", "onnx-float32-cpu")
 RARE_FROM = ("shiftvit", "vit")
 EXACT = ("savedmodel", "tflite-float32", "onnx-float32")
 MISSING = "a runtime to cross-check with is not installed: make test-crosscheck"

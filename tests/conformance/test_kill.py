@@ -130,7 +130,7 @@ def test_a_kill_at_any_step_of_publishing_over_an_older_file_leaves_whole_files(
         if place.exists():
             assert digest_path(place) in digests
         document = read_manifest_file(place)
-        if document is not None:  # never the papers of another file
+        if document is not None:  # never the manifest of another file
             assert place.exists()
             assert document["sha256"] == digest_path(place)
         assert run_program("publish_killed", source, place, 0).returncode == 0

@@ -368,7 +368,7 @@ def spoil_one(tensors, description):
     tensors["0002"] = np.full_like(tensors["0002"], np.nan)
 
 
-def no_papers(tensors, description):
+def no_description(tensors, description):
     return {"other": "tool"}
 
 
@@ -398,7 +398,7 @@ def no_size(tensors, description):
         (drop_last, "weight arrays, where the network has"),
         (transpose_one, "where the network has"),
         (spoil_one, "NaN or infinity"),
-        (no_papers, "edgevit"),
+        (no_description, "edgevit"),
         (other_model, "shiftvit"),
         (other_option, "widht"),
         (bad_option, "num_div"),

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from edgevit.bench.products import write_product
-from edgevit.core.target import Format, Precision
+from edgevit.core.format import Format
+from edgevit.core.target import Precision
 from programs import command_of
 
 

@@ -7,10 +7,9 @@ import os
 import sys
 from pathlib import Path
 
-import click
 import pytest
 
-from edgevit.cli import console, options
+from edgevit.cli import console
 from programs import run_program
 
 ROOT = Path(console.__file__).parents[2]
@@ -103,14 +102,3 @@ def test_a_path_is_shown_as_it_would_be_typed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert console.shown_path(tmp_path / "exports" / "a.onnx") == "exports/a.onnx"
     assert console.shown_path(Path("/elsewhere/a.onnx")) == "/elsewhere/a.onnx"
-
-
-@pytest.mark.parametrize(("typed", "batch"), [("1", 1), ("32", 32), ("dynamic", None)])
-def test_a_batch_is_a_number_or_dynamic(typed, batch):
-    assert options.parse_batch(None, None, typed) == batch
-
-
-@pytest.mark.parametrize("typed", ["0", "-1", "1.5", "", "many", "Dynamic", "²", "1e3"])
-def test_any_other_batch_is_refused(typed):
-    with pytest.raises(click.BadParameter, match="neither a number of at least 1 nor 'dynamic'"):
-        options.parse_batch(None, None, typed)

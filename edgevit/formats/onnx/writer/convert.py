@@ -3,35 +3,39 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgevit.base.errors import ConfigError, ExportError, MissingDependencyError
-from edgevit.core.target import Format, Precision, Target
+from edgevit.base.errors import ExportError, MissingDependencyError
+from edgevit.core.format import Format
+from edgevit.core.target import Written
+from edgevit.formats.onnx.options import OnnxOptions
+from edgevit.formats.onnx.runtime.file import declared_specs
 from edgevit.formats.onnx.writer.names import layer_path, make_names_canonical
 from edgevit.formats.onnx.writer.ordered_sets import ordered_sets
 from edgevit.formats.onnx.writer.quantize import ranges as onnx_ranges
 from edgevit.formats.onnx.writer.quantize.dynamic import quantize_dynamic
 from edgevit.formats.onnx.writer.quantize.half import to_half
-from edgevit.formats.onnx.writer.quantize.static import Ranges, quantize_static
+from edgevit.formats.onnx.writer.quantize.static import quantize_static
+from edgevit.formats.passes import report_lines
 from edgevit.frontend.lowering import (
     Lowering,
     gelu_textbook,
     layer_norm_textbook,
     matmul_rows,
 )
-from edgevit.frontend.source import ExportOptions, Source
+from edgevit.frontend.source import Source
 from edgevit.frontend.trace import check_io_dtype, trace
 from edgevit.quantization.observer import Observation, Observer
 from edgevit.quantization.ranges import RangeRecord
 
 # The last opset that tf2onnx writes; up to 20 nothing that it writes changes its meaning.
 LAST_OF_TF2ONNX = 18
-OPSETS = range(17, 21)
 
 LOWERING = Lowering(
     layer_norm_textbook,
@@ -40,75 +44,111 @@ LOWERING = Lowering(
     ("LayerNormalization as sub, pow, mean, sqrt, div", "exact GELU through Erf"),
 )
 
-# What becomes of the float32 graph, in place: (model, ranges, optimize) -> lines for the manifest.
-PRECISIONS: dict[Precision, Callable[[Any, Ranges, str | None], tuple[str, ...]]] = {
-    Precision.FLOAT32: lambda model, ranges, optimize: finish_float(model, optimize),
-    Precision.FLOAT16: lambda model, ranges, optimize: to_half(model),
-    Precision.DYNAMIC: lambda model, ranges, optimize: quantize_dynamic(model),
-    Precision.INT8: lambda model, ranges, optimize: quantize_static(model, ranges),
-}
 
-
-def export_onnx(
-    source: Source, target: Target, options: ExportOptions, ranges: RangeRecord | None
-) -> tuple[bytes, tuple[str, ...]]:
-    """Lowers a model to one ONNX file.
+def write_float32(
+    source: Source, options: OnnxOptions, ranges: RangeRecord | None, staged: Path
+) -> Written:
+    """Lowers a model to one ONNX file; so do all writers of this file, each its own target's.
 
     Args:
         source: what to export.
-        target: a row of TARGETS with format onnx.
-        options: batch, preprocessing, input type, opset, optimization.
+        options: of the target.
         ranges: of :func:`edgevit.formats.calibration.calibrate`; needed for int8.
-
-    Returns:
-        (content, steps taken).
+        staged: place of the file; it is written when the documents inside it are there.
 
     Raises:
+        ConfigError: an input type that no ONNX file has.
         ExportError: tf2onnx refuses the graph, leaves an operator that is not ONNX, or ranges are
             missing or of another graph.
         MissingDependencyError: tf2onnx or onnx is not installed.
     """
-    if target.needs_calibration and ranges is None:
-        raise ExportError(f"{target.name} needs activation ranges. Give --calibration PATH.")
+    return _write(source, options, staged, "onnx-float32", finish_float)
+
+
+def write_float32_cpu(
+    source: Source, options: OnnxOptions, ranges: RangeRecord | None, staged: Path
+) -> Written:
+    """float32 with rewrites that pay on CPUs only; see :func:`write_float32`."""
+    finish = functools.partial(finish_float, cpu=True)
+    return _write(source, options, staged, "onnx-float32-cpu", finish)
+
+
+def write_float16(
+    source: Source, options: OnnxOptions, ranges: RangeRecord | None, staged: Path
+) -> Written:
+    """float16 weights and arithmetic; see :func:`write_float32`."""
+    return _write(source, options, staged, "onnx-float16", to_half)
+
+
+def write_dynamic(
+    source: Source, options: OnnxOptions, ranges: RangeRecord | None, staged: Path
+) -> Written:
+    """int8 weights, activations quantised at run time; see :func:`write_float32`."""
+    return _write(source, options, staged, "onnx-dynamic", quantize_dynamic)
+
+
+def write_int8(
+    source: Source, options: OnnxOptions, ranges: RangeRecord | None, staged: Path
+) -> Written:
+    """8-bit weighted layers; see :func:`write_float32`."""
+    if ranges is None:
+        raise ExportError("onnx-int8 needs activation ranges. Give --calibration PATH.")
+    known = ranges.ranges
+    used = f"activation ranges of {ranges.images} images ({ranges.source})"
+    return _write(
+        source, options, staged, "onnx-int8", lambda model: (used, *quantize_static(model, known))
+    )
+
+
+def _write(
+    source: Source,
+    options: OnnxOptions,
+    staged: Path,
+    target: str,
+    finish: Callable[[Any], tuple[str, ...]],
+) -> Written:
+    """The float32 graph, and what ``finish`` makes of it in place; that returns steps."""
     model, steps = _float_model_once(source, options)
-    if target.needs_calibration and ranges is not None:
-        steps += (f"activation ranges of {ranges.images} images ({ranges.source})",)
-    known = ranges.ranges if ranges else {}
     try:
-        steps += PRECISIONS[target.precision](model, known, options.optimize)
+        steps += finish(model)
     except ExportError as error:
-        raise ExportError(f"{source.name}: {target.name}: {error}") from None
+        raise ExportError(f"{source.name}: {target}: {error}") from None
     import onnx
 
     onnx.checker.check_model(model, full_check=True)
-    return model.SerializeToString(deterministic=True), steps
+
+    def write(documents: Mapping[str, str]) -> None:
+        if documents:
+            onnx.helper.set_model_props(model, dict(documents))
+        staged.write_bytes(model.SerializeToString(deterministic=True))
+
+    return Written(steps, *declared_specs(model), write)
 
 
-def finish_float(model: Any, optimize: str | None = None) -> tuple[str, ...]:
+def finish_float(model: Any, cpu: bool = False) -> tuple[str, ...]:
     """Rewrites a float32 ModelProto in place by passes that are of no use to other precisions.
 
     Args:
         model: of :func:`float_model`.
-        optimize: a key of EXTRA_PASSES, whose passes pay on some processors only; None: without
-            them.
+        cpu: whether passes run as well that pay on CPUs only.
 
     Returns:
         Lines for the manifest; none if there was nothing to rewrite.
     """
     import onnx_ir
 
-    from edgevit.formats.onnx.writer.passes import EXTRA_PASSES, FLOAT_PASSES, run_passes
+    from edgevit.formats.onnx.writer.passes import CPU_PASSES, FLOAT_PASSES, run_passes
 
     graph = onnx_ir.from_proto(model)
-    reports = run_passes(graph, FLOAT_PASSES + (EXTRA_PASSES[optimize] if optimize else ()))
+    reports = run_passes(graph, FLOAT_PASSES + (CPU_PASSES if cpu else ()))
     model.CopyFrom(onnx_ir.to_proto(graph))
     make_names_canonical(model)
-    return _lines(reports)
+    return report_lines(reports)
 
 
 def observe_onnx(
     source: Source,
-    options: ExportOptions,
+    options: OnnxOptions,
     images: np.ndarray,
     observer: Observer,
     progress: Callable[[int, int], None] | None = None,
@@ -129,7 +169,7 @@ def observe_onnx(
     return onnx_ranges.observe(model, images, extremes, observer, progress)
 
 
-def _float_model_once(source: Source, options: ExportOptions) -> tuple[Any, tuple[str, ...]]:
+def _float_model_once(source: Source, options: OnnxOptions) -> tuple[Any, tuple[str, ...]]:
     """:func:`float_model`, lowered once for all targets and the calibration. A copy to change."""
     import onnx
 
@@ -141,7 +181,7 @@ def _float_model_once(source: Source, options: ExportOptions) -> tuple[Any, tupl
     return onnx.load_from_string(data), steps
 
 
-def float_model(source: Source, options: ExportOptions) -> tuple[Any, tuple[str, ...]]:
+def float_model(source: Source, options: OnnxOptions) -> tuple[Any, tuple[str, ...]]:
     """Lowers a model to a float32 ModelProto.
 
     Args:
@@ -152,7 +192,6 @@ def float_model(source: Source, options: ExportOptions) -> tuple[Any, tuple[str,
         (model, steps taken).
 
     Raises:
-        ConfigError: an opset that is not in OPSETS.
         ExportError: tf2onnx refuses the graph, or leaves an operator that is not ONNX.
         MissingDependencyError: tf2onnx, onnx, onnx-ir or onnxscript is not installed.
     """
@@ -163,11 +202,6 @@ def float_model(source: Source, options: ExportOptions) -> tuple[Any, tuple[str,
         import tf2onnx.convert  # noqa: F401  (with all of its modules, which ordered_sets finds)
     except ImportError as error:
         raise MissingDependencyError(error.name or "tf2onnx", "onnx", "An ONNX export") from None
-    if options.opset not in OPSETS:
-        raise ConfigError(
-            f"--opset must be one of {', '.join(map(str, OPSETS))} (17 for older runtimes, 20 has "
-            f"Gelu). Received: {options.opset}"
-        )
     traced = trace(source, options, check_io_dtype(options), LOWERING)
     proto = convert_graph(source.name, traced.module.forward, min(options.opset, LAST_OF_TF2ONNX))
     model = onnx_ir.from_proto(proto)
@@ -185,15 +219,7 @@ def float_model(source: Source, options: ExportOptions) -> tuple[Any, tuple[str,
     del proto.metadata_props[:]
     onnx.checker.check_model(proto, full_check=True)
     lowered = f"tf2onnx without its optimizers, opset {options.opset}"
-    return proto, (*traced.steps, lowered, *_lines(reports))
-
-
-def _lines(reports: Iterable[Any]) -> tuple[str, ...]:
-    """What passes did, a line for each that did something."""
-    counts: Counter[str] = Counter()
-    for report in reports:
-        counts[report.name] += report.count
-    return tuple(f"{name}: {count}" for name, count in counts.items() if count)
+    return proto, (*traced.steps, lowered, *report_lines(reports))
 
 
 def convert_graph(name: str, function: Any, opset: int) -> Any:
@@ -239,15 +265,6 @@ def convert_graph(name: str, function: Any, opset: int) -> Any:
             "layer's operation, or export to savedmodel or tflite-float32."
         )
     return model
-
-
-def embed_onnx(data: bytes, documents: dict[str, str]) -> bytes:
-    """The same file with text documents in its metadata."""
-    import onnx
-
-    model = onnx.load_from_string(data)
-    onnx.helper.set_model_props(model, documents)
-    return model.SerializeToString(deterministic=True)
 
 
 def erfc_handler(ctx: Any, node: Any, name: str, args: Any) -> None:

@@ -12,7 +12,6 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
-from edgevit.formats.declined import Declined
 from edgevit.formats.onnx.writer.passes.attend_through_tokens import attend_through_tokens
 from edgevit.formats.onnx.writer.passes.attend_with_one_query import ask_tokens, mix_tokens
 from edgevit.formats.onnx.writer.passes.cancel_transposes import (
@@ -39,14 +38,15 @@ from edgevit.formats.onnx.writer.passes.lower_convolution import lower_convoluti
 from edgevit.formats.onnx.writer.passes.mean_as_product import mean_as_product
 from edgevit.formats.onnx.writer.passes.merge_slices import join_slices, merge_slices
 from edgevit.formats.onnx.writer.passes.raise_resize_scales import raise_resize_scales
-from edgevit.formats.onnx.writer.passes.rewriting import PassReport, Rewrite
+from edgevit.formats.onnx.writer.passes.rewriting import Rewrite
 from edgevit.formats.onnx.writer.passes.scale_kernel import scale_kernel
 from edgevit.formats.onnx.writer.passes.split_dense import split_dense
 from edgevit.formats.onnx.writer.passes.split_padded_max_pool import split_padded_max_pool
 from edgevit.formats.onnx.writer.passes.winograd_convolution import winograd_convolution
+from edgevit.formats.passes import Declined, PassReport
 
 __all__ = [
-    "EXTRA_PASSES",
+    "CPU_PASSES",
     "FLOAT_PASSES",
     "PASSES",
     "Declined",
@@ -101,20 +101,18 @@ FLOAT_PASSES: tuple[Pass, ...] = (
 )
 
 
-# On request, behind those: what pays on some processors only. Names as of --optimize.
-EXTRA_PASSES: dict[str, tuple[Pass, ...]] = {
-    "cpu": (
-        winograd_convolution,
-        cancel_transposes,
-        raise_transposes,
-        sink_transposes,
-        cancel_transposes,
-        merge_reshapes,
-        gather_rows,
-        merge_reshapes,
-        share_equal_nodes,
-    ),
-}
+# Behind those, in onnx-float32-cpu: what pays on CPUs only.
+CPU_PASSES: tuple[Pass, ...] = (
+    winograd_convolution,
+    cancel_transposes,
+    raise_transposes,
+    sink_transposes,
+    cancel_transposes,
+    merge_reshapes,
+    gather_rows,
+    merge_reshapes,
+    share_equal_nodes,
+)
 
 
 def run_passes(model: ir.Model, passes: tuple[Pass, ...] = PASSES) -> tuple[PassReport, ...]:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from edgevit.formats.declined import Declined
 from edgevit.formats.onnx.writer.passes.attention import (
     Heads,
     find_heads,
@@ -36,6 +35,7 @@ from edgevit.formats.onnx.writer.passes.editing import (
     trained,
 )
 from edgevit.formats.onnx.writer.passes.rewriting import Rewrite
+from edgevit.formats.passes import Declined
 from edgevit.frontend.fold_attention import HEADS_FIRST, HEADS_LAST, AttentionKernels
 
 

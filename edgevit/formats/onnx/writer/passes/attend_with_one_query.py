@@ -17,7 +17,6 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from edgevit.formats.declined import Declined
 from edgevit.formats.onnx.writer.passes.attention import (
     Heads,
     find_heads,
@@ -33,6 +32,7 @@ from edgevit.formats.onnx.writer.passes.editing import (
     sole_reader,
 )
 from edgevit.formats.onnx.writer.passes.rewriting import Rewrite
+from edgevit.formats.passes import Declined
 from edgevit.frontend.fold_attention import HEADS_FIRST, HEADS_LAST
 
 

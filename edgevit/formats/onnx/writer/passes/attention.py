@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from edgevit.formats.declined import Declined
 from edgevit.formats.onnx.writer.passes.editing import (
     attribute,
     constant,
@@ -19,6 +18,7 @@ from edgevit.formats.onnx.writer.passes.editing import (
     sole_reader,
     trained,
 )
+from edgevit.formats.passes import Declined
 
 PLAIN = {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 0}
 

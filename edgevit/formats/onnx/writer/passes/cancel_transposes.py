@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from edgevit.formats.declined import Declined
 from edgevit.formats.onnx.writer.passes.editing import (
     add_constant,
     add_node,
@@ -29,6 +28,7 @@ from edgevit.formats.onnx.writer.passes.editing import (
     trained,
 )
 from edgevit.formats.onnx.writer.passes.rewriting import Rewrite
+from edgevit.formats.passes import Declined
 
 UNARY = ("Gelu", "Relu", "Sigmoid", "Tanh", "Erf", "Sqrt", "Neg", "Exp", "Abs", "Clip", "Cast")
 WITH_CONSTANT = ("Add", "Mul", "Sub", "Div")

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from edgevit.formats.declined import Declined
 from edgevit.formats.onnx.writer.passes.attention import is_plain
 from edgevit.formats.onnx.writer.passes.editing import (
     add_constant,
@@ -34,6 +33,7 @@ from edgevit.formats.onnx.writer.passes.editing import (
 from edgevit.formats.onnx.writer.passes.gather_rows import BINARY
 from edgevit.formats.onnx.writer.passes.lower_convolution import TO_CHANNELS_FIRST, TO_CHANNELS_LAST
 from edgevit.formats.onnx.writer.passes.rewriting import Rewrite
+from edgevit.formats.passes import Declined
 
 FEWEST_WEIGHTS = 1024 * 1024  # smaller kernels stay in the caches, where a Gemm is as quick
 MOST_ROWS = 12

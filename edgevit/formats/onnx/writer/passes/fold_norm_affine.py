@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from edgevit.formats.declined import Declined
 from edgevit.formats.onnx.writer.passes.editing import (
     add_constant,
     attribute,
@@ -20,6 +19,7 @@ from edgevit.formats.onnx.writer.passes.editing import (
     readers,
 )
 from edgevit.formats.onnx.writer.passes.rewriting import Rewrite
+from edgevit.formats.passes import Declined
 
 
 @dataclass(frozen=True)

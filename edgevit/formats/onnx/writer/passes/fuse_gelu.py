@@ -17,7 +17,6 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from edgevit.formats.declined import Declined
 from edgevit.formats.onnx.writer.passes.editing import (
     add_node,
     dims,
@@ -27,6 +26,7 @@ from edgevit.formats.onnx.writer.passes.editing import (
     scalar,
 )
 from edgevit.formats.onnx.writer.passes.rewriting import Rewrite
+from edgevit.formats.passes import Declined
 
 POINTS = np.linspace(-6.0, 6.0, 241)
 # Constants in a graph are float32: 1 / sqrt(2) is off by 2e-8 of itself.

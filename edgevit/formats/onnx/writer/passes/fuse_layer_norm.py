@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from edgevit.formats.declined import Declined
 from edgevit.formats.onnx.writer.passes.editing import (
     add_constant,
     add_node,
@@ -33,6 +32,7 @@ from edgevit.formats.onnx.writer.passes.editing import (
     sole_reader,
 )
 from edgevit.formats.onnx.writer.passes.rewriting import Rewrite
+from edgevit.formats.passes import Declined
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from edgevit.formats.declined import Declined
 from edgevit.formats.onnx.writer.passes.editing import (
     add_constant,
     add_node,
@@ -28,6 +27,7 @@ from edgevit.formats.onnx.writer.passes.editing import (
     reshape,
 )
 from edgevit.formats.onnx.writer.passes.rewriting import Rewrite
+from edgevit.formats.passes import Declined
 
 UNARY = ("Gelu", "Relu", "Sigmoid", "Tanh", "LayerNormalization")
 BINARY = ("Add", "Sub", "Mul")

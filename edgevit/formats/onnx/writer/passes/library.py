@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from edgevit.formats.onnx.writer.passes.editing import remove_unread
-from edgevit.formats.onnx.writer.passes.rewriting import PassReport
+from edgevit.formats.passes import PassReport
 
 EVERYTHING = 1 << 40  # bytes: kernels are folded too, whatever their size
 

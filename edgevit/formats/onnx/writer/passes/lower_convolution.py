@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from edgevit.formats.declined import Declined
 from edgevit.formats.onnx.writer.passes.editing import (
     add_constant,
     add_node,
@@ -31,6 +30,7 @@ from edgevit.formats.onnx.writer.passes.editing import (
     trained,
 )
 from edgevit.formats.onnx.writer.passes.rewriting import Rewrite
+from edgevit.formats.passes import Declined
 
 TO_CHANNELS_FIRST = (0, 3, 1, 2)
 TO_CHANNELS_LAST = (0, 2, 3, 1)

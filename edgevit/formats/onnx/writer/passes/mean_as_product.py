@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from edgevit.formats.declined import Declined
 from edgevit.formats.onnx.writer.passes.editing import (
     add_constant,
     add_node,
@@ -21,6 +20,7 @@ from edgevit.formats.onnx.writer.passes.editing import (
     reshape,
 )
 from edgevit.formats.onnx.writer.passes.rewriting import Rewrite
+from edgevit.formats.passes import Declined
 
 # Below, the call of a kernel costs more than its loop.
 FEWEST_ROWS = 4

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from edgevit.formats.declined import Declined
 from edgevit.formats.onnx.writer.passes.editing import (
     add_constant,
     add_node,
@@ -25,6 +24,7 @@ from edgevit.formats.onnx.writer.passes.editing import (
     replace,
 )
 from edgevit.formats.onnx.writer.passes.rewriting import Rewrite
+from edgevit.formats.passes import Declined
 
 Bounds = dict[int, tuple[int, int]]
 

@@ -7,35 +7,14 @@ non-match must be able to say its reason.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import onnx_ir as ir
 
-from edgevit.formats.declined import Declined
 from edgevit.formats.onnx.writer.passes.editing import graph_of, remove_unread
-
-
-@dataclass(frozen=True)
-class PassReport:
-    """What one pass did.
-
-    Attributes:
-        name: of the pass.
-        count: how often it changed something.
-        declined: (node, reason) of what it left alone.
-    """
-
-    name: str
-    count: int
-    declined: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def reasons(self) -> dict[str, int]:
-        """How often each reason was given."""
-        return dict(Counter(reason for _, reason in self.declined))
+from edgevit.formats.passes import Declined, PassReport
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from edgevit.formats.declined import Declined
 from edgevit.formats.onnx.writer.passes.editing import (
     add_node,
     attribute,
@@ -24,6 +23,7 @@ from edgevit.formats.onnx.writer.passes.editing import (
     sole_reader,
 )
 from edgevit.formats.onnx.writer.passes.rewriting import Rewrite
+from edgevit.formats.passes import Declined
 
 
 @dataclass(frozen=True)

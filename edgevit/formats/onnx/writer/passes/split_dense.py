@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from edgevit.formats.declined import Declined
 from edgevit.formats.onnx.writer.passes.editing import (
     add_constant,
     add_node,
@@ -26,6 +25,7 @@ from edgevit.formats.onnx.writer.passes.editing import (
 )
 from edgevit.formats.onnx.writer.passes.merge_slices import add_slice, read_bounds
 from edgevit.formats.onnx.writer.passes.rewriting import Rewrite
+from edgevit.formats.passes import Declined
 
 # What reads the parts of a shift: there one product and a Split are less work.
 JOINS = ("Pad", "Slice", "Concat")

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from edgevit.formats.declined import Declined
 from edgevit.formats.onnx.writer.passes.editing import (
     add_constant,
     add_node,
@@ -29,6 +28,7 @@ from edgevit.formats.onnx.writer.passes.editing import (
 )
 from edgevit.formats.onnx.writer.passes.merge_slices import read_pads
 from edgevit.formats.onnx.writer.passes.rewriting import Rewrite
+from edgevit.formats.passes import Declined
 
 LOWEST = np.finfo(np.float32).min
 

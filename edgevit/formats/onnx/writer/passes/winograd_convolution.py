@@ -9,7 +9,7 @@ one), a product with 4 x 16 transforms back, and a Gather puts pixels in order.
 
 onnxruntime convolves directly. Measured in 1.31 on one AVX2 thread, times of the direct form: 0.67
 for 256 channels on 12 x 12, 0.74 on 14 x 14, 0.85 for 128 on 28 x 28; 1.15 for 64 on 24 x 24, which
-therefore stays. Kernels grow by 16/9, so this is done on request (``--optimize cpu``) and in
+therefore stays. Kernels grow by 16/9, so this is done in onnx-float32-cpu only, in
 float32, where the other order of sums costs some 3e-6 of the result's deviation.
 """
 
@@ -20,7 +20,6 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from edgevit.formats.declined import Declined
 from edgevit.formats.onnx.writer.passes.editing import (
     add_constant,
     add_node,
@@ -33,6 +32,7 @@ from edgevit.formats.onnx.writer.passes.editing import (
     reshape,
 )
 from edgevit.formats.onnx.writer.passes.rewriting import Rewrite
+from edgevit.formats.passes import Declined
 
 FEWEST_CHANNELS = 128  # narrower, the transforms cost more than the products save
 FIRST, LAST = (0, 3, 1, 2), (0, 2, 3, 1)  # channels

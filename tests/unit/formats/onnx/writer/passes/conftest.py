@@ -96,7 +96,7 @@ def decline(rewrite) -> Callable[..., None]:
         found = rewrite(step, text, constants, **options)
         assert found.report.count == 0
         assert found.operators == before
-        reasons = [line for _, line in found.report.declined]
+        reasons = [line for _, line in found.report.skipped]
         assert reasons == [] if reason is None else any(reason in line for line in reasons), reasons
 
     return check

@@ -71,15 +71,16 @@ def test_sizes_stay(decline):
 def test_a_network_takes_raw_images_of_any_size():
     """25 pixels become 16 by a scale that float32 rounds down."""
     from edgevit.core.golden_images import draw_images
+    from edgevit.formats.onnx.options import OnnxOptions
     from edgevit.formats.onnx.writer.convert import float_model
-    from edgevit.frontend.source import ExportOptions, Source
+    from edgevit.frontend.source import Source
     from edgevit.models.build import build_plan, plan_model
     from edgevit.models.shiftvit import TINY
 
     plan = plan_model("shiftvit", input_size=(25, 25), **TINY)
     network = build_plan(plan)
     source = Source("shiftvit", network, plan.preprocess, (), "0" * 64)
-    model, _ = float_model(source, ExportOptions())
+    model, _ = float_model(source, OnnxOptions())
     images = draw_images(1, (25, 25), seed=1)
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), providers=["CPUExecutionProvider"]
