@@ -22,17 +22,18 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 
 import numpy as np
 
-from edgevit.core.files import digest_path
-from edgevit.core.serialization import to_json
-from edgevit.core.statistics import PairedDrop
-from edgevit.core.targets import find_targets
+from edgevit.base.documents import to_json
+from edgevit.base.files import digest_path
+from edgevit.base.statistics import PairedDrop
+from edgevit.core.target import find_targets
 from edgevit.data.datasets import find_source, load_dataset
-from edgevit.export.record_reference import float_logits
-from edgevit.pipeline import open_source, verify
+from edgevit.formats.registry import open_session
+from edgevit.frontend.opening import open_source
+from edgevit.frontend.record_reference import float_logits
 from edgevit.reports.text import summarise_parity
-from edgevit.runtimes import open_session
-from edgevit.verify.audit import inspect
-from edgevit.verify.compare import find_output, measure_parity, run_all, score
+from edgevit.verbs.verify import verify
+from edgevit.verification.audit import inspect
+from edgevit.verification.parity import find_output, measure_parity, run_all, score
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from edgevit.core.targets import TARGETS
+from edgevit.core.target import TARGETS
 from edgevit.models import MODELS, split_name
 
 RESULTS = Path(__file__).parent / "results"

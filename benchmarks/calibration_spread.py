@@ -22,19 +22,18 @@ from export_cost import EDGEVIT, run
 from report import to_json
 
 from edgevit.bench.environment import describe_environment
-from edgevit.core.targets import Format, find_target
+from edgevit.core.target import Format, find_target
 from edgevit.data.calibration import CalibrationSample, sample_images
 from edgevit.data.datasets import ImageDataset, find_source, load_dataset
-from edgevit.export.calibrate import calibrate
-from edgevit.export.quantize.clipping import METHODS
-from edgevit.export.quantize.ranges import RangeRecord
-from edgevit.export.record_reference import float_logits
-from edgevit.export.source import ExportOptions, Source
-from edgevit.export.tflite import export_tflite
-from edgevit.pipeline import CALIBRATION_IMAGES, open_source
-from edgevit.pipeline.sources import load_test
-from edgevit.runtimes import open_session
-from edgevit.verify.compare import find_output, run_all
+from edgevit.formats.calibration import CALIBRATION_IMAGES, calibrate
+from edgevit.formats.registry import open_session
+from edgevit.formats.tflite.writer.convert import export_tflite
+from edgevit.frontend.opening import load_test, open_source
+from edgevit.frontend.record_reference import float_logits
+from edgevit.frontend.source import ExportOptions, Source
+from edgevit.quantization.clipping import METHODS
+from edgevit.quantization.ranges import RangeRecord
+from edgevit.verification.parity import find_output, run_all
 
 
 @dataclass

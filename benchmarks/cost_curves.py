@@ -99,7 +99,7 @@ def measure(
 def export_sizes(models: Sequence[str], sides: Sequence[int], folder: Path) -> list[Path]:
     """TFLite float32 files MODEL-SIDE.tflite; a size that an architecture refuses is left out."""
     import edgevit
-    from edgevit.core.errors import EdgevitError
+    from edgevit.base.errors import EdgevitError
     from edgevit.core.tensors import Preprocess
 
     files = []

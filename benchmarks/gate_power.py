@@ -26,12 +26,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgevit.base.documents import to_json
 from edgevit.bench.cases import plan_cases
 from edgevit.bench.environment import describe_environment
 from edgevit.bench.gate import run_gate
-from edgevit.core.gating import GateRule, GateVerdict
+from edgevit.bench.gating import GateRule, GateVerdict
 from edgevit.core.measurements import BenchmarkCase
-from edgevit.core.serialization import to_json
 
 HOG = "while True: pass"
 

@@ -19,12 +19,12 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 
 import numpy as np
 
-from edgevit.core.probe_images import draw_images
-from edgevit.export.onnx import float_model
-from edgevit.export.quantize import onnx_half
-from edgevit.export.record_reference import float_logits
-from edgevit.export.source import ExportOptions
-from edgevit.pipeline import open_source
+from edgevit.core.golden_images import draw_images
+from edgevit.formats.onnx.writer.convert import float_model
+from edgevit.formats.onnx.writer.quantize import half as onnx_half
+from edgevit.frontend.opening import open_source
+from edgevit.frontend.record_reference import float_logits
+from edgevit.frontend.source import ExportOptions
 
 # What joins the operators that are computed in float16, what leaves them, and whether a written-out
 # normalisation is among them.

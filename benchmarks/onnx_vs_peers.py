@@ -116,9 +116,9 @@ def write_ours(name: str, weights: Path, path: Path) -> float:
     """Exports with seeded weights, writes those down for the peers; seconds of the export."""
     import keras
 
-    from edgevit.core.targets import find_target
-    from edgevit.export.onnx import export_onnx
-    from edgevit.export.source import ExportOptions, Source
+    from edgevit.core.target import find_target
+    from edgevit.formats.onnx.writer.convert import export_onnx
+    from edgevit.frontend.source import ExportOptions, Source
     from edgevit.models.build import build_plan, plan_model
 
     keras.utils.set_random_seed(0)
@@ -142,7 +142,7 @@ def write_optimized(ours: Path, path: Path) -> bool:
     """Our file with ``--optimize cpu``; False if nothing in it is of that kind."""
     import onnx
 
-    from edgevit.export.onnx import finish_float
+    from edgevit.formats.onnx.writer.convert import finish_float
 
     model = onnx.load(str(ours))
     changed = any(line.startswith("winograd") for line in finish_float(model, "cpu"))

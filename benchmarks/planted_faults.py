@@ -29,18 +29,18 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 
 import numpy as np
 
+from edgevit.base.documents import to_json
+from edgevit.core.golden_images import draw_images
 from edgevit.core.layer_errors import SUSPECT_DB, rank_layers
-from edgevit.core.probe_images import draw_images
-from edgevit.core.serialization import to_json
-from edgevit.core.targets import find_target
-from edgevit.pipeline import export_all, open_source
-from edgevit.pipeline.diffing import compare_layers
-from edgevit.runtimes import load_session
-from edgevit.runtimes.inner_tensors import open_tap
-from edgevit.runtimes.layer_names import layer_of_node
-from edgevit.runtimes.tflite_file import is_constant, pack_model, parse_model, tensor_type
-from edgevit.runtimes.tflite_nodes import read_nodes
-from edgevit.verify.compare import find_output
+from edgevit.core.target import find_target
+from edgevit.formats.layer_names import layer_of_node
+from edgevit.formats.registry import load_session, open_tap
+from edgevit.formats.tflite.runtime.file import is_constant, pack_model, parse_model, tensor_type
+from edgevit.formats.tflite.runtime.nodes import read_nodes
+from edgevit.frontend.opening import open_source
+from edgevit.verbs.diff import compare_layers
+from edgevit.verbs.export import export_all
+from edgevit.verification.parity import find_output
 
 TARGETS = ("tflite-int8", "onnx-int8", "tflite-mixed", "tflite-float32")
 PRODUCTS = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D")

@@ -11,9 +11,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
+from edgevit.base.documents import to_json
 from edgevit.bench.environment import describe_environment
 from edgevit.bench.measure import Samples
-from edgevit.core.serialization import to_json
 
 
 def parse_options(

@@ -19,23 +19,22 @@ from pathlib import Path
 import numpy as np
 from report import publish
 
+from edgevit.base.statistics import PairedDrop
 from edgevit.bench.environment import describe_environment
 from edgevit.bench.measure import measure_interleaved
-from edgevit.core.statistics import PairedDrop
-from edgevit.core.targets import Format, find_target
+from edgevit.core.target import Format, find_target
 from edgevit.data.calibration import sample_source
 from edgevit.data.datasets import find_source
-from edgevit.export.calibrate import calibrate
-from edgevit.export.record_reference import float_logits
-from edgevit.export.source import ExportOptions, Source
-from edgevit.export.surgery import DEFAULT_STEPS, STEPS, find_steps
-from edgevit.export.tflite import export_tflite
-from edgevit.pipeline import CALIBRATION_IMAGES, open_source
-from edgevit.pipeline.sources import load_test
-from edgevit.runtimes import open_session
-from edgevit.runtimes.litert import open_interpreter
-from edgevit.verify.audit import inspect
-from edgevit.verify.compare import find_output, run_all
+from edgevit.formats.calibration import CALIBRATION_IMAGES, calibrate
+from edgevit.formats.registry import open_session
+from edgevit.formats.tflite.runtime.litert import open_interpreter
+from edgevit.formats.tflite.writer.convert import export_tflite
+from edgevit.formats.tflite.writer.passes.table import DEFAULT_STEPS, STEPS, find_steps
+from edgevit.frontend.opening import load_test, open_source
+from edgevit.frontend.record_reference import float_logits
+from edgevit.frontend.source import ExportOptions, Source
+from edgevit.verification.audit import inspect
+from edgevit.verification.parity import find_output, run_all
 
 BASE = "centre-norms"
 

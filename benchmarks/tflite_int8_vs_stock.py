@@ -19,12 +19,12 @@ from report import parse_options, publish
 
 import edgevit
 from edgevit.bench.measure import measure_interleaved
-from edgevit.core.probe_images import draw_images
+from edgevit.core.golden_images import draw_images
 from edgevit.core.tensors import Preprocess
 from edgevit.data.calibration import sample_source
-from edgevit.pipeline import open_source
-from edgevit.runtimes.litert import open_interpreter
-from edgevit.verify.audit import inspect
+from edgevit.formats.tflite.runtime.litert import open_interpreter
+from edgevit.frontend.opening import open_source
+from edgevit.verification.audit import inspect
 
 IMAGES = 300
 

@@ -18,12 +18,13 @@ from report import parse_options, publish
 from tflite_int8_vs_stock import IMAGES, open_candidates, write_stock
 
 import edgevit
+from edgevit.base.errors import EdgevitError
 from edgevit.bench.measure import Samples, measure_interleaved
-from edgevit.core.errors import EdgevitError
-from edgevit.core.probe_images import draw_images
-from edgevit.core.targets import find_target
+from edgevit.core.golden_images import draw_images
+from edgevit.core.target import find_target
 from edgevit.data.calibration import sample_source
-from edgevit.pipeline import Budget, open_source
+from edgevit.frontend.opening import open_source
+from edgevit.verbs.export import Budget
 
 TARGETS = (
     "tflite-float32",

@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 from report import describe_environment, to_json
 
-from edgevit.core.errors import RuntimeFailure
-from edgevit.core.probe_images import draw_images
-from edgevit.core.targets import Format, find_target
-from edgevit.runtimes import import_runtime, load_session
-from edgevit.runtimes.tflm import missing_ops
+from edgevit.base.errors import RuntimeFailure
+from edgevit.core.golden_images import draw_images
+from edgevit.core.target import Format, find_target
+from edgevit.formats.registry import import_runtime, load_session
+from edgevit.formats.tflite.runtime.tflm import missing_ops
 
 MODELS = "shiftvit,patchconvnet,focalnet,vit,gcvit"
 CALIBRATED = 8  # drawn images, where no ranges ship with the weights
@@ -51,8 +51,8 @@ def main() -> None:
 
 def measure_model(name: str, runs: Path | None, count: int):
     """One row for each of the two files of an architecture."""
-    from edgevit.export.run import EXPORTERS
-    from edgevit.export.source import ExportOptions
+    from edgevit.formats.exporters import EXPORTERS
+    from edgevit.frontend.source import ExportOptions
 
     source, weights = read_source(name, runs)
     ranges = source.ranges or draw_ranges(source)
@@ -92,10 +92,10 @@ def read_source(name: str, runs: Path | None):
     """(source, where its weights are from)."""
     import keras
 
-    from edgevit.core.errors import EdgevitError
-    from edgevit.export.source import Source
+    from edgevit.base.errors import EdgevitError
+    from edgevit.frontend.opening import open_source
+    from edgevit.frontend.source import Source
     from edgevit.models.build import build_plan, plan_model
-    from edgevit.pipeline import open_source
 
     if runs and (runs / name).exists():
         return open_source(runs / name), "trained"
@@ -110,8 +110,8 @@ def read_source(name: str, runs: Path | None):
 def draw_ranges(source):
     """Activation ranges of drawn images."""
     from edgevit.data.calibration import CalibrationSample
-    from edgevit.export.calibrate import calibrate
-    from edgevit.export.source import ExportOptions
+    from edgevit.formats.calibration import calibrate
+    from edgevit.frontend.source import ExportOptions
 
     size = source.preprocess.input_size
     images = draw_images(CALIBRATED, size, seed=9)

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from export_cost import EDGEVIT, run
 
+from edgevit.base.documents import to_json
 from edgevit.bench.environment import describe_environment
-from edgevit.core.serialization import to_json
 
 VARIANTS = "gcvit:xxtiny,gcvit:xtiny,gcvit:tiny,gcvit:small,gcvit:base,vit:tiny,vit:small,vit:base"
 SEED_WEIGHTS = """

@@ -86,7 +86,7 @@ def run_tflite(tmp_path) -> Callable[..., np.ndarray]:
     """
 
     def run(data: bytes, inputs: np.ndarray, kernels: str = "xnnpack", real: bool = False):
-        from edgevit.runtimes.litert import open_interpreter
+        from edgevit.formats.tflite.runtime.litert import open_interpreter
 
         path = tmp_path / "run.tflite"
         path.write_bytes(data)

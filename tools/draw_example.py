@@ -39,7 +39,7 @@ def main() -> None:
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    from edgevit.pipeline import explain
+    from edgevit.verbs.explain import explain
 
     PICTURES.mkdir(parents=True, exist_ok=True)
     path = PICTURES / "ship.png"

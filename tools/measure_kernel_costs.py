@@ -28,21 +28,21 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 import numpy as np
 
 import edgevit
+from edgevit.base.documents import to_json
 from edgevit.bench.environment import describe_environment
 from edgevit.bench.measure import measure_interleaved
-from edgevit.core.serialization import to_json
-from edgevit.core.targets import Precision
-from edgevit.export.quantize import kernel_costs
-from edgevit.export.quantize.kernel_costs import Work
-from edgevit.export.quantize.tflite_mixed import has_kernel, write_mixed
-from edgevit.export.quantize.tflite_plan import read_graph
-from edgevit.export.source import ExportOptions
-from edgevit.export.tflite import float_graph
-from edgevit.export.tflite_graph import TfliteGraph
+from edgevit.core.target import Precision
+from edgevit.formats.tflite.runtime.file import tensor_name
+from edgevit.formats.tflite.runtime.litert import count_partitions, open_interpreter
+from edgevit.formats.tflite.writer.convert import float_graph
+from edgevit.formats.tflite.writer.graph import TfliteGraph
+from edgevit.formats.tflite.writer.quantize.mixed import has_kernel, write_mixed
+from edgevit.formats.tflite.writer.quantize.plan import read_graph
+from edgevit.frontend.opening import open_source
+from edgevit.frontend.source import ExportOptions
 from edgevit.models import MODELS
-from edgevit.pipeline import open_source
-from edgevit.runtimes.litert import count_partitions, open_interpreter
-from edgevit.runtimes.tflite_file import tensor_name
+from edgevit.quantization import kernel_costs
+from edgevit.quantization.kernel_costs import Work
 
 MOST_COPIES = 9
 WEIGHT_BYTES = 24_000_000  # of all copies together: more than caches hold, less than a machine

@@ -16,15 +16,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
-from edgevit.core.files import write_whole
-from edgevit.core.targets import Format
+from edgevit.base.files import write_whole
+from edgevit.core.target import Format
 from edgevit.data.calibration import sample_source
-from edgevit.export.calibrate import calibrate
-from edgevit.export.quantize.ranges import RangeRecord
-from edgevit.export.source import ExportOptions, Source
+from edgevit.formats.calibration import CALIBRATION_IMAGES, calibrate
+from edgevit.frontend.opening import open_source
+from edgevit.frontend.source import ExportOptions, Source
 from edgevit.models import ARTIFACTS
 from edgevit.models.weights import ONNX_RANGES_FILE, RANGES_FILE
-from edgevit.pipeline import CALIBRATION_IMAGES, open_source
+from edgevit.quantization.ranges import RangeRecord
 
 FILES = {Format.TFLITE: RANGES_FILE, Format.ONNX: ONNX_RANGES_FILE}
 

@@ -20,15 +20,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
-from edgevit.core.artifact import MANIFEST_KEY
-from edgevit.core.errors import ConfigError
-from edgevit.core.files import write_whole
-from edgevit.core.results import AccuracyReport
-from edgevit.core.serialization import to_json
+from edgevit.base.documents import to_json
+from edgevit.base.errors import ConfigError
+from edgevit.base.files import write_whole
+from edgevit.core.manifest import MANIFEST_KEY
+from edgevit.core.parity import AccuracyReport
 from edgevit.data.degradations import DEGRADATIONS
+from edgevit.formats.registry import open_session
 from edgevit.models import artifact_folder, split_name
-from edgevit.pipeline import evaluate_robustness
-from edgevit.runtimes import open_session
+from edgevit.verbs.evaluate import evaluate_robustness
 
 FILE = "robustness.json"
 BEGIN, END = "<!-- robustness -->", "<!-- end of robustness -->"

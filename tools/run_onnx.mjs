@@ -13,7 +13,7 @@ import { readFileSync } from "node:fs";
 
 const need = createRequire(new URL("node/package.json", import.meta.url));
 
-// Mean difference of the logits over their standard deviation, by precision: edgevit/core/targets.py
+// Mean difference of the logits over their standard deviation, by precision: edgevit/core/target.py
 const LIMITS = { float32: 1e-5, float16: 4e-3, dynamic: 0.08, int8: 0.1 };
 
 /** The metadata of an ONNX file: {key: text}. ModelProto.metadata_props is field 14 (onnx.proto). */

@@ -21,12 +21,12 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 from record_ranges import FILES, record_ranges
 from record_robustness import record_robustness
 
-from edgevit.core.files import write_whole
-from edgevit.core.targets import Format
+from edgevit.base.files import write_whole
+from edgevit.core.target import Format
+from edgevit.frontend.opening import open_source
 from edgevit.models import ARTIFACTS, find_model, split_name
 from edgevit.models.weights import WEIGHTS_FILE
-from edgevit.pipeline import evaluate_robustness, open_source
-from edgevit.pipeline.evaluating import AS_IS
+from edgevit.verbs.evaluate import AS_IS, evaluate_robustness
 
 CARD = """\
 # {title}

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgevit.base.errors import ConfigError, ModelFileError
+from edgevit.base.files import digest_path
 from edgevit.bench.cases import plan_cases
 from edgevit.core.benchmarks import BenchmarkResult
-from edgevit.core.errors import ConfigError, ModelFileError
-from edgevit.core.files import digest_path
 from edgevit.core.measurements import BenchmarkCase, Measurement
 
 RESULT_SUFFIX = ".json"

@@ -10,12 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from edgevit.base.errors import ConfigError, RuntimeFailure
+from edgevit.base.files import digest_path, size_path
 from edgevit.bench.environment import describe_environment
 from edgevit.bench.process import LIMIT_S, WorkerProcess
 from edgevit.bench.yardstick import read_yardstick
 from edgevit.core.benchmarks import BenchmarkResult
-from edgevit.core.errors import ConfigError, RuntimeFailure
-from edgevit.core.files import digest_path, size_path
 from edgevit.core.measurements import BenchmarkCase, Measurement
 
 ROUNDS = 30

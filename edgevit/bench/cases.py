@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from edgevit.core.errors import ConfigError
+from edgevit.base.errors import ConfigError
 from edgevit.core.measurements import BenchmarkCase
-from edgevit.runtimes import detect_format, find_runtime, runtimes_of
+from edgevit.formats.registry import detect_format, find_runtime, runtimes_of
 
 
 def plan_cases(

@@ -6,9 +6,9 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from edgevit.base.errors import ConfigError, MissingDependencyError
+from edgevit.base.files import write_whole
 from edgevit.bench.profile import ProfileRow
-from edgevit.core.errors import ConfigError, MissingDependencyError
-from edgevit.core.files import write_whole
 
 SUFFIXES = (".png", ".svg", ".pdf")
 BAR, TEXT, QUIET = "#2f6f9f", "#1d2733", "#6b7785"

@@ -7,9 +7,9 @@ import os
 import platform
 from pathlib import Path
 
+from edgevit.base.processor import describe_processor
+from edgevit.base.versions import tool_versions
 from edgevit.core.measurements import Environment
-from edgevit.core.processor import describe_processor
-from edgevit.core.versions import tool_versions
 
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
 TOOLS = ("numpy", "tensorflow", "keras", "ai-edge-litert", "onnxruntime", "tf2onnx")

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edgevit.base.errors import RuntimeFailure
+from edgevit.base.files import digest_path
+from edgevit.base.statistics import Interval
 from edgevit.bench.baseline import Baseline
 from edgevit.bench.benchmark import PAUSE_OF_THREADS_S, PAUSE_S, inferences_in, run_benchmark
 from edgevit.bench.environment import describe_environment
-from edgevit.bench.process import LIMIT_S, WorkerProcess
-from edgevit.core.errors import RuntimeFailure
-from edgevit.core.files import digest_path
-from edgevit.core.gating import (
+from edgevit.bench.gating import (
     GateProcess,
     GateReport,
     GateRule,
@@ -24,8 +24,8 @@ from edgevit.core.gating import (
     judge,
     ratio_of,
 )
+from edgevit.bench.process import LIMIT_S, WorkerProcess
 from edgevit.core.measurements import BenchmarkCase, refuse_other_machine
-from edgevit.core.statistics import Interval
 
 TURN_S = 0.02
 WARM_UP_S = 1.0

@@ -54,9 +54,9 @@ def open_requests() -> Callable[[int], int]:
 
 def main() -> None:
     """See the module."""
-    from edgevit.core.errors import EdgevitError
-    from edgevit.runtimes import find_runtime, load_session, refuse_damage
-    from edgevit.runtimes.session import draw_input
+    from edgevit.base.errors import EdgevitError
+    from edgevit.formats.registry import find_runtime, load_session, refuse_damage
+    from edgevit.formats.session import draw_input
 
     file, runtime, threads, batch, inferences = sys.argv[1:]
     request = open_requests()

@@ -18,12 +18,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from edgevit.base.errors import MissingToolError, RuntimeFailure
 from edgevit.bench.process import worker_environment
 from edgevit.core.benchmarks import BenchmarkResult
-from edgevit.core.errors import MissingToolError, RuntimeFailure
 from edgevit.core.measurements import BenchmarkCase, InstructionCount
-from edgevit.core.targets import Format
-from edgevit.runtimes import find_runtime
+from edgevit.core.target import Format
+from edgevit.formats.registry import find_runtime
 
 INFERENCES = 4
 LIMIT_S = 1200.0  # a minute for onnxruntime where nothing else runs

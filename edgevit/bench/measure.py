@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from edgevit.core.statistics import median_absolute_deviation, paired_ratio
+from edgevit.base.statistics import median_absolute_deviation, paired_ratio
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgevit.core.errors import RuntimeFailure
+from edgevit.base.errors import RuntimeFailure
 
 COMMAND = (sys.executable, "-m", "edgevit.bench.worker")
 LIMIT_S = 300.0  # for one answer

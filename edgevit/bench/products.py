@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from edgevit.core.errors import MissingDependencyError
-from edgevit.core.files import write_whole
-from edgevit.core.targets import Format, Precision
+from edgevit.base.errors import MissingDependencyError
+from edgevit.base.files import write_whole
+from edgevit.core.target import Format, Precision
 
 OPSET = 17
 SCALE = 1 / 64  # of every int8 tensor; its value does not matter to the time
@@ -39,7 +39,7 @@ def write_product(
 
 
 def _tflite_product(weights: np.ndarray, rows: int, integer: bool) -> bytes:
-    from edgevit.runtimes.tflite_file import pack_model, read_schema
+    from edgevit.formats.tflite.runtime.file import pack_model, read_schema
 
     schema = read_schema()
     depth, width = weights.shape

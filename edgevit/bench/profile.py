@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from edgevit.base.errors import ConfigError
+from edgevit.base.files import digest_path
 from edgevit.bench.environment import describe_environment
-from edgevit.core.errors import ConfigError
-from edgevit.core.files import digest_path
-from edgevit.core.results import NodeTime, Profile
-from edgevit.core.targets import TARGETS, Format
-from edgevit.runtimes import OPENERS, detect_format, refuse_damage
+from edgevit.core.parity import NodeTime, Profile
+from edgevit.core.target import TARGETS, Format
+from edgevit.formats.registry import OPENERS, detect_format, refuse_damage
 
 TRIM = 0.1  # share of the slowest and of the fastest runs that does not count
 TARGET_RUNTIMES = {target.format: target.runtime for target in TARGETS.values()}
@@ -172,9 +172,9 @@ def matrix_share(found: Profile) -> float:
 
 
 def _profile_tflite(path: Path, kernels: str, threads: int, runs: int, warmup: int) -> Profile:
-    from edgevit.runtimes.litert import list_partitions
-    from edgevit.runtimes.litert_profiler import record_litert
-    from edgevit.runtimes.tflite_nodes import name_kernels, read_nodes
+    from edgevit.formats.tflite.runtime.litert import list_partitions
+    from edgevit.formats.tflite.runtime.nodes import name_kernels, read_nodes
+    from edgevit.formats.tflite.runtime.profiler import record_litert
 
     nodes = read_nodes(path)
     found = record_litert(path, kernels, threads, runs, warmup)
@@ -192,7 +192,7 @@ def _profile_tflite(path: Path, kernels: str, threads: int, runs: int, warmup: i
 
 
 def _profile_onnx(path: Path, kernels: str, threads: int, runs: int, warmup: int) -> Profile:
-    from edgevit.runtimes.onnxruntime_profiler import record_onnxruntime
+    from edgevit.formats.onnx.runtime.profiler import record_onnxruntime
 
     found = record_onnxruntime(path, threads, runs, warmup)
     return Profile(

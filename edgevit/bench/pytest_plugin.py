@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from edgevit.core.gating import GateReport, RecordedReport
+    from edgevit.bench.gating import GateReport, RecordedReport
 
 MARKER = "latency"
 DEFAULT_SLOWDOWN = "5%"
@@ -60,11 +60,11 @@ class LatencyGate:
             TypeError: an unknown setting, or no baseline.
             EdgevitError: a file that cannot be used, or a worker that failed.
         """
+        from edgevit.base.errors import ConfigError
         from edgevit.bench.baseline import find_baselines
         from edgevit.bench.cases import plan_cases
         from edgevit.bench.gate import gate_baseline
-        from edgevit.core.errors import ConfigError
-        from edgevit.core.gating import GateVerdict, make_rule, read_share
+        from edgevit.bench.gating import GateVerdict, make_rule, read_share
 
         values = _Settings(**{**self._defaults, **settings})
         if values.inconclusive not in ("skip", "fail", "pass"):

@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from edgevit.base.errors import EdgevitError
 from edgevit.bench.benchmark import run_benchmark
 from edgevit.bench.products import write_product
 from edgevit.core.benchmarks import BenchmarkResult
-from edgevit.core.errors import EdgevitError
 from edgevit.core.measurements import BenchmarkCase
 from edgevit.core.roofline import Bandwidth, Roof, Roofline, Work
-from edgevit.core.targets import Precision
-from edgevit.runtimes import find_runtime
-from edgevit.runtimes.work import count_work
+from edgevit.core.target import Precision
+from edgevit.formats.cost import count_work
+from edgevit.formats.registry import find_runtime
 
 # Rows, depth and width of the product that stands for a runtime's rate: weights of 0.26 MB in int8
 # and 1 MB in float32, with enough rows that each is used many times, and short enough (a few ms)

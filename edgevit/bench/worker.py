@@ -27,10 +27,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
+from edgevit.base.errors import EdgevitError, RuntimeFailure
 from edgevit.bench.measure import time_calls, warm_up
-from edgevit.core.errors import EdgevitError, RuntimeFailure
-from edgevit.runtimes import find_runtime, import_runtime, load_session, refuse_damage
-from edgevit.runtimes.session import draw_input
+from edgevit.formats.registry import find_runtime, import_runtime, load_session, refuse_damage
+from edgevit.formats.session import draw_input
 
 
 class Bench:

@@ -151,7 +151,7 @@ def benchmark(
 
         find_valgrind()
     if out is not None:
-        from edgevit.core.files import check_writable
+        from edgevit.base.files import check_writable
 
         check_writable(out.parent)
     if baseline is not None:
@@ -159,7 +159,7 @@ def benchmark(
 
         code = run_gates(cases, baseline, max_slowdown, rounds, seed, time_limit, out, as_json)
         sys.exit(0 if code == INCONCLUSIVE_CODE and inconclusive_ok else code)
-    from edgevit.pipeline import benchmark as run
+    from edgevit.verbs.benchmark import benchmark as run
 
     recorded = None if against is None else _read_recorded(against, device)
     with console.live_table() as table:
@@ -185,7 +185,7 @@ def benchmark(
     if recorded is not None:
         result = replace(result, reference=None)
     if out is not None:
-        from edgevit.core.files import write_whole
+        from edgevit.base.files import write_whole
 
         write_whole(out, result.to_text().encode())
     _answer(result, recorded, str(against), as_json)
@@ -240,8 +240,8 @@ def _compare_recorded(
     summary: list[dict[str, Any]], result: BenchmarkResult, recorded: BenchmarkResult, name: str
 ) -> None:
     """Ratios to an earlier result of this machine; not paired, so the machine's mood is in them."""
+    from edgevit.base.statistics import unpaired_ratio
     from edgevit.bench.baseline import find_row
-    from edgevit.core.statistics import unpaired_ratio
 
     for figures, row in zip(summary, result.rows, strict=True):
         if row.measured:

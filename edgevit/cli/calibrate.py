@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgevit.cli import console, options
-from edgevit.core.targets import Format
+from edgevit.core.target import Format
 
 if TYPE_CHECKING:
-    from edgevit.pipeline import Calibration
+    from edgevit.verbs.calibrate import Calibration
 
 METHODS = ("minmax", "percentile", "mse", "entropy")
 
@@ -88,7 +88,7 @@ def calibrate(
         split_name(model)
     with console.working() as work:
         from edgevit.data.datasets import find_source
-        from edgevit.pipeline import calibrate as measure
+        from edgevit.verbs.calibrate import calibrate as measure
 
         steps = options.read_surgery(surgery)
         opening = options.opening(**reading)
@@ -110,8 +110,8 @@ def calibrate(
 
 
 def _read_formats(names: str) -> tuple[Format, ...]:
-    from edgevit.core.errors import UnknownNameError
-    from edgevit.pipeline.calibrating import FORMATS
+    from edgevit.base.errors import UnknownNameError
+    from edgevit.verbs.calibrate import FORMATS
 
     wanted = [name.strip() for name in names.split(",") if name.strip()] or [""]
     for name in wanted:

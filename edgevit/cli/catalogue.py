@@ -59,8 +59,8 @@ def models(as_json: bool) -> None:
 @options.as_json
 def targets(as_json: bool) -> None:
     """List what a model can be exported to, and how strictly each is verified."""
-    from edgevit.core.targets import TARGETS
-    from edgevit.export.surgery import STEPS
+    from edgevit.core.target import TARGETS
+    from edgevit.formats.tflite.writer.passes.table import STEPS
 
     rows = [
         {

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from edgevit.core.serialization import to_json
+from edgevit.base.documents import to_json
 
 _stderr_fd = 2  # where people read, also while fd 2 itself is diverted
 _stdout_fd = 1

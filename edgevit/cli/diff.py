@@ -73,9 +73,9 @@ def diff(
     edgevit diff exports/shiftvit-tflite-int8.tflite --order network --data cifar10.tar.gz
     edgevit diff exports/shiftvit-onnx-int8.onnx --json > exports/shiftvit-onnx-int8.onnx.diff.json
     """
-    from edgevit.core.files import check_writable
-    from edgevit.runtimes import detect_format
-    from edgevit.verify.layer_picture import check_picture_path, draw_layers
+    from edgevit.base.files import check_writable
+    from edgevit.formats.registry import detect_format
+    from edgevit.verification.layer_picture import check_picture_path, draw_layers
 
     detect_format(file)
     if picture:
@@ -83,7 +83,7 @@ def diff(
         check_writable(picture.parent)
     with console.working() as work:
         options.import_modules(modules)
-        from edgevit.pipeline import diff as diff_file
+        from edgevit.verbs.diff import diff as diff_file
 
         found = diff_file(
             file,

@@ -32,7 +32,7 @@ PROGRAMS: dict[str, tuple[str, str]] = {
 @options.as_json
 def doctor(as_json: bool) -> None:
     """Say what is installed, what is missing for which target, and how to get it."""
-    from edgevit.core.versions import installed_version
+    from edgevit.base.versions import installed_version
     from edgevit.models import MODELS, shipped_names
 
     packages = {

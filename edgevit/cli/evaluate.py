@@ -11,7 +11,7 @@ import click
 from edgevit.cli import console, options
 
 if TYPE_CHECKING:
-    from edgevit.core.results import AccuracyReport
+    from edgevit.core.parity import AccuracyReport
 
 
 @click.command()
@@ -58,7 +58,7 @@ def evaluate(
     edgevit evaluate exports/shiftvit-tflite-int8.tflite --data cifar10.tar.gz --robustness
     edgevit evaluate runs/shiftvit --data cifar10.tar.gz --split validation
     """
-    from edgevit.core.files import digest_path
+    from edgevit.base.files import digest_path
     from edgevit.models import split_name
 
     if runtime:
@@ -67,8 +67,8 @@ def evaluate(
         split_name(model)
     with console.working() as work:
         from edgevit.data.datasets import find_source
-        from edgevit.pipeline import evaluate as evaluate_model
-        from edgevit.pipeline import evaluate_robustness
+        from edgevit.verbs.evaluate import evaluate as evaluate_model
+        from edgevit.verbs.evaluate import evaluate_robustness
 
         arguments = (model, find_source(data), limit, kernels, work.status, work.advance, split)
         given = options.opening(**reading)
@@ -119,9 +119,9 @@ def _draw(degraded: dict[str, AccuracyReport]) -> str:
 
 def _choose_kernels(model: str, runtime: str, kernels: str | None) -> str:
     """The kernel set behind ``--runtime``, for an exported file."""
-    from edgevit.core.errors import ConfigError
-    from edgevit.pipeline.sources import is_exported
-    from edgevit.runtimes import choose_kernels
+    from edgevit.base.errors import ConfigError
+    from edgevit.formats.registry import choose_kernels
+    from edgevit.frontend.opening import is_exported
 
     if kernels:
         raise ConfigError("--kernels and --runtime say the same: give one of them.")

@@ -49,7 +49,7 @@ def explain(
     if not Path(model).exists() and Path(model).suffix == "":
         split_name(model)
     with console.working() as work:
-        from edgevit.pipeline import explain as explain_pictures
+        from edgevit.verbs.explain import explain as explain_pictures
 
         drawn = explain_pictures(
             model, list(images), out, method, work.status, **options.opening(**reading)

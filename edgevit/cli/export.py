@@ -11,9 +11,9 @@ import click
 from edgevit.cli import console, options
 
 if TYPE_CHECKING:
-    from edgevit.core.recipes import Recipe
-    from edgevit.pipeline import Outcome
-    from edgevit.pipeline.searching import SearchReport
+    from edgevit.quantization.recipe import Recipe
+    from edgevit.verbs.export import Outcome
+    from edgevit.verbs.search import SearchReport
 
 
 @click.command()
@@ -145,7 +145,7 @@ def export(
     edgevit export shiftvit --format tflite-mixed --max-drop 0.3 --data cifar10.tar.gz
     edgevit export shiftvit --format tflite-mixed --recipe-file edited.toml
     """
-    from edgevit.core.targets import find_targets
+    from edgevit.core.target import find_targets
     from edgevit.models import split_name
 
     targets = find_targets(formats)  # before anything slow is imported
@@ -154,7 +154,7 @@ def export(
     recipe = _read_recipe(recipe_file) if recipe_file else None
     with console.working() as work:
         from edgevit.data.datasets import find_source
-        from edgevit.pipeline import Budget, export_all
+        from edgevit.verbs.export import Budget, export_all
 
         budget = None
         if max_drop is not None:
@@ -188,8 +188,8 @@ def export(
 
 
 def _read_recipe(path: Path) -> Recipe:
-    from edgevit.core.errors import ModelFileError
-    from edgevit.core.recipes import Recipe
+    from edgevit.base.errors import ModelFileError
+    from edgevit.quantization.recipe import Recipe
 
     try:
         text = path.read_text()
@@ -223,7 +223,7 @@ def _search_document(search: SearchReport) -> dict[str, Any]:
 
 
 def _search_text(search: SearchReport) -> list[str]:
-    from edgevit.pipeline.searching import describe_drop
+    from edgevit.verbs.search import describe_drop
 
     rows = [
         [
@@ -244,8 +244,8 @@ def _search_text(search: SearchReport) -> list[str]:
 
 
 def _document(outcome: Outcome) -> dict[str, Any]:
-    from edgevit.pipeline.exporting import recipe_path
     from edgevit.reports.text import summarise_others, summarise_parity
+    from edgevit.verbs.export import recipe_path
 
     artifact = outcome.artifact
     figures = summarise_parity(outcome.reports)
@@ -267,8 +267,8 @@ def _document(outcome: Outcome) -> dict[str, Any]:
 
 
 def _text(outcomes: list[Outcome]) -> str:
-    from edgevit.pipeline.exporting import recipe_path
     from edgevit.reports.text import summarise_others, summarise_parity
+    from edgevit.verbs.export import recipe_path
 
     rows = []
     for outcome in outcomes:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from edgevit.cli import console
 
 if TYPE_CHECKING:
-    from edgevit.core.gating import GateReport, RecordedReport
+    from edgevit.bench.gating import GateReport, RecordedReport
     from edgevit.core.measurements import BenchmarkCase
 
 CODES = {"ok": 0, "slower": 1, "inconclusive": 3}  # the first of slower, inconclusive, ok wins
@@ -26,10 +26,10 @@ def run_gates(
     as_json: bool,
 ) -> int:
     """Gates each case, answers, and returns the exit code."""
+    from edgevit.base.documents import to_json
     from edgevit.bench.baseline import find_baselines
     from edgevit.bench.gate import gate_baseline
-    from edgevit.core.gating import make_rule
-    from edgevit.core.serialization import to_json
+    from edgevit.bench.gating import make_rule
 
     rule = make_rule(max_slowdown, rounds)
     pairs = find_baselines(cases, baseline)
@@ -49,7 +49,7 @@ def run_gates(
         "rows": rows,
     }
     if out is not None:
-        from edgevit.core.files import write_whole
+        from edgevit.base.files import write_whole
 
         write_whole(out, (to_json({"kind": "edgevit.gate", "reports": reports}) + "\n").encode())
     console.answer(document, as_json, lambda: _text(rows))
@@ -61,7 +61,7 @@ SHOWN = ["file", "ratio", "interval"]
 
 
 def _row(report: GateReport | RecordedReport) -> dict[str, Any]:
-    from edgevit.core.gating import GateReport
+    from edgevit.bench.gating import GateReport
 
     ratio = report.ratio
     found: dict[str, Any] = {

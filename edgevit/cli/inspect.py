@@ -11,9 +11,9 @@ import click
 from edgevit.cli import console, options
 
 if TYPE_CHECKING:
-    from edgevit.core.results import Profile
+    from edgevit.core.parity import Profile
     from edgevit.core.roofline import Work
-    from edgevit.verify.audit import Inspection
+    from edgevit.verification.audit import Inspection
 
 SHOWN = 5  # of the largest tensors; --json lists all of them
 SLOWEST = 8  # nodes of a profile; --json lists all of them
@@ -44,8 +44,8 @@ def inspect(file: Path, profiled: bool, runs: int, as_json: bool) -> None:
     edgevit inspect exports/shiftvit-onnx-float32.onnx --profile
     edgevit inspect exports/shiftvit-onnx-float32.onnx --json
     """
-    from edgevit.runtimes import detect_format
-    from edgevit.verify.audit import inspect as inspect_file
+    from edgevit.formats.registry import detect_format
+    from edgevit.verification.audit import inspect as inspect_file
 
     detect_format(file)
     measured = _profile(file, runs) if profiled else None

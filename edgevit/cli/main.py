@@ -11,6 +11,9 @@ from typing import NoReturn
 import click
 
 from edgevit import __version__
+from edgevit.base import interrupt
+from edgevit.base.documents import to_json
+from edgevit.base.errors import EdgevitError
 from edgevit.cli import console
 from edgevit.cli.benchmark import benchmark
 from edgevit.cli.calibrate import calibrate
@@ -26,9 +29,6 @@ from edgevit.cli.profile import profile
 from edgevit.cli.report import report
 from edgevit.cli.train import train
 from edgevit.cli.verify import verify
-from edgevit.core import interrupt
-from edgevit.core.errors import EdgevitError
-from edgevit.core.serialization import to_json
 
 VERBS = (
     *(

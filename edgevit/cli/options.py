@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgevit.core.errors import ConfigError
+from edgevit.base.errors import ConfigError
 
 if TYPE_CHECKING:
-    from edgevit.pipeline.sources import Opening
+    from edgevit.frontend.opening import Opening
 
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 
@@ -75,7 +75,7 @@ def parse_counts(
 
 def parse_share(context: click.Context, parameter: click.Parameter, value: str) -> float:
     """``--max-slowdown 5%`` or ``--max-slowdown 0.05``."""
-    from edgevit.core.gating import read_share
+    from edgevit.bench.gating import read_share
 
     return read_share(value)
 
@@ -119,7 +119,7 @@ def read_surgery(names: str | None) -> tuple[str, ...] | None:
     Raises:
         UnknownNameError: no such step.
     """
-    from edgevit.export.surgery import find_steps
+    from edgevit.formats.tflite.writer.passes.table import find_steps
 
     return None if names is None else find_steps(names)
 
@@ -187,7 +187,7 @@ def opening(
     modules: tuple[str, ...],
     trust_code: bool,
 ) -> Opening:
-    """What the options of :func:`reading` mean to :mod:`edgevit.pipeline`.
+    """What the options of :func:`reading` mean to a verb.
 
     Call it after the Keras backend was chosen: it imports the modules.
 

@@ -30,11 +30,11 @@ def predict(
     """
     import numpy as np
 
-    from edgevit.core.artifact import MANIFEST_KEY, Manifest
+    from edgevit.core.manifest import MANIFEST_KEY, Manifest
     from edgevit.data.images import read_image
-    from edgevit.runtimes import choose_kernels, open_session
-    from edgevit.runtimes.session import image_size
-    from edgevit.verify.compare import find_output
+    from edgevit.formats.registry import choose_kernels, open_session
+    from edgevit.formats.session import image_size
+    from edgevit.verification.parity import find_output
 
     answers: list[dict[str, Any]] = []
     kernels = choose_kernels(file, runtime) if runtime else None

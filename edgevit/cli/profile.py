@@ -11,7 +11,7 @@ from edgevit.cli import console, options
 
 if TYPE_CHECKING:
     from edgevit.bench.profile import ProfileRow
-    from edgevit.core.results import Profile
+    from edgevit.core.parity import Profile
 
 
 @click.command()
@@ -69,10 +69,10 @@ def profile(
     edgevit profile exports/shiftvit-onnx-float32.onnx --by layer --depth 2
     edgevit profile exports/vit-tflite-int8.tflite --by layer --top 30 --chart layers.svg
     """
+    from edgevit.base.files import check_writable
     from edgevit.bench.chart import check_chart_path, draw_profile
     from edgevit.bench.profile import group_rows
     from edgevit.bench.profile import profile as profile_file
-    from edgevit.core.files import check_writable
 
     if chart:
         check_chart_path(chart)

@@ -55,11 +55,11 @@ def report(
     edgevit verify exports/a.tflite --data cifar10.tar.gz --json > exports/a.tflite.verify.json
     edgevit report exports --markdown --out card.md
     """
-    from edgevit.core.files import check_writable, write_whole
-    from edgevit.pipeline import collect_report
+    from edgevit.base.files import check_writable, write_whole
     from edgevit.reports.markdown import render_markdown
     from edgevit.reports.page import render_html
     from edgevit.reports.view import verdict_text
+    from edgevit.verbs.report import collect_report
 
     place = out or folder / ("report.md" if markdown else "report.html")
     if folder.is_dir():

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
+from edgevit.base.errors import ConfigError
 from edgevit.cli import console, options
-from edgevit.core.errors import ConfigError
 
 
 @click.command()
@@ -131,7 +131,7 @@ def train(
     edgevit train gcvit --data cifar10.tar.gz --limit 5000 --epochs 3 \\
         --set image_size=64 --set window_sizes=2,2,4,2
     """
-    from edgevit.core.files import check_writable
+    from edgevit.base.files import check_writable
     from edgevit.models import split_name
     from edgevit.training.recipe import open_recipe
 
@@ -179,7 +179,7 @@ def train(
             training, validation = (limit_images(one, limit) for one in (training, validation))
         pictures = None
         if explain_every:
-            from edgevit.explain.during_training import EpochPictures
+            from edgevit.attribution.during_training import EpochPictures
 
             pictures = EpochPictures(
                 validation.images[:8], dataset.class_names, folder / "explain", explain_every

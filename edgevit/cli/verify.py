@@ -11,7 +11,7 @@ import click
 from edgevit.cli import console, options
 
 if TYPE_CHECKING:
-    from edgevit.pipeline import Verification
+    from edgevit.verbs.verify import Verification
 
 
 @click.command()
@@ -46,15 +46,15 @@ def verify(
     edgevit verify exports/shiftvit-onnx-float32.onnx --data cifar10.tar.gz
     edgevit verify exports/shiftvit-tflite-int8.tflite --runtime tflm
     """
-    from edgevit.core.files import digest_path
+    from edgevit.base.files import digest_path
+    from edgevit.formats.registry import choose_kernels, detect_format
     from edgevit.reports.text import summarise_parity
-    from edgevit.runtimes import choose_kernels, detect_format
 
     detect_format(file)
     if runtime:
         choose_kernels(file, runtime)  # before anything slow
     with console.working() as work:
-        from edgevit.pipeline import verify as verify_file
+        from edgevit.verbs.verify import verify as verify_file
 
         found = verify_file(file, data, against, limit, work.status, work.advance, runtime)
     figures = summarise_parity(found.reports)

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from edgevit.core.errors import ModelFileError
+from edgevit.base.documents import VERSION, from_plain, to_json
+from edgevit.base.errors import ModelFileError
+from edgevit.base.statistics import Interval, paired_ratio
 from edgevit.core.measurements import WIDTH_LIMIT, Environment, Measurement
 from edgevit.core.roofline import Limit, Roofline
-from edgevit.core.serialization import VERSION, from_plain, to_json
-from edgevit.core.statistics import Interval, paired_ratio
 
 BENCHMARK_KIND = "edgevit.benchmark"
 # A fixed computation that spreads or drifts by more than this: the machine is too noisy.

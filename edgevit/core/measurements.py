@@ -7,8 +7,8 @@ from functools import cached_property
 
 import numpy as np
 
-from edgevit.core.errors import ConfigError
-from edgevit.core.statistics import Interval, bootstrap_median, median_absolute_deviation
+from edgevit.base.errors import ConfigError
+from edgevit.base.statistics import Interval, bootstrap_median, median_absolute_deviation
 
 # A median that is known no better than this, relative, is marked.
 WIDTH_LIMIT = 0.05

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from edgevit.core.errors import ModelFileError
-from edgevit.core.probe_images import GENERATOR, draw_images
-from edgevit.core.serialization import decode_array, encode_array
+from edgevit.base.documents import decode_array, encode_array
+from edgevit.base.errors import ModelFileError
+from edgevit.core.golden_images import GENERATOR, draw_images
 
 COUNT = 256
 EMBEDDED_BYTES = 64 * 1024
@@ -23,7 +23,7 @@ class ReferenceSet:
     """Images with the float model's outputs, recorded when the file was exported.
 
     Attributes:
-        images: uint8 N H W 3, drawn by :mod:`edgevit.core.probe_images`.
+        images: uint8 N H W 3, drawn by :mod:`edgevit.core.golden_images`.
         logits: float32 N classes.
         seed: of the drawing.
         others: float32 M ... of every further output, by name, on the first M images.

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from edgevit.core.artifact import Manifest
-from edgevit.core.results import AccuracyReport, ParityReport, Verdict, worst
-from edgevit.core.targets import TARGETS
+from edgevit.core.manifest import Manifest
+from edgevit.core.parity import AccuracyReport, ParityReport, Verdict, worst
+from edgevit.core.target import TARGETS
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import json
 import re
 from pathlib import Path
 
-from edgevit.core.files import digest_path
+from edgevit.base.files import digest_path
 
 SEAL_KEY = "edgevit.seal"
 _MARKER = b"edgevit-seal-sha256:"

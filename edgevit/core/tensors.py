@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgevit.core.errors import find_named
+from edgevit.base.errors import find_named
 
 
 @dataclass(frozen=True)

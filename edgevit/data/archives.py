@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from edgevit.core.errors import DataError
+from edgevit.base.errors import DataError
 from edgevit.data.images import MAX_FILE_BYTES, is_image_name
 
 SPLITS = ("train", "test")

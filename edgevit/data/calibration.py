@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgevit.core.errors import DataError
+from edgevit.base.errors import DataError
 from edgevit.data.datasets import ImageDataset, digest_arrays, load_dataset
 
 

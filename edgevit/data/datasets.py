@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from edgevit.core.errors import ConfigError, DataError
-from edgevit.core.models import CIFAR10_CLASSES
+from edgevit.base.errors import ConfigError, DataError
+from edgevit.core.class_names import CIFAR10_CLASSES
 from edgevit.data.archives import (
     READ_ERRORS,
     SPLITS,

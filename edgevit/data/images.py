@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from edgevit.core.errors import DataError
+from edgevit.base.errors import DataError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".ppm", ".tif", ".tiff")
 # By content, whatever the suffix says. Pillow would hand an EPS file to Ghostscript, which runs it.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgevit.core.errors import UnknownNameError, find_named
-from edgevit.core.models import CIFAR10_CLASSES, ModelSpec
+from edgevit.base.errors import UnknownNameError, find_named
+from edgevit.core.class_names import CIFAR10_CLASSES
+from edgevit.models.spec import ModelSpec
 
 ARTIFACTS = Path(__file__).resolve().parents[2] / "artifacts"
 

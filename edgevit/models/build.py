@@ -7,10 +7,10 @@ from dataclasses import dataclass, fields, replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from edgevit.core.errors import ConfigError, UnknownNameError
-from edgevit.core.models import ModelSpec
+from edgevit.base.errors import ConfigError, UnknownNameError
 from edgevit.core.tensors import Preprocess
 from edgevit.models import MODELS, find_model
+from edgevit.models.spec import ModelSpec
 
 if TYPE_CHECKING:
     import keras

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from edgevit.core.errors import ConfigError
+from edgevit.base.errors import ConfigError
 
 
 def check_choice(name: str, value: object, allowed: Iterable[str]) -> None:

@@ -18,7 +18,7 @@ from urllib.parse import urlparse
 
 import numpy as np
 
-from edgevit.core.errors import ModelFileError
+from edgevit.base.errors import ModelFileError
 
 if TYPE_CHECKING:
     import keras

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from edgevit.core.errors import ModelFileError
-from edgevit.core.files import digest_path
+from edgevit.base.errors import ModelFileError
+from edgevit.base.files import digest_path
 
 RUN_FILE = "recipe.json"  # in the folder of a finished run: the recipe as followed, and the facts
 REMEDY = "Restore what was written beside the weights, or remove it."

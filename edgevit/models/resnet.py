@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from keras import layers, ops
 
-from edgevit.core.errors import ConfigError
+from edgevit.base.errors import ConfigError
 from edgevit.core.tensors import Preprocess
 from edgevit.layers.drop_path import DropPath
 from edgevit.layers.tiles import TileConv2D

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.ndimage import map_coordinates
 
-from edgevit.core.errors import ConfigError
+from edgevit.base.errors import ConfigError
 from edgevit.layers.patches import PositionEmbedding
 from edgevit.layers.window_attention import WindowAttention
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from keras import layers, ops
 
-from edgevit.core.errors import ConfigError
+from edgevit.base.errors import ConfigError
 from edgevit.core.tensors import Preprocess
 from edgevit.layers.activations import gelu_exact
 from edgevit.layers.drop_path import DropPath

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import keras
 from keras import layers, ops
 
-from edgevit.core.errors import ConfigError
+from edgevit.base.errors import ConfigError
 from edgevit.core.tensors import IMAGENET_DEVIATION, IMAGENET_MEAN, Preprocess, Scaling
 from edgevit.layers.activations import gelu_exact
 from edgevit.layers.attention import TokenAttention

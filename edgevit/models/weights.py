@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgevit.core.errors import InputError, ModelFileError
-from edgevit.core.files import write_whole
-from edgevit.core.serialization import to_json
+from edgevit.base.documents import to_json
+from edgevit.base.errors import InputError, ModelFileError
+from edgevit.base.files import write_whole
 from edgevit.models import MODELS, artifact_folder, split_name
 from edgevit.models.build import (
     Plan,

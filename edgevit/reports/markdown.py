@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from edgevit.base.versions import installed_version
 from edgevit.core.report import Report
-from edgevit.core.versions import installed_version
 from edgevit.reports import view
 
 

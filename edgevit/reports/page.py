@@ -7,8 +7,8 @@ from collections import Counter
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from edgevit.base.versions import installed_version
 from edgevit.core.report import Report
-from edgevit.core.versions import installed_version
 from edgevit.reports import view
 from edgevit.reports.scatter import draw_scatter
 

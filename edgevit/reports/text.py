@@ -7,7 +7,7 @@ from typing import Any
 
 from edgevit.core.benchmarks import BenchmarkResult
 from edgevit.core.measurements import Measurement
-from edgevit.core.results import ParityReport
+from edgevit.core.parity import ParityReport
 
 
 def summarise_parity(reports: Sequence[ParityReport]) -> dict[str, float]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from edgevit.core.parity import AccuracyReport, Verdict
 from edgevit.core.report import FileReport, Latency, NamedValue, Report, wilson_interval
-from edgevit.core.results import AccuracyReport, Verdict
-from edgevit.core.targets import TARGETS
+from edgevit.core.target import TARGETS
 from edgevit.reports.scatter import Point
 from edgevit.reports.text import summarise_parity
 

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from edgevit.core.errors import MissingDependencyError
+from edgevit.base.errors import MissingDependencyError
 from edgevit.data.datasets import ImageDataset
 from edgevit.training.recipe import Recipe
 

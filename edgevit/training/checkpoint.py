@@ -13,8 +13,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from edgevit.core.errors import ModelFileError
-from edgevit.core.files import write_whole
+from edgevit.base.errors import ModelFileError
+from edgevit.base.files import write_whole
 
 FILE = "checkpoint.npz"
 # What numpy raises at a damaged file; TypeError at one that holds a single array.

@@ -7,8 +7,8 @@ import io
 from pathlib import Path
 from typing import Any
 
-from edgevit.core.errors import MissingDependencyError
-from edgevit.core.files import write_whole
+from edgevit.base.errors import MissingDependencyError
+from edgevit.base.files import write_whole
 
 
 def write_log(folder: Path, log: list[dict[str, Any]]) -> None:

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from edgevit.core.errors import ConfigError
+from edgevit.base.errors import ConfigError
 from edgevit.data.datasets import ImageDataset
 from edgevit.models.build import build_plan, find_variant
 from edgevit.models.history import describe_origin

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import keras
 
-from edgevit.core.processor import describe_processor
+from edgevit.base.processor import describe_processor
 
 # Keras' dtype policy by what is typed. Weights, norms and the loss stay float32 in both.
 PRECISIONS = {"float32": "float32", "bfloat16": "mixed_bfloat16"}

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from edgevit.core.errors import ConfigError, ModelFileError, UnknownNameError, find_named
-from edgevit.core.serialization import from_plain
+from edgevit.base.documents import from_plain
+from edgevit.base.errors import ConfigError, ModelFileError, UnknownNameError, find_named
 from edgevit.data.datasets import HELD_OUT
 from edgevit.models.history import RUN_FILE
 

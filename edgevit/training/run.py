@@ -12,10 +12,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from edgevit.core import interrupt
-from edgevit.core.errors import ConfigError
-from edgevit.core.files import check_writable, write_whole
-from edgevit.core.serialization import to_json
+from edgevit.base import interrupt
+from edgevit.base.documents import to_json
+from edgevit.base.errors import ConfigError
+from edgevit.base.files import check_writable, write_whole
 from edgevit.data.datasets import ImageDataset, digest_arrays
 from edgevit.models.build import Plan, build_plan
 from edgevit.models.history import RUN_FILE, tell_once

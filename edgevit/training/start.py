@@ -12,7 +12,7 @@ from urllib.parse import urlparse
 import keras
 import numpy as np
 
-from edgevit.core.errors import ConfigError
+from edgevit.base.errors import ConfigError
 from edgevit.data.datasets import ImageDataset
 from edgevit.models.build import Plan, build_plan, plan_model
 from edgevit.models.history import describe_origin, read_run, share_unseen

@@ -59,17 +59,19 @@ def test_the_package_and_its_help_load_no_framework(code: str):
     assert find_loaded(code) == set()
 
 
-@pytest.mark.parametrize("room", ["core", "data", "verify", "bench", "reports", "cli"])
+@pytest.mark.parametrize(
+    "room", ["base", "core", "data", "verification", "bench", "reports", "cli"]
+)
 def test_no_file_of_a_light_room_loads_a_framework(room: str):
     assert find_loaded(IMPORT_WHOLE_ROOM.format(room=room)) == set()
 
 
 def test_the_table_of_runtimes_loads_no_runtime():
-    assert find_loaded("import edgevit.runtimes") == set()
+    assert find_loaded("import edgevit.formats.registry") == set()
 
 
 def test_no_runtime_loads_a_training_framework_before_it_is_opened():
-    loaded = find_loaded(IMPORT_WHOLE_ROOM.format(room="runtimes"))
+    loaded = find_loaded(IMPORT_WHOLE_ROOM.format(room="formats"))
     assert loaded & {"keras", "tensorflow", "jax", "torch"} == set()
 
 
@@ -82,7 +84,7 @@ def test_a_tflite_export_needs_nothing_of_onnx():
 import sys
 for name in ("onnx", "onnx_ir", "onnxruntime", "onnxscript", "tf2onnx"):
     sys.modules[name] = None
-import edgevit.export.calibrate
-import edgevit.export.run
+import edgevit.formats.calibration
+import edgevit.formats.exporters
 """
     subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT, capture_output=True)

@@ -70,7 +70,7 @@ def repository(tmp_path: Path) -> Path:
 
 
 def test_the_repository_has_files():
-    assert "edgevit/core/errors.py" in list_files(ROOT)
+    assert "edgevit/base/errors.py" in list_files(ROOT)
 
 
 def test_no_file_holds_a_path_of_a_developer_machine():

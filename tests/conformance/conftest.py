@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgevit.core.models import CIFAR10_CLASSES
-from edgevit.core.probe_images import draw_images
-from edgevit.core.targets import TARGETS, Format
+from edgevit.core.class_names import CIFAR10_CLASSES
+from edgevit.core.golden_images import draw_images
+from edgevit.core.target import TARGETS, Format
 
 # As the command line sets it, so that files from this process equal those from another.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
@@ -59,7 +59,7 @@ class Answer:
 def golden_images_drawn_once():
     """Every export and every verification draws the same golden images; here each set is kept."""
     from edgevit.core import reference
-    from edgevit.export import record_reference
+    from edgevit.frontend import record_reference
 
     kept = functools.cache(draw_images)
     with pytest.MonkeyPatch.context() as patch:
@@ -74,11 +74,11 @@ def tiny_run(tmp_path_factory) -> Path:
     import keras
 
     from edgevit.data.calibration import CalibrationSample
-    from edgevit.export.calibrate import calibrate
-    from edgevit.export.source import ExportOptions
+    from edgevit.formats.calibration import calibrate
+    from edgevit.frontend.opening import open_source
+    from edgevit.frontend.source import ExportOptions
     from edgevit.models.build import build_plan, plan_model
     from edgevit.models.weights import ONNX_RANGES_FILE, RANGES_FILE, WEIGHTS_FILE, save_weights
-    from edgevit.pipeline import open_source
 
     keras.utils.set_random_seed(0)
     plan = plan_model("shiftvit", input_size=RAW_SIZE, **SIZES)
@@ -96,7 +96,7 @@ def tiny_run(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def outcomes(tiny_run, tmp_path_factory) -> dict:
     """The outcome of each target's export, by name. Every file is exported once a session."""
-    from edgevit.pipeline import export_all
+    from edgevit.verbs.export import export_all
 
     folder = tmp_path_factory.mktemp("exports")
     return {outcome.target.name: outcome for outcome in export_all(tiny_run, "all", folder)}
@@ -189,7 +189,7 @@ def pytest_generate_tests(metafunc):
 @pytest.fixture(scope="module")
 def bare_file(tiny_run, tmp_path_factory) -> Path:
     """The tiny network without its preprocessing, as ONNX."""
-    from edgevit.pipeline import export
+    from edgevit.verbs.export import export
 
     folder = tmp_path_factory.mktemp("bare")
     return export(tiny_run, "onnx-float32", folder, preprocess=False).artifact.path
@@ -200,7 +200,7 @@ def pictures(exported, tmp_path_factory) -> list[Path]:
     """PNGs of the file's own size, on which its first class is well ahead of its second."""
     from PIL import Image
 
-    from edgevit.runtimes import open_session
+    from edgevit.formats.registry import open_session
 
     images = draw_images(60, (12, 12), seed=41)
     with open_session(exported["onnx-float32"]) as session:

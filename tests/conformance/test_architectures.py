@@ -8,18 +8,19 @@ import keras
 import numpy as np
 import pytest
 
-from edgevit.core.models import CIFAR10_CLASSES
-from edgevit.core.probe_images import draw_images
-from edgevit.core.results import Verdict
-from edgevit.core.targets import TARGETS
-from edgevit.export.lowering import Lowering, applied, gelu_textbook
-from edgevit.export.source import Source
+from edgevit.core.class_names import CIFAR10_CLASSES
+from edgevit.core.golden_images import draw_images
+from edgevit.core.parity import Verdict
+from edgevit.core.target import TARGETS
+from edgevit.formats.registry import open_session
+from edgevit.frontend.lowering import Lowering, applied, gelu_textbook
+from edgevit.frontend.opening import open_source
+from edgevit.frontend.source import Source
 from edgevit.models import MODELS
 from edgevit.models.build import build_plan, plan_model
 from edgevit.models.weights import WEIGHTS_FILE, save_weights
-from edgevit.pipeline import export_all, open_source
-from edgevit.runtimes import open_session
-from edgevit.verify.audit import inspect
+from edgevit.verbs.export import export_all
+from edgevit.verification.audit import inspect
 
 RAW_SIZE = (12, 12)
 # Exported from these two in the quick suite; from the others, and at full size, with -m long.
@@ -216,7 +217,7 @@ def test_no_file_needs_a_custom_operator(outcomes):
 
 def test_exact_targets_give_keras_maps(outcomes):
     name, folder, found = outcomes
-    from edgevit.export.record_reference import float_outputs
+    from edgevit.frontend.record_reference import float_outputs
 
     source = open_source(folder, outputs=("all",))
     images = draw_images(6, RAW_SIZE, seed=50)

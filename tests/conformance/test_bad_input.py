@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgevit.core.probe_images import draw_images
+from edgevit.core.golden_images import draw_images
 
 RAW_SIZE = (12, 12)
 
@@ -129,7 +129,7 @@ def test_an_output_folder_below_a_file_is_refused(command, tiny_run, tmp_path):
 
 
 def test_a_full_disk_leaves_nothing_behind(command, tiny_run, tmp_path, monkeypatch):
-    from edgevit.core import files
+    from edgevit.base import files
 
     def no_space(descriptor: int) -> None:
         raise OSError(28, "No space left on device")

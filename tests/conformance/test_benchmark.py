@@ -10,7 +10,7 @@ import pytest
 
 from edgevit.bench.products import write_product
 from edgevit.core.benchmarks import BenchmarkResult
-from edgevit.core.targets import Format, Precision
+from edgevit.core.target import Format, Precision
 
 
 @pytest.fixture(scope="module")
@@ -210,8 +210,8 @@ def test_the_gate_answers_people_in_a_table(command, products):
 def test_no_clear_verdict_has_an_exit_code_of_its_own(
     command, products, monkeypatch, options, code
 ):
-    from edgevit.core import gating
-    from edgevit.core.statistics import Interval
+    from edgevit.base.statistics import Interval
+    from edgevit.bench import gating
 
     monkeypatch.setattr(gating, "ratio_of", lambda processes: Interval(1.0, 0.9, 1.2))
     from edgevit.bench import gate

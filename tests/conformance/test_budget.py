@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgevit.core.probe_images import draw_images
-from edgevit.core.recipes import Recipe
-from edgevit.core.targets import Precision
+from edgevit.core.golden_images import draw_images
+from edgevit.core.target import Precision
+from edgevit.formats.registry import open_session
+from edgevit.frontend.opening import load_validation
 from edgevit.models.history import RUN_FILE
-from edgevit.pipeline.sources import load_validation
-from edgevit.runtimes import open_session
-from edgevit.verify.audit import inspect
+from edgevit.quantization.recipe import Recipe
+from edgevit.verification.audit import inspect
 
 CLASSES = 10
 EXPORT = ("--format", "tflite-mixed")
@@ -28,8 +28,8 @@ def dataset(tiny_run, tmp_path_factory) -> Path:
 
     Its test images are all black: whoever measured on them would see one class only.
     """
-    from edgevit.export.record_reference import float_logits
-    from edgevit.pipeline import open_source
+    from edgevit.frontend.opening import open_source
+    from edgevit.frontend.record_reference import float_logits
 
     images = draw_images(400, (12, 12), seed=5)
     labels = float_logits(open_source(tiny_run), images).argmax(-1)
@@ -60,7 +60,7 @@ def find_drop(path: Path, dataset: Path, contract) -> float:
 def test_a_budget_is_kept_stated_and_replayed(
     command, tiny_run, dataset, data_options, tmp_path, monkeypatch
 ):
-    from edgevit.pipeline import open_source
+    from edgevit.frontend.opening import open_source
 
     answer = command(
         *("export", tiny_run, *EXPORT, "--max-drop", 5, *data_options),
@@ -99,9 +99,10 @@ def digest(path: Path) -> str:
 
 def test_a_plan_that_loses_too_much_is_repaired(tiny_run, dataset, tmp_path, monkeypatch):
     """Every int8 plan loses too much until the sums are out of int8; the search finds that."""
-    from edgevit.core.statistics import PairedDrop
-    from edgevit.export.source import ExportOptions
-    from edgevit.pipeline import open_source, searching
+    from edgevit.base.statistics import PairedDrop
+    from edgevit.frontend.opening import open_source
+    from edgevit.frontend.source import ExportOptions
+    from edgevit.verbs import search as searching
 
     class Search(searching._Search):
         def _time(self, candidates):
@@ -124,14 +125,14 @@ def test_a_plan_that_loses_too_much_is_repaired(tiny_run, dataset, tmp_path, mon
             return sorted(rules, key=lambda rule: rule.op != "ADD")
 
     def searching_plan(graph):
-        from edgevit.export.quantize.tflite_mixed import has_kernel
+        from edgevit.formats.tflite.writer.quantize.mixed import has_kernel
 
         return tuple(
             Precision.INT8 if has_kernel(op.kind, Precision.INT8) else Precision.FLOAT32
             for op in graph.ops
         )
 
-    from edgevit.export.quantize import tflite_plan
+    from edgevit.formats.tflite.writer.quantize import plan as tflite_plan
 
     def keep_allowed(graph, costs, allowed=lambda op: True):
         return tuple(Precision.INT8 if allowed(op) else Precision.FLOAT32 for op in graph.ops)
@@ -152,8 +153,9 @@ def test_a_plan_that_loses_too_much_is_repaired(tiny_run, dataset, tmp_path, mon
 def test_nothing_that_the_weights_have_learnt_from_is_searched_on(
     tiny_run, dataset, tmp_path, monkeypatch
 ):
-    from edgevit.export.source import ExportOptions
-    from edgevit.pipeline import open_source, searching
+    from edgevit.frontend.opening import open_source
+    from edgevit.frontend.source import ExportOptions
+    from edgevit.verbs import search as searching
 
     class Search:
         def __init__(self, source, options, ranges, sample, *rest):

@@ -7,15 +7,15 @@ import json
 import numpy as np
 import pytest
 
-from edgevit.core.errors import DataError
-from edgevit.core.models import CIFAR10_CLASSES
-from edgevit.core.probe_images import draw_images
-from edgevit.core.targets import Format
+from edgevit.base.errors import DataError
+from edgevit.core.class_names import CIFAR10_CLASSES
+from edgevit.core.golden_images import draw_images
+from edgevit.core.target import Format
 from edgevit.data.calibration import CalibrationSample, leave_out, sample_images
 from edgevit.data.datasets import load_dataset
-from edgevit.export.calibrate import calibrate, read_record
-from edgevit.export.source import ExportOptions
-from edgevit.pipeline import open_source
+from edgevit.formats.calibration import calibrate, read_record
+from edgevit.frontend.opening import open_source
+from edgevit.frontend.source import ExportOptions
 
 IMAGES = draw_images(60, (12, 12), seed=5)
 LABELS = np.arange(60) % 10

@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgevit.base.files import digest_path, size_path
 from edgevit.cli.main import VERBS
-from edgevit.core.files import digest_path, size_path
-from edgevit.core.models import CIFAR10_CLASSES
-from edgevit.core.probe_images import draw_images
-from edgevit.core.targets import TARGETS
+from edgevit.core.class_names import CIFAR10_CLASSES
+from edgevit.core.golden_images import draw_images
+from edgevit.core.target import TARGETS
 from edgevit.core.tensors import Preprocess
 from edgevit.data.degradations import DEGRADATIONS
-from edgevit.pipeline import evaluate_robustness
-from edgevit.pipeline.sources import load_test
-from edgevit.runtimes import open_session
+from edgevit.formats.registry import open_session
+from edgevit.frontend.opening import load_test
+from edgevit.verbs.evaluate import evaluate_robustness
 
 OPTIONS = {
     verb.name: [
@@ -151,7 +151,7 @@ def test_the_near_miss_is_named(command, arguments, near):
 
 
 def test_a_defect_of_ours_is_said_to_be_one(command, monkeypatch):
-    from edgevit.core import targets
+    from edgevit.core import target as targets
 
     monkeypatch.setattr(targets, "find_targets", lambda names: 1 / 0)
     answer = command("export", "shiftvit", "--format", "all")
@@ -216,7 +216,7 @@ def test_export_for_people_shows_a_table_and_the_status_goes_to_stderr(
 def test_a_file_that_fails_its_verification_exits_with_1_and_is_kept_only_on_request(
     command, tiny_run, tmp_path, monkeypatch, keep
 ):
-    from edgevit.export import onnx
+    from edgevit.formats.onnx.writer import convert as onnx
 
     lower = onnx.trace
 
@@ -525,7 +525,7 @@ def test_doctor_says_what_is_there(command, monkeypatch):
 
 
 def test_doctor_says_what_is_missing_and_how_to_get_it(command, monkeypatch):
-    from edgevit.core import versions
+    from edgevit.base import versions
 
     own = versions.installed_version
     monkeypatch.setattr(

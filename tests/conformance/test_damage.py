@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from keras import ops
 
-from edgevit.core.artifact import MANIFEST_KEY, REFERENCE_KEY, manifest_path
-from edgevit.core.errors import EdgevitError, ModelFileError, RuntimeFailure
+from edgevit.base.documents import to_json
+from edgevit.base.errors import EdgevitError, ModelFileError, RuntimeFailure
+from edgevit.core.manifest import MANIFEST_KEY, REFERENCE_KEY, manifest_path
+from edgevit.core.parity import Verdict
 from edgevit.core.reference import ReferenceSet
-from edgevit.core.results import Verdict
 from edgevit.core.seal import BLANK, SEAL_KEY, find_damage, seal
-from edgevit.core.serialization import to_json
-from edgevit.pipeline import verify
-from edgevit.runtimes import open_session
-from edgevit.runtimes.tflite_file import add_metadata, is_constant, pack_model, parse_model
+from edgevit.formats.registry import open_session
+from edgevit.formats.tflite.runtime.file import add_metadata, is_constant, pack_model, parse_model
+from edgevit.verbs.verify import verify
 
 ROOT = Path(__file__).parents[2]
 ONNX = ("onnx-float32", "onnx-float16", "onnx-dynamic", "onnx-int8")
@@ -239,9 +239,9 @@ def test_a_savedmodel_that_lacks_a_part_is_never_a_pass(copied, name):
 # Damage that a runtime gets to see runs in a process of its own: it may take the process down.
 OPENED = """
 import json, sys
-from edgevit.core.errors import EdgevitError
-from edgevit.pipeline import verify
-from edgevit.verify.audit import inspect
+from edgevit.base.errors import EdgevitError
+from edgevit.verbs.verify import verify
+from edgevit.verification.audit import inspect
 
 for name in sys.argv[1:]:
     for check in (verify, inspect):

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgevit.core.artifact import read_manifest_file
-from edgevit.core.files import digest_path
-from edgevit.core.probe_images import draw_images
-from edgevit.core.targets import TARGETS, Format
+from edgevit.base.files import digest_path
+from edgevit.core.golden_images import draw_images
+from edgevit.core.manifest import read_manifest_file
+from edgevit.core.target import TARGETS, Format
 from edgevit.data.calibration import CalibrationSample
-from edgevit.pipeline import export, export_all
-from edgevit.runtimes import open_session
+from edgevit.formats.registry import open_session
+from edgevit.verbs.export import export, export_all
 
 STABLE = [name for name, target in TARGETS.items() if target.format is not Format.SAVEDMODEL]
 

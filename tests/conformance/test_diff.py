@@ -11,9 +11,9 @@ import pytest
 
 from edgevit.core import layer_errors
 from edgevit.core.layer_errors import PREPROCESSING, SUSPECT_DB
-from edgevit.core.targets import find_target
-from edgevit.pipeline import diff
-from edgevit.runtimes.tflite_file import add_metadata, pack_model, parse_model
+from edgevit.core.target import find_target
+from edgevit.formats.tflite.runtime.file import add_metadata, pack_model, parse_model
+from edgevit.verbs.diff import diff
 
 ROOT = Path(__file__).parents[2]
 LAYERS = 15  # of the tiny ShiftViT that compute something
@@ -34,7 +34,7 @@ def planted_faults():
 
 @pytest.fixture(scope="module")
 def source(tiny_run):
-    from edgevit.pipeline import open_source
+    from edgevit.frontend.opening import open_source
 
     return open_source(tiny_run)
 

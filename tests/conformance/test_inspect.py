@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from edgevit.core.errors import ExportError
-from edgevit.core.files import size_path
-from edgevit.core.targets import TARGETS, Format, find_target
-from edgevit.verify.audit import audit, inspect
+from edgevit.base.errors import ExportError
+from edgevit.base.files import size_path
+from edgevit.core.target import TARGETS, Format, find_target
+from edgevit.verification.audit import audit, inspect
 
 FLOAT_ISLANDS = [name for name, target in TARGETS.items() if not target.integer_only]
 

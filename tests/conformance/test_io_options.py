@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgevit.core.artifact import read_manifest_file
-from edgevit.core.errors import ConfigError
-from edgevit.core.probe_images import draw_images
-from edgevit.core.results import Verdict
+from edgevit.base.errors import ConfigError
+from edgevit.core.golden_images import draw_images
+from edgevit.core.manifest import read_manifest_file
+from edgevit.core.parity import Verdict
 from edgevit.core.tensors import Preprocess
-from edgevit.pipeline import export, export_all, verify
-from edgevit.runtimes import open_session
-from edgevit.verify.audit import inspect
+from edgevit.formats.registry import open_session
+from edgevit.verbs.export import export, export_all
+from edgevit.verbs.verify import verify
+from edgevit.verification.audit import inspect
 
 KINDS = ("savedmodel", "tflite-float32", "tflite-int8", "onnx-float32")
 

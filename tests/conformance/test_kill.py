@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from edgevit.core.artifact import manifest_path, read_manifest_file
-from edgevit.core.files import digest_path
-from edgevit.core.results import Verdict
-from edgevit.pipeline import export_all, verify
+from edgevit.base.files import digest_path
+from edgevit.core.manifest import manifest_path, read_manifest_file
+from edgevit.core.parity import Verdict
+from edgevit.verbs.export import export_all
+from edgevit.verbs.verify import verify
 
 ROOT = Path(__file__).parents[2]
 TARGETS = "savedmodel,onnx-float32"  # a folder and a file
@@ -108,8 +109,8 @@ PUBLISH = textwrap.dedent(
     """
     import json, os, signal, sys
     from pathlib import Path
-    from edgevit.core.artifact import Manifest
-    from edgevit.pipeline import publish
+    from edgevit.core.manifest import Manifest
+    from edgevit.verbs.export import publish
 
     staged, path, step = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     beside = Path(sys.argv[1] + ".manifest.json").read_text()

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgevit.core.errors import ConfigError, MissingDependencyError, ModelFileError, RuntimeFailure
-from edgevit.pipeline import export_all, verify
-from edgevit.runtimes import RUNTIMES, choose_kernels, open_session
-from edgevit.runtimes.litert import open_interpreter
-from edgevit.verify.audit import inspect
+from edgevit.base.errors import ConfigError, MissingDependencyError, ModelFileError, RuntimeFailure
+from edgevit.formats.registry import RUNTIMES, choose_kernels, open_session
+from edgevit.formats.tflite.runtime.litert import open_interpreter
+from edgevit.verbs.export import export_all
+from edgevit.verbs.verify import verify
+from edgevit.verification.audit import inspect
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +89,7 @@ def test_what_has_no_kernel_is_named_with_its_layers(tflm, exported):
 
 
 def test_all_missing_operators_are_found(tflm, micro, exported):
-    from edgevit.runtimes.tflm import missing_ops
+    from edgevit.formats.tflite.runtime.tflm import missing_ops
 
     assert missing_ops(exported["tflite-int8"]) == {"GELU": 2}
     assert missing_ops(micro.artifact.path) == {}
@@ -174,7 +175,7 @@ def test_every_runtime_is_found_by_its_name(exported):
 
 @pytest.mark.long
 def test_the_shipped_network_runs_bit_for_bit(tflm, tmp_path):
-    from edgevit.core.probe_images import draw_images
+    from edgevit.core.golden_images import draw_images
 
     (outcome,) = export_all("shiftvit", "tflite-int8", tmp_path, micro=True)
     images = draw_images(8, (32, 32), seed=3)

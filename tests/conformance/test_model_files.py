@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgevit.core.artifact import read_manifest_file
-from edgevit.core.errors import EdgevitError, ModelFileError, UnknownNameError
-from edgevit.core.models import CIFAR10_CLASSES
-from edgevit.core.probe_images import draw_images
-from edgevit.core.results import Verdict
+from edgevit.base.errors import EdgevitError, ModelFileError, UnknownNameError
+from edgevit.core.class_names import CIFAR10_CLASSES
+from edgevit.core.golden_images import draw_images
+from edgevit.core.manifest import read_manifest_file
+from edgevit.core.parity import Verdict
 from edgevit.core.tensors import Preprocess
+from edgevit.formats.registry import open_session
+from edgevit.frontend.opening import open_source
 from edgevit.layers.preprocessing import Preprocessing
 from edgevit.models.build import build, build_plan, plan_model
 from edgevit.models.weights import (
@@ -27,8 +29,7 @@ from edgevit.models.weights import (
     load_weights,
     save_weights,
 )
-from edgevit.pipeline import export, export_all, open_source
-from edgevit.runtimes import open_session
+from edgevit.verbs.export import export, export_all
 
 SIZE = (20, 18)
 SIZES = {"image_size": 16, "dim": 48, "depths": (1, 1), "num_classes": 10}

@@ -9,9 +9,9 @@ import numpy as np
 import onnx
 import pytest
 
-from edgevit.core.errors import ConfigError
-from edgevit.core.results import Verdict
-from edgevit.pipeline import export_all
+from edgevit.base.errors import ConfigError
+from edgevit.core.parity import Verdict
+from edgevit.verbs.export import export_all
 
 SIZE = 10
 

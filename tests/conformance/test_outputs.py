@@ -12,15 +12,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgevit.core.artifact import read_manifest_file
-from edgevit.core.errors import ConfigError, ModelFileError, RuntimeFailure, UnknownNameError
-from edgevit.core.probe_images import draw_images
+from edgevit.base.errors import ConfigError, ModelFileError, RuntimeFailure, UnknownNameError
+from edgevit.core.golden_images import draw_images
+from edgevit.core.manifest import read_manifest_file
+from edgevit.core.parity import Verdict
 from edgevit.core.reference import OTHERS_BYTES, ReferenceSet, count_others
-from edgevit.core.results import Verdict
-from edgevit.core.targets import TARGETS, find_target
-from edgevit.pipeline import explain, export, export_all, open_source, read_papers, verify
-from edgevit.runtimes import open_session
-from edgevit.verify.compare import compare
+from edgevit.core.target import TARGETS, find_target
+from edgevit.formats.registry import open_session
+from edgevit.frontend.opening import open_source
+from edgevit.verbs.explain import explain
+from edgevit.verbs.export import export, export_all
+from edgevit.verbs.verify import read_papers, verify
+from edgevit.verification.parity import compare
 
 SIZE = (16, 16)
 EXACT = ("savedmodel", "tflite-float32", "onnx-float32")

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from edgevit.base.errors import ConfigError, RuntimeFailure
 from edgevit.bench.profile import group_rows, matrix_share, profile
-from edgevit.core.errors import ConfigError, RuntimeFailure
-from edgevit.runtimes.litert_profiler import record_litert
-from edgevit.runtimes.tflite_nodes import read_nodes
+from edgevit.formats.tflite.runtime.nodes import read_nodes
+from edgevit.formats.tflite.runtime.profiler import record_litert
 
 FILES = [
     ("tflite-float32", None),

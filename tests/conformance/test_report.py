@@ -6,9 +6,8 @@ import shutil
 
 import pytest
 
-from edgevit.core.results import Verdict
-from edgevit.pipeline import collect_report
-from edgevit.pipeline.reporting import list_exports
+from edgevit.core.parity import Verdict
+from edgevit.verbs.report import collect_report, list_exports
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgevit.core.models import CIFAR10_CLASSES
-from edgevit.runtimes import open_session
+from edgevit.core.class_names import CIFAR10_CLASSES
+from edgevit.formats.registry import open_session
 
 TOOL = Path(__file__).parents[2] / "tools" / "run_onnx.py"
 LARGEST = 60

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgevit.core.models import CIFAR10_CLASSES
-from edgevit.core.probe_images import draw_images
-from edgevit.core.targets import TARGETS, Format
+from edgevit.core.class_names import CIFAR10_CLASSES
+from edgevit.core.golden_images import draw_images
+from edgevit.core.target import TARGETS, Format
 from edgevit.core.tensors import resize_bilinear
-from edgevit.runtimes import open_session
+from edgevit.formats.registry import open_session
 
 TOOL = Path(__file__).parents[2] / "tools" / "run_onnx.mjs"
 NODE = shutil.which("node")
@@ -69,7 +69,7 @@ def test_the_script_passes_its_check_on_the_other_precisions(exported, kind):
 def test_the_check_fails_where_the_float_model_said_something_else(exported, tmp_path):
     import onnx
 
-    from edgevit.core.serialization import decode_array, encode_array
+    from edgevit.base.documents import decode_array, encode_array
 
     model = onnx.load(exported["onnx-float32"])
     papers = {entry.key: entry.value for entry in model.metadata_props}

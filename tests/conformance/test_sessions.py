@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgevit.core.errors import ConfigError, RuntimeFailure
-from edgevit.core.results import Verdict
-from edgevit.core.targets import Format
-from edgevit.pipeline import read_papers
-from edgevit.runtimes import open_session
-from edgevit.verify.compare import compare
+from edgevit.base.errors import ConfigError, RuntimeFailure
+from edgevit.core.parity import Verdict
+from edgevit.core.target import Format
+from edgevit.formats.registry import open_session
+from edgevit.verbs.verify import read_papers
+from edgevit.verification.parity import compare
 
 
 def test_any_number_of_images_gives_identical_rows(exported, target, raw_images):

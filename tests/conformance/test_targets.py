@@ -7,15 +7,16 @@ import json
 import numpy as np
 import pytest
 
-from edgevit.core.artifact import Manifest, manifest_path, read_manifest_file
-from edgevit.core.files import digest_path, size_path
-from edgevit.core.models import CIFAR10_CLASSES
+from edgevit.base.files import digest_path, size_path
+from edgevit.core.class_names import CIFAR10_CLASSES
+from edgevit.core.manifest import Manifest, manifest_path, read_manifest_file
+from edgevit.core.parity import Verdict
 from edgevit.core.reference import COUNT, ReferenceSet
-from edgevit.core.results import Verdict
-from edgevit.core.targets import TARGETS, Format, Precision
+from edgevit.core.target import TARGETS, Format, Precision
 from edgevit.core.tensors import Preprocess
-from edgevit.pipeline import open_source, verify
-from edgevit.runtimes import kernel_sets, open_session
+from edgevit.formats.registry import kernel_sets, open_session
+from edgevit.frontend.opening import open_source
+from edgevit.verbs.verify import verify
 
 KEYS = {"edgevit.manifest", "edgevit.labels", "edgevit.preprocess", "edgevit.reference"}
 LARGEST = {Precision.FLOAT32: 1e-4, Precision.FLOAT16: 2e-2}
@@ -47,7 +48,7 @@ def test_the_logits_are_as_near_as_the_precision_allows(outcomes, target):
 def test_a_file_agrees_with_the_float_model_on_other_images_too(
     exported, target, float_model, raw_images
 ):
-    from edgevit.export.record_reference import float_logits
+    from edgevit.frontend.record_reference import float_logits
 
     expected = float_logits(float_model, raw_images)
     with open_session(exported[target.name]) as session:

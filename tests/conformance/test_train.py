@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgevit.core import processor
-from edgevit.core.probe_images import draw_images
+from edgevit.base import processor
+from edgevit.core.golden_images import draw_images
 from edgevit.models.history import RUN_FILE
 
 TRAIN = ("--recipe", "finetune", "--epochs", 1, "--backend", "tensorflow")

@@ -10,9 +10,9 @@ import hashlib
 
 import numpy as np
 
-from edgevit.core.probe_images import GENERATOR, draw_images
+from edgevit.base.documents import encode_array
+from edgevit.core.golden_images import GENERATOR, draw_images
 from edgevit.core.reference import ReferenceSet
-from edgevit.core.serialization import encode_array
 
 PINNED = "134a808860b6e37ee1ffc4a268510a854f65f1df6dc06254de0dbc7da75c5976"
 

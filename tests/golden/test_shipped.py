@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 import edgevit
-from edgevit.core.probe_images import draw_images
-from edgevit.export.record_reference import float_logits
+from edgevit.core.golden_images import draw_images
+from edgevit.frontend.opening import open_source
+from edgevit.frontend.record_reference import float_logits
 from edgevit.models import ARTIFACTS
-from edgevit.pipeline import open_source
 from edgevit.training.recipe import Recipe, find_recipe
-from edgevit.verify.metrics import top_k
+from edgevit.verification.metrics import top_k
 
 SHIPPED = sorted(folder.name for folder in ARTIFACTS.iterdir() if folder.is_dir())
 FILES = {

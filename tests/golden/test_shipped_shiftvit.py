@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import edgevit
-from edgevit.export.record_reference import float_logits
+from edgevit.frontend.opening import open_source
+from edgevit.frontend.record_reference import float_logits
 from edgevit.models import ARTIFACTS
-from edgevit.pipeline import open_source
-from edgevit.verify.metrics import top_k
+from edgevit.verification.metrics import top_k
 
 FOLDER = ARTIFACTS / "shiftvit"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edgevit.bench.products import write_product
-from edgevit.core.targets import Format, Precision
+from edgevit.core.target import Format, Precision
 
 
 @pytest.fixture(scope="session")

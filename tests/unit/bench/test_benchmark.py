@@ -7,13 +7,13 @@ import time
 import numpy as np
 import pytest
 
+from edgevit.base.errors import ConfigError, ModelFileError, UnknownNameError
 from edgevit.bench.benchmark import inferences_in, run_benchmark
 from edgevit.bench.cases import plan_cases, plan_reference
 from edgevit.bench.process import WorkerProcess
-from edgevit.core.errors import ConfigError, ModelFileError, UnknownNameError
 from edgevit.core.measurements import BenchmarkCase
-from edgevit.runtimes import load_session
-from edgevit.runtimes.session import draw_input
+from edgevit.formats.registry import load_session
+from edgevit.formats.session import draw_input
 
 
 class Drawn:

@@ -9,14 +9,14 @@ from dataclasses import replace
 
 import pytest
 
+from edgevit.base.errors import ConfigError, ModelFileError, RuntimeFailure
 from edgevit.bench.baseline import find_baselines
 from edgevit.bench.benchmark import run_benchmark
 from edgevit.bench.cases import plan_cases
 from edgevit.bench.gate import run_gate
+from edgevit.bench.gating import GateRule, GateVerdict, RecordedReport
 from edgevit.bench.process import WorkerProcess
 from edgevit.core.benchmarks import BenchmarkResult
-from edgevit.core.errors import ConfigError, ModelFileError, RuntimeFailure
-from edgevit.core.gating import GateRule, GateVerdict, RecordedReport
 from edgevit.core.measurements import BenchmarkCase
 
 # A worker of known times: noise around a middle that is the process' own.

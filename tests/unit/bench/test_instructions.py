@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
+from edgevit.base.errors import MissingToolError
 from edgevit.bench import instructions
 from edgevit.bench.cases import plan_cases
 from edgevit.bench.instruction_worker import RUNNING_ON_VALGRIND, open_requests
 from edgevit.bench.products import write_product
-from edgevit.core.errors import MissingToolError
 from edgevit.core.measurements import InstructionCount
-from edgevit.core.targets import Format, Precision
+from edgevit.core.target import Format, Precision
 
 needs_valgrind = pytest.mark.skipif(not shutil.which("valgrind"), reason="valgrind is missing")
 

@@ -10,9 +10,9 @@ import time
 
 import pytest
 
+from edgevit.base.errors import RuntimeFailure
 from edgevit.bench.process import WorkerProcess
 from edgevit.bench.worker import peak_memory
-from edgevit.core.errors import RuntimeFailure
 
 
 def is_running(pid: int) -> bool:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from edgevit.base.errors import ConfigError, ModelFileError
 from edgevit.bench.chart import check_chart_path, draw_profile
 from edgevit.bench.profile import GROUPS, group_rows, matrix_share, profile, typical_us
-from edgevit.core.errors import ConfigError, ModelFileError
-from edgevit.core.results import NodeTime, Profile
-from edgevit.runtimes.onnxruntime_profiler import read_nodes
+from edgevit.core.parity import NodeTime, Profile
+from edgevit.formats.onnx.runtime.profiler import read_nodes
 
 
 def node(name: str, op: str, layer: str, *times: int) -> NodeTime:

@@ -19,7 +19,7 @@ LOAD = ("-p", "no:edgevit", "-p", MODULE, "-p", "no:cacheprovider", "--strict-ma
 def suite(pytester, products):
     """A function (test file) -> its outcome, with fast.tflite and large.tflite beside it."""
     from edgevit.bench.products import write_product
-    from edgevit.core.targets import Format, Precision
+    from edgevit.core.target import Format, Precision
 
     pytester.path.joinpath("fast.tflite").write_bytes(products["tflite"].read_bytes())
     write_product(pytester.path / "large.tflite", Format.TFLITE, Precision.FLOAT32, 64, 256, 512)
@@ -70,8 +70,8 @@ def test_a_marker_sets_what_the_call_leaves_open(suite):
 def test_what_is_inconclusive_is_skipped_unless_asked_otherwise(
     suite, monkeypatch, inconclusive, outcome
 ):
-    from edgevit.core import gating
-    from edgevit.core.statistics import Interval
+    from edgevit.base.statistics import Interval
+    from edgevit.bench import gating
 
     wide = Interval(1.0, 0.9, 1.2)
     monkeypatch.setattr(gating, "ratio_of", lambda processes: wide)

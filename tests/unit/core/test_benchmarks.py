@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from edgevit.base.errors import ConfigError, ModelFileError
 from edgevit.core.benchmarks import BenchmarkResult
-from edgevit.core.errors import ConfigError, ModelFileError
 from edgevit.core.measurements import BenchmarkCase, Environment, Measurement, refuse_other_machine
 
 HERE = Environment(

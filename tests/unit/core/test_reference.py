@@ -7,10 +7,10 @@ import json
 import numpy as np
 import pytest
 
-from edgevit.core.errors import ModelFileError
-from edgevit.core.probe_images import draw_images
+from edgevit.base.documents import encode_array, to_json
+from edgevit.base.errors import ModelFileError
+from edgevit.core.golden_images import draw_images
 from edgevit.core.reference import ReferenceSet
-from edgevit.core.serialization import encode_array, to_json
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgevit.core.probe_images import draw_images
+from edgevit.core.golden_images import draw_images
 from edgevit.core.tensors import Preprocess, resize_bilinear
 
 SIZES = [

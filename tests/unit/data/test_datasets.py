@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgevit.core.errors import ConfigError, DataError
+from edgevit.base.errors import ConfigError, DataError
 from edgevit.data.datasets import (
     ENVIRONMENT_VARIABLE,
     ImageDataset,

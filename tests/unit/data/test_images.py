@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgevit.core.errors import DataError
+from edgevit.base.errors import DataError
 from edgevit.data import images as module
 from edgevit.data.images import decode_image, is_image_name, read_image
 

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from edgevit.core.errors import ConfigError, UnknownNameError
+from edgevit.base.errors import ConfigError, UnknownNameError
 from edgevit.models.build import build, custom_objects, plan_model
 
 FORMS = ("paper", "tutorial")

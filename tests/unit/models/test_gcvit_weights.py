@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 
-from edgevit.core.errors import ModelFileError
+from edgevit.base.errors import ModelFileError
 from edgevit.models import gcvit_weights
 from edgevit.models.build import Plan, build_plan, plan_model
 from edgevit.models.gcvit_weights import PORTED_URL, read_ported

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from edgevit.core.errors import ModelFileError
+from edgevit.base.errors import ModelFileError
 from edgevit.models.history import (
     describe_origin,
     read_run,

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from edgevit.core.errors import ConfigError
+from edgevit.base.errors import ConfigError
 from edgevit.models.build import build, build_plan, custom_objects, find_variant, plan_model
 
 SMALL = {"image_size": 22, "dim": 24, "depth": 2, "se_ratio": 5, "num_classes": 5}

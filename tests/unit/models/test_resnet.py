@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from edgevit.core.errors import ConfigError
+from edgevit.base.errors import ConfigError
 from edgevit.models.build import build, plan_model
 
 EPSILON = 1e-5

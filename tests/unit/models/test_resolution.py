@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgevit.core.errors import ConfigError
+from edgevit.base.errors import ConfigError
 from edgevit.layers.window_attention import relative_positions
 from edgevit.models.build import build
 from edgevit.models.resolution import fit_positions, resize_bias_table, resize_embeddings

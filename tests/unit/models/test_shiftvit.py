@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from edgevit.core.errors import ConfigError, UnknownNameError
+from edgevit.base.errors import ConfigError, UnknownNameError
 from edgevit.core.tensors import Preprocess
 from edgevit.models.build import build, custom_objects, plan_model
 

@@ -8,13 +8,14 @@ import keras
 import numpy as np
 import pytest
 
-from edgevit.core.errors import ConfigError, ModelFileError, UnknownNameError
-from edgevit.core.models import CIFAR10_CLASSES
+from edgevit.base.errors import ConfigError, ModelFileError, UnknownNameError
+from edgevit.core.class_names import CIFAR10_CLASSES
+from edgevit.frontend.opening import open_source
 from edgevit.models import MODELS, is_known, shipped_names, split_name
 from edgevit.models.build import build, custom_objects, find_variant, plan_model
 from edgevit.models.weights import load_model, save_weights
-from edgevit.pipeline import export_all, open_source
-from edgevit.verify.audit import inspect
+from edgevit.verbs.export import export_all
+from edgevit.verification.audit import inspect
 
 NANO = {"norm": "batch", "activation": "relu", "stem": "convolutions"}
 SMALL = {**NANO, "image_size": 20, "dim": 16, "depths": (1, 2), "num_div": 8, "num_classes": 5}

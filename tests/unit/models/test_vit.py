@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from edgevit.core.errors import ConfigError
+from edgevit.base.errors import ConfigError
 from edgevit.models.build import build, custom_objects, plan_model
 from edgevit.models.vit import InputNormalization
 

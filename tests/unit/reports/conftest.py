@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from edgevit.core.artifact import Manifest
+from edgevit.core.manifest import Manifest
+from edgevit.core.parity import AccuracyReport, ParityReport
 from edgevit.core.report import (
     Contents,
     FileReport,
@@ -17,7 +18,6 @@ from edgevit.core.report import (
     Picture,
     Report,
 )
-from edgevit.core.results import AccuracyReport, ParityReport
 
 PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA="
 

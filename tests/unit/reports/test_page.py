@@ -8,8 +8,8 @@ from html.parser import HTMLParser
 
 import pytest
 
+from edgevit.core.parity import Verdict
 from edgevit.core.report import wilson_interval
-from edgevit.core.results import Verdict
 from edgevit.reports.page import render_html
 
 VOID = {"meta", "img", "br", "circle", "path", "polyline", "link", "input", "hr"}

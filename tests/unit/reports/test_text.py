@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from edgevit.core.results import ParityReport
+from edgevit.core.parity import ParityReport
 from edgevit.reports.text import summarise_parity
 
 NAN = float("nan")

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 
-from edgevit.core.errors import ConfigError, ModelFileError
+from edgevit.base.errors import ConfigError, ModelFileError
 from edgevit.models.build import build_plan, plan_model
 from edgevit.models.weights import WEIGHTS_FILE, save_weights
 from edgevit.training.distillation import Distiller, distillation_distance, open_teacher

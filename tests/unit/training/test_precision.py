@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgevit.core.processor import Processor
+from edgevit.base.processor import Processor
 from edgevit.training import precision
 from edgevit.training.precision import is_emulated
 

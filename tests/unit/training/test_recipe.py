@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from edgevit.core.errors import ConfigError, ModelFileError, UnknownNameError
+from edgevit.base.errors import ConfigError, ModelFileError, UnknownNameError
 from edgevit.models import ARTIFACTS
 from edgevit.training.recipe import RECIPES, RETIRED, Recipe, open_recipe
 

@@ -20,8 +20,8 @@ import keras
 import numpy as np
 import pytest
 
-from edgevit.core import interrupt
-from edgevit.core.errors import ConfigError, ModelFileError, OutputError
+from edgevit.base import interrupt
+from edgevit.base.errors import ConfigError, ModelFileError, OutputError
 from edgevit.models.build import build, plan_model
 from edgevit.models.weights import load_weights, save_weights
 from edgevit.training.recipe import Recipe

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edgevit.core.errors import ConfigError, ModelFileError, UnknownNameError
+from edgevit.attribution.during_training import EpochPictures
+from edgevit.base.errors import ConfigError, ModelFileError, UnknownNameError
 from edgevit.data.datasets import ImageDataset
-from edgevit.explain.during_training import EpochPictures
 from edgevit.models.build import build_plan, plan_model
 from edgevit.models.weights import load_weights, save_weights
 from edgevit.training.recipe import Recipe

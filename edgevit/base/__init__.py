@@ -1,0 +1,1 @@
+"""Files, errors, documents, statistics: what any program needs. Knows nothing of models."""

@@ -1,1 +1,0 @@
-"""Quantisation recipes, activation ranges and the mixed-precision search."""

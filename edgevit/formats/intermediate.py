@@ -1,0 +1,117 @@
+"""What flows inside an exported file: every tensor between its layers, by Keras layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class InnerTensor:
+    """One tensor that an operator of the file computes.
+
+    Attributes:
+        name: in the file.
+        layer: path of the Keras layer, as the file's names tell it; empty where they do not.
+        op: operator that computes it.
+        place: of this operator in the file.
+        shape: of one run, sizes as they are when it runs; empty where it is not known before.
+        step: between two levels of an integer tensor, in the unit of its values; 0 for floats.
+        low: value of the lowest level.
+        high: value of the highest.
+        bare: layer of the normalisation whose values it holds without their scale and offset,
+            which may have been moved into the weights that follow; empty for anything else.
+    """
+
+    name: str
+    layer: str
+    op: str
+    place: int
+    shape: tuple[int, ...]
+    step: float = 0.0
+    low: float = -np.inf
+    high: float = np.inf
+    bare: str = ""
+
+
+class Rounding(StrEnum):
+    """How an operator makes integers of float values that enter it."""
+
+    NONE = "none"  # it takes what is there
+    STORED = "stored"  # with a step that the file holds
+    ROW = "row"  # with a step for each row, so that its largest value fits
+    RUN = "run"  # with a step for each run, so that its range fits
+
+
+@dataclass(frozen=True)
+class Product:
+    """An operator that multiplies by stored weights: what rounding does to its sums.
+
+    Attributes:
+        layer: path of the Keras layer, as the file's names tell it.
+        entering: name of the tensor that it multiplies, which can be watched.
+        steps: between two levels of the weights, for each output channel; zeros for floats.
+        weights: as they count, output channels first: N ...
+        inputs: numbers that enter at one position: a row of a Dense layer, the channels of a Conv.
+        window: positions that a kernel sees; 1 for a Dense layer.
+        depthwise: whether each output channel sees one input channel only.
+        channels: place of the channels among the axes of what enters: 1 or the last.
+        rounding: what happens to floats that enter.
+        step: of this rounding, where it is stored.
+    """
+
+    layer: str
+    entering: str
+    steps: np.ndarray = field(repr=False)
+    weights: np.ndarray = field(repr=False)
+    inputs: int
+    window: int = 1
+    depthwise: bool = False
+    channels: int = -1
+    rounding: Rounding = Rounding.NONE
+    step: float = 0.0
+
+
+class Tap(Protocol):
+    """A file that is run for what is inside it. A context manager.
+
+    Attributes:
+        path: the file.
+        runtime: name of runtime and kernel set.
+        metadata: text documents that travel inside the file, by key.
+        tensors: what can be read, in the order in which it is computed.
+        products: the operators that multiply by stored weights.
+        batch: images of one run.
+    """
+
+    path: Path
+    runtime: str
+    metadata: dict[str, str]
+    tensors: tuple[InnerTensor, ...]
+    products: tuple[Product, ...]
+    batch: int
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *error: Any) -> None: ...
+
+    def watch(self, names: Sequence[str]) -> None:
+        """Chooses the tensors that :meth:`run` returns.
+
+        Raises:
+            RuntimeFailure: the runtime refuses to give them out.
+        """
+        ...
+
+    def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Runs images; see :meth:`edgevit.formats.session.Session.run`.
+
+        Returns:
+            The watched tensors by name: float32 B and the elements of one image, dequantised.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""Reading and running ONNX files; shares no code with the writer."""

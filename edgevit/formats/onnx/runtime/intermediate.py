@@ -1,0 +1,213 @@
+"""The tensors between the nodes of an .onnx file: a copy in memory gives them out as outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgevit.base.errors import MissingDependencyError, ModelFileError
+from edgevit.formats.intermediate import InnerTensor, Product, Rounding
+from edgevit.formats.layer_names import layer_of_node, strip_retrace
+from edgevit.formats.onnx.runtime.onnxruntime import OnnxRuntimeSession
+
+FLOATS = ("FLOAT", "FLOAT16", "DOUBLE")
+MOVES = ("Reshape", "Transpose", "Slice", "Split", "Squeeze", "Unsqueeze")  # values stay
+QUANTIZERS = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
+
+
+class OnnxRuntimeTap(OnnxRuntimeSession):
+    """See :class:`edgevit.formats.intermediate.Tap`.
+
+    Args:
+        path: the file.
+
+    Raises:
+        MissingDependencyError: onnx or onnxruntime is not installed.
+        ModelFileError: the file is damaged.
+        RuntimeFailure: onnxruntime refuses it.
+    """
+
+    def __init__(self, path: Path):
+        try:
+            import onnx
+        except ImportError:
+            raise MissingDependencyError("onnx", "onnx", "Looking into an .onnx file") from None
+        try:
+            self._model = onnx.load(str(path))
+            shaped = onnx.shape_inference.infer_shapes(self._model)
+        except Exception as error:  # protobuf's and onnx's errors share no public base class
+            reason = " ".join(str(error).split())[:200]
+            raise ModelFileError(f"{path}: the ONNX file is damaged ({reason}).") from None
+        super().__init__(path)
+        self.batch = self.inputs[0].shape[0] or 1
+        self.tensors = _list(shaped.graph, self.inputs[0].name, self.batch)
+        self.products = _list_products(shaped.graph)
+        self._watched: tuple[str, ...] = ()
+
+    def watch(self, names: Sequence[str]) -> None:
+        import onnx
+
+        opened = onnx.ModelProto()
+        opened.CopyFrom(self._model)
+        given = {value.name for value in opened.graph.output}
+        for name in names:
+            if name not in given:
+                opened.graph.output.append(onnx.ValueInfoProto(name=name))
+        self._session = self._load(opened.SerializeToString())
+        self._watched = tuple(names)
+
+    def run_chunk(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+        values = self._run({self.inputs[0].name: batch}, list(self._watched))
+        return {
+            name: np.asarray(value, dtype=np.float32).reshape(len(batch), -1)  # B elements
+            for name, value in zip(self._watched, values, strict=True)
+        }
+
+
+def _list(graph: Any, entry: str, batch: int) -> tuple[InnerTensor, ...]:
+    """Float tensors that depend on the image; those that were quantised know their levels."""
+    from onnx import TensorProto, numpy_helper
+
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    typed = {value.name: value.type.tensor_type for value in (*graph.value_info, *graph.output)}
+    moving = {entry}
+    levels: dict[str, tuple[float, float, float]] = {}
+    found: list[tuple[InnerTensor, str]] = []
+    bare: dict[str, str] = {}  # tensor -> normalisation that it comes from
+    for place, node in enumerate(graph.node):
+        if moving.isdisjoint(node.input):
+            continue
+        moving.update(name for name in node.output if name)
+        if node.op_type == "DequantizeLinear" and all(n in constants for n in node.input[1:]):
+            values = [numpy_helper.to_array(constants[name]) for name in node.input[1:]]
+            if len(values) == 2 and values[0].size == 1:
+                levels[node.output[0]] = _limits(float(values[0]), values[1])
+        if node.op_type in MOVES and node.input[0] in levels:
+            levels.update((name, levels[node.input[0]]) for name in node.output)
+        for name in node.output:
+            kind = typed.get(name)
+            if not name or kind is None or TensorProto.DataType.Name(kind.elem_type) not in FLOATS:
+                continue
+            if name.rsplit("/", 1)[-1].startswith(QUANTIZERS):
+                continue  # a copy on its way into an integer kernel
+            telling = name if "/" in name else node.name
+            sizes = (size.dim_value or batch for size in kind.shape.dim)
+            shape = tuple(sizes) if kind.HasField("shape") else ()
+            step, low, high = levels.get(name, (0.0, -np.inf, np.inf))
+            if node.op_type == "LayerNormalization" and _is_bare(node, constants):
+                bare[name] = name
+            elif node.op_type in MOVES and node.input[0] in bare:
+                bare[name] = bare[node.input[0]]
+            tensor = InnerTensor(name, "", node.op_type, place, shape, step, low, high)
+            found.append((tensor, layer_of_node(telling)))
+    layers = strip_retrace([layer for _, layer in found])
+    by_name = {tensor.name: layer for (tensor, _), layer in zip(found, layers, strict=True)}
+    return tuple(
+        replace(tensor, layer=layer, bare=by_name.get(bare.get(tensor.name, ""), ""))
+        for (tensor, _), layer in zip(found, layers, strict=True)
+    )
+
+
+def _limits(scale: float, zero: np.ndarray) -> tuple[float, float, float]:
+    """(step, value of the lowest level, value of the highest)."""
+    limits, middle = np.iinfo(zero.dtype), int(zero)
+    return scale, (limits.min - middle) * scale, (limits.max - middle) * scale
+
+
+def _is_bare(node: Any, constants: dict[str, Any]) -> bool:
+    """Whether a LayerNormalization only normalises: the exporter folded its scale and offset."""
+    from onnx import numpy_helper
+
+    scale = constants.get(node.input[1])
+    return (
+        len(node.input) == 2
+        and scale is not None
+        and bool(np.all(numpy_helper.to_array(scale) == 1))
+    )
+
+
+def _list_products(graph: Any) -> tuple[Product, ...]:
+    """Products with stored weights, named by the float tensor in front of any rounding."""
+    from onnx import numpy_helper
+
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    made = {name: node for node in graph.node for name in node.output}
+
+    def read(name: str) -> np.ndarray:
+        return numpy_helper.to_array(constants[name]).astype(np.float32)
+
+    found = []
+    for node in graph.node:
+        if node.op_type not in ("Gemm", "MatMul", "Conv", "MatMulInteger"):
+            continue
+        stored = _stored_weights(node, made, constants)
+        if stored is None:
+            continue
+        weights, scales = read(stored[0]), read(stored[1]) if stored[1] else np.zeros(1)
+        is_conv = node.op_type == "Conv"
+        rows = np.moveaxis(weights, 0 if is_conv else -1, 0)
+        rows = rows.reshape(len(rows), -1)  # N ...
+        steps = np.zeros(len(rows)) + scales
+        entering, rounding, step = node.input[0], Rounding.NONE, 0.0
+        maker = made.get(entering)
+        if maker is not None and maker.op_type == "DynamicQuantizeLinear":
+            entering, rounding = maker.input[0], Rounding.RUN
+        elif maker is not None and _is_dequantised(maker, constants):
+            before = made.get(maker.input[0])
+            if before is not None and before.op_type == "QuantizeLinear":
+                entering, rounding = before.input[0], Rounding.STORED
+                step = float(numpy_helper.to_array(constants[maker.input[1]]))
+        # quantize_dynamic puts what it makes below the name of the node that was there.
+        whole = node.op_type == "MatMulInteger"
+        found.append(
+            Product(
+                layer_of_node(node.name.rpartition("/")[0] if whole else node.name),
+                entering,
+                steps,
+                rows * steps[:, None].astype(np.float32) if stored[1] else rows,
+                inputs=_inputs(node, weights),
+                window=int(np.prod(weights.shape[2:])) if is_conv else 1,
+                depthwise=is_conv and weights.shape[1] == 1,
+                channels=1 if is_conv else -1,
+                rounding=rounding,
+                step=step,
+            )
+        )
+    layers = strip_retrace([product.layer for product in found])
+    return tuple(
+        replace(product, layer=layer) for product, layer in zip(found, layers, strict=True)
+    )
+
+
+def _inputs(node: Any, weights: np.ndarray) -> int:
+    """Numbers that enter a product at one position."""
+    if node.op_type != "Conv":
+        return int(weights.shape[0])
+    groups = next((part.i for part in node.attribute if part.name == "group"), 1)
+    return int(groups * weights.shape[1])
+
+
+def _stored_weights(
+    node: Any, made: dict[str, Any], constants: dict[str, Any]
+) -> tuple[str, str] | None:
+    """Names of (weights, their scales or ""); None where the second factor is computed."""
+    name = node.input[1]
+    if node.op_type == "MatMulInteger":
+        scales = f"{name}_scale"  # as quantize_dynamic calls them; another exporter's are unknown
+        return (name, scales) if {name, scales} <= constants.keys() else None
+    if name in constants:
+        return name, ""
+    maker = made.get(name)
+    if maker is not None and _is_dequantised(maker, constants) and maker.input[0] in constants:
+        return maker.input[0], maker.input[1]
+    return None
+
+
+def _is_dequantised(node: Any, constants: dict[str, Any]) -> bool:
+    """Whether a node is a DequantizeLinear by constants."""
+    known = all(name in constants for name in node.input[1:])
+    return bool(node.op_type == "DequantizeLinear" and known)

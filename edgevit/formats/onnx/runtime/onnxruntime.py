@@ -1,0 +1,114 @@
+"""ONNX files in onnxruntime, on the CPU or through CUDA."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgevit.base.errors import MissingDependencyError, RuntimeFailure
+from edgevit.core.tensors import TensorSpec
+from edgevit.formats.session import BatchedSession, load_failure
+
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+
+_TYPES = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(double)": "float64",
+    "tensor(uint8)": "uint8",
+    "tensor(int8)": "int8",
+    "tensor(int32)": "int32",
+    "tensor(int64)": "int64",
+}
+
+
+class OnnxRuntimeSession(BatchedSession):
+    """One .onnx file.
+
+    Args:
+        path: the file.
+        kernels: "cpu", or "cuda" for an NVIDIA GPU.
+        threads: for operators; one (or None) keeps timings and results repeatable.
+
+    Raises:
+        MissingDependencyError: onnxruntime is not installed.
+        RuntimeFailure: onnxruntime refuses the file, or has no such provider here.
+    """
+
+    def __init__(self, path: Path, kernels: str = "cpu", threads: int | None = None):
+        try:
+            import onnxruntime
+        except ImportError:
+            raise MissingDependencyError("onnxruntime", "onnx", "Running an .onnx file") from None
+        self.path = path
+        self.runtime = f"onnxruntime-{kernels}"
+        provider = PROVIDERS[kernels]
+        if provider not in onnxruntime.get_available_providers():
+            raise RuntimeFailure(
+                f"{path}: this onnxruntime has no {provider}. It takes an NVIDIA GPU, and the "
+                "package onnxruntime-gpu in place of onnxruntime: pip uninstall onnxruntime && "
+                "pip install 'edgevit[gpu]'"
+            )
+        self._provider, self._threads = provider, threads or 1
+        self._session = self._load(str(path))
+        try:
+            self.inputs = tuple(_spec(value) for value in self._session.get_inputs())
+            self.outputs = tuple(_spec(value) for value in self._session.get_outputs())
+            self.metadata = dict(self._session.get_modelmeta().custom_metadata_map)
+        except Exception as error:  # onnxruntime's exceptions share no public base class
+            raise load_failure(path, "onnxruntime", error) from None
+        if provider not in self._session.get_providers():  # without its driver it is left out
+            raise RuntimeFailure(
+                f"{path}: onnxruntime cannot use {provider} on this machine (no GPU, or no driver "
+                "or library of the version that it needs). 'nvidia-smi' shows what is there."
+            )
+        self.read_contract()
+
+    def _load(self, content: str | bytes) -> Any:
+        """A session of a file by its name, or of its content.
+
+        Raises:
+            RuntimeFailure: onnxruntime refuses it.
+        """
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4
+        try:
+            # The fallback would print to stdout and try the same provider again.
+            return onnxruntime.InferenceSession(
+                content, options, providers=[self._provider], enable_fallback=0
+            )
+        except Exception as error:  # onnxruntime's exceptions share no public base class
+            raise load_failure(self.path, "onnxruntime", error) from None
+
+    def run_chunk(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+        return {
+            spec.name: np.asarray(value, dtype=np.float32)
+            for spec, value in zip(
+                self.outputs, self._run({self.inputs[0].name: batch}), strict=True
+            )
+        }
+
+    def bind(self, batch: np.ndarray) -> Callable[[], object]:
+        feed = {self.inputs[0].name: batch}
+        return lambda: self._run(feed)
+
+    def _run(self, feed: dict[str, np.ndarray], names: list[str] | None = None) -> list[np.ndarray]:
+        try:
+            return self._session.run(names, feed)
+        except Exception as error:  # likewise
+            raise RuntimeFailure(f"{self.path}: onnxruntime cannot run it ({error}).") from None
+
+    def close(self) -> None:
+        self._session = None
+
+
+def _spec(value) -> TensorSpec:
+    shape = tuple(size if isinstance(size, int) else None for size in value.shape)
+    return TensorSpec(value.name, shape, _TYPES.get(value.type, value.type))

@@ -1,0 +1,153 @@
+"""Attention of a single query without keys and values.
+
+A class token asks all N tokens at once. Keys and values of the tokens, X Wk and X Wv, are two
+products of N rows; with one query they need not exist:
+
+- scores: ``q (X Wk)^T = (q Wk^T) X^T``. One row is multiplied by the kernel instead of N.
+- result: ``a (X Wv) = (a X) Wv``, likewise.
+
+The keys' bias adds the same number to all scores of a head, which a softmax ignores; the values'
+bias is added once, since what a softmax returns sums to one. Heads are blocks of the kernels.
+Exact up to rounding; the attention itself stays what it was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from edgevit.formats.declined import Declined
+from edgevit.formats.onnx.writer.passes.attention import (
+    Heads,
+    find_heads,
+    normalises,
+)
+from edgevit.formats.onnx.writer.passes.editing import (
+    add_constant,
+    add_node,
+    dims,
+    made_by,
+    replace,
+    reshape,
+    sole_reader,
+)
+from edgevit.formats.onnx.writer.passes.rewriting import Rewrite
+from edgevit.frontend.fold_attention import HEADS_FIRST, HEADS_LAST
+
+
+@dataclass(frozen=True)
+class Found:
+    """A product of one query, or of its attention, with keys or values.
+
+    Attributes:
+        node: the MatMul.
+        tokens: the keys or values.
+    """
+
+    node: ir.Node
+    tokens: Heads
+
+
+def find_scores(node: ir.Node) -> Found | Declined | None:
+    """Starts from MatMul: B K 1 D with B K D N."""
+    if not _one_row(node):
+        return None
+    keys = find_heads(node.inputs[1], HEADS_LAST)
+    if not isinstance(keys, Heads):
+        return keys
+    after = sole_reader(node.outputs[0])
+    if after is None or not normalises(after):
+        return Declined("no softmax behind it, so the keys' bias counts")
+    return Found(node, keys)
+
+
+def find_result(node: ir.Node) -> Found | Declined | None:
+    """Starts from MatMul: B K 1 N with B K N D."""
+    if not _one_row(node):
+        return None
+    moved = made_by(node.inputs[1], "Transpose")
+    if moved is None and dims(node.inputs[1])[1:2] != (1,):
+        return None
+    values = find_heads(node.inputs[1], HEADS_FIRST if moved is not None else None)
+    if not isinstance(values, Heads):
+        return values
+    before = made_by(node.inputs[0], "Softmax")
+    if before is None or not normalises(before):
+        return Declined("no softmax before it, so the values' bias is not added once")
+    return Found(node, values)
+
+
+def apply_scores(found: Found) -> None:
+    """The query goes through the kernel, then meets the tokens as they are."""
+    node, keys = found.node, found.tokens
+    heads, depth, channels, tokens = keys.heads, keys.depth, keys.channels, keys.tokens
+    query = node.inputs[0]
+    assert query is not None
+    batch = dims(query)[0]
+    kernel = keys.kernel.transpose(1, 2, 0)  # K D C
+    if heads == 1:
+        row = reshape(node, query, (batch, depth))
+        row = add_node(
+            node, "Gemm", [row, add_constant(node, kernel[0], "kernel")], (batch, channels)
+        )
+        columns = reshape(node, row, (batch, channels, 1))  # B C 1
+    else:
+        weights = add_constant(node, kernel, "kernel")
+        row = add_node(node, "MatMul", [query, weights], (batch, heads, 1, channels))
+        row = reshape(node, row, (batch, heads, channels))
+        columns = _swap(node, row, (batch, channels, heads))  # B C K
+    scores = add_node(node, "MatMul", [_tokens(found), columns], (batch, tokens, heads))
+    if heads > 1:
+        scores = _swap(node, scores, (batch, heads, tokens))
+    replace(node.outputs[0], reshape(node, scores, dims(node.outputs[0])))
+
+
+def apply_result(found: Found) -> None:
+    """The attention gathers tokens as they are; one row goes through the kernel."""
+    node, values = found.node, found.tokens
+    heads, depth, channels, tokens = values.heads, values.depth, values.channels, values.tokens
+    attention = node.inputs[0]
+    assert attention is not None
+    batch = dims(attention)[0]
+    bias = values.bias
+    weights = reshape(node, attention, (batch, heads, tokens))
+    mixed = add_node(node, "MatMul", [weights, _tokens(found)], (batch, heads, channels))
+    kernel = values.kernel.transpose(1, 0, 2)  # K C D
+    if heads == 1:
+        inputs = [
+            reshape(node, mixed, (batch, channels)),
+            add_constant(node, kernel[0], "kernel"),
+        ]
+        if bias is not None:
+            inputs.append(add_constant(node, bias.reshape(-1), "bias"))
+        result = add_node(node, "Gemm", inputs, (batch, depth))
+    else:
+        rows = reshape(node, mixed, (batch, heads, 1, channels))
+        shape = (batch, heads, 1, depth)
+        result = add_node(node, "MatMul", [rows, add_constant(node, kernel, "kernel")], shape)
+        if bias is not None:
+            heads_bias = add_constant(node, bias.reshape(heads, 1, depth), "bias")
+            result = add_node(node, "Add", [result, heads_bias], shape)
+    replace(node.outputs[0], reshape(node, result, dims(node.outputs[0])))
+
+
+def _one_row(node: ir.Node) -> bool:
+    """Whether the first factor is B K 1 and anything."""
+    shape = dims(node.inputs[0])
+    return len(shape) == 4 and shape[2] == 1 and None not in shape[1:]
+
+
+def _tokens(found: Found) -> ir.Value:
+    """B N C, what the Dense layer reads."""
+    batch, of = dims(found.node.inputs[0])[0], found.tokens
+    return reshape(found.node, of.rows, (batch, of.tokens, of.channels))
+
+
+def _swap(before: ir.Node, value: ir.Value, shape: tuple[int | None, ...]) -> ir.Value:
+    """The last two of three axes change places."""
+    return add_node(before, "Transpose", [value], shape, {"perm": [0, 2, 1]})
+
+
+ask_tokens = Rewrite("ask_tokens", ("MatMul",), find_scores, apply_scores)
+mix_tokens = Rewrite("mix_tokens", ("MatMul",), find_result, apply_result)

@@ -1,0 +1,166 @@
+"""Scales and offsets by constants, folded into the weights beside them.
+
+- into a convolution from before it: pixels are scaled (and, without padding, shifted) by the
+  preprocessing. Padding is zero after the scale, so a padded convolution takes the factor alone:
+  ``x * s + o = (x + o / s) * s``;
+- into a Gemm from behind it: the scale of attention's query, LayerScale.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from edgevit.formats.declined import Declined
+from edgevit.formats.onnx.writer.passes.editing import (
+    add_constant,
+    add_node,
+    attribute,
+    constant,
+    dims,
+    last_axis,
+    made_by,
+    other_operand,
+    replace,
+    scalar,
+    sole_reader,
+    trained,
+)
+from edgevit.formats.onnx.writer.passes.rewriting import Rewrite
+
+TO_CHANNELS_FIRST = (0, 3, 1, 2)
+
+
+@dataclass(frozen=True)
+class FoundBefore:
+    """A convolution, the Transpose before it, and the scale and offset before that."""
+
+    node: ir.Node
+    transpose: ir.Node
+    x: ir.Value
+    scale: np.ndarray
+    offset: np.ndarray | None
+
+
+def find_scaled_input(node: ir.Node) -> FoundBefore | Declined | None:
+    """Starts from Conv."""
+    transpose = made_by(node.inputs[0], "Transpose")
+    if transpose is None or tuple(attribute(transpose, "perm")) != TO_CHANNELS_FIRST:
+        return None
+    value = transpose.inputs[0]
+    assert value is not None
+    shape = dims(value)
+    if len(shape) != 4:
+        return Declined("its shape is not known")
+    channels = shape[3]
+    add, offset = _read_step(value, "Add", channels)
+    mul, scale = _read_step(add if add is not None else value, "Mul", channels)
+    if scale is None and (offset is None or _is_padded(node)):
+        return None
+    if attribute(node, "group", 1) != 1:
+        return Declined("a grouped convolution")
+    if constant(node.inputs[1]) is None:
+        return Declined("the kernel is not constant")
+    if len(node.inputs) > 2 and node.inputs[2] is not None and constant(node.inputs[2]) is None:
+        return Declined("the bias is not constant")
+    if not all(sole_reader(part) for part in (value, add, transpose.outputs[0]) if part):
+        return Declined("something else reads the scaled values")
+    if scale is not None and np.any(scale == 0):
+        return Declined("a channel is scaled by zero")
+    x = mul if mul is not None else add
+    assert x is not None
+    return FoundBefore(node, transpose, x, np.ones(1) if scale is None else scale, offset)
+
+
+def apply_scaled_input(found: FoundBefore) -> None:
+    """Scales the kernel, moves the offset into the bias or leaves it before the padding."""
+    node = found.node
+    kernel = trained(node, 1)
+    scale = np.broadcast_to(found.scale, kernel.shape[1:2]).astype(np.float64)
+    x = found.x
+    if found.offset is not None:
+        offset = np.broadcast_to(found.offset, kernel.shape[1:2]).astype(np.float64)
+        if _is_padded(node):
+            shift = add_constant(found.transpose, (offset / scale).astype(np.float32), "offset")
+            x = add_node(found.transpose, "Add", [x, shift], dims(x))
+        else:
+            bias = np.einsum("ocij,c->o", kernel.astype(np.float64), offset)
+            own = constant(node.inputs[2]) if len(node.inputs) > 2 else None
+            if own is not None:
+                bias = bias + own
+            if len(node.inputs) < 3:
+                node.resize_inputs(3)
+            node.replace_input_with(2, add_constant(node, bias.astype(np.float32), "bias"))
+    scaled = (kernel * scale[:, None, None]).astype(np.float32)
+    node.replace_input_with(1, add_constant(node, scaled, "kernel"))
+    found.transpose.replace_input_with(0, x)
+
+
+@dataclass(frozen=True)
+class FoundBehind:
+    """A Gemm, and a Mul behind it, perhaps behind Reshapes."""
+
+    node: ir.Node
+    factor: np.ndarray
+    mul: ir.Node
+    before: ir.Value
+
+
+def find_scaled_output(node: ir.Node) -> FoundBehind | Declined | None:
+    """Starts from Gemm."""
+    value, width = node.outputs[0], dims(node.outputs[0])[-1]
+    step = sole_reader(value)
+    while step is not None and step.op_type == "Reshape":
+        value = step.outputs[0]
+        step = sole_reader(value)
+    if step is None or step.op_type != "Mul":
+        return None
+    other = other_operand(step, value)
+    number = scalar(other)
+    factor = np.full(1, number) if number is not None else None
+    if factor is None and dims(value)[-1:] == (width,):
+        factor = last_axis(other, width)
+    if factor is None:
+        return None if constant(other) is None else Declined("the factor varies within a column")
+    parts = [constant(part) for part in node.inputs[1:]]
+    if any(part is None for part in parts):
+        return Declined("the weights are not constant")
+    if attribute(node, "transB", 0):
+        return Declined("the kernel is transposed")
+    if len(dims(step.outputs[0])) != len(dims(value)):
+        return Declined("the factor adds an axis")
+    return FoundBehind(node, factor, step, value)
+
+
+def apply_scaled_output(found: FoundBehind) -> None:
+    """Scales kernel and bias."""
+    node = found.node
+    for place, role in ((1, "kernel"), (2, "bias")):
+        if place < len(node.inputs):
+            scaled = (trained(node, place).astype(np.float64) * found.factor).astype(np.float32)
+            node.replace_input_with(place, add_constant(node, scaled, role))
+    replace(found.mul.outputs[0], found.before)
+
+
+def _read_step(
+    value: ir.Value, op_type: str, channels: int | None
+) -> tuple[ir.Value | None, np.ndarray | None]:
+    """(what a constant is added to or multiplied with, that constant along the last axis)."""
+    node = made_by(value, op_type)
+    if node is not None:
+        for place in (0, 1):
+            array = last_axis(node.inputs[place], channels)
+            if array is not None:
+                return node.inputs[1 - place], array
+    return None, None
+
+
+def _is_padded(node: ir.Node) -> bool:
+    automatic = attribute(node, "auto_pad", "NOTSET")
+    return any(attribute(node, "pads", ())) or automatic not in ("NOTSET", "VALID")
+
+
+fold_input_scale = Rewrite("fold_input_scale", ("Conv",), find_scaled_input, apply_scaled_input)
+fold_output_scale = Rewrite("fold_output_scale", ("Gemm",), find_scaled_output, apply_scaled_output)

@@ -1,0 +1,151 @@
+"""Rows stay rows: what stands between two Gemms works on matrices as they do.
+
+A Gemm takes B*N rows, the layers around it write B H W C. Everything that treats each row by
+itself (an activation, LayerNormalization over the last axis, a residual sum of two such) is
+computed on rows, so that the Reshapes between meet and vanish. They cost little time each, but they
+keep runtimes from seeing a Gemm and what follows as neighbours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from edgevit.formats.declined import Declined
+from edgevit.formats.onnx.writer.passes.editing import (
+    add_constant,
+    add_node,
+    attribute,
+    constant,
+    count_of,
+    dims,
+    last_axis,
+    made_by,
+    readers,
+    replace,
+    reshape,
+)
+from edgevit.formats.onnx.writer.passes.rewriting import Rewrite
+
+UNARY = ("Gelu", "Relu", "Sigmoid", "Tanh", "LayerNormalization")
+BINARY = ("Add", "Sub", "Mul")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A node on more than two axes, and what its operands are as rows (None: to be gathered)."""
+
+    node: ir.Node
+    operands: tuple[ir.Value | np.ndarray | None, ...]
+
+
+def find_rows(node: ir.Node) -> Found | Declined | None:
+    """Starts from any node that treats rows by themselves."""
+    shape = dims(node.outputs[0])
+    if len(shape) < 3 or shape[-1] is None:
+        return None
+    if sum(length is None for length in shape) > 1:
+        return Declined("more than one length is not fixed")
+    width = shape[-1]
+    if node.op_type == "LayerNormalization" and attribute(node, "axis", -1) not in (
+        -1,
+        len(shape) - 1,
+    ):
+        return Declined("normalises more than rows")
+    count = 1 if node.op_type in UNARY else 2
+    operands: list[ir.Value | np.ndarray | None] = []
+    for value in node.inputs[:count]:
+        if constant(value) is not None:
+            array = last_axis(value, width)
+            if array is None:
+                array = _as_rows(constant(value), shape)
+            if array is None:
+                return Declined("a constant that varies over more than rows")
+            operands.append(array)
+        elif dims(value) != shape:
+            return Declined("an operand is repeated along the rows")
+        else:
+            operands.append(_rows_of(value, width))
+    gathered = any(isinstance(part, ir.Value) for part in operands)
+    scattered = any(_becomes_rows(use, width) for use in readers(node.outputs[0]))
+    if not gathered and not (scattered and count == 1):
+        return None
+    return Found(node, tuple(operands))
+
+
+def apply_rows(found: Found) -> None:
+    """Reshapes what is not rows yet; one Reshape back behind it."""
+    node = found.node
+    shape = dims(node.outputs[0])
+    width = shape[-1]
+    rows = count_of(shape[:-1])
+    inputs: list[ir.Value | None] = []
+    for value, operand in zip(node.inputs, found.operands, strict=False):
+        if isinstance(operand, np.ndarray):
+            inputs.append(add_constant(node, operand.astype(np.float32), "operand"))
+        elif operand is None:
+            assert value is not None
+            inputs.append(reshape(node, value, (rows, width)))
+        else:
+            inputs.append(operand)
+    inputs.extend(node.inputs[len(found.operands) :])  # scale and offset of LayerNormalization
+    attributes = {key: item.value for key, item in node.attributes.items()}
+    if "axis" in attributes:
+        attributes["axis"] = -1
+    output = add_node(node, node.op_type, inputs, (rows, width), attributes)
+    replace(node.outputs[0], reshape(node, output, shape))
+
+
+def find_chain(node: ir.Node) -> Found | Declined | None:
+    """Starts from a Reshape of a Reshape, or one that changes nothing."""
+    x = node.inputs[0]
+    assert x is not None
+    shape = dims(node.outputs[0])
+    if dims(x) == shape and sum(length is None for length in shape) < 2:
+        return Found(node, (x,))
+    before = made_by(x, "Reshape")
+    target = constant(node.inputs[1])
+    if before is None or target is None:
+        return None
+    if (target == 0).any():
+        return Declined("copies a length of its input")
+    return Found(node, (before.inputs[0],))
+
+
+def apply_chain(found: Found) -> None:
+    """The first Reshape is passed over; one that changes nothing goes."""
+    node, x = found.node, found.operands[0]
+    assert isinstance(x, ir.Value)
+    if dims(x) == dims(node.outputs[0]):
+        replace(node.outputs[0], x)
+    else:
+        node.replace_input_with(0, x)
+
+
+def _rows_of(value: ir.Value | None, width: int) -> ir.Value | None:
+    """The rows that a Reshape has made a value of."""
+    before = made_by(value, "Reshape")
+    rows = before.inputs[0] if before is not None else None
+    return rows if rows is not None and len(dims(rows)) == 2 and dims(rows)[1] == width else None
+
+
+def _becomes_rows(node: ir.Node, width: int) -> bool:
+    shape = dims(node.outputs[0])
+    return node.op_type == "Reshape" and len(shape) == 2 and shape[1] == width
+
+
+def _as_rows(array: np.ndarray | None, shape: tuple[int | None, ...]) -> np.ndarray | None:
+    """A constant of the whole shape (position embeddings), as rows; needs a fixed batch."""
+    if array is None or None in shape:
+        return None
+    full = array.reshape((1,) * (len(shape) - array.ndim) + array.shape)
+    if full.shape[-1] != shape[-1]:
+        return None
+    lengths = [length or 0 for length in shape]
+    return np.broadcast_to(full, lengths).reshape(-1, lengths[-1])
+
+
+gather_rows = Rewrite("gather_rows", (*UNARY, *BINARY), find_rows, apply_rows)
+merge_reshapes = Rewrite("merge_reshapes", ("Reshape",), find_chain, apply_chain)

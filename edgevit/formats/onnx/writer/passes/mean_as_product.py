@@ -1,0 +1,64 @@
+"""The mean over all pixels of a B H W C image, as a product with a row of 1/N.
+
+onnxruntime's ReduceMean is slow where the kept channels are the last axis and a leading axis is
+kept too: 1.33 ms for 1x112x112x64 on an AVX2 machine with one thread, 0.17 ms as a product.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from edgevit.formats.declined import Declined
+from edgevit.formats.onnx.writer.passes.editing import (
+    add_constant,
+    add_node,
+    axes_of,
+    dims,
+    replace,
+    reshape,
+)
+from edgevit.formats.onnx.writer.passes.rewriting import Rewrite
+
+# Below, the call of a kernel costs more than its loop.
+FEWEST_ROWS = 4
+
+
+@dataclass(frozen=True)
+class Found:
+    """A mean over the axes between the first and the last."""
+
+    node: ir.Node
+    rows: int
+    width: int
+
+
+def find_mean(node: ir.Node) -> Found | Declined | None:
+    """Starts from ReduceMean."""
+    shape = dims(node.inputs[0])
+    axes = axes_of(node, len(shape)) if len(shape) > 2 else None
+    if axes is None or axes != tuple(range(1, len(shape) - 1)):
+        return None
+    if None in shape[1:]:
+        return Declined("the size of the image is not fixed")
+    rows = int(np.prod([length or 0 for length in shape[1:-1]]))
+    if rows < FEWEST_ROWS:
+        return Declined(f"fewer than {FEWEST_ROWS} values to a mean")
+    return Found(node, rows, int(shape[-1] or 0))
+
+
+def apply_mean(found: Found) -> None:
+    """MatMul of (1, 1, N) and (B, N, C)."""
+    node, rows, width = found.node, found.rows, found.width
+    x = node.inputs[0]
+    assert x is not None
+    batch = dims(x)[0]
+    x = reshape(node, x, (batch, rows, width))  # B N C
+    weights = add_constant(node, np.full((1, 1, rows), 1 / rows, np.float32), "weights")
+    mean = add_node(node, "MatMul", [weights, x], (batch, 1, width), dtype=x.dtype)  # B 1 C
+    replace(node.outputs[0], reshape(node, mean, dims(node.outputs[0])))
+
+
+mean_as_product = Rewrite("mean_as_product", ("ReduceMean",), find_mean, apply_mean)

@@ -1,0 +1,113 @@
+"""Keeps onnxruntime from changing what a padded max pooling computes.
+
+A Pad with zeros before a MaxPool lets a zero win in windows whose values are all negative. From its
+basic level on, onnxruntime moves such a Pad into the MaxPool's own ``pads`` (its pad fusion,
+microsoft/onnxruntime pull request 18136), whose padding never wins: ONNX pads MaxPool with minus
+infinity. The result differs wherever a border window is all negative.
+
+The rewrite says the same in a form that no fusion touches: the MaxPool pads by itself, and a Max
+with a constant lets the padded value win in just the windows that reach the padding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from edgevit.formats.declined import Declined
+from edgevit.formats.onnx.writer.passes.editing import (
+    add_constant,
+    add_node,
+    attribute,
+    dims,
+    made_by,
+    replace,
+    scalar,
+    sole_reader,
+)
+from edgevit.formats.onnx.writer.passes.merge_slices import read_pads
+from edgevit.formats.onnx.writer.passes.rewriting import Rewrite
+
+LOWEST = np.finfo(np.float32).min
+
+
+@dataclass(frozen=True)
+class Found:
+    """A MaxPool and the Pad before it: [top, left, bottom, right] of both, and the padded value."""
+
+    pool: ir.Node
+    x: ir.Value
+    pads: list[int]
+    own: list[int]
+    value: float
+
+
+def find_padded_pool(pool: ir.Node) -> Found | Declined | None:
+    """Starts from MaxPool."""
+    pad = made_by(pool.inputs[0], "Pad")
+    if pad is None:
+        return None
+    if sole_reader(pad.outputs[0]) is None or len(pool.outputs) > 1:
+        return Declined("something else reads the padded values, or the pool's indices are read")
+    widths = read_pads(pad)
+    value = 0.0 if len(pad.inputs) < 3 or pad.inputs[2] is None else scalar(pad.inputs[2])
+    if widths is None or value is None or len(widths) != 4:
+        return Declined("the Pad is not of B C H W, by constants and with a constant")
+    if any(widths[0]) or any(widths[1]) or min(min(pair) for pair in widths) < 0:
+        return Declined("the Pad is not of the two axes of space alone, or takes away")
+    kernel = list(attribute(pool, "kernel_shape", ()))
+    automatic = attribute(pool, "auto_pad", "NOTSET")
+    if len(kernel) != 2 or automatic not in ("NOTSET", "VALID") or attribute(pool, "ceil_mode", 0):
+        return Declined("the pool is not two-dimensional, pads by itself, or rounds up")
+    if None in dims(pad.inputs[0])[2:]:
+        return Declined("the size of the image is not fixed")
+    pads = [widths[2][0], widths[3][0], widths[2][1], widths[3][1]]
+    own = list(attribute(pool, "pads", [0] * 4))
+    if any(a + b >= kernel[axis % 2] for axis, (a, b) in enumerate(zip(pads, own, strict=True))):
+        return Declined("a window would hold nothing but padding")
+    x = pad.inputs[0]
+    assert x is not None
+    return Found(pool, x, pads, own, value)
+
+
+def apply_padded_pool(found: Found) -> None:
+    """The pool pads by itself; a Max with a constant stands in for the padded values."""
+    pool = found.pool
+    kernel = list(attribute(pool, "kernel_shape"))
+    strides = list(attribute(pool, "strides", (1, 1)))
+    dilations = list(attribute(pool, "dilations", (1, 1)))
+    size = [length or 0 for length in dims(found.x)[2:]]
+    touched = [
+        _touches(
+            size[axis], kernel[axis], strides[axis], dilations[axis], found.pads, found.own, axis
+        )
+        for axis in (0, 1)
+    ]
+    mask = np.where(touched[0][:, None] | touched[1][None, :], found.value, LOWEST)
+    attributes = {key: item.value for key, item in pool.attributes.items() if key != "auto_pad"}
+    attributes["pads"] = [a + b for a, b in zip(found.pads, found.own, strict=True)]
+    shape = dims(pool.outputs[0])
+    pooled = add_node(pool, "MaxPool", [found.x], shape, attributes)
+    padding = add_constant(pool, mask[None, None].astype(np.float32), "padding")
+    replace(pool.outputs[0], add_node(pool, "Max", [pooled, padding], shape))
+
+
+def _touches(
+    length: int, kernel: int, stride: int, dilation: int, pads: list[int], own: list[int], axis: int
+) -> np.ndarray:
+    """For each window along an axis: whether it reaches the explicit padding. bool windows."""
+    before, after = pads[axis], pads[axis + 2]
+    reach = dilation * (kernel - 1)
+    span = length + before + after + own[axis] + own[axis + 2]
+    starts = np.arange((span - reach - 1) // stride + 1) * stride - before - own[axis]
+    places = starts[:, None] + dilation * np.arange(kernel)  # windows kernel
+    inside_before = (places >= -before) & (places < 0)
+    inside_after = (places >= length) & (places < length + after)
+    return np.any(inside_before | inside_after, axis=1)
+
+
+split_padded_max_pool = Rewrite(
+    "split_padded_max_pool", ("MaxPool",), find_padded_pool, apply_padded_pool
+)

@@ -1,0 +1,1 @@
+"""Writing ONNX graphs in 8 and 16 bits."""

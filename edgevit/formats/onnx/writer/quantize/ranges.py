@@ -1,0 +1,116 @@
+"""What enters and leaves the weighted layers of a float ONNX graph, over the calibration images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from edgevit.base.errors import ConfigError, ExportError
+from edgevit.formats.onnx.writer.quantize.layers import ancestors_without_weights, find_layers
+from edgevit.quantization.observer import Observation, Observer
+
+
+def measure(
+    model: Any,
+    images: np.ndarray,
+    extremes: np.ndarray,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, tuple[float, float]]:
+    """Smallest and largest value of everything that :func:`observe` watches."""
+    found = observe(model, images, extremes, Observer(), progress)
+    return {key: (value.low, value.high) for key, value in found.items()}
+
+
+def observe(
+    model: Any,
+    images: np.ndarray,
+    extremes: np.ndarray,
+    observer: Observer,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Observation]:
+    """Runs a float graph in onnxruntime and watches its weighted layers.
+
+    The result does not depend on the order of the images.
+
+    Args:
+        model: float32 ModelProto with a batch of one.
+        images: B H W 3 in the graph's own input type and range.
+        extremes: B H W 3, the darkest and the brightest image that there can be: what enters the
+            first layers has the range that these give it, whatever the sample holds, and is not
+            clipped.
+        observer: what remembers.
+        progress: called with (images done, images in all).
+
+    Returns:
+        What was seen of ``<layer>/in``, ``<layer>/out`` (Conv only) and ``<layer>/weights``.
+
+    Raises:
+        ConfigError: no images.
+        ExportError: an activation is not finite.
+    """
+    if len(images) == 0:
+        raise ConfigError("calibration needs at least one image. Received: 0")
+    layers, _ = find_layers(model)
+    watched = {f"{layer.key}/in": layer.node.input[0] for layer in layers}
+    watched |= {f"{layer.key}/out": layer.node.output[0] for layer in layers if layer.is_conv}
+    keys: dict[str, str] = {}  # tensor -> the first key that it has
+    for key, tensor in watched.items():
+        keys.setdefault(tensor, key)
+    run = _runner(model, sorted(keys))
+    for number, image in enumerate(images):
+        for tensor, value in run(image[None]).items():
+            observer.see(keys[tensor], value)
+        if progress:
+            progress(number + 1, len(images))
+    seen = observer.observations()
+    first = {layer.node.input[0] for layer in ancestors_without_weights(model, layers)}
+    for image in extremes:
+        for tensor, value in run(image[None]).items():
+            if tensor in first:
+                known = seen[keys[tensor]]
+                low, high = min(known.low, float(value.min())), max(known.high, float(value.max()))
+                seen[keys[tensor]] = Observation(low, high)
+    found = {}
+    for layer in layers:
+        for side in (f"{layer.key}/in", f"{layer.key}/out"):
+            if side in watched:
+                found[side] = seen[keys[watched[side]]]
+        weights = float(layer.weights.min()), float(layer.weights.max())
+        if not np.isfinite(weights).all():
+            raise ExportError(f"the weights of {layer.key!r} are not finite: they are damaged.")
+        found[f"{layer.key}/weights"] = Observation(*weights)
+    return found
+
+
+def _runner(model: Any, names: list[str]) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    """A function that runs a batch of one and returns the values of inner tensors by name."""
+    import onnxruntime
+    from onnx import ModelProto, TensorProto, helper
+
+    open_model = ModelProto()
+    open_model.CopyFrom(model)
+    inputs = {value.name for value in model.graph.input}
+    outputs = {value.name for value in model.graph.output}
+    for name in names:
+        if name not in inputs | outputs:
+            open_model.graph.output.append(
+                helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+            )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(
+        open_model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    (entry,) = session.get_inputs()
+    computed = [name for name in names if name not in inputs]
+    kind = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32}[entry.type]
+
+    def run(batch: np.ndarray) -> dict[str, np.ndarray]:
+        batch = batch.astype(kind)
+        values = dict(zip(computed, session.run(computed, {entry.name: batch}), strict=True))
+        return {name: values.get(name, batch) for name in names}
+
+    return run

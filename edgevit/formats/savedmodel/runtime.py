@@ -1,0 +1,116 @@
+"""SavedModel folders. Their runtime is TensorFlow itself (docs/decisions/0001)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgevit.base.errors import MissingDependencyError, RuntimeFailure
+from edgevit.core.tensors import TensorSpec
+from edgevit.formats.session import BatchedSession, load_failure
+
+METADATA_FOLDER = "assets.extra"
+
+
+class SavedModelSession(BatchedSession):
+    """One SavedModel folder, its "serving_default" signature.
+
+    Args:
+        path: the folder.
+        kernels: "cpu" or "gpu".
+        threads: of the whole process; they can be set only before TensorFlow computes anything.
+            None: as they are.
+
+    Raises:
+        MissingDependencyError: TensorFlow is not installed.
+        RuntimeFailure: TensorFlow refuses the folder, the number of threads, or sees no GPU.
+    """
+
+    def __init__(self, path: Path, kernels: str = "cpu", threads: int | None = None):
+        try:
+            import tensorflow as tf
+        except ImportError:
+            raise MissingDependencyError(
+                "tensorflow", "tensorflow", "Running a SavedModel"
+            ) from None
+        self.path = path
+        self.runtime = "tensorflow" if kernels == "cpu" else f"tensorflow-{kernels}"
+        if kernels == "gpu" and not tf.config.list_physical_devices("GPU"):
+            raise RuntimeFailure(
+                f"{path}: TensorFlow sees no GPU here. It takes an NVIDIA GPU with its driver, and "
+                "CUDA: pip install 'edgevit[gpu]'"
+            )
+        if threads is not None:
+            set_threads(tf, threads)
+        try:
+            self._loaded = tf.saved_model.load(str(path))
+            self._call = self._loaded.signatures["serving_default"]
+        except Exception as error:  # TensorFlow raises many types for damaged folders
+            raise load_failure(path, "TensorFlow", error) from None
+        self._tf = tf
+        _, arguments = self._call.structured_input_signature
+        self.inputs = tuple(_spec(name, spec) for name, spec in sorted(arguments.items()))
+        results = self._call.structured_outputs
+        self.outputs = tuple(_spec(name, spec) for name, spec in sorted(results.items()))
+        folder = path / METADATA_FOLDER
+        self.metadata = {file.stem: file.read_text() for file in sorted(folder.glob("*.json"))}
+        self.read_contract()
+
+    def run_chunk(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+        results = self._run({self.inputs[0].name: self._tf.constant(batch)})
+        return {name: np.asarray(value, dtype=np.float32) for name, value in results.items()}
+
+    def bind(self, batch: np.ndarray) -> Callable[[], object]:
+        feed = {self.inputs[0].name: self._tf.constant(batch)}
+        # A kernel on a GPU returns before it has computed; reading the result waits for it.
+        return lambda: [value.numpy() for value in self._run(feed).values()]
+
+    def _run(self, feed: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return self._call(**feed)
+        except Exception as error:  # likewise
+            raise RuntimeFailure(f"{self.path}: TensorFlow cannot run it ({error}).") from None
+
+    def close(self) -> None:
+        self._loaded = self._call = None
+
+
+def set_threads(tf: Any, threads: int) -> None:
+    """Threads of TensorFlow's kernels, for the whole process.
+
+    Raises:
+        RuntimeFailure: it has computed something already, with another number.
+    """
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    except RuntimeError:
+        if tf.config.threading.get_intra_op_parallelism_threads() != threads:
+            raise RuntimeFailure(
+                f"TensorFlow runs in this process already, and cannot change to {threads} threads. "
+                "Open the SavedModel before anything else uses TensorFlow."
+            ) from None
+
+
+def _spec(name: str, spec) -> TensorSpec:
+    return TensorSpec(name, tuple(spec.shape.as_list()), spec.dtype.name)
+
+
+def list_nodes(path: Path) -> list[tuple[str, tuple[str, ...]]]:
+    """(operator, element types of its attributes) of every node in the serving function.
+
+    Raises:
+        RuntimeFailure: TensorFlow refuses the folder.
+    """
+    with SavedModelSession(path) as session:
+        graph = session._call.graph
+        nodes = []
+        functions = [graph, *(function.graph for function in graph._functions.values())]
+        for part in functions:
+            for operation in part.get_operations():
+                kinds = tuple(tensor.dtype.name for tensor in operation.outputs)
+                nodes.append((operation.type, kinds))
+        return nodes

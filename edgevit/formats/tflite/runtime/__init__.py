@@ -1,0 +1,1 @@
+"""Reading and running TFLite files; shares no code with the writer."""

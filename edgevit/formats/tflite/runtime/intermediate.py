@@ -1,0 +1,156 @@
+"""The tensors between the operators of a .tflite file, read from LiteRT after a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgevit.formats.intermediate import InnerTensor, Product, Rounding
+from edgevit.formats.tflite.runtime.file import parse_model, tensor_name
+from edgevit.formats.tflite.runtime.litert import LiteRTSession
+from edgevit.formats.tflite.runtime.nodes import FileNode, list_nodes
+
+# Operators with stored weights -> axis of the weights along which the output channels lie.
+WEIGHTED = {"FULLY_CONNECTED": 0, "CONV_2D": 0, "DEPTHWISE_CONV_2D": 3}
+ROUNDS = ("QUANTIZE", "DEQUANTIZE")
+# Through these an exporter may move a normalisation's scale and offset into weights behind them.
+MOVES = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "STRIDED_SLICE", "MEAN")
+
+
+class LiteRTTap(LiteRTSession):
+    """See :class:`edgevit.formats.intermediate.Tap`.
+
+    Args:
+        path: the file.
+
+    Raises:
+        MissingDependencyError: ai-edge-litert is not installed.
+        ModelFileError: the file is damaged.
+        RuntimeFailure: LiteRT refuses it.
+    """
+
+    def __init__(self, path: Path):
+        super().__init__(path, "builtin", preserve_all=True)
+        self.batch = self.inputs[0].shape[0] or 1
+        self._details = {
+            int(detail["index"]): detail for detail in self._interpreter.get_tensor_details()
+        }
+        graph = parse_model(path.read_bytes(), path.name)
+        nodes = list(zip(graph.subgraphs[0].operators, list_nodes(graph), strict=True))
+        self.tensors, self._indices = self._list(graph.subgraphs[0], nodes)
+        self.products = self._list_products(nodes)
+        self._watched: tuple[str, ...] = ()
+
+    def watch(self, names: Sequence[str]) -> None:
+        self._watched = tuple(names)
+
+    def run_chunk(self, batch: np.ndarray) -> dict[str, np.ndarray]:
+        self.bind(batch)()
+        found = {}
+        for name in self._watched:
+            index = self._indices[name]
+            value = self._interpreter.get_tensor(index)
+            scale, zero = self._details[index]["quantization"]
+            if value.dtype.kind in "iu" and scale:
+                value = (value.astype(np.float32) - zero) * np.float32(scale)
+            found[name] = value.astype(np.float32).reshape(len(batch), -1)  # B elements
+        return found
+
+    def _list(
+        self, graph: Any, nodes: Sequence[tuple[Any, FileNode]]
+    ) -> tuple[tuple[InnerTensor, ...], dict[str, int]]:
+        moving = {int(index) for index in graph.inputs}  # depends on the image
+        tensors, indices = [], {}
+        stored: dict[int, str] = {}  # layer of weights that are unpacked while the file runs
+        bare = _list_bare(nodes)
+        for place, (operator, node) in enumerate(nodes):
+            if moving.isdisjoint(int(index) for index in operator.inputs):
+                stored.update((int(index), node.layer) for index in operator.outputs)
+                continue
+            # The file's output is called after no layer; its weights are.
+            weights = (stored.get(int(index), "") for index in operator.inputs)
+            layer = node.layer or next(filter(None, weights), "")
+            for index in map(int, operator.outputs):
+                moving.add(index)
+                name = tensor_name(graph.tensors[index])
+                tensor = self._describe_tensor(index, name, layer, node.op, place)
+                if tensor is not None and tensor.name not in indices:
+                    tensors.append(replace(tensor, bare=bare.get(index, "")))
+                    indices[tensor.name] = index
+        return tuple(tensors), indices
+
+    def _describe_tensor(
+        self, index: int, name: str, layer: str, op: str, place: int
+    ) -> InnerTensor | None:
+        """None for what is no activation: indices, shapes, sums in 32 bits."""
+        detail = self._details.get(index)
+        if detail is None:
+            return None
+        kind = np.dtype(detail["dtype"])
+        shape = tuple(int(size) for size in detail["shape"])
+        if kind.kind == "f":
+            return InnerTensor(name, layer, op, place, shape)
+        scale, zero = detail["quantization"]
+        if kind.kind not in "iu" or kind.itemsize > 2 or not scale:
+            return None
+        limits = np.iinfo(kind)
+        low, high = (float((level - zero) * scale) for level in (limits.min, limits.max))
+        return InnerTensor(name, layer, op, place, shape, float(scale), low, high)
+
+    def _list_products(self, nodes: Sequence[tuple[Any, FileNode]]) -> tuple[Product, ...]:
+        names = {index: name for name, index in self._indices.items()}
+        makers = {int(index): pair for pair in nodes for index in pair[0].outputs}
+        found = []
+        for operator, node in nodes:
+            if node.op not in WEIGHTED:
+                continue
+            entering, weights = (int(index) for index in operator.inputs[:2])
+            if entering not in names or weights in makers:
+                continue
+            values = self._interpreter.get_tensor(weights)
+            rows = np.moveaxis(values, WEIGHTED[node.op], 0)  # N ...
+            rows = rows.reshape(len(rows), -1).astype(np.float32)
+            scales = self._details[weights]["quantization_parameters"]["scales"]
+            steps = np.zeros(len(rows)) + (scales if len(scales) else 0.0)
+            given = self._details[entering]
+            rounding, step = Rounding.NONE, 0.0
+            if len(scales) and np.dtype(given["dtype"]).kind == "f":
+                rounding = Rounding.ROW if values.ndim == 2 else Rounding.RUN
+            elif entering in makers and makers[entering][1].op == "QUANTIZE":
+                before = int(makers[entering][0].inputs[0])
+                if before in names:
+                    rounding, step = Rounding.STORED, float(given["quantization"][0])
+                    entering = before
+            found.append(
+                Product(
+                    node.layer,
+                    names[entering],
+                    steps,
+                    rows * steps[:, None].astype(np.float32) if len(scales) else rows,
+                    inputs=given["shape"][-1] if values.ndim == 4 else values.shape[-1],
+                    window=1 if values.ndim == 2 else int(np.prod(values.shape[1:3])),
+                    depthwise=node.op == "DEPTHWISE_CONV_2D",
+                    rounding=rounding,
+                    step=step,
+                )
+            )
+        return tuple(found)
+
+
+def _list_bare(nodes: Sequence[tuple[Any, FileNode]]) -> dict[int, str]:
+    """Tensors that hold a centred value over its deviation, and no more: layer by tensor."""
+    inverse: set[int] = set()  # one over the deviation
+    bare: dict[int, str] = {}
+    for operator, node in nodes:
+        inputs, outputs = ([int(i) for i in side] for side in (operator.inputs, operator.outputs))
+        if node.op == "RSQRT" or (node.op in ROUNDS and not inverse.isdisjoint(inputs)):
+            inverse.update(outputs)
+        elif node.op == "MUL" and not inverse.isdisjoint(inputs):
+            bare.update(dict.fromkeys(outputs, node.layer))
+        elif node.op in (*ROUNDS, *MOVES) and inputs[0] in bare:
+            bare.update(dict.fromkeys(outputs, bare[inputs[0]]))
+    return bare

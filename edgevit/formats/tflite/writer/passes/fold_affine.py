@@ -1,0 +1,69 @@
+"""Scales and offsets of channels, folded into the layers with weights that alone read them.
+
+``(n * gamma + beta) @ K + b = n @ (gamma[:, None] * K) + (b + beta @ K)``: LayerNormalization's
+gamma and beta (two operators each), and what preprocessing multiplies and adds. An offset is left
+where zeros are padded around it, since they would have to be padded before it was added.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from edgevit.formats.declined import Declined
+from edgevit.formats.tflite.writer.graph import NO_ACTIVATION, TfliteGraph
+from edgevit.formats.tflite.writer.passes.channels import (
+    activation,
+    channel_labels,
+    find_entries,
+    pads,
+    scale_entry,
+    shift_entry,
+)
+from edgevit.formats.tflite.writer.passes.reports import Changes
+
+SIGNS = {"ADD": 1.0, "SUB": -1.0}
+
+
+def fold_affine(graph: TfliteGraph) -> Changes:
+    """Folds what can be folded, the operator nearest to the layer first; counts operators."""
+    count, declined = 0, []
+    for operator in reversed(graph.operators):
+        outcome = _fold(graph, operator)
+        if isinstance(outcome, Declined):
+            declined.append((graph.name(int(operator.outputs[0])), outcome.reason))
+        count += outcome is True
+    return Changes(count, tuple(declined))
+
+
+def _fold(graph: TfliteGraph, operator: Any) -> bool | Declined:
+    """True: folded. False: nothing that looks like the pattern."""
+    kind = graph.kind(operator)
+    if kind not in ("MUL", *SIGNS) or activation(operator) != NO_ACTIVATION:
+        return False
+    values = [graph.constant(int(index)) for index in operator.inputs]
+    constants = [place for place, value in enumerate(values) if value is not None]
+    if len(constants) != 1 or (kind == "SUB" and constants == [0]):
+        return False
+    (place,) = constants
+    result, other = int(operator.outputs[0]), int(operator.inputs[1 - place])
+    shape, value = graph.shape(result), values[place]
+    assert value is not None
+    if shape != graph.shape(other) or not shape or value.size not in (1, shape[-1]):
+        return Declined("its constant is not one number a channel")
+    if value.size > 1 and value.shape[-1] != shape[-1]:
+        return Declined("its constant is not one number a channel")
+    found = find_entries(graph, result, channel_labels(shape))
+    if isinstance(found, Declined):
+        return found
+    if kind in SIGNS and any(pads(graph, entry.operator) for entry in found):
+        return Declined("a convolution pads zeros onto it")
+    factors = np.broadcast_to(value.reshape(-1), shape[-1:])
+    for entry in found:
+        if kind == "MUL":
+            scale_entry(graph, entry, factors)
+        else:
+            shift_entry(graph, entry, SIGNS[kind] * factors)
+    graph.bypass(operator, 1 - place)
+    return True

@@ -1,0 +1,58 @@
+"""Ranges of sums whose operands differ so much that XNNPACK would refuse the kernel.
+
+XNNPACK adds and subtracts int8 tensors whose scale is 2**-10 to 2**8 times the result's; others are
+left to LiteRT's own kernels, and cut the delegated part in two. The mean that a norm subtracts can
+be smaller than that: five of FocalNet's eighteen norms with seeded weights, 4.7 % of its time. A
+range of a thousandth of the result's is the remedy: the operand is then rounded by at most a
+two-thousandth of the result's level, which is itself rounded by half a level.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from edgevit.formats.tflite.writer.graph import TfliteGraph
+from edgevit.formats.tflite.writer.quantize.split_products import tensors_of_equal_scale
+
+SMALLEST = 1 / 1000  # of the result's range; XNNPACK takes 1/1024
+SUMS = ("ADD", "SUB")
+
+
+def widen_operands(
+    graph: bytes, ranges: dict[str, tuple[float, float]]
+) -> dict[str, tuple[float, float]]:
+    """The ranges, with those of operands that are too narrow for their sum widened.
+
+    Args:
+        graph: float32 .tflite.
+        ranges: (smallest, largest) by tensor name.
+    """
+    opened = TfliteGraph(graph)
+    made = opened.makers()
+    found = dict(ranges)
+    readers = Counter(int(tensor) for op in opened.operators for tensor in op.inputs)
+    for operator in opened.operators:
+        result = opened.name(int(operator.outputs[0]))
+        if opened.kind(operator) not in SUMS or result not in found:
+            continue
+        wanted = SMALLEST * _width(found[result])
+        for operand in (int(index) for index in operator.inputs):
+            name = opened.name(operand)
+            if name not in found or _width(found[name]) >= wanted:
+                continue
+            moved = tensors_of_equal_scale(opened, made, operand)
+            if all(readers[tensor] == 1 for tensor in moved):  # nobody needs it finer
+                for key in {opened.name(tensor) for tensor in moved} & {*found}:
+                    found[key] = _widened(found[key], wanted)
+    return found
+
+
+def _width(pair: tuple[float, float]) -> float:
+    """Of a range, which always holds zero."""
+    return max(pair[1], 0.0) - min(pair[0], 0.0)
+
+
+def _widened(pair: tuple[float, float], width: float) -> tuple[float, float]:
+    """The range in proportion; a range of nothing grows upwards."""
+    factor = width / _width(pair) if _width(pair) > 0 else 0.0
+    return (min(pair[0], 0.0) * factor, max(pair[1], 0.0) * factor) if factor else (0.0, width)

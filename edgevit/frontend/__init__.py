@@ -1,0 +1,1 @@
+"""Whatever the user named, as the bare float network that every exporter starts from."""

@@ -1,0 +1,119 @@
+"""How Keras layers are written down while a model is traced, so that converters do well.
+
+Keras computes LayerNormalization as ``x * inv + (beta - mean * inv)``. In int8 that form cancels
+badly and reaches kernels (SQUARED_DIFFERENCE, NEG) that are slow, missing or float-only; in ONNX
+no fusion recognises it. Keras' exact GELU becomes Erfc, which is not an ONNX operator. The forms
+below are equal in real arithmetic.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Lowering:
+    """One way of writing the layers.
+
+    Attributes:
+        layer_norm: (layer, x) -> normalised x; None leaves Keras' own.
+        gelu: (x, approximate) -> activation; None leaves Keras' own.
+        matmul: (x, matrix, own matmul) -> product; None leaves Keras' own.
+        steps: for the manifest.
+    """
+
+    layer_norm: Callable[[Any, Any], Any] | None
+    gelu: Callable[[Any, bool], Any] | None
+    matmul: Callable[[Any, Any, Callable], Any] | None
+    steps: tuple[str, ...]
+
+
+KERAS = Lowering(None, None, None, ())  # Keras' own forms throughout
+
+
+def layer_norm_centred(layer: Any, x: Any) -> Any:
+    """``d * rsqrt(mean(d * d) + epsilon)`` with ``d = x - mean(x)``: only ops with int8 kernels."""
+    from keras import ops
+
+    centred = x - ops.mean(x, axis=layer.axis, keepdims=True)
+    variance = ops.mean(centred * centred, axis=layer.axis, keepdims=True)
+    return _scale_and_shift(layer, centred * ops.rsqrt(variance + layer.epsilon))
+
+
+def layer_norm_textbook(layer: Any, x: Any) -> Any:
+    """``d / sqrt(mean(d ** 2) + epsilon)``: the form that onnxruntime fuses."""
+    import tensorflow as tf
+    from keras import ops
+
+    centred = x - ops.mean(x, axis=layer.axis, keepdims=True)
+    variance = ops.mean(tf.pow(centred, 2.0), axis=layer.axis, keepdims=True)
+    return _scale_and_shift(layer, centred / tf.sqrt(variance + layer.epsilon))
+
+
+def gelu_textbook(x: Any, approximate: bool) -> Any:
+    """Exact GELU through Erf (Hendrycks & Gimpel 2016, arXiv:1606.08415): onnxruntime fuses it."""
+    import tensorflow as tf
+
+    if approximate:
+        return tf.nn.gelu(x, approximate=True)
+    return x * (tf.math.erf(x / math.sqrt(2.0)) + 1.0) * 0.5
+
+
+def matmul_rows(x: Any, matrix: Any, own: Callable) -> Any:
+    """A product with one matrix, computed on rows.
+
+    Keras' own becomes a tensordot, which with a free batch computes its shapes while it runs and
+    loses them for everything behind it.
+    """
+    from keras import ops
+
+    if len(matrix.shape) != 2 or len(x.shape) < 3 or None in x.shape[1:]:
+        return own(x, matrix)
+    rows = own(ops.reshape(x, (-1, x.shape[-1])), matrix)  # rows C'
+    return ops.reshape(rows, (-1, *x.shape[1:-1], matrix.shape[-1]))
+
+
+def _scale_and_shift(layer: Any, x: Any) -> Any:
+    from keras import ops
+
+    shape = [1] * len(x.shape)
+    for axis in layer.axis:
+        shape[axis] = x.shape[axis]
+    if layer.gamma is not None:
+        x = x * ops.reshape(layer.gamma, shape)
+    if layer.beta is not None:
+        x = x + ops.reshape(layer.beta, shape)
+    return x
+
+
+@contextlib.contextmanager
+def applied(lowering: Lowering) -> Iterator[None]:
+    """While the context lasts, Keras layers are traced in the given forms."""
+    import keras
+    from keras.src.backend import nn, numpy
+
+    layer_class = keras.layers.LayerNormalization
+    own_call, own_gelu, own_matmul = layer_class.call, nn.gelu, numpy.matmul
+    form, gelu, matmul = lowering.layer_norm, lowering.gelu, lowering.matmul
+    try:
+        if form is not None:
+
+            def call(self, inputs):
+                if self.rms_scaling:
+                    return own_call(self, inputs)
+                return keras.ops.cast(form(self, inputs), self.compute_dtype)
+
+            layer_class.call = call
+        if gelu is not None:
+            nn.gelu = lambda x, approximate=True: gelu(x, approximate)
+        if matmul is not None:
+            numpy.matmul = lambda x1, x2: matmul(x1, x2, own_matmul)
+        yield
+    finally:
+        layer_class.call = own_call
+        nn.gelu = own_gelu
+        numpy.matmul = own_matmul

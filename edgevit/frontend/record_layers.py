@@ -1,0 +1,162 @@
+"""What every layer of the float Keras model computes, one call after the other."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edgevit.core.layer_errors import PREPROCESSING, FloatLayer, Role
+from edgevit.frontend.source import Source
+
+# (path of the layer, what it computed) -> what everything behind it shall see instead; or None.
+Visit = Callable[[str, np.ndarray], np.ndarray | None]
+
+
+@dataclass
+class _Frame:
+    """A layer that is being called: its name, and what the layers inside it returned."""
+
+    name: str
+    results: list[Any]
+
+
+def list_layers(source: Source, images: np.ndarray) -> tuple[FloatLayer, ...]:
+    """The layers of a network in the order in which they finish, by one run of it.
+
+    Args:
+        source: the model.
+        images: uint8 B H W 3; one is enough.
+    """
+    found: dict[str, FloatLayer] = {}
+
+    def note(path: str, layer: Any, role: Role, value: Any) -> Any:
+        kind = type(layer).__name__
+        computes = role is Role.COMPUTES
+        shape = tuple(int(size) for size in value.shape[1:]) if computes else ()
+        if path in found and Role.COMPUTES in (role, found[path].role):
+            found[path] = FloatLayer(path, kind, (), Role.REPEATED)
+        else:
+            affine = _affine(layer, len(value.shape)) if computes else None
+            found.setdefault(path, FloatLayer(path, kind, shape, role, affine))
+        return None
+
+    entering = source.preprocess.apply(images)
+    found[PREPROCESSING] = FloatLayer(
+        PREPROCESSING, "Preprocessing", tuple(map(int, entering.shape[1:])), Role.COMPUTES
+    )
+    with _watched(note):
+        source.network(entering, training=False)
+    return tuple(found.values())
+
+
+def visit_layers(source: Source, images: np.ndarray, visit: Visit) -> None:
+    """Runs the float network and shows what every layer computes, in the order of computation.
+
+    Args:
+        source: the model.
+        images: uint8 B H W 3.
+        visit: called with the path of each layer that computes something and its float32 B ...
+            output; what it returns takes the place of that output for all layers behind.
+    """
+    from keras import ops
+
+    def show(path: str, layer: Any, role: Role, value: Any) -> Any:
+        if role is not Role.COMPUTES:
+            return None
+        found = visit(path, ops.convert_to_numpy(value))
+        return None if found is None else ops.convert_to_tensor(found, dtype=value.dtype)
+
+    entering = source.preprocess.apply(images)
+    replaced = visit(PREPROCESSING, entering)
+    with _watched(show):
+        source.network(entering if replaced is None else replaced, training=False)
+
+
+@contextlib.contextmanager
+def _watched(note: Callable[[str, Any, Role, Any], Any]) -> Iterator[None]:
+    """While the context lasts, every layer that returns passes by ``note``."""
+    import keras
+
+    own = keras.layers.Layer.__call__
+    frames: list[_Frame] = []
+
+    def call(self, *args, **kwargs):
+        path = "/".join((*(frame.name for frame in frames), self.name))
+        frame = _Frame(self.name, [])
+        frames.append(frame)
+        try:
+            result = own(self, *args, **kwargs)
+        finally:
+            frames.pop()
+        result = _look_at(note, path, self, result, args, frame.results)
+        if frames:
+            frames[-1].results.append(_first(result))
+        return result
+
+    keras.layers.Layer.__call__ = call
+    try:
+        yield
+    finally:
+        keras.layers.Layer.__call__ = own
+
+
+def _look_at(
+    note: Callable[[str, Any, Role, Any], Any],
+    path: str,
+    layer: Any,
+    result: Any,
+    args: tuple[Any, ...],
+    inside: list[Any],
+) -> Any:
+    """Tells what a layer did; returns its result, or what takes its place."""
+    value = _first(result)
+    if value is None or not _is_float(value):
+        note(path, layer, Role.OTHER, None)
+        return result
+    if any(value is given for given in args):
+        note(path, layer, Role.PASSES, None)
+        return result
+    if any(value is made for made in inside):
+        note(path, layer, Role.CONTAINS, None)
+        return result
+    replaced = note(path, layer, Role.COMPUTES, value)
+    if replaced is None:
+        return result
+    return (replaced, *result[1:]) if isinstance(result, (tuple, list)) else replaced
+
+
+def _affine(layer: Any, rank: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """(scale, offset) of a LayerNormalization over the last axis, which exporters move away."""
+    import keras
+
+    if not isinstance(layer, keras.layers.LayerNormalization):
+        return None
+    if len(layer.axis) != 1 or layer.axis[0] % rank != rank - 1:
+        return None
+    scale, offset = (
+        None if weights is None else keras.ops.convert_to_numpy(weights)
+        for weights in (layer.gamma, layer.beta)
+    )
+    if scale is None and offset is None:
+        return None
+    like = scale if offset is None else offset
+    return (np.ones_like(like) if scale is None else scale), (
+        np.zeros_like(like) if offset is None else offset
+    )
+
+
+def _first(result: Any) -> Any:
+    """The one tensor that a layer returned, or the first of several; None for a dict."""
+    if isinstance(result, (tuple, list)):
+        result = result[0] if result else None
+    return result if hasattr(result, "shape") and hasattr(result, "dtype") else None
+
+
+def _is_float(value: Any) -> bool:
+    import keras
+
+    return "float" in keras.backend.standardize_dtype(value.dtype) and len(value.shape) >= 2

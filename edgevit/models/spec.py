@@ -1,0 +1,35 @@
+"""What the toolkit knows of an architecture before any framework is imported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One architecture.
+
+    Attributes:
+        name: as typed on the command line.
+        title: as the paper spells it.
+        paper: citation with arXiv number.
+        module: dotted name of the file that builds it; imported when first built, since it
+            imports Keras. It offers ``Config``, ``VARIANTS``, ``forward``, ``preprocess_of`` and
+            ``CUSTOM_OBJECTS``.
+        outputs: names of the outputs that it always has; "logits" first.
+        extra_outputs: names of further outputs, there when they are asked for.
+        resizable: whether the same weights serve images of any size, so that a recipe may begin
+            with small ones.
+        variants: names of the sizes that the module offers.
+        class_names: of the shipped weights.
+    """
+
+    name: str
+    title: str
+    paper: str
+    module: str
+    outputs: tuple[str, ...]
+    variants: tuple[str, ...]
+    class_names: tuple[str, ...]
+    extra_outputs: tuple[str, ...] = ()
+    resizable: bool = True

@@ -1,0 +1,1 @@
+"""Choosing ranges, levels and precisions. Knows no file format."""

@@ -1,0 +1,172 @@
+"""Activation ranges: measured once on training images, kept as a document, used without images."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from edgevit.base.documents import VERSION, to_json
+from edgevit.base.errors import ConfigError, ModelFileError
+from edgevit.quantization.clipping import DEFAULT_METHOD, METHODS, find_method
+from edgevit.quantization.histogram import Histogram
+
+
+@dataclass(frozen=True)
+class RangeRecord:
+    """Smallest and largest value to keep of every activation, from a set of images.
+
+    Attributes:
+        ranges: (smallest, largest) by tensor name of the float TFLite graph, which begins with
+            the Keras layer's path, or by layer and side of the float ONNX graph.
+        images: how many were seen.
+        source: dataset they came from.
+        images_sha256: digest of their pixels.
+        weights_sha256: digest of the weights that produced the activations.
+        graph: what was traced, so that a record is not used for another graph.
+        method: how the ranges were chosen, a key of METHODS.
+        seen: smallest and largest value of the tensors whose range is narrower than that.
+        histograms: of the tensors that may be clipped; empty where only extremes were watched.
+        means: of each channel of what enters layers with weights, where a step asked for them.
+    """
+
+    ranges: dict[str, tuple[float, float]]
+    images: int
+    source: str
+    images_sha256: str
+    weights_sha256: str
+    graph: str
+    method: str = DEFAULT_METHOD
+    seen: dict[str, tuple[float, float]] = field(default_factory=dict)
+    histograms: dict[str, Histogram] = field(default_factory=dict, repr=False)
+    means: dict[str, tuple[float, ...]] = field(default_factory=dict, repr=False)
+
+    def clipped(self, method: str) -> RangeRecord:
+        """The record with ranges that another method chooses, from the same histograms.
+
+        Raises:
+            ConfigError: it has no histograms.
+            UnknownNameError: no such method.
+        """
+        choose = find_method(method)
+        if method == self.method:
+            return self
+        if not self.histograms and method != DEFAULT_METHOD:
+            raise ConfigError(
+                f"the calibration record has no histograms, so {method!r} has nothing to choose "
+                "from. Record them with 'edgevit calibrate'."
+            )
+        whole = {**self.ranges, **self.seen}
+        ranges = dict(whole)
+        for name, histogram in self.histograms.items():
+            ranges[name] = choose(histogram, whole[name])
+        seen = {name: whole[name] for name in whole if ranges[name] != whole[name]}
+        return replace(self, ranges=ranges, method=method, seen=seen)
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the record's content, as hex."""
+        return hashlib.sha256(self.to_text().encode()).hexdigest()
+
+    def identity(self) -> dict[str, Any]:
+        """What a manifest says of the calibration."""
+        return {
+            "images": self.images,
+            "source": self.source,
+            "images_sha256": self.images_sha256,
+            "record_sha256": self.digest,
+            "method": self.method,
+        }
+
+    def to_text(self) -> str:
+        """The record as JSON, tensors sorted by name."""
+        return to_json(self.to_document(), indent=1) + "\n"
+
+    def to_document(self) -> dict[str, Any]:
+        """The record as JSON values, tensors sorted by name."""
+        document = {
+            "version": VERSION,
+            "graph": self.graph,
+            "images": self.images,
+            "source": self.source,
+            "images_sha256": self.images_sha256,
+            "weights_sha256": self.weights_sha256,
+            "method": self.method,
+            "ranges": {name: list(self.ranges[name]) for name in sorted(self.ranges)},
+        }
+        if self.seen:
+            document["seen"] = {name: list(self.seen[name]) for name in sorted(self.seen)}
+        if self.histograms:
+            names = sorted(self.histograms)
+            document["histograms"] = {name: self.histograms[name].to_plain() for name in names}
+        if self.means:
+            document["means"] = {name: list(self.means[name]) for name in sorted(self.means)}
+        return document
+
+    @classmethod
+    def from_text(cls, text: str, name: str) -> RangeRecord:
+        """Reads :meth:`to_text`.
+
+        Raises:
+            ModelFileError: damaged, or a range that is no pair of finite numbers.
+        """
+        try:
+            document = json.loads(text)
+        except ValueError as error:
+            raise ModelFileError(f"{name}: the calibration record is damaged ({error}).") from None
+        return cls.from_document(document, name)
+
+    @classmethod
+    def from_document(cls, document: Any, name: str) -> RangeRecord:
+        """Reads :meth:`to_document`.
+
+        Raises:
+            ModelFileError: damaged, or a range that is no pair of finite numbers.
+        """
+        try:
+            pairs = {
+                part: {key: (float(low), float(high)) for key, (low, high) in found.items()}
+                for part, found in (
+                    ("ranges", document["ranges"]),
+                    ("seen", document.get("seen", {})),
+                )
+            }
+            method = str(document.get("method", DEFAULT_METHOD))
+            if method not in METHODS:
+                raise ValueError(f"unknown method {method!r}")
+            record = cls(
+                ranges=pairs["ranges"],
+                images=int(document["images"]),
+                source=str(document["source"]),
+                images_sha256=str(document["images_sha256"]),
+                weights_sha256=str(document["weights_sha256"]),
+                graph=str(document["graph"]),
+                method=method,
+                seen=pairs["seen"],
+                histograms={
+                    key: Histogram.from_plain(value)
+                    for key, value in document.get("histograms", {}).items()
+                },
+                means={
+                    key: tuple(map(float, values))
+                    for key, values in document.get("means", {}).items()
+                },
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ModelFileError(f"{name}: the calibration record is damaged ({error}).") from None
+        for part in pairs.values():
+            for key, (low, high) in part.items():
+                if not (np.isfinite([low, high]).all() and low <= high):
+                    raise ModelFileError(f"{name}: the range of {key!r} is [{low}, {high}].")
+        for key, values in record.means.items():
+            if not np.isfinite(values).all():
+                raise ModelFileError(f"{name}: the means of {key!r} are not finite.")
+        strangers = {*record.seen, *record.histograms, *record.means} - record.ranges.keys()
+        if strangers:
+            raise ModelFileError(
+                f"{name}: the calibration record is damaged ({min(strangers)!r} has no range)."
+            )
+        return record

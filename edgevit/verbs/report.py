@@ -1,0 +1,267 @@
+"""A folder of exported files, with all that is known of them, as one report."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from edgevit.base.errors import EdgevitError, MissingDependencyError, ModelFileError
+from edgevit.base.files import digest_path, size_path
+from edgevit.bench.profile import record_environment
+from edgevit.core.manifest import MANIFEST_KEY, Manifest, read_manifest_file
+from edgevit.core.report import Contents, FileReport, Gap, Picture, Report
+from edgevit.core.seal import find_damage
+from edgevit.core.target import TARGETS, Format
+from edgevit.core.tensors import TensorSpec
+from edgevit.formats.registry import detect_format
+from edgevit.formats.tflite.runtime.file import read_metadata
+from edgevit.verbs.evidence import Evidence, list_documents
+from edgevit.verbs.verify import verify
+from edgevit.verification.audit import inspect
+
+Status = Callable[[str], None]
+PICTURES = 12  # at most, in one page
+PICTURE_SIDE = 900  # pixels
+METHODS = ("attention", "gates", "modulator", "occlusion")  # of edgevit explain, in file names
+
+
+def collect_report(
+    folder: str | Path,
+    evidence: Sequence[Path] = (),
+    run: bool = False,
+    title: str | None = None,
+    status: Status | None = None,
+) -> Report:
+    """Reads every exported file in a folder and the measurements beside them.
+
+    Args:
+        folder: of exported files.
+        evidence: more JSON files of other commands, and folders of them and of pictures.
+        run: run each file against its golden images, as :func:`verify` does.
+        title: of the page; None: the models' names.
+        status: called with a line about what is being done.
+
+    Raises:
+        ModelFileError: no such folder, or no exported file in it.
+    """
+    say = status or (lambda line: None)
+    folder = Path(folder)
+    paths = list_exports(folder)
+    for place in evidence:
+        if not place.exists():
+            raise ModelFileError(f"{place}: no such file or folder.")
+    known: dict[str, FileReport] = {}
+    for path in paths:
+        say(f"reading {path.name}")
+        known[path.name] = _read_file(path, run, say)
+    found = Evidence(known)
+    places = [folder, *evidence]
+    for document in list_documents(places):
+        found.add(document)
+    files = tuple(found.files[path.name] for path in paths)
+    models = sorted({file.manifest.model for file in files if file.manifest})
+    pictures = tuple(_read_pictures(places, found.ignored))
+    return Report(
+        title=title or ", ".join(models) or folder.resolve().name,
+        folder=str(folder),
+        files=files,
+        pictures=pictures,
+        gaps=tuple(_find_gaps(files, bool(pictures), folder)),
+        ignored=tuple(found.ignored),
+        environment=record_environment(),
+        float_accuracy=found.float_accuracy,
+        warnings=tuple(dict.fromkeys(found.warnings)),
+    )
+
+
+def list_exports(folder: Path) -> list[Path]:
+    """Files and folders that a runtime could read, in the order of the targets, then by name.
+
+    Raises:
+        ModelFileError: no such folder, or nothing of the kind in it.
+    """
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "no such folder"
+        raise ModelFileError(f"{folder}: {what}. Give the folder that 'edgevit export' wrote to.")
+    found = []
+    for path in sorted(folder.iterdir()):
+        try:
+            detect_format(path)
+        except ModelFileError:
+            continue
+        found.append(path)
+    if not found:
+        raise ModelFileError(
+            f"{folder}: holds no exported file. Run: edgevit export shiftvit --format all --out "
+            f"{folder}"
+        )
+    order = list(TARGETS)
+
+    def place(path: Path) -> tuple[int, str]:
+        ends = [number for number, name in enumerate(order) if path.stem.endswith(name)]
+        return (ends[-1] if ends else len(order), path.name)
+
+    return sorted(found, key=place)
+
+
+def _read_file(path: Path, run: bool, say: Status) -> FileReport:
+    kind = detect_format(path)
+    digest = digest_path(path)
+    entry = FileReport(path.name, str(kind), size_path(path), digest)
+    notes: list[str] = []
+    damage = find_damage(path)
+    try:
+        beside = read_manifest_file(path)
+        if not damage and beside and beside.get("sha256") not in (None, digest):
+            damage = "it is not the file that the manifest beside it was written for"
+        manifest = _read_manifest(path, kind, beside)
+    except (EdgevitError, ValueError) as error:
+        manifest = None
+        damage = damage or f"its papers cannot be read ({error})"
+    entry = replace(entry, damage=damage, manifest=manifest)
+    if damage:  # a damaged file is not opened: it may take the runtime's process down
+        return entry
+    if kind is not Format.SAVEDMODEL or run:  # TensorFlow takes seconds to start
+        try:
+            entry = replace(entry, contents=_read_contents(path))
+        except EdgevitError as error:
+            notes.append(str(error))
+    if run and manifest:
+        try:
+            entry = replace(entry, parity=verify(path, status=say).reports)
+        except EdgevitError as error:
+            notes.append(str(error))
+    return replace(entry, notes=tuple(notes))
+
+
+def _read_manifest(path: Path, kind: Format, beside: dict[str, Any] | None) -> Manifest | None:
+    """The papers inside a file; those beside it where its format's package is not installed."""
+    try:
+        text = _READ_PAPERS[kind](path)
+    except MissingDependencyError:
+        return Manifest.from_document(beside, path.name) if beside else None
+    return Manifest.from_document(json.loads(text), path.name) if text else None
+
+
+def _tflite_papers(path: Path) -> str | None:
+    return read_metadata(path).get(MANIFEST_KEY)
+
+
+def _onnx_papers(path: Path) -> str | None:
+    try:
+        import onnx
+    except ImportError:
+        raise MissingDependencyError("onnx", "onnx", "Reading an .onnx file") from None
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except Exception as error:  # protobuf raises several types for damaged files
+        text = " ".join(str(error).split())[:120]
+        raise ModelFileError(f"the ONNX file is damaged: {text}") from None
+    return {entry.key: entry.value for entry in model.metadata_props}.get(MANIFEST_KEY)
+
+
+def _savedmodel_papers(path: Path) -> str | None:
+    file = path / "assets.extra" / f"{MANIFEST_KEY}.json"
+    return file.read_text() if file.exists() else None
+
+
+_READ_PAPERS: dict[Format, Callable[[Path], str | None]] = {
+    Format.TFLITE: _tflite_papers,
+    Format.ONNX: _onnx_papers,
+    Format.SAVEDMODEL: _savedmodel_papers,
+}
+
+
+def _read_contents(path: Path) -> Contents:
+    found = inspect(path)
+    return Contents(
+        ops=found.ops,
+        integer_only=found.integer_only,
+        parameters=found.parameters,
+        partitions=found.partitions,
+        inputs=tuple(map(_words, found.inputs)),
+        outputs=tuple(map(_words, found.outputs)),
+    )
+
+
+def _words(spec: TensorSpec) -> str:
+    sizes = " ".join("?" if size is None else str(size) for size in spec.shape)
+    return f"{spec.name}: {spec.dtype} {sizes}"
+
+
+def _read_pictures(places: Sequence[Path], ignored: list[str]) -> list[Picture]:
+    """Drawings of ``edgevit explain`` in the folders and one level below, as data URIs."""
+    from PIL import Image, UnidentifiedImageError
+
+    paths = sorted(
+        {
+            path
+            for place in places
+            if place.is_dir()
+            for path in (*place.glob("*.png"), *place.glob("*/*.png"))
+            if path.stem.endswith(METHODS)
+        }
+    )
+    if len(paths) > PICTURES:
+        ignored.append(f"{len(paths) - PICTURES} more drawings: a page holds {PICTURES}")
+    found = []
+    for path in paths[:PICTURES]:
+        try:
+            with Image.open(path) as opened:
+                picture = opened.convert("RGB")
+        except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+            ignored.append(f"{path.name}: no picture ({' '.join(str(error).split())[:80]})")
+            continue
+        picture.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
+        stream = io.BytesIO()
+        picture.save(stream, "JPEG", quality=85)
+        data = base64.b64encode(stream.getvalue()).decode()
+        found.append(Picture(path.stem, f"data:image/jpeg;base64,{data}", *picture.size))
+    return found
+
+
+def _find_gaps(files: Sequence[FileReport], pictures: bool, folder: Path) -> list[Gap]:
+    sound = [file for file in files if not file.damage] or list(files)
+    sample = next((file for file in sound if file.format != Format.SAVEDMODEL), sound[0])
+    one = folder / sample.name
+    suffixes = dict.fromkeys(Path(file.name).suffix for file in sound if Path(file.name).suffix)
+    every = " ".join(f"{folder}/*{suffix}" for suffix in suffixes) or str(one)
+    rows = (
+        (
+            all(file.parity for file in files if file.manifest and not file.damage),
+            "parity: the files were not run against their golden images",
+            f"edgevit report {folder} --verify",
+        ),
+        (
+            any(file.accuracy for file in files),
+            "accuracy and agreement on real images",
+            f"edgevit verify {one} --data PATH --json > {one}.verify.json",
+        ),
+        (
+            any(file.latency for file in files),
+            "latency, and how near it comes to the machine's limit",
+            f"edgevit benchmark {every} --roofline --out {folder / 'benchmark.json'}",
+        ),
+        (
+            not any(file.latency for file in files)
+            or any(row.roofline is not None for file in files for row in file.latency),
+            "roofline: how near the latency comes to the machine's limit",
+            f"edgevit benchmark {every} --roofline --out {folder / 'benchmark.json'}",
+        ),
+        (
+            any(file.times for file in files),
+            "where the time goes",
+            f"edgevit profile {one} --by layer --json > {one}.profile.json",
+        ),
+        (
+            pictures,
+            "where the network looks",
+            f"edgevit explain {one} IMAGE... --out {folder / 'explanations'}",
+        ),
+    )
+    return [Gap(what, command) for there, what, command in rows if not there]

@@ -1,0 +1,200 @@
+"""An exported file against the papers inside it, and against real images."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgevit.base.errors import ConfigError, MissingDependencyError, ModelFileError
+from edgevit.base.files import digest_path
+from edgevit.core.manifest import MANIFEST_KEY, REFERENCE_KEY, Manifest, read_manifest_file
+from edgevit.core.parity import AccuracyReport, ParityReport, Verdict, worst
+from edgevit.core.reference import ReferenceSet
+from edgevit.core.seal import find_damage
+from edgevit.core.target import Target, find_target
+from edgevit.formats.registry import choose_kernels, kernel_sets, open_session
+from edgevit.frontend.opening import load_test, open_source
+from edgevit.verification.parity import (
+    SLOW_KERNELS_S,
+    compare,
+    find_output,
+    measure_parity,
+    run_all,
+    score,
+)
+
+if TYPE_CHECKING:
+    from edgevit.formats.session import Session
+    from edgevit.frontend.source import Source
+
+Status = Callable[[str], None]
+SLOW_KERNELS = ("reference", "micro")  # written for clarity, not for speed
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """A file checked against its own papers.
+
+    Attributes:
+        path: the file.
+        target: what it claims to be; None for a damaged file.
+        reports: on the golden images, one for each kernel set; none for a damaged file.
+        real: on a dataset's images against the float model's, if asked for.
+        accuracy: on a dataset, if asked for.
+        damage: why the file is not what was exported; empty if it is.
+        arena_bytes: working memory, where the runtime has an arena that it measures.
+    """
+
+    path: Path
+    target: Target | None
+    reports: tuple[ParityReport, ...]
+    real: ParityReport | None = None
+    accuracy: AccuracyReport | None = None
+    damage: str = ""
+    arena_bytes: int | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """FAIL for damage; else the worst of the reports."""
+        if self.damage or self.target is None:
+            return Verdict.FAIL
+        return worst([report.verdict(self.target.tolerance) for report in self.reports])
+
+
+def verify(
+    path: str | Path,
+    data: str | Path | None = None,
+    against: str | Path | None = None,
+    limit: int | None = None,
+    status: Status | None = None,
+    progress: Progress | None = None,
+    runtime: str | None = None,
+) -> Verification:
+    """Runs an exported file in its runtime and holds it against the float logits inside it.
+
+    A TFLite file runs twice: with XNNPACK and with LiteRT's reference kernels.
+
+    Args:
+        path: a file or folder that edgevit exported.
+        data: a dataset whose test images are classified as well: accuracy, and agreement with the
+            float Keras model where its weights are at hand.
+        against: the float model for that; None: the shipped weights, if the file came from them.
+        limit: only so many test images, drawn by a fixed seed; None: all.
+        status: called with a line about what is being done.
+        progress: called with (images done, images in all).
+        runtime: a key of RUNTIMES, which runs the file instead; None: those that its target asks
+            for.
+
+    Raises:
+        UnknownNameError, ConfigError: no such runtime, or one that does not read the file.
+        ModelFileError: no such file, damaged, or no papers inside.
+        RuntimeFailure: the runtime refuses it.
+    """
+    say = status or (lambda line: None)
+    path = Path(path)
+    sets = (choose_kernels(path, runtime),) if runtime else kernel_sets(path)
+    damage = find_damage(path) or _compare_digest(path)
+    if damage:  # a damaged file is not run: it may take the runtime's process down
+        return Verification(path, None, (), damage=damage)
+    reports: list[ParityReport] = []
+    arena_bytes = None
+    for number, kernels in enumerate(sets):
+        say(f"running {path.name} with {kernels} kernels")
+        with open_session(path, kernels) as session:
+            if number == 0:  # the papers of one file are the same for all; drawing takes a second
+                manifest, reference = read_papers(session.metadata, path)
+            arena_bytes = getattr(session, "arena_bytes", None)
+            limit_s = SLOW_KERNELS_S if number or kernels in SLOW_KERNELS else None
+            reports.append(compare(session, reference, limit_s=limit_s))
+    target = find_target(manifest.target)
+    result = Verification(path, target, tuple(reports), arena_bytes=arena_bytes)
+    if data is None:
+        return result
+    say("reading the test images")
+    dataset = load_test(data, manifest.preprocess, manifest.class_names, limit)
+    with open_session(path, sets[0]) as session:
+        say(f"classifying {len(dataset)} test images with {session.runtime}")
+        started = time.perf_counter()
+        logits = run_all(logits_of(session), dataset.images, progress)
+        seconds = time.perf_counter() - started
+        accuracy = score(logits, dataset.labels, session.runtime, dataset.source, seconds)
+    float_source = _float_source(manifest, against)
+    if float_source is None:
+        return replace(result, accuracy=accuracy)
+    from edgevit.frontend.record_reference import float_logits
+
+    say(f"classifying {len(dataset)} test images with float Keras")
+    expected = run_all(lambda images: float_logits(float_source, images), dataset.images, progress)
+    real = measure_parity(logits, expected, accuracy.runtime)
+    return replace(result, accuracy=accuracy, real=real)
+
+
+def _float_source(manifest: Manifest, against: str | Path | None) -> Source | None:
+    """The float model behind a file; None where it is not at hand.
+
+    Raises:
+        ConfigError: ``against`` was given and has other weights.
+    """
+    from edgevit.models import is_known
+
+    if against is None and not is_known(manifest.model):
+        return None
+    try:
+        source = open_source(against if against is not None else manifest.model)
+    except (ModelFileError, MissingDependencyError):
+        if against is not None:
+            raise
+        return None
+    if source.weights_sha256 == manifest.weights_sha256:
+        return source
+    if against is not None:
+        raise ConfigError(f"{against}: these are not the weights that the file was exported from.")
+    return None
+
+
+def logits_of(session: Session) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda images: find_output(session.run(images), "logits", session)
+
+
+def read_papers(metadata: dict[str, str], path: Path) -> tuple[Manifest, ReferenceSet]:
+    """Manifest and golden images out of a file's own metadata.
+
+    Raises:
+        ModelFileError: they are not there, or damaged.
+    """
+    try:
+        manifest = json.loads(metadata[MANIFEST_KEY])
+        reference = json.loads(metadata[REFERENCE_KEY])
+    except KeyError:
+        raise ModelFileError(
+            f"{path}: carries no reference logits, so there is nothing to hold it against. Files "
+            "that 'edgevit export' writes do; others: 'edgevit evaluate FILE --data PATH'."
+        ) from None
+    except ValueError as error:
+        raise ModelFileError(f"{path}: its embedded papers are damaged ({error}).") from None
+    checked = Manifest.from_document(manifest, path.name)
+    found = ReferenceSet.from_document(reference, path.name)
+    if found.digest != checked.reference_sha256:
+        raise ModelFileError(f"{path}: its reference logits are not those that were recorded.")
+    return checked, found
+
+
+def _compare_digest(path: Path) -> str:
+    """Why the file is not the one its manifest was written for; empty if it is, or has none."""
+    document = read_manifest_file(path)
+    if document is None:
+        return ""
+    actual = digest_path(path)
+    if document.get("sha256") == actual:
+        return ""
+    return (
+        f"its sha256 is {actual[:12]}..., where the manifest beside it says "
+        f"{str(document.get('sha256'))[:12]}...: it changed after it was exported"
+    )

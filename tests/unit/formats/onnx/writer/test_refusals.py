@@ -1,0 +1,37 @@
+"""A network with an operation that ONNX has no form for."""
+
+from __future__ import annotations
+
+import keras
+import pytest
+
+from edgevit.base.errors import ConfigError, ExportError
+from edgevit.core.tensors import Preprocess
+from edgevit.formats.onnx.writer.convert import float_model
+from edgevit.frontend.source import ExportOptions, Source
+
+
+class Spectrum(keras.layers.Layer):
+    """The real part of a Fourier transform."""
+
+    def call(self, x):
+        real, _ = keras.ops.fft2((x[..., 0], keras.ops.zeros_like(x[..., 0])))
+        return real
+
+
+def source_of(layer: keras.layers.Layer) -> Source:
+    images = keras.Input((8, 8, 3), name="images")
+    logits = keras.layers.Dense(3)(keras.layers.Flatten()(layer(images)))
+    network = keras.Model(images, {"logits": logits})
+    return Source("net", network, Preprocess((8, 8), (8, 8)), (), "0" * 64)
+
+
+def test_it_is_named_with_its_layer():
+    with pytest.raises(ExportError, match=r"no ONNX form for .*FFT2D \(in layer .*spectrum\)"):
+        float_model(source_of(Spectrum(name="spectrum")), ExportOptions(preprocess=False))
+
+
+@pytest.mark.parametrize("opset", [16, 21])
+def test_an_opset_that_is_not_written_is_refused(opset):
+    with pytest.raises(ConfigError, match="17, 18, 19, 20"):
+        float_model(source_of(Spectrum()), ExportOptions(preprocess=False, opset=opset))

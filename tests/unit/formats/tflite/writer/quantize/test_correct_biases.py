@@ -1,0 +1,172 @@
+"""Bias correction: a layer's mean error falls, and what is not rounded stays as it is."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+tf = pytest.importorskip("tensorflow")
+keras = pytest.importorskip("keras")
+pytest.importorskip("ai_edge_litert")
+
+from edgevit.base.errors import ModelFileError  # noqa: E402
+from edgevit.core.target import Format, Precision, find_target  # noqa: E402
+from edgevit.core.tensors import Preprocess  # noqa: E402
+from edgevit.data.calibration import CalibrationSample  # noqa: E402
+from edgevit.formats.calibration import calibrate  # noqa: E402
+from edgevit.formats.tflite.runtime.litert import open_interpreter  # noqa: E402
+from edgevit.formats.tflite.writer.convert import export_tflite, float_graph  # noqa: E402
+from edgevit.formats.tflite.writer.graph import TfliteGraph  # noqa: E402
+from edgevit.formats.tflite.writer.passes.channels import WEIGHTED  # noqa: E402
+from edgevit.formats.tflite.writer.passes.table import DEFAULT_STEPS, find_steps  # noqa: E402
+from edgevit.formats.tflite.writer.quantize.correct_biases import correct_biases  # noqa: E402
+from edgevit.frontend.source import ExportOptions, Source  # noqa: E402
+from edgevit.quantization.observer import Observer  # noqa: E402
+from edgevit.quantization.ranges import RangeRecord  # noqa: E402
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="graphs are traced by TensorFlow"
+)
+SHAPE = (24, 20, 3)
+LAYERS = 5
+STEPS = find_steps("default,correct-biases")
+INT16 = find_target("tflite-int16x8")
+
+
+@pytest.fixture(scope="module")
+def source() -> Source:
+    """Padding, stride, dilation, a depthwise layer, one without bias; linear, as means are."""
+    keras.utils.set_random_seed(3)
+    x = images = keras.Input(SHAPE, name="images")
+    for layer in (
+        keras.layers.Conv2D(24, 3, padding="same", strides=2, name="strided"),
+        keras.layers.DepthwiseConv2D(3, padding="same", name="depthwise"),
+        keras.layers.Conv2D(24, 2, dilation_rate=2, use_bias=False, name="spread"),
+        keras.layers.GlobalAveragePooling2D(),
+        keras.layers.Dense(40, name="wide"),
+        keras.layers.Dense(60, name="logits"),
+    ):
+        x = layer(x)
+    network = keras.Model(images, {"logits": x})
+    return Source(network.name, network, Preprocess(SHAPE[:2], SHAPE[:2]), (), "00")
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    """uint8 24 24 20 3, bright, so that rounding errors of weights do not cancel."""
+    return np.random.default_rng(2).integers(90, 256, (24, *SHAPE), dtype=np.uint8)
+
+
+def record_of(source, images, steps=STEPS) -> RangeRecord:
+    sample = CalibrationSample(images, "drawn", "00")
+    return calibrate(Format.TFLITE, source, ExportOptions(surgery=steps), sample)
+
+
+@pytest.fixture(scope="module")
+def record(source, images) -> RangeRecord:
+    return record_of(source, images)
+
+
+def outputs_of(graph: bytes, images: np.ndarray, path) -> list[np.ndarray]:
+    """Mean over images and positions of what each layer with weights computes, by channel."""
+    path.write_bytes(graph)
+    interpreter = open_interpreter(path, "builtin", preserve_all=True)
+    interpreter.allocate_tensors()
+    (entry,) = interpreter.get_input_details()
+    opened = TfliteGraph(graph)
+    found: list[list[np.ndarray]] = []
+    for image in images:
+        interpreter.set_tensor(entry["index"], image[None].astype(entry["dtype"]))
+        interpreter.invoke()
+        values = []
+        for operator in opened.operators:
+            if opened.kind(operator) in WEIGHTED:
+                index = int(operator.outputs[0])
+                value = interpreter.get_tensor(index)
+                scale, zero = interpreter.get_tensor_details()[index]["quantization"]
+                value = (value.astype(np.float64) - zero) * scale if scale else value
+                values.append(value.reshape(-1, value.shape[-1]).mean(axis=0))
+        found.append(values)
+    return [np.mean(values, axis=0) for values in zip(*found, strict=True)]
+
+
+def test_nothing_changes_where_nothing_is_rounded(source, record):
+    graph, _ = float_graph(source, ExportOptions(surgery=STEPS))
+    precisions = [Precision.FLOAT32] * len(TfliteGraph(graph).operators)
+    after, changes = correct_biases(graph, record.means, precisions)
+    assert (after, changes.count) == (graph, 0)
+    plain, _ = float_graph(source, ExportOptions())
+    assert graph == plain  # what is calibrated and what tflite-float32 holds is not corrected
+
+
+def test_the_mean_error_of_every_layer_falls(source, images, record, tmp_path):
+    graph, _ = float_graph(source, ExportOptions(surgery=STEPS))
+    expected = outputs_of(graph, images, tmp_path / "float.tflite")
+    errors = {}
+    for steps in (DEFAULT_STEPS, STEPS):
+        options = ExportOptions(surgery=steps)
+        data, lines = export_tflite(source, INT16, options, record)
+        assert (f"correct-biases: {LAYERS}" in lines) == (steps is STEPS)
+        found = outputs_of(data, images, tmp_path / "int16.tflite")
+        errors[steps] = [
+            np.sqrt(np.mean((y - x) ** 2)) for x, y in zip(expected, found, strict=True)
+        ]
+    assert len(expected) == LAYERS
+    for before, after in zip(errors[DEFAULT_STEPS], errors[STEPS], strict=True):
+        assert after < 0.2 * before
+
+
+@pytest.mark.parametrize("name", ["tflite-int8", "tflite-mixed"])
+def test_other_targets_with_integer_weights_are_corrected_too(source, record, name):
+    _, lines = export_tflite(source, find_target(name), ExportOptions(surgery=STEPS), record)
+    assert any(line.startswith("correct-biases: ") for line in lines)
+
+
+def test_a_layer_is_left_alone_for_a_reason(source, record):
+    graph, _ = float_graph(source, ExportOptions(surgery=STEPS))
+    rounded = [Precision.INT8] * len(TfliteGraph(graph).operators)
+    _, changes = correct_biases(graph, {}, rounded)
+    assert changes.count == 0
+    assert {reason for _, reason in changes.declined} == {
+        "calibration did not record the means of what enters"
+    }
+    wrong = {name: means[:2] for name, means in record.means.items()}
+    _, changes = correct_biases(graph, wrong, rounded)
+    reasons = [reason for _, reason in changes.declined]
+    assert set(reasons) == {"what enters has other channels than its weights"}
+    dynamic = [Precision.DYNAMIC] * len(rounded)
+    _, changes = correct_biases(graph, record.means, dynamic)
+    assert "its weights are too few to be rounded" in {reason for _, reason in changes.declined}
+    assert 0 < changes.count < LAYERS
+
+
+def test_means_are_recorded_on_demand_and_travel_with_the_record(source, images, record):
+    assert len(record.means) == LAYERS
+    assert record_of(source, images, DEFAULT_STEPS).means == {}
+    assert RangeRecord.from_text(record.to_text(), "record") == record
+    text = record.to_text().replace('"means": {', '"means": {"stranger": [0.5],')
+    with pytest.raises(ModelFileError, match="'stranger' has no range"):
+        RangeRecord.from_text(text, "record")
+    name = min(record.means)
+    for broken in ("NaN", '"x"'):
+        damaged = record.to_document()
+        damaged["means"] = {name: [float("nan")] if broken == "NaN" else ["x"]}
+        with pytest.raises(ModelFileError, match=r"means|damaged"):
+            RangeRecord.from_document(damaged, "record")
+
+
+def test_means_are_those_of_all_images_in_any_order():
+    values = np.random.default_rng(0).normal(7, 3, (4, 1, 5, 6)).astype(np.float32)
+    values[:, ..., 0] = np.array([1e8, 6e-9, -1e8, 6e-9], np.float32)[:, None, None]
+    found = set()
+    for order in itertools.permutations(range(4)):
+        observer = Observer()
+        observer.averaged = frozenset({"x"})
+        for number in order:
+            observer.see("x", values[number])
+        found.add(observer.observations()["x"].means)
+    (means,) = found
+    np.testing.assert_allclose(means[1:], values[..., 1:].mean(axis=(0, 1, 2)), rtol=1e-6)
+    assert means[0] == pytest.approx(3e-9, abs=1e-9)  # lost where 1e8 is added to it as a float

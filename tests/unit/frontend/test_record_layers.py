@@ -1,0 +1,103 @@
+"""What every layer of a float model computes, and what it computes from other values."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from edgevit.core.layer_errors import PREPROCESSING, Role
+from edgevit.frontend.opening import open_source
+from edgevit.frontend.record_layers import list_layers, visit_layers
+
+
+class Block(keras.layers.Layer):
+    """Two layers, a residual sum, and a layer that is called twice."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.inner = keras.layers.Dense(4, name="inner")
+        self.drop = keras.layers.Dropout(0.5, name="drop")
+        self.twice = keras.layers.LayerNormalization(name="twice")
+
+    def build(self, shape):
+        self.inner.build(shape)
+        self.twice.build(shape)
+
+    def call(self, x):
+        return x + self.twice(self.twice(self.drop(self.inner(x))))
+
+
+class Wrapper(keras.layers.Layer):
+    """Returns what the layer inside it computed."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.only = keras.layers.Dense(4, name="only")
+
+    def build(self, shape):
+        self.only.build(shape)
+
+    def call(self, x):
+        return self.only(x)
+
+
+@pytest.fixture(scope="module")
+def source():
+    keras.utils.set_random_seed(0)
+    images = keras.Input((6, 6, 3), name="images")
+    x = keras.layers.Conv2D(4, 3, name="conv")(images)
+    x = Block(name="block")(x)
+    x = Wrapper(name="wrapper")(x)
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
+    x = keras.layers.Dense(3, name="head")(x)
+    return open_source(keras.Model(images, x, name="net"))
+
+
+@pytest.fixture
+def images(drawn_images):
+    return drawn_images(3, 6)
+
+
+def test_every_layer_is_listed_with_what_it_does(source, images):
+    roles = {layer.path: layer.role for layer in list_layers(source, images[:1])}
+    computes = (PREPROCESSING, "net/conv", "net/block/inner", "net/block", "net/wrapper/only")
+    assert {path for path, role in roles.items() if role is Role.COMPUTES} == {
+        *computes,
+        "net/pool",
+        "net/head",
+    }
+    assert roles["net/block/drop"] is Role.PASSES
+    assert roles["net/wrapper"] is Role.CONTAINS
+    assert roles["net/block/twice"] is Role.REPEATED
+
+
+def test_a_visit_sees_what_keras_computes(source, images):
+    seen = {}
+    visit_layers(source, images, lambda path, value: seen.update({path: value}))
+    expected = source.network(source.preprocess.apply(images), training=False)["logits"]
+    assert np.array_equal(seen["net/head"], expected)
+    assert seen["net/conv"].shape == (3, 4, 4, 4)
+    assert np.array_equal(seen[PREPROCESSING], source.preprocess.apply(images))
+
+
+def test_what_a_visit_returns_is_what_the_layers_behind_it_see(source, images):
+    def visit(path, value):
+        seen[path] = value
+        return np.zeros_like(value) if path == "net/wrapper/only" else None
+
+    seen: dict[str, np.ndarray] = {}
+    visit_layers(source, images, visit)
+    assert np.any(seen["net/wrapper/only"])
+    assert not np.any(seen["net/pool"])
+
+
+def test_keras_is_left_as_it_was_even_after_an_error(source, images):
+    own = keras.layers.Layer.__call__
+
+    def fail(path, value):
+        raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError):
+        visit_layers(source, images, fail)
+    assert keras.layers.Layer.__call__ is own

@@ -1,0 +1,57 @@
+"""A rewrite looks like a fault, until one asks what follows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgevit.verification.rewritten_layers import DOUBTFUL, Trial, find_rewritten
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(16, 8))
+FIRST, SECOND, THIRD = (RNG.normal(size=(8, 8)) for _ in range(3))
+
+
+def compute(stored: dict[str, np.ndarray], without: set[str]) -> dict[str, Trial]:
+    """A chain of three float layers that are given the stored tensors of those before them."""
+    trials, x = {}, X
+    for name, weights in (("net/a", FIRST), ("net/b", SECOND), ("net/c", THIRD)):
+        answer = x @ weights
+        trials[name] = Trial.of(answer, stored[name])
+        x = answer if name in without else stored[name]
+    return trials
+
+
+def judge(stored: dict[str, np.ndarray]) -> list[str]:
+    trusted = compute(stored, set())
+    doubted = {name for name, trial in trusted.items() if trial.relative > DOUBTFUL}
+    return find_rewritten(trusted, compute(stored, doubted), doubted)
+
+
+def test_a_factor_that_moved_into_the_next_layer_is_a_rewrite():
+    a = X @ FIRST
+    stored = {"net/a": 8 * a, "net/b": a @ SECOND, "net/c": a @ SECOND @ THIRD}
+    assert judge(stored) == ["net/a"]
+
+
+def test_a_factor_that_what_follows_keeps_is_a_fault():
+    a = 2 * X @ FIRST
+    assert judge({"net/a": a, "net/b": a @ SECOND, "net/c": a @ SECOND @ THIRD}) == []
+
+
+def test_a_fault_behind_a_rewrite_stays_a_fault():
+    a = X @ FIRST
+    b = 2 * a @ SECOND
+    assert judge({"net/a": 100 * a, "net/b": b, "net/c": b @ THIRD}) == ["net/a"]
+
+
+@pytest.mark.parametrize("last", [np.nan, np.inf])
+def test_what_is_no_number_is_no_rewrite(last):
+    a = X @ FIRST
+    stored = {"net/a": a, "net/b": np.full_like(a, last), "net/c": np.full_like(a, last)}
+    assert judge(stored) == []
+
+
+def test_a_sound_chain_has_no_doubts():
+    a = X @ FIRST
+    assert judge({"net/a": a, "net/b": a @ SECOND, "net/c": a @ SECOND @ THIRD}) == []
