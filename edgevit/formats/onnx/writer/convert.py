@@ -17,7 +17,7 @@ from edgevit.formats.onnx.writer.quantize import ranges as onnx_ranges
 from edgevit.formats.onnx.writer.quantize.dynamic import quantize_dynamic
 from edgevit.formats.onnx.writer.quantize.half import to_half
 from edgevit.formats.onnx.writer.quantize.static import Ranges, quantize_static
-from edgevit.formats.passes import report_lines
+from edgevit.formats.passes import report_lines, run_passes
 from edgevit.frontend.lowering import (
     Lowering,
     gelu_textbook,
@@ -97,7 +97,7 @@ def finish_float(model: Any, optimize: str | None = None) -> tuple[str, ...]:
     """
     import onnx_ir
 
-    from edgevit.formats.onnx.writer.passes import EXTRA_PASSES, FLOAT_PASSES, run_passes
+    from edgevit.formats.onnx.writer.passes.table import EXTRA_PASSES, FLOAT_PASSES
 
     graph = onnx_ir.from_proto(model)
     reports = run_passes(graph, FLOAT_PASSES + (EXTRA_PASSES[optimize] if optimize else ()))
@@ -173,11 +173,11 @@ def float_model(source: Source, options: ExportOptions) -> tuple[Any, tuple[str,
     model = onnx_ir.from_proto(proto)
     model.opset_imports.clear()  # tf2onnx names domains that it does not use
     model.opset_imports[""] = options.opset
-    from edgevit.formats.onnx.writer.passes import (
-        run_passes,  # needs onnx-ir, which TFLite does not
+    from edgevit.formats.onnx.writer.passes.table import (
+        PASSES,  # needs onnx-ir, which TFLite does not
     )
 
-    reports = run_passes(model)
+    reports = run_passes(model, PASSES)
     proto = onnx_ir.to_proto(model)
     make_names_canonical(proto)
     proto.ir_version = onnx.helper.find_min_ir_version_for(list(proto.opset_import))
