@@ -43,7 +43,7 @@ def embed(path: Path, data: bytes | None, documents: dict[str, str]) -> None:
         for key, text in documents.items():
             (folder / f"{key}.json").write_text(text)
     elif path.suffix == ".onnx":
-        from edgevit.formats.onnx.writer.convert import embed_onnx
+        from edgevit.formats.onnx.writer.content import embed_onnx
 
         path.write_bytes(embed_onnx(data, documents))
     else:

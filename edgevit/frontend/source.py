@@ -41,7 +41,7 @@ class Source:
     ranges: RangeRecord | None = None
     onnx_ranges: RangeRecord | None = None
     folder: Path | None = None
-    lowered: dict[Any, tuple[bytes, tuple[str, ...]]] = field(
+    lowered: dict[Any, tuple[Any, tuple[str, ...]]] = field(
         init=False, default_factory=dict, repr=False, compare=False
     )
 
