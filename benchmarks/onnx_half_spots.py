@@ -18,9 +18,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
 import numpy as np
+import onnx_ir as ir
 
 from edgevit.core.golden_images import draw_images
-from edgevit.formats.onnx.writer.convert import float_model
+from edgevit.formats.onnx.writer.float_graph import float_model
+from edgevit.formats.onnx.writer.names import make_names_canonical
 from edgevit.formats.onnx.writer.quantize import half as onnx_half
 from edgevit.frontend.opening import open_source
 from edgevit.frontend.record_reference import float_logits
@@ -56,8 +58,9 @@ def main() -> None:
         onnx_half.HALF = (usual | more) - less
         onnx_half.NORMALISING = set() if written_out else normalising
         model, _ = float_model(source, ExportOptions())
+        make_names_canonical(model)
         onnx_half.to_half(model)
-        difference = np.abs(evaluate(model, images) - expected)
+        difference = np.abs(evaluate(ir.to_proto(model), images) - expected)
         rows[name] = {"max_abs": float(difference.max()), "mean_abs": float(difference.mean())}
         print(f"{name:30} max {difference.max():.5f}  mean {difference.mean():.5f}", flush=True)
     if options.json:

@@ -71,7 +71,9 @@ def test_sizes_stay(decline):
 def test_a_network_takes_raw_images_of_any_size():
     """25 pixels become 16 by a scale that float32 rounds down."""
     from edgevit.core.golden_images import draw_images
-    from edgevit.formats.onnx.writer.convert import float_model
+    from edgevit.formats.onnx.writer.content import serialise
+    from edgevit.formats.onnx.writer.float_graph import float_model
+    from edgevit.formats.onnx.writer.names import make_names_canonical
     from edgevit.frontend.source import ExportOptions, Source
     from edgevit.models.build import build_plan, plan_model
 
@@ -80,10 +82,9 @@ def test_a_network_takes_raw_images_of_any_size():
     network = build_plan(plan)
     source = Source("shiftvit", network, plan.preprocess, (), "0" * 64)
     model, _ = float_model(source, ExportOptions())
+    make_names_canonical(model)
     images = draw_images(1, (25, 25), seed=1)
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
+    session = onnxruntime.InferenceSession(serialise(model), providers=["CPUExecutionProvider"])
     (logits,) = session.run(["logits"], {session.get_inputs()[0].name: images})
     expected = network.predict(plan.preprocess.apply(images), verbose=0)["logits"]
     np.testing.assert_allclose(logits, expected, atol=1e-5)
