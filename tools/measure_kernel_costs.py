@@ -32,6 +32,7 @@ from edgevit.base.documents import to_json
 from edgevit.bench.environment import describe_environment
 from edgevit.bench.measure import measure_interleaved
 from edgevit.core.target import Precision
+from edgevit.formats.tflite.options import TfliteOptions
 from edgevit.formats.tflite.runtime.file import tensor_name
 from edgevit.formats.tflite.runtime.litert import count_partitions, open_interpreter
 from edgevit.formats.tflite.writer.convert import float_graph
@@ -39,7 +40,6 @@ from edgevit.formats.tflite.writer.graph import TfliteGraph
 from edgevit.formats.tflite.writer.quantize.mixed import has_kernel, write_mixed
 from edgevit.formats.tflite.writer.quantize.plan import read_graph
 from edgevit.frontend.opening import open_source
-from edgevit.frontend.source import ExportOptions
 from edgevit.models import MODELS
 from edgevit.quantization import kernel_costs
 from edgevit.quantization.kernel_costs import Work
@@ -62,7 +62,7 @@ def main() -> None:
     seen: set[tuple] = set()
     left: Counter[str] = Counter()
     for name in options.models:
-        graph, _ = float_graph(open_source(edgevit.build(name)), ExportOptions())
+        graph, _ = float_graph(open_source(edgevit.build(name)), TfliteOptions())
         print(f"{name}: {len(read_graph(graph).ops)} operators", file=sys.stderr, flush=True)
         kinds = options.kinds.split(",") if options.kinds else []
         measure_graph(graph, options.rounds, samples, seen, left, kinds)

@@ -17,28 +17,27 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
 from edgevit.base.files import write_whole
-from edgevit.core.target import Format
+from edgevit.core.format import Format
 from edgevit.data.calibration import sample_source
 from edgevit.formats.calibration import CALIBRATION_IMAGES, calibrate
+from edgevit.formats.options import build_options
 from edgevit.frontend.opening import open_source
-from edgevit.frontend.source import ExportOptions, Source
+from edgevit.frontend.source import Source
 from edgevit.models import ARTIFACTS
-from edgevit.models.weights import ONNX_RANGES_FILE, RANGES_FILE
+from edgevit.models.weights import RANGE_FILES
 from edgevit.quantization.ranges import RangeRecord
-
-FILES = {Format.TFLITE: RANGES_FILE, Format.ONNX: ONNX_RANGES_FILE}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("model", help="an architecture with shipped weights")
     parser.add_argument("--data", required=True, help="the dataset that it was trained on")
-    parser.add_argument("--format", choices=list(FILES), help="only this one; default: all")
+    parser.add_argument("--format", choices=list(RANGE_FILES), help="only this one; default: all")
     options = parser.parse_args()
     source = open_source(options.model)
-    kinds = [Format(options.format)] if options.format else list(FILES)
+    kinds = [Format(options.format)] if options.format else list(RANGE_FILES)
     for kind, record in record_ranges(source, options.data, ARTIFACTS / source.name, kinds).items():
-        print(f"{FILES[kind]}: {len(record.ranges)} ranges over {record.images} images")
+        print(f"{RANGE_FILES[kind]}: {len(record.ranges)} ranges over {record.images} images")
 
 
 def record_ranges(
@@ -48,8 +47,8 @@ def record_ranges(
     sample = sample_source(data, source.preprocess.input_size, CALIBRATION_IMAGES)
     records = {}
     for kind in kinds:
-        records[kind] = calibrate(kind, source, ExportOptions(), sample)
-        write_whole(folder / FILES[kind], records[kind].to_text().encode())
+        records[kind] = calibrate(kind, source, build_options(kind, {}), sample)
+        write_whole(folder / RANGE_FILES[kind], records[kind].to_text().encode())
     return records
 
 

@@ -11,7 +11,6 @@ artifacts/MODEL/robustness.json, the table of them into the README.md beside it.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -21,12 +20,11 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
 from edgevit.base.documents import to_json
-from edgevit.base.errors import ConfigError
+from edgevit.base.errors import ConfigError, ModelFileError
 from edgevit.base.files import write_whole
-from edgevit.core.manifest import MANIFEST_KEY
 from edgevit.core.parity import AccuracyReport
 from edgevit.data.degradations import DEGRADATIONS
-from edgevit.formats.registry import open_session
+from edgevit.formats.registry import read_metadata
 from edgevit.models import artifact_folder, split_name
 from edgevit.verbs.evaluate import evaluate_robustness
 
@@ -105,9 +103,11 @@ def with_section(card: str, section: str) -> str:
 
 
 def target_of(path: Path) -> str:
-    """The target that a file was exported to, from its own papers."""
-    with open_session(path) as session:
-        return json.loads(session.metadata[MANIFEST_KEY])["target"]
+    """The target that a file was exported to, from its own metadata."""
+    found = read_metadata(path).manifest
+    if found is None:
+        raise ModelFileError(f"{path}: carries no manifest. Export it with 'edgevit export'.")
+    return found.target
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 //     node tools/run_onnx.mjs shiftvit-onnx-int8.onnx cat.png dog.png
 //     node tools/run_onnx.mjs shiftvit-onnx-int8.onnx --check
 //
-// The file carries its own papers in its metadata: class names under "edgevit.labels", the
+// The file carries documents in its metadata: class names under "edgevit.labels", the
 // preprocessing under "edgevit.preprocess", golden images with the float model's logits under
 // "edgevit.reference". Everything but the two imports below runs in a browser as it is.
 
@@ -121,36 +121,36 @@ function decode({ dtype, shape, base64 }) {
   return { shape, values };
 }
 
-/** Runs a file: {papers, classify(picture) -> Float32Array of logits}. */
+/** Runs a file: {metadata, classify(picture) -> Float32Array of logits}. */
 export async function open(ort, bytes) {
   ort.env.wasm.numThreads = 1;
   ort.env.logLevel = "error";
   const found = readMetadata(bytes);
-  const papers = Object.fromEntries(
+  const metadata = Object.fromEntries(
     Object.entries(found)
       .filter(([key]) => key.startsWith("edgevit.") && key !== "edgevit.seal")
       .map(([key, text]) => [key.slice("edgevit.".length), JSON.parse(text)]),
   );
-  if (!papers.preprocess || !papers.manifest) throw new Error("it carries no edgevit papers");
+  if (!metadata.preprocess || !metadata.manifest) throw new Error("it carries no edgevit metadata");
   const session = await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"] });
-  const { inputs, preprocess_inside } = papers.manifest;
+  const { inputs, preprocess_inside } = metadata.manifest;
   const classify = async (picture) => {
-    const raw = resize(picture, papers.preprocess.input_size, true);
+    const raw = resize(picture, metadata.preprocess.input_size, true);
     raw.values = raw.values.map(Math.round);
-    const { rows, columns, values } = preprocess_inside ? raw : applyContract(raw, papers.preprocess);
+    const { rows, columns, values } = preprocess_inside ? raw : applyContract(raw, metadata.preprocess);
     const data = inputs[0].dtype === "uint8" ? Uint8Array.from(values) : values;
     const image = new ort.Tensor(inputs[0].dtype, data, [1, rows, columns, 3]);
     return (await session.run({ [inputs[0].name]: image }, ["logits"])).logits.data;
   };
-  return { papers, classify };
+  return { metadata, classify };
 }
 
 /** Runs the golden images inside the file against the float model's logits: true if they agree. */
-async function check({ papers, classify }, name) {
-  const { shape, values } = decode(papers.reference.first_images);
-  const logits = decode(papers.reference.logits).values;
+async function check({ metadata, classify }, name) {
+  const { shape, values } = decode(metadata.reference.first_images);
+  const logits = decode(metadata.reference.logits).values;
   const [count, rows, columns] = shape;
-  const classes = logits.length / papers.reference.count;
+  const classes = logits.length / metadata.reference.count;
   const size = rows * columns * 3;
   let [largest, total, same] = [0, 0, 0];
   for (let number = 0; number < count; number++) {
@@ -168,7 +168,7 @@ async function check({ papers, classify }, name) {
   const mean = logits.reduce((sum, value) => sum + value, 0) / logits.length;
   const spread = Math.sqrt(logits.reduce((sum, v) => sum + (v - mean) ** 2, 0) / logits.length);
   const relative = total / (count * classes) / spread;
-  const limit = LIMITS[papers.manifest.target.split("-")[1]];
+  const limit = LIMITS[metadata.manifest.target.split("-")[1]];
   const passes = relative <= limit;
   console.log(
     `${name}: ${passes ? "pass" : "FAIL"}, ${count} golden images, max |diff| ` +
@@ -232,7 +232,7 @@ async function main([file, ...rest]) {
     } catch (error) {
       fail(`${path}: no PNG that can be read (${error.message})`);
     }
-    console.log(`${path}: ${describe(await model.classify(picture), model.papers.labels ?? [])}`);
+    console.log(`${path}: ${describe(await model.classify(picture), model.metadata.labels ?? [])}`);
   }
 }
 

@@ -2,7 +2,7 @@
 
     python run_onnx.py shiftvit-onnx-float32.onnx cat.jpg dog.png
 
-The file carries its own papers in its metadata: class names under "edgevit.labels" and the
+The file carries documents in its metadata: class names under "edgevit.labels" and the
 preprocessing under "edgevit.preprocess". Files that edgevit exports take raw uint8 images and
 resize and scale them inside; a bare network (--no-preprocess) takes floats, prepared here.
 """
@@ -20,8 +20,8 @@ def open_model(path):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    papers = session.get_modelmeta().custom_metadata_map
-    return session, {key: json.loads(text) for key, text in papers.items()}
+    metadata = session.get_modelmeta().custom_metadata_map
+    return session, {key: json.loads(text) for key, text in metadata.items()}
 
 
 def read_image(path, size):
@@ -43,10 +43,10 @@ def prepare(image, contract, entry):
 def main():
     if len(sys.argv) < 3:
         sys.exit("usage: run_onnx.py FILE.onnx IMAGE...")
-    session, papers = open_model(sys.argv[1])
+    session, metadata = open_model(sys.argv[1])
     entry = session.get_inputs()[0]
-    contract = papers.get("edgevit.preprocess") or {"input_size": entry.shape[1:3]}
-    labels = papers.get("edgevit.labels", [])
+    contract = metadata.get("edgevit.preprocess") or {"input_size": entry.shape[1:3]}
+    labels = metadata.get("edgevit.labels", [])
     for path in sys.argv[2:]:
         image = read_image(path, contract["input_size"])
         logits = session.run(["logits"], {entry.name: prepare(image, contract, entry)})[0][0]

@@ -22,7 +22,7 @@ from record_ranges import FILES, record_ranges
 from record_robustness import record_robustness
 
 from edgevit.base.files import write_whole
-from edgevit.core.target import Format
+from edgevit.core.format import Format
 from edgevit.frontend.opening import open_source
 from edgevit.models import ARTIFACTS, find_model, split_name
 from edgevit.models.weights import WEIGHTS_FILE

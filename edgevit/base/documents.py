@@ -1,24 +1,62 @@
-"""Dataclasses to versioned JSON and arrays to text, the same bytes every time."""
+"""Dataclasses to versioned JSON and back, and arrays to text; the same bytes every time."""
 
 from __future__ import annotations
 
 import base64
 import json
-import types
-import typing
-from collections.abc import Mapping
-from dataclasses import MISSING, asdict, fields, is_dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from edgevit.base.errors import ModelFileError
+
 VERSION = 1
+Kind = TypeVar("Kind")
+
+if TYPE_CHECKING:
+    NanFloat = float
+else:
+
+    class NanFloat(float):
+        """A field that may be NaN, which JSON has no number for: it is written and read as null."""
+
+
+@dataclass(frozen=True)
+class _Versioned:
+    version: int
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
     """JSON of dataclasses, tuples, paths and numpy numbers; NaN becomes null."""
-    return json.dumps(_plain(value), indent=indent, sort_keys=False, allow_nan=False)
+    return json.dumps(to_plain(value), indent=indent, sort_keys=False, allow_nan=False)
+
+
+def to_plain(value: Any) -> Any:
+    """Dataclasses, tuples, paths and numpy numbers as JSON values; NaN becomes None.
+
+    Raises:
+        TypeError: a value that has no JSON form.
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        return to_plain(asdict(value))
+    if isinstance(value, dict):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_plain(item) for item in value]
+    if isinstance(value, (np.floating, float)):
+        return float(value) if np.isfinite(value) else None
+    if isinstance(value, np.integer):
+        return int(value)
+    if isinstance(value, np.bool_):
+        return bool(value)
+    if isinstance(value, Path):
+        return str(value)
+    if value is None or isinstance(value, (str, int, bool)):
+        return value
+    raise TypeError(f"cannot be written as JSON: {type(value).__name__}")
 
 
 def encode_array(array: np.ndarray) -> dict[str, Any]:
@@ -46,70 +84,77 @@ def decode_array(document: dict[str, Any]) -> np.ndarray:
     return array.astype(dtype.newbyteorder("="))
 
 
-def from_plain(kind: Any, value: Any) -> Any:
-    """Plain JSON values as the (nested) dataclass that :func:`to_json` wrote.
+def from_plain(
+    kind: type[Kind], value: Any, read_array: Callable[[Any], np.ndarray] = decode_array
+) -> Kind:
+    """JSON values as the (nested) dataclass that :func:`to_plain` was given.
 
     Args:
-        kind: a dataclass, or the type of one of its fields: tuples, dicts, optional values and
-            plain types. Fields that the document lacks take their default; others that it has
-            are ignored.
-        value: what json.loads gave.
+        kind: a dataclass, or any type that one of its fields may have. Fields that the document
+            lacks take their default; others that it has are ignored.
+        value: what json.loads returned.
+        read_array: makes an array of how this document writes it.
 
     Raises:
-        ValueError: the document is not of this kind.
+        ValueError: the document is not of this kind. The message holds the path of the field.
     """
-    origin, parts = typing.get_origin(kind), typing.get_args(kind)
-    if is_dataclass(kind):
-        return _read_dataclass(typing.cast(type, kind), value)
-    if origin in (types.UnionType, typing.Union):
-        if value is None and type(None) in parts:
-            return None
-        return from_plain(next(part for part in parts if part is not type(None)), value)
-    if origin is tuple:
-        if not isinstance(value, list):
-            raise ValueError(f"expected a list, found {value!r:.60}")
-        return tuple(from_plain(parts[0], item) for item in value)
-    if origin is dict:
-        if not isinstance(value, Mapping):
-            raise ValueError(f"expected an object, found {value!r:.60}")
-        return {str(key): from_plain(parts[1], item) for key, item in value.items()}
-    if kind is Any:
-        return value
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise ValueError(f"expected {kind.__name__}, found {value!r:.60}")
-    return value
+    import msgspec  # takes as long as the fastest commands; only those that read documents need it
+
+    def read_other(wanted: type, found: Any) -> Any:
+        if wanted is np.ndarray:
+            return read_array(found)
+        if wanted is not NanFloat:
+            raise NotImplementedError(f"a field of the type {wanted} has no JSON form")
+        try:
+            return NanFloat("nan" if found is None else msgspec.convert(found, float))
+        except msgspec.ValidationError as error:
+            raise ValueError(str(error)) from None  # to which convert adds the field
+
+    return msgspec.convert(value, kind, dec_hook=read_other)
 
 
-def _read_dataclass(kind: Any, value: Any) -> Any:
-    if not isinstance(value, Mapping):
-        raise ValueError(f"expected an object ({kind.__name__}), found {value!r:.60}")
-    hints = typing.get_type_hints(kind)
-    found = {}
-    for field in fields(kind):
-        if field.name in value:
-            found[field.name] = from_plain(hints[field.name], value[field.name])
-        elif field.default is MISSING and field.default_factory is MISSING:
-            raise ValueError(f"{kind.__name__} lacks {field.name!r}")
-    return kind(**found)
+def parse_json(text: str | bytes, name: str, noun: str) -> Any:
+    """Parses the text of a document.
+
+    Args:
+        text: JSON.
+        name: of the file, for errors.
+        noun: what errors call the document, such as "its manifest".
+
+    Raises:
+        ModelFileError: it is no JSON.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(f"{name}: {noun} is damaged ({error}).") from None
 
 
-def _plain(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        return _plain(asdict(value))
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, (np.floating, float)):
-        return float(value) if np.isfinite(value) else None
-    if isinstance(value, np.integer):
-        return int(value)
-    if isinstance(value, np.bool_):
-        return bool(value)
-    if isinstance(value, Path):
-        return str(value)
-    if value is None or isinstance(value, (str, int, bool)):
-        return value
-    raise TypeError(f"cannot be written as JSON: {type(value).__name__}")
+def read_document(
+    kind: type[Kind],
+    document: Any,
+    name: str,
+    noun: str,
+    read_array: Callable[[Any], np.ndarray] = decode_array,
+) -> Kind:
+    """A versioned document as a dataclass; see :func:`from_plain`.
+
+    Args:
+        kind: the dataclass.
+        document: what :func:`parse_json` returned.
+        name: of the file, for errors.
+        noun: what errors call the document, such as "its manifest".
+        read_array: makes an array of how this document writes it.
+
+    Raises:
+        ModelFileError: damaged, which names the field, or written by a newer version.
+    """
+    try:
+        version = from_plain(_Versioned, document).version
+        if version > VERSION:
+            raise ModelFileError(
+                f"{name}: written by a newer edgevit (document version {version}). Upgrade."
+            )
+        return from_plain(kind, document, read_array)
+    except ValueError as error:
+        raise ModelFileError(f"{name}: {noun} is damaged ({error}).") from None

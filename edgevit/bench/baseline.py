@@ -20,14 +20,14 @@ class Baseline:
     """What one file is held against.
 
     Attributes:
-        head: the file that is judged, as it is run.
-        base: the old file, run beside it; None where only its times are at hand.
+        candidate: the file that is judged, as it is run.
+        baseline: the old file, run beside it; None where only its times are at hand.
         recorded: the old file's row of the result; None where the file itself was given.
         result: that row's result.
     """
 
-    head: BenchmarkCase
-    base: BenchmarkCase | None
+    candidate: BenchmarkCase
+    baseline: BenchmarkCase | None
     recorded: Measurement | None = None
     result: BenchmarkResult | None = None
 
@@ -49,30 +49,29 @@ def is_result(path: Path) -> bool:
     return path.suffix == RESULT_SUFFIX
 
 
-def find_baselines(heads: Sequence[BenchmarkCase], baseline: Path) -> list[Baseline]:
-    """Pairs each head with what it is held against.
+def find_baselines(candidates: Sequence[BenchmarkCase], baseline: Path) -> list[Baseline]:
+    """Pairs each candidate with what it is held against.
 
     A result names its files. One that is still there with the same digest, where it was or beside
     the result, is run again; times are the last resort.
 
     Raises:
         ModelFileError: the baseline cannot be read.
-        ConfigError: it does not say what a head belongs to.
+        ConfigError: it does not say what a candidate belongs to.
     """
     if not is_result(baseline):
-        if len({case.file for case in heads}) > 1:
+        if len({case.file for case in candidates}) > 1:
             raise ConfigError(
                 f"--baseline {baseline} is one file, but several are to be held against it. Give a "
                 "result of several files (--out RESULT.json), or one file."
             )
-        return [Baseline(head, _like(head, str(baseline))) for head in heads]
+        return [Baseline(case, _like(case, str(baseline))) for case in candidates]
     result = read_result(baseline)
     found = []
-    for head in heads:
-        row = find_row(result, head, str(baseline))
+    for case in candidates:
+        row = find_row(result, case, str(baseline))
         file = _find_file(row, baseline)
-        base = _like(head, str(file)) if file else None
-        found.append(Baseline(head, base, row, result))
+        found.append(Baseline(case, _like(case, str(file)) if file else None, row, result))
     return found
 
 
@@ -114,7 +113,8 @@ def _find_file(row: Measurement, baseline: Path) -> Path | None:
     return None
 
 
-def _like(head: BenchmarkCase, file: str) -> BenchmarkCase:
-    batches = () if head.batch is None else (head.batch,)
-    (case,) = plan_cases([file], [head.runtime], [head.threads], batches, head.device)
-    return case
+def _like(case: BenchmarkCase, file: str) -> BenchmarkCase:
+    """Another file, run as a case is; it must be of the same format."""
+    batches = () if case.batch is None else (case.batch,)
+    (found,) = plan_cases([file], [case.runtime], [case.threads], batches, case.device)
+    return found

@@ -93,7 +93,7 @@ def run_benchmark(
         table.finish()
         tell("measuring", rounds, rounds, table.rows)
     return BenchmarkResult(
-        environment=describe_environment(_device(cases)),
+        environment=describe_environment(accelerator(cases)),
         rows=tuple(table.rows),
         reference=reference,
         yardstick_ns=tuple(yardstick),
@@ -123,27 +123,17 @@ class _Table:
         self._stack.callback(worker.close)
         self.alive[number] = worker
         with self._failure_noted(number):
-            opened = worker.ask(
-                "open",
-                file=case.file,
-                runtime=case.runtime,
-                threads=case.threads,
-                batch=case.batch,
-            )
-            self._change(number, **opened)
+            self._change(number, **worker.ask("open", **what_to_open(case)))
             warmth = worker.ask("warm", limit_s=WARM_UP_S)
             self._change(number, warmup=warmth["calls"], stable=warmth["stable"])
             self._counts[number] = inferences_in(TURN_S, warmth["call_ns"])
 
     def take_turn(self, number: int) -> None:
         """One round of one case."""
-        count = self._counts[number]
-        case = self.rows[number].case
-        time.sleep(PAUSE_OF_THREADS_S if case.threads > 1 else PAUSE_S)
+        row = self.rows[number]
         with self._failure_noted(number):
-            answer = self.alive[number].ask("run", count=count, lead=1 + count // 10)
-            samples = (*self.rows[number].latency_ns, tuple(answer["latency_ns"]))
-            self._change(number, latency_ns=samples)
+            samples = take_samples(self.alive[number], row.case, self._counts[number])
+            self._change(number, latency_ns=(*row.latency_ns, samples))
 
     def finish(self) -> None:
         """Asks what is left to ask."""
@@ -163,6 +153,25 @@ class _Table:
             self.alive.pop(number, None).close()  # type: ignore[union-attr]
 
 
+def what_to_open(case: BenchmarkCase) -> dict[str, Any]:
+    """Arguments of a worker's "open"."""
+    return {
+        "file": case.file,
+        "runtime": case.runtime,
+        "threads": case.threads,
+        "batch": case.batch,
+    }
+
+
+def take_samples(
+    worker: Worker, case: BenchmarkCase, count: int, slowdown: float = 0.0
+) -> tuple[int, ...]:
+    """One turn of a worker: ns of each of ``count`` inferences, after a pause."""
+    time.sleep(PAUSE_OF_THREADS_S if case.threads > 1 else PAUSE_S)
+    answer = worker.ask("run", count=count, lead=1 + count // 10, slowdown=slowdown)
+    return tuple(answer["latency_ns"])
+
+
 def inferences_in(seconds: float, call_ns: int) -> int:
     """How many inferences fill a turn: at least one."""
     return max(1, min(MOST_INFERENCES, round(seconds * 1e9 / max(1, call_ns))))
@@ -172,5 +181,6 @@ def _label(case: BenchmarkCase) -> str:
     return f"{Path(case.file).name} in {case.runtime}"
 
 
-def _device(cases: Sequence[BenchmarkCase]) -> str:
+def accelerator(cases: Sequence[BenchmarkCase]) -> str:
+    """The device beside the CPU that any case uses; "" for none."""
     return "gpu" if any(case.device == "gpu" for case in cases) else ""

@@ -40,7 +40,6 @@ def draw_profile(rows: Sequence[ProfileRow], rest: Sequence[ProfileRow], title: 
     """
     check_chart_path(path)
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
         raise MissingDependencyError("matplotlib", "train", "A chart") from None
@@ -49,7 +48,6 @@ def draw_profile(rows: Sequence[ProfileRow], rest: Sequence[ProfileRow], title: 
         time_us, share = sum(row.time_us for row in rest), sum(row.share for row in rest)
         bars.append((f"{len(rest)} more", time_us, share, QUIET))
     figure = Figure(figsize=(9, 1.2 + 0.32 * len(bars)), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     places = range(len(bars))
     axes.barh(places, [bar[1] for bar in bars], color=[bar[3] for bar in bars], height=0.7)

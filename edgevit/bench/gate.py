@@ -1,10 +1,9 @@
-"""The gate: head and base side by side until the verdict is clear, or until the limit of rounds."""
+"""The gate: candidate and baseline run side by side until the verdict is clear, or rounds end."""
 
 from __future__ import annotations
 
 import contextlib
 import random
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +12,17 @@ from edgevit.base.errors import RuntimeFailure
 from edgevit.base.files import digest_path
 from edgevit.base.statistics import Interval
 from edgevit.bench.baseline import Baseline
-from edgevit.bench.benchmark import PAUSE_OF_THREADS_S, PAUSE_S, inferences_in, run_benchmark
+from edgevit.bench.benchmark import (
+    accelerator,
+    inferences_in,
+    run_benchmark,
+    take_samples,
+    what_to_open,
+)
 from edgevit.bench.environment import describe_environment
 from edgevit.bench.gating import (
+    BASELINE,
+    CANDIDATE,
     GateProcess,
     GateReport,
     GateRule,
@@ -41,13 +48,12 @@ class _Member:
     side: str
     worker: WorkerProcess
     first_round: int
-    slowdown: float
     latency_ns: list[tuple[int, ...]] = field(default_factory=list)
 
 
 def run_gate(
-    head: BenchmarkCase,
-    base: BenchmarkCase,
+    candidate: BenchmarkCase,
+    baseline: BenchmarkCase,
     rule: GateRule | None = None,
     seed: int = 0,
     limit_s: float = LIMIT_S,
@@ -58,13 +64,13 @@ def run_gate(
     """Compares two files, sampling on until the interval leaves the limit.
 
     Args:
-        head: the file that is judged.
-        base: what it is held against: another file, the same runtime, threads and batch.
+        candidate: the file that is judged.
+        baseline: what it is held against: another file, the same runtime, threads and batch.
         rule: the limit, and when to stop.
         seed: of the order within each round.
         limit_s: for one answer of a worker.
         watch: told (rounds done, most rounds, the ratio so far).
-        slowdown: share by which every inference of head is made longer; to prove the gate.
+        slowdown: share by which every inference of the candidate is made longer; to prove the gate.
         open_worker: starts a process; another one in tests.
 
     Raises:
@@ -73,10 +79,10 @@ def run_gate(
     """
     rule = rule or GateRule()
     opener = open_worker or (lambda case: WorkerProcess(case.device, case.threads, limit_s))
-    digests = digest_path(Path(head.file)), digest_path(Path(base.file))
+    digests = digest_path(Path(candidate.file)), digest_path(Path(baseline.file))
     order = random.Random(seed)
     with contextlib.ExitStack() as stack:
-        crew = _Crew(head, base, opener, slowdown, stack)
+        crew = _Crew(candidate, baseline, opener, slowdown, stack)
         crew.join(rule.processes, 0)
         for number in range(1, rule.most_rounds + 1):
             crew.play_round(order)
@@ -90,16 +96,16 @@ def run_gate(
             if crew.pairs < rule.most_processes and number < rule.most_rounds:
                 crew.join(1, number)
         return GateReport(
-            head=head.file,
-            base=base.file,
+            head=candidate.file,
+            base=baseline.file,
             head_sha256=digests[0],
             base_sha256=digests[1],
-            runtime=head.runtime,
-            threads=head.threads,
+            runtime=candidate.runtime,
+            threads=candidate.threads,
             batch=crew.batch,
             rule=rule,
             processes=crew.record(),
-            environment=describe_environment("" if head.device == "cpu" else head.device),
+            environment=describe_environment(accelerator([candidate])),
         )
 
 
@@ -125,15 +131,15 @@ def gate_baseline(
         RuntimeFailure: a worker refused its file, died or hung.
         ConfigError: only times are at hand, and they come from another machine.
     """
-    if pair.base is not None:
-        return run_gate(pair.head, pair.base, rule, seed, limit_s, watch)
+    if pair.baseline is not None:
+        return run_gate(pair.candidate, pair.baseline, rule, seed, limit_s, watch)
     assert pair.recorded is not None
     assert pair.result is not None
-    mine = describe_environment("" if pair.head.device == "cpu" else pair.head.device)
+    mine = describe_environment(accelerator([pair.candidate]))
     refuse_other_machine(mine, pair.result.environment, name)
-    now = run_benchmark([pair.head], seed=seed, limit_s=limit_s)
+    now = run_benchmark([pair.candidate], seed=seed, limit_s=limit_s)
     if now.failed:
-        raise RuntimeFailure(f"{pair.head.file}: {now.rows[0].failure}")
+        raise RuntimeFailure(f"{pair.candidate.file}: {now.rows[0].failure}")
     return RecordedReport(
         now.rows[0], pair.recorded, now.yardstick_ns, pair.result.yardstick_ns, rule.max_slowdown
     )
@@ -144,18 +150,17 @@ class _Crew:
 
     def __init__(
         self,
-        head: BenchmarkCase,
-        base: BenchmarkCase,
+        candidate: BenchmarkCase,
+        baseline: BenchmarkCase,
         opener: OpenGateWorker,
         slowdown: float,
         stack: contextlib.ExitStack,
     ):
-        self._sides = {"head": (head, slowdown), "base": (base, 0.0)}
+        self._sides = {CANDIDATE: (candidate, slowdown), BASELINE: (baseline, 0.0)}
         self._opener = opener
         self._stack = stack
         self._count = 0
         self._members: list[_Member] = []
-        self._pause_s = PAUSE_S if head.threads == 1 else PAUSE_OF_THREADS_S
         self.batch = 0
 
     @property
@@ -167,17 +172,11 @@ class _Crew:
         """Starts more processes of either file, all at once, and warms each up alone."""
         fresh = []
         for _ in range(count):
-            for side, (case, slowdown) in self._sides.items():
+            for side, (case, _) in self._sides.items():
                 worker = self._opener(case)
                 self._stack.callback(worker.close)
-                fresh.append(_Member(side, worker, first_round, slowdown))
-                worker.send(
-                    "open",
-                    file=case.file,
-                    runtime=case.runtime,
-                    threads=case.threads,
-                    batch=case.batch,
-                )
+                fresh.append(_Member(side, worker, first_round))
+                worker.send("open", **what_to_open(case))
         for member in fresh:
             with self._named(member):
                 self.batch = member.worker.receive()["batch"]
@@ -192,15 +191,9 @@ class _Crew:
         turns = list(self._members)
         order.shuffle(turns)
         for member in turns:
-            time.sleep(self._pause_s)
+            case, slowdown = self._sides[member.side]
             with self._named(member):
-                answer = member.worker.ask(
-                    "run",
-                    count=self._count,
-                    lead=1 + self._count // 10,
-                    slowdown=member.slowdown,
-                )
-            member.latency_ns.append(tuple(answer["latency_ns"]))
+                member.latency_ns.append(take_samples(member.worker, case, self._count, slowdown))
 
     def record(self) -> tuple[GateProcess, ...]:
         """What was measured so far."""
@@ -215,5 +208,6 @@ class _Crew:
         try:
             yield
         except RuntimeFailure as error:
+            name = "candidate" if member.side == CANDIDATE else "baseline"
             file = self._sides[member.side][0].file
-            raise RuntimeFailure(f"{member.side} {file}: {error}") from None
+            raise RuntimeFailure(f"{name} {file}: {error}") from None

@@ -25,6 +25,9 @@ PERCENTILE = 25
 ROUND_LEVEL = 0.99
 FEWEST_ROUNDS = 8  # the fewest from which the sign interval of that level has ends
 
+# Sides in the JSON document, whose keys go on calling the candidate head and the baseline base.
+CANDIDATE, BASELINE = "head", "base"
+
 
 class GateVerdict(StrEnum):
     """Outcome of a gate."""
@@ -39,7 +42,7 @@ class GateRule:
     """When the gate says what, and when it stops asking.
 
     Attributes:
-        max_slowdown: the limit, such as 0.05: time of head over base may be up to 1.05.
+        max_slowdown: the limit, such as 0.05: time of candidate over baseline may be up to 1.05.
         processes: of each file at the start. Two processes of one file differ (where memory came to
             lie, and so how caches collide), and only several of them show by how much.
         most_processes: of each file; one joins on either side while the interval holds the limit.
@@ -103,7 +106,7 @@ class GateProcess:
     """What one process of one file measured.
 
     Attributes:
-        side: "head" or "base".
+        side: CANDIDATE or BASELINE.
         first_round: the round that it joined in.
         latency_ns: one row a round, one entry an inference.
     """
@@ -118,10 +121,10 @@ class GateReport:
     """One gated comparison.
 
     Attributes:
-        head: the file that is judged.
-        base: what it is held against.
-        head_sha256: digest.
-        base_sha256: digest.
+        head: the candidate, which is judged.
+        base: the baseline that it is held against.
+        head_sha256: digest of the candidate.
+        base_sha256: digest of the baseline.
         runtime: that ran both.
         threads: of the kernels.
         batch: images in an inference.
@@ -144,11 +147,16 @@ class GateReport:
     @property
     def rounds(self) -> int:
         """How many were measured."""
-        return max((p.first_round + len(p.latency_ns) for p in self.processes), default=0)
+        return count_rounds(self.processes)
+
+    @property
+    def processes_each(self) -> int:
+        """Processes of each file."""
+        return sum(process.side == CANDIDATE for process in self.processes)
 
     @property
     def ratio(self) -> Interval:
-        """Time of head over time of base."""
+        """Time of the candidate over time of the baseline."""
         return ratio_of(self.processes)
 
     @property
@@ -171,8 +179,8 @@ class RecordedReport:
     more than it may, the verdict is inconclusive.
 
     Attributes:
-        head: measured now.
-        base: recorded.
+        head: the candidate, measured now.
+        base: the baseline, recorded.
         head_yardstick_ns: the fixed computation now.
         base_yardstick_ns: the fixed computation then.
         max_slowdown: the limit.
@@ -191,7 +199,7 @@ class RecordedReport:
 
     @property
     def ratio(self) -> Interval:
-        """Time of head over base, each in units of the fixed computation."""
+        """Time of candidate over baseline, each in units of the fixed computation."""
         found = unpaired_ratio(self.head.round_medians_ns, self.base.round_medians_ns)
         return Interval(*(end / self.speed_ratio for end in (found.middle, found.low, found.high)))
 
@@ -213,14 +221,19 @@ def judge(ratio: Interval, max_slowdown: float) -> GateVerdict:
     return GateVerdict.INCONCLUSIVE
 
 
+def count_rounds(processes: tuple[GateProcess, ...]) -> int:
+    """Rounds that were measured."""
+    return max((process.first_round + len(process.latency_ns) for process in processes), default=0)
+
+
 def ratio_of(processes: tuple[GateProcess, ...]) -> Interval:
-    """Time of head over base, with an interval that holds two kinds of doubt.
+    """Time of candidate over baseline, with an interval that holds two kinds of doubt.
 
     Every round lets each process run for a moment, so a change of the machine's speed meets both
     files. The lower quartile of its inferences is its time in the round. In logarithms: a round's
     level is the mean over the processes that were there from the start; a process' effect is the
-    median, over its rounds, of its time less that level; the estimate is the mean effect of head
-    less that of base. Its interval is the hull of
+    median, over its rounds, of its time less that level; the estimate is the mean effect of the
+    candidate less that of the baseline. Its interval is the hull of
 
     - Student's 95 % interval over processes (how far two processes of one file differ), and
     - the sign interval over rounds of each round's own difference (no distribution assumed), moved
@@ -228,20 +241,20 @@ def ratio_of(processes: tuple[GateProcess, ...]) -> Interval:
 
     With fewer than two processes a side, or too few rounds, the ends are 0 and infinity.
     """
-    count = max((p.first_round + len(p.latency_ns) for p in processes), default=0)
+    count = count_rounds(processes)
     times = np.full((len(processes), count), np.nan)  # P R
     for number, process in enumerate(processes):
         marks = [math.log(np.percentile(row, PERCENTILE)) for row in process.latency_ns]
         times[number, process.first_round : process.first_round + len(marks)] = marks
     sides = np.array([process.side for process in processes])
-    head, base = sides == "head", sides == "base"
-    if min(head.sum(), base.sum()) < 2 or count == 0:
+    candidate, baseline = sides == CANDIDATE, sides == BASELINE
+    if min(candidate.sum(), baseline.sum()) < 2 or count == 0:
         return Interval(math.nan, 0.0, math.inf)
     founders = np.array([process.first_round == 0 for process in processes])
     level = times[founders].mean(axis=0)  # R
     effects = np.nanmedian(times - level, axis=1)  # P
-    over_processes = difference_of_means(list(effects[head]), list(effects[base]))
-    each_round = np.nanmean(times[head], axis=0) - np.nanmean(times[base], axis=0)  # R
+    over_processes = difference_of_means(list(effects[candidate]), list(effects[baseline]))
+    each_round = np.nanmean(times[candidate], axis=0) - np.nanmean(times[baseline], axis=0)  # R
     over_rounds = sign_interval(list(each_round), ROUND_LEVEL)
     moved = over_processes.middle - over_rounds.middle
     ends = over_processes.hull(

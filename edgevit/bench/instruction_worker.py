@@ -55,7 +55,7 @@ def open_requests() -> Callable[[int], int]:
 def main() -> None:
     """See the module."""
     from edgevit.base.errors import EdgevitError
-    from edgevit.formats.registry import find_runtime, load_session, refuse_damage
+    from edgevit.formats.registry import load_session, refuse_damage
     from edgevit.formats.session import draw_input
 
     file, runtime, threads, batch, inferences = sys.argv[1:]
@@ -64,7 +64,7 @@ def main() -> None:
         sys.exit("this worker runs under valgrind only")
     try:
         refuse_damage(Path(file))
-        with load_session(Path(file), find_runtime(runtime).kernels, int(threads)) as session:
+        with load_session(Path(file), runtime, int(threads)) as session:
             call = session.bind(draw_input(session, int(batch) or None))
             for _ in range(WARM_UP):
                 call()

@@ -6,8 +6,6 @@ and never for them. Valgrind knows no AVX-512: runtimes run their AVX2 kernels u
 
 from __future__ import annotations
 
-import contextlib
-import os
 import platform
 import re
 import shutil
@@ -21,8 +19,8 @@ from pathlib import Path
 from edgevit.base.errors import MissingToolError, RuntimeFailure
 from edgevit.bench.process import worker_environment
 from edgevit.core.benchmarks import BenchmarkResult
+from edgevit.core.format import Format
 from edgevit.core.measurements import BenchmarkCase, InstructionCount
-from edgevit.core.target import Format
 from edgevit.formats.registry import find_runtime
 
 INFERENCES = 4
@@ -116,32 +114,26 @@ def _run(command: Sequence[str], case: BenchmarkCase, limit_s: float) -> str:
     # Hashes and addresses of Python's own objects would differ from run to run.
     environment = {**worker_environment("cpu", case.threads), "PYTHONHASHSEED": "0"}
     environment["OPENBLAS_NUM_THREADS"] = "1"
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env=environment,
-    )
     try:
-        output, _ = process.communicate(timeout=limit_s)
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            timeout=limit_s,
+        )
     except subprocess.TimeoutExpired:
         raise RuntimeFailure(f"counting instructions took longer than {limit_s:g} s") from None
-    finally:
-        if process.poll() is None:
-            process.kill()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.communicate(timeout=5)
-    said = output.decode(errors="replace").strip()
-    if process.returncode:
+    said = done.stdout.decode(errors="replace").strip()
+    if done.returncode:
         last = (said.splitlines() or ["nothing"])[-1][:200]
-        raise RuntimeFailure(f"counting instructions failed (exit {process.returncode}): {last}")
+        raise RuntimeFailure(f"counting instructions failed (exit {done.returncode}): {last}")
     return said
 
 
 def _read_total(path: Path, said: str) -> int:
-    text = path.read_text() if os.path.exists(path) else ""
-    found = _TOTALS.search(text)
+    found = _TOTALS.search(path.read_text() if path.exists() else "")
     if found is None:
         raise RuntimeFailure(f"callgrind left no count ({said[-200:] or 'it said nothing'})")
     return int(found[1])

@@ -9,7 +9,8 @@ import numpy as np
 
 from edgevit.base.errors import MissingDependencyError
 from edgevit.base.files import write_whole
-from edgevit.core.target import Format, Precision
+from edgevit.core.format import Format
+from edgevit.core.target import Precision
 
 OPSET = 17
 SCALE = 1 / 64  # of every int8 tensor; its value does not matter to the time
@@ -39,6 +40,7 @@ def write_product(
 
 
 def _tflite_product(weights: np.ndarray, rows: int, integer: bool) -> bytes:
+    from edgevit.formats.tflite.operators import OPERATORS
     from edgevit.formats.tflite.runtime.file import pack_model, read_schema
 
     schema = read_schema()
@@ -85,7 +87,7 @@ def _tflite_product(weights: np.ndarray, rows: int, integer: bool) -> bytes:
     graph.operators, graph.inputs, graph.outputs = [operator], [0], [3]
     code = schema.OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.FULLY_CONNECTED
-    code.version = 4 if integer else 1  # the first that takes int8
+    code.version = OPERATORS["FULLY_CONNECTED"].version if integer else 1
     model.operatorCodes, model.subgraphs = [code], [graph]
     return pack_model(model)
 
@@ -93,37 +95,29 @@ def _tflite_product(weights: np.ndarray, rows: int, integer: bool) -> bytes:
 def _onnx_product(weights: np.ndarray, rows: int, integer: bool) -> bytes:
     try:
         import onnx
-        from onnx import TensorProto, helper, numpy_helper
     except ImportError:
         raise MissingDependencyError("onnx", "onnx", "Writing an .onnx file") from None
     depth, width = weights.shape
-    constants: dict[str, np.ndarray] = {}
-    if integer:
-        kind = TensorProto.UINT8  # what onnxruntime's kernels for x86 are made for
+    if integer:  # uint8 is what onnxruntime's kernels for x86 are made for
+        kind, node = "uint8", "QLinearMatMul(x, scale, zero, k, scale, zero_k, scale_y, zero)"
         constants = {
-            "kernel": weights,
-            "scale": np.array(SCALE, np.float32),
-            "zero": np.array(128, np.uint8),
-            "zero_kernel": np.array(0, np.int8),
-            "scale_y": np.array(1.0, np.float32),
+            "k": weights,
+            "scale": np.float32(SCALE),
+            "zero": np.uint8(128),
+            "zero_k": np.int8(0),
+            "scale_y": np.float32(1.0),
         }
-        names = ["x", "scale", "zero", "kernel", "scale", "zero_kernel", "scale_y", "zero"]
-        node = helper.make_node("QLinearMatMul", names, ["y"])
     else:
-        kind = TensorProto.FLOAT
+        kind, node = "float", "Gemm(x, k, bias)"
         constants = {
-            "kernel": weights.astype(np.float32) * SCALE,
+            "k": weights.astype(np.float32) * SCALE,
             "bias": np.zeros(width, np.float32),
         }
-        node = helper.make_node("Gemm", ["x", "kernel", "bias"], ["y"])
-    graph = helper.make_graph(
-        [node],
-        "product",
-        [helper.make_tensor_value_info("x", kind, (rows, depth))],
-        [helper.make_tensor_value_info("y", kind, (rows, width))],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    model = onnx.parser.parse_model(
+        f'<ir_version: 8, opset_import: ["" : {OPSET}]> product '
+        f"({kind}[{rows}, {depth}] x) => ({kind}[{rows}, {width}] y) {{ y = {node} }}"
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
-    model.ir_version = 8
+    for name, value in constants.items():
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.asarray(value), name))
     onnx.checker.check_model(model)
     return model.SerializeToString()

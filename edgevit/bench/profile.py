@@ -12,19 +12,19 @@ import numpy as np
 from edgevit.base.errors import ConfigError
 from edgevit.base.files import digest_path
 from edgevit.bench.environment import describe_environment
+from edgevit.core.format import Format
 from edgevit.core.parity import NodeTime, Profile
-from edgevit.core.target import TARGETS, Format
-from edgevit.formats.registry import OPENERS, detect_format, refuse_damage
+from edgevit.formats.registry import RUNTIMES, detect_format, refuse_damage, runtimes_of
+from edgevit.formats.tflite.operators import Role, names_of
 
 TRIM = 0.1  # share of the slowest and of the fastest runs that does not count
-TARGET_RUNTIMES = {target.format: target.runtime for target in TARGETS.values()}
 NO_LAYER = "(no layer)"
 # Operators that multiply matrices, as the two formats and onnxruntime's fusions call them.
 MATRIX_OPS = (
     *("Conv", "ConvInteger", "FusedConv", "FusedGemm", "FusedMatMul", "Gemm", "MatMul"),
     *("MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "QGemm"),
     *("QLinearConv", "QLinearMatMul"),
-    *("BATCH_MATMUL", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV"),
+    *names_of(Role.MULTIPLIES),
 )
 
 
@@ -94,7 +94,18 @@ def profile(
             ".onnx file of the same model."
         )
     refuse_damage(path)
-    return _RECORDERS[kind](path, choose_kernels(kind, kernels), threads, runs, warmup)
+    chosen = choose_kernels(kind, kernels)
+    nodes, found = _RECORDERS[kind](path, chosen, threads, runs, warmup)
+    return Profile(
+        file=path.name,
+        sha256=digest_path(path),
+        runtime=f"{runtimes_of(kind)[0]}-{chosen}",
+        threads=threads,
+        nodes=nodes,
+        profiled_us=found.profiled_us,
+        plain_us=found.plain_us,
+        environment=record_environment(),
+    )
 
 
 def choose_kernels(kind: Format, name: str | None) -> str:
@@ -103,14 +114,14 @@ def choose_kernels(kind: Format, name: str | None) -> str:
     Raises:
         ConfigError: the format's runtime has no such set.
     """
-    sets = (*OPENERS[kind][2], *(("builtin",) if kind is Format.TFLITE else ()))
-    runtime = TARGET_RUNTIMES[kind]
-    if name is None or name == runtime:
-        return sets[0]
-    kernels = name.removeprefix(f"{runtime}-")
-    if kernels not in sets:
-        raise ConfigError(f"{kind} has the kernel sets {', '.join(sets)}. Received: {name!r}")
-    return kernels
+    rows = [row for row in RUNTIMES.values() if row.format is kind and row.device == "cpu"]
+    sets = {row.kernels: row for row in rows if row.session == rows[0].session}
+    if name is None:
+        return rows[0].kernels
+    for kernels, row in sets.items():
+        if name in (row.name, kernels, f"{rows[0].name}-{kernels}"):
+            return kernels
+    raise ConfigError(f"{kind} has the kernel sets {', '.join(sets)}. Received: {name!r}")
 
 
 def record_environment() -> dict[str, Any]:
@@ -171,7 +182,9 @@ def matrix_share(found: Profile) -> float:
     return sum(time for op, time in times if op in MATRIX_OPS) / whole if whole else float("nan")
 
 
-def _profile_tflite(path: Path, kernels: str, threads: int, runs: int, warmup: int) -> Profile:
+def _record_tflite(
+    path: Path, kernels: str, threads: int, runs: int, warmup: int
+) -> tuple[tuple[NodeTime, ...], Any]:
     from edgevit.formats.tflite.runtime.litert import list_partitions
     from edgevit.formats.tflite.runtime.nodes import name_kernels, read_nodes
     from edgevit.formats.tflite.runtime.profiler import record_litert
@@ -179,37 +192,21 @@ def _profile_tflite(path: Path, kernels: str, threads: int, runs: int, warmup: i
     nodes = read_nodes(path)
     found = record_litert(path, kernels, threads, runs, warmup)
     parts = list_partitions(path) if kernels == "xnnpack" else []
-    return Profile(
-        file=path.name,
-        sha256=digest_path(path),
-        runtime=f"litert-{kernels}",
-        threads=threads,
-        nodes=name_kernels(found.rows, nodes, parts),
-        profiled_us=found.profiled_us,
-        plain_us=found.plain_us,
-        environment=record_environment(),
-    )
+    return name_kernels(found.rows, nodes, parts), found
 
 
-def _profile_onnx(path: Path, kernels: str, threads: int, runs: int, warmup: int) -> Profile:
+def _record_onnx(
+    path: Path, kernels: str, threads: int, runs: int, warmup: int
+) -> tuple[tuple[NodeTime, ...], Any]:
     from edgevit.formats.onnx.runtime.profiler import record_onnxruntime
 
     found = record_onnxruntime(path, threads, runs, warmup)
-    return Profile(
-        file=path.name,
-        sha256=digest_path(path),
-        runtime=f"onnxruntime-{kernels}",
-        threads=threads,
-        nodes=tuple(
-            NodeTime(row.name, row.op, row.op, row.layer, row.time_us) for row in found.rows
-        ),
-        profiled_us=found.profiled_us,
-        plain_us=found.plain_us,
-        environment=record_environment(),
-    )
+    rows = (NodeTime(row.name, row.op, row.op, row.layer, row.time_us) for row in found.rows)
+    return tuple(rows), found
 
 
-_RECORDERS: dict[Format, Callable[[Path, str, int, int, int], Profile]] = {
-    Format.TFLITE: _profile_tflite,
-    Format.ONNX: _profile_onnx,
+# Each returns the kernels' times, and what the runtime's profiler recorded of whole runs.
+_RECORDERS: dict[Format, Callable[[Path, str, int, int, int], tuple[tuple[NodeTime, ...], Any]]] = {
+    Format.TFLITE: _record_tflite,
+    Format.ONNX: _record_onnx,
 }

@@ -9,6 +9,7 @@ fixture.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,27 +99,17 @@ class LatencyGate:
         return here if here.exists() else self._folder / here
 
 
+@dataclass(frozen=True, kw_only=True)
 class _Settings:
     """Settings by keyword, so that a misspelt one is an error."""
 
-    def __init__(
-        self,
-        *,
-        baseline: str | Path,
-        max_slowdown: str | float = DEFAULT_SLOWDOWN,
-        runtime: str | None = None,
-        threads: int = 1,
-        batch: int | None = None,
-        rounds: int | None = None,
-        inconclusive: str = "skip",
-    ):
-        self.baseline = baseline
-        self.max_slowdown = max_slowdown
-        self.runtime = runtime
-        self.threads = threads
-        self.batch = batch
-        self.rounds = rounds
-        self.inconclusive = inconclusive
+    baseline: str | Path
+    max_slowdown: str | float = DEFAULT_SLOWDOWN
+    runtime: str | None = None
+    threads: int = 1
+    batch: int | None = None
+    rounds: int | None = None
+    inconclusive: str = "skip"
 
 
 @pytest.fixture

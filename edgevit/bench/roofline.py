@@ -19,8 +19,7 @@ from edgevit.core.benchmarks import BenchmarkResult
 from edgevit.core.measurements import BenchmarkCase
 from edgevit.core.roofline import Bandwidth, Roof, Roofline, Work
 from edgevit.core.target import Precision
-from edgevit.formats.cost import count_work
-from edgevit.formats.registry import find_runtime
+from edgevit.formats.registry import count_cost, find_runtime
 
 # Rows, depth and width of the product that stands for a runtime's rate: weights of 0.26 MB in int8
 # and 1 MB in float32, with enough rows that each is used many times, and short enough (a few ms)
@@ -114,7 +113,7 @@ def measure_bandwidth(threads: int, working_set_bytes: int) -> Bandwidth:
 def _count(case: BenchmarkCase) -> Work | None:
     """The work of a case; a file that cannot be read is the worker's to complain of."""
     try:
-        return count_work(Path(case.file), case.batch or 1)
+        return count_cost(Path(case.file), case.batch or 1)
     except EdgevitError:
         return None
 

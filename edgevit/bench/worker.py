@@ -29,7 +29,7 @@ from typing import Any, TextIO
 
 from edgevit.base.errors import EdgevitError, RuntimeFailure
 from edgevit.bench.measure import time_calls, warm_up
-from edgevit.formats.registry import find_runtime, import_runtime, load_session, refuse_damage
+from edgevit.formats.registry import import_runtime, load_session, refuse_damage
 from edgevit.formats.session import draw_input
 
 
@@ -49,7 +49,7 @@ class Bench:
         imported = clock()
         idle = peak_memory()
         ready = clock()
-        self._session = load_session(path, find_runtime(runtime).kernels, threads)
+        self._session = load_session(path, runtime, threads)
         loaded = clock()
         images = draw_input(self._session, batch)
         drawn = clock()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgevit.cli import console, options
-from edgevit.core.target import Format
+from edgevit.core.format import Format
 
 if TYPE_CHECKING:
     from edgevit.verbs.calibrate import Calibration
@@ -49,12 +49,7 @@ METHODS = ("minmax", "percentile", "mse", "entropy")
     metavar="FILE",
     help="The file of ranges.  [default: <model>-ranges.json here]",
 )
-@options.surgery
-@click.option(
-    "--preprocess/--no-preprocess",
-    default=True,
-    help="As for 'edgevit export'.  [default: preprocess]",
-)
+@options.of_formats("surgery", "preprocess")
 @options.reading
 @options.as_json
 def calibrate(
@@ -65,7 +60,7 @@ def calibrate(
     seed: int,
     kinds: str,
     out: Path | None,
-    surgery: str | None,
+    surgery: tuple[str, ...] | None,
     preprocess: bool,
     as_json: bool,
     **reading: Any,
@@ -90,7 +85,6 @@ def calibrate(
         from edgevit.data.datasets import find_source
         from edgevit.verbs.calibrate import calibrate as measure
 
-        steps = options.read_surgery(surgery)
         opening = options.opening(**reading)
         opening["preprocess"] = preprocess
         found = measure(
@@ -101,7 +95,7 @@ def calibrate(
             method=method,
             seed=seed,
             formats=formats,
-            surgery=steps,
+            surgery=surgery,
             status=work.status,
             progress=work.advance,
             **opening,
@@ -111,13 +105,13 @@ def calibrate(
 
 def _read_formats(names: str) -> tuple[Format, ...]:
     from edgevit.base.errors import UnknownNameError
-    from edgevit.verbs.calibrate import FORMATS
+    from edgevit.verbs.calibrate import CALIBRATED
 
     wanted = [name.strip() for name in names.split(",") if name.strip()] or [""]
     for name in wanted:
-        if name not in FORMATS:
-            raise UnknownNameError("format to calibrate", name, FORMATS)
-    return tuple(kind for kind in FORMATS if kind in wanted)
+        if name not in CALIBRATED:
+            raise UnknownNameError("format to calibrate", name, CALIBRATED)
+    return tuple(kind for kind in CALIBRATED if kind in wanted)
 
 
 def _document(found: Calibration) -> dict[str, Any]:

@@ -13,11 +13,11 @@ from edgevit.cli import console, options
 @options.as_json
 def models(as_json: bool) -> None:
     """List the architectures, their sizes and whether weights ship with them."""
-    from edgevit.models import MODELS, shipped_names
+    from edgevit.models import list_models, shipped_names
 
     rows: list[dict[str, Any]] = []
     there = shipped_names()
-    for spec in MODELS.values():
+    for spec in list_models().values():
         rows.append(
             {
                 "name": spec.name,
@@ -59,32 +59,32 @@ def models(as_json: bool) -> None:
 @options.as_json
 def targets(as_json: bool) -> None:
     """List what a model can be exported to, and how strictly each is verified."""
-    from edgevit.core.target import TARGETS
-    from edgevit.formats.tflite.writer.passes.table import STEPS
+    from edgevit.formats.registry import list_targets
+    from edgevit.formats.tflite.writer.passes import PASSES
 
     rows = [
         {
             "name": target.name,
-            "runtime": target.runtime,
+            "runtime": target.runtimes[0],
             "needs_calibration": target.needs_calibration,
             "integer_only": target.integer_only,
             "tolerance": target.tolerance,
             "summary": target.summary,
         }
-        for target in TARGETS.values()
+        for target in list_targets().values()
     ]
 
     def text() -> str:
         drawn = console.table(
             ["target", "runtime", "passes if", "what it is"],
             [
-                [target.name, target.runtime, _limits(target.tolerance), target.summary]
-                for target in TARGETS.values()
+                [target.name, target.runtimes[0], _limits(target.tolerance), target.summary]
+                for target in list_targets().values()
             ],
         )
         steps = (
             f"  {step.name}{'' if step.default else ' (on request)'}: {step.summary}"
-            for step in STEPS.values()
+            for step in PASSES.values()
         )
         heading = "Steps that rewrite a TFLite graph before it is quantised (--surgery):"
         return "\n".join([drawn, heading, *steps])

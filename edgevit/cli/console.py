@@ -6,11 +6,13 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from edgevit.base.documents import to_json
+from edgevit.core.runtime import Runtime
+from edgevit.core.target import Target
 
 _stderr_fd = 2  # where people read, also while fd 2 itself is diverted
 _stdout_fd = 1
@@ -25,6 +27,15 @@ def answer(document: Any, as_json: bool, text: Callable[[], str]) -> None:
     """The result of a verb on stdout: JSON, or text for people."""
     content = to_json(document, indent=2) if as_json else text()
     os.write(_stdout_fd, (content.rstrip("\n") + "\n").encode())
+
+
+def not_run_lines(target: Target, runtimes: Sequence[Runtime]) -> list[str]:
+    """What to tell of runtimes that would have verified a target, and are not installed."""
+    return [
+        f"{target.name}: not run in {row.name}, which is not installed here: "
+        f"pip install 'edgevit[{row.extra}]'"
+        for row in runtimes
+    ]
 
 
 @contextlib.contextmanager

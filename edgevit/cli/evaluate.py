@@ -120,11 +120,11 @@ def _draw(degraded: dict[str, AccuracyReport]) -> str:
 def _choose_kernels(model: str, runtime: str, kernels: str | None) -> str:
     """The kernel set behind ``--runtime``, for an exported file."""
     from edgevit.base.errors import ConfigError
-    from edgevit.formats.registry import choose_kernels
+    from edgevit.formats.registry import choose_runtime
     from edgevit.frontend.opening import is_exported
 
     if kernels:
         raise ConfigError("--kernels and --runtime say the same: give one of them.")
     if not is_exported(Path(model)):
         raise ConfigError(f"{model}: --runtime is for exported files; this is run by Keras.")
-    return choose_kernels(Path(model), runtime)
+    return choose_runtime(Path(model), runtime).name

@@ -11,12 +11,26 @@ import click
 from edgevit.cli import console, options
 
 if TYPE_CHECKING:
-    from edgevit.quantization.recipe import Recipe
+    from edgevit.quantization.search import SearchReport
     from edgevit.verbs.export import Outcome
-    from edgevit.verbs.search import SearchReport
 
 
-@click.command()
+class Export(click.Command):
+    """Names the target that replaces an option which is none any more."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(context, args)
+        except click.NoSuchOption as error:
+            from edgevit.verbs.export import REPLACED, describe_replaced
+
+            name = error.option_name.removeprefix("--")
+            if name not in REPLACED:
+                raise
+            raise click.UsageError(describe_replaced(name)) from None
+
+
+@click.command(cls=Export)
 @click.argument("model")
 @click.option(
     "--format",
@@ -44,39 +58,7 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Activation ranges for int8, written by 'edgevit calibrate'.",
 )
-@options.surgery
-@click.option(
-    "--preprocess/--no-preprocess",
-    default=True,
-    help="Take the raw image (uint8, 0..255) and resize and scale inside, or export the bare "
-    "network.  [default: preprocess]",
-)
-@click.option(
-    "--batch",
-    default="1",
-    show_default=True,
-    callback=options.parse_batch,
-    metavar="N|dynamic",
-    help="Images a run.",
-)
-@click.option(
-    "--io-dtype",
-    type=click.Choice(["uint8", "int8", "float32"]),
-    help="Element type of the input. Default: uint8 for raw images, float32 for a bare network.",
-)
-@click.option(
-    "--opset",
-    type=click.IntRange(17, 20),
-    default=20,
-    show_default=True,
-    help="Of an ONNX file. 17 suits older runtimes; 20 has Gelu as one operator.",
-)
-@click.option(
-    "--optimize",
-    type=click.Choice(["cpu"]),
-    help="onnx-float32: rewrites that pay on CPUs and make the file larger (wide 3x3 convolutions "
-    "by Winograd's minimal filtering).",
-)
+@options.of_formats()
 @click.option(
     "--max-drop",
     type=float,
@@ -92,18 +74,6 @@ if TYPE_CHECKING:
     show_default=True,
     help="How many images --max-drop measures on.",
 )
-@click.option(
-    "--recipe-file",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="tflite-mixed: precisions of a recipe, as --max-drop writes them, instead of a search.",
-)
-@click.option(
-    "--micro",
-    is_flag=True,
-    help="With tflite-int8: only operators that TensorFlow Lite Micro has, so that the file runs "
-    "on microcontrollers. Check with 'edgevit verify FILE --runtime tflm'.",
-)
 @options.reading
 @click.option("--keep-failed", is_flag=True, help="Write a file even if its verification fails.")
 @options.as_json
@@ -111,22 +81,11 @@ def export(
     model: str,
     formats: str,
     out: Path,
-    calibration: str | None,
-    ranges: Path | None,
-    surgery: str | None,
-    preprocess: bool,
-    batch: int | None,
-    io_dtype: str | None,
-    opset: int,
-    optimize: str | None,
     max_drop: float | None,
     data: str | None,
     validation_images: int,
-    recipe_file: Path | None,
-    micro: bool,
-    keep_failed: bool,
     as_json: bool,
-    **reading: Any,
+    **chosen: Any,
 ) -> None:
     """Export MODEL and verify each file in its own runtime.
 
@@ -137,65 +96,37 @@ def export(
     \b
     edgevit export shiftvit --format tflite-int8
     edgevit export shiftvit --format all --out build
-    edgevit export shiftvit --format tflite-int8 --micro
+    edgevit export shiftvit --format tflite-int8-micro
     edgevit export patchconvnet --format onnx-float32 --outputs logits,attention
-    edgevit export runs/patchconvnet --format onnx-float32 --optimize cpu
+    edgevit export runs/patchconvnet --format onnx-float32-cpu
     edgevit export my.keras --format tflite-int8 --scaling unit --calibration photos/
     edgevit export runs/vit --format tflite-int8,onnx-int8 --ranges vit-ranges.json
     edgevit export shiftvit --format tflite-mixed --max-drop 0.3 --data cifar10.tar.gz
     edgevit export shiftvit --format tflite-mixed --recipe-file edited.toml
     """
-    from edgevit.core.target import find_targets
+    from edgevit.formats.registry import find_targets
     from edgevit.models import split_name
 
-    targets = find_targets(formats)  # before anything slow is imported
+    find_targets(formats)  # before anything slow is imported
     if not Path(model).exists() and not model.endswith((".keras", ".safetensors")):
         split_name(model)
-    recipe = _read_recipe(recipe_file) if recipe_file else None
     with console.working() as work:
         from edgevit.data.datasets import find_source
         from edgevit.verbs.export import Budget, export_all
 
-        budget = None
         if max_drop is not None:
-            budget = Budget(max_drop, find_source(data), validation_images)
-
-        steps = options.read_surgery(surgery)
-        opening = options.opening(**reading)
-        opening["preprocess"] = preprocess
+            chosen["budget"] = Budget(max_drop, find_source(data), validation_images)
         outcomes = export_all(
             model,
-            targets,
+            formats,
             out,
-            calibration=calibration,
-            ranges=ranges,
-            surgery=steps,
-            batch=batch,
-            io_dtype=io_dtype,
-            opset=opset,
-            optimize=optimize,
-            micro=micro,
-            keep_failed=keep_failed,
-            budget=budget,
-            recipe=recipe,
             status=work.status,
             progress=work.advance,
-            **opening,
+            **options.opening(**chosen),
         )
     console.answer([_document(outcome) for outcome in outcomes], as_json, lambda: _text(outcomes))
     if any(outcome.verdict != "pass" for outcome in outcomes):
         sys.exit(1)
-
-
-def _read_recipe(path: Path) -> Recipe:
-    from edgevit.base.errors import ModelFileError
-    from edgevit.quantization.recipe import Recipe
-
-    try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelFileError(f"{path}: the recipe cannot be read ({error}).") from None
-    return Recipe.from_text(text, str(path))
 
 
 def _search_document(search: SearchReport) -> dict[str, Any]:
@@ -223,7 +154,7 @@ def _search_document(search: SearchReport) -> dict[str, Any]:
 
 
 def _search_text(search: SearchReport) -> list[str]:
-    from edgevit.verbs.search import describe_drop
+    from edgevit.quantization.search import describe_drop
 
     rows = [
         [
@@ -259,6 +190,8 @@ def _document(outcome: Outcome) -> dict[str, Any]:
         "top1_agreement": figures["top1_agreement"],
         "seconds": round(outcome.seconds, 2),
     }
+    if outcome.not_run:
+        document["not_run"] = [row.name for row in outcome.not_run]
     if outcome.search:
         document["search"] = _search_document(outcome.search)
         document["recipe"] = str(recipe_path(artifact.path)) if artifact else None
@@ -292,6 +225,7 @@ def _text(outcomes: list[Outcome]) -> str:
     note = f"{images} golden images, each file against float Keras, run in {', '.join(runtimes)}."
     lines = [console.table(headings, rows, right=tuple(headings[2:7])), note]
     for outcome in outcomes:
+        lines += console.not_run_lines(outcome.target, outcome.not_run)
         if outcome.search:
             lines += _search_text(outcome.search)
             if outcome.artifact:

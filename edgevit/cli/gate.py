@@ -37,7 +37,7 @@ def run_gates(
     with console.live_table() as table:
 
         def show(done: int, most: int, ratio: Any) -> None:
-            name = Path(pairs[len(reports)].head.file).name
+            name = Path(pairs[len(reports)].candidate.file).name
             cells = [[name, f"{ratio.middle:.3f}", f"{ratio.low:.3f} .. {ratio.high:.3f}"]]
             table.show(f"gating {name}", f"{done} of at most {most} rounds", SHOWN, cells)
 
@@ -70,7 +70,6 @@ def _row(report: GateReport | RecordedReport) -> dict[str, Any]:
         "interval": [ratio.low, ratio.high],
     }
     if isinstance(report, GateReport):
-        sides = [process.side for process in report.processes]
         return found | {
             "file": report.head,
             "base": report.base,
@@ -78,9 +77,9 @@ def _row(report: GateReport | RecordedReport) -> dict[str, Any]:
             "threads": report.threads,
             "max_slowdown": report.rule.max_slowdown,
             "rounds": report.rounds,
-            "processes": sides.count("head"),
+            "processes": report.processes_each,
             "faster": report.faster,
-            "how": f"{report.rounds} rounds, {sides.count('head')} processes each",
+            "how": f"{report.rounds} rounds, {report.processes_each} processes each",
         }
     return found | {
         "file": report.head.case.file,

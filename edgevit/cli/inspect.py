@@ -11,9 +11,9 @@ import click
 from edgevit.cli import console, options
 
 if TYPE_CHECKING:
+    from edgevit.core.inspection import Inspection
     from edgevit.core.parity import Profile
     from edgevit.core.roofline import Work
-    from edgevit.verification.audit import Inspection
 
 SHOWN = 5  # of the largest tensors; --json lists all of them
 SLOWEST = 8  # nodes of a profile; --json lists all of them

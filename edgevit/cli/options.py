@@ -7,15 +7,17 @@ import importlib
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import Field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from edgevit.base.errors import ConfigError
-
-if TYPE_CHECKING:
-    from edgevit.frontend.opening import Opening
+from edgevit.base.loading import load_attribute
+from edgevit.core.options import KEY
+from edgevit.formats.options import flag_of, list_options
+from edgevit.formats.registry import RUNTIMES
 
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 
@@ -28,8 +30,9 @@ data = click.option(
 runtime = click.option(
     "--runtime",
     metavar="NAME",
-    help="Another runtime or kernel set that reads the file: litert, litert-builtin, "
-    "litert-reference or tflm (TensorFlow Lite Micro); onnxruntime; tensorflow.",
+    help="Another runtime or kernel set that reads the file: "
+    + ", ".join(name for name, row in RUNTIMES.items() if row.device == "cpu")
+    + ".",
 )
 
 weights = click.option(
@@ -40,13 +43,44 @@ weights = click.option(
 )
 
 
-def parse_batch(context: click.Context, parameter: click.Parameter, value: str) -> int | None:
-    """``--batch 4`` or ``--batch dynamic``."""
-    if value == "dynamic":
-        return None
-    if not value.isdecimal() or int(value) < 1:
-        raise click.BadParameter(f"{value!r} is neither a number of at least 1 nor 'dynamic'.")
-    return int(value)
+def of_formats(*names: str) -> Callable[[Callable], Callable]:
+    """Options that belong to formats, by the names of their fields; none: all of them."""
+
+    def add(command: Callable) -> Callable:
+        fields = list_options()
+        for name in reversed(names or tuple(fields)):
+            command = _click_option(fields[name])(command)
+        return command
+
+    return add
+
+
+def _click_option(field: Field) -> Callable[[Callable], Callable]:
+    words, flag = field.metadata[KEY], flag_of(field)
+    text = words.help + (f" Default: {words.shown_default}." if words.shown_default else "")
+    if isinstance(field.default, bool):
+        chosen = flag[2:] if field.default else f"no-{flag[2:]}"
+        return click.option(
+            f"{flag}/--no-{flag[2:]}",
+            field.name,
+            default=field.default,
+            help=f"{text}  [default: {chosen}]",
+        )
+
+    def read(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+        return load_attribute(words.read)(value) if words.read and value is not None else value
+
+    kind = click.Choice(words.choices) if words.choices else str if words.read else None
+    return click.option(
+        flag,
+        field.name,
+        type=kind,
+        default=field.default,
+        show_default=field.default is not None,
+        metavar=words.metavar or None,
+        callback=read,
+        help=text,
+    )
 
 
 def parse_size(
@@ -105,25 +139,6 @@ def parse_names(
     return tuple(name.strip() for name in value.split(",") if name.strip())
 
 
-surgery = click.option(
-    "--surgery",
-    metavar="NAME[,NAME...]",
-    help="Steps that rewrite a TFLite graph exactly before it is quantised: default, all, none, "
-    "names, or no-NAME to leave one out. See 'edgevit targets'.",
-)
-
-
-def read_surgery(names: str | None) -> tuple[str, ...] | None:
-    """``--surgery default,equalise-channels``; nothing where the option is not given.
-
-    Raises:
-        UnknownNameError: no such step.
-    """
-    from edgevit.formats.tflite.writer.passes.table import find_steps
-
-    return None if names is None else find_steps(names)
-
-
 image_size = click.option(
     "--image-size",
     callback=parse_size,
@@ -178,16 +193,8 @@ def reading(command: Callable) -> Callable:
     return command
 
 
-def opening(
-    weights: Path | None,
-    outputs: tuple[str, ...] | None,
-    image_size: tuple[int, int] | None,
-    scaling: str | None,
-    labels: Path | None,
-    modules: tuple[str, ...],
-    trust_code: bool,
-) -> Opening:
-    """What the options of :func:`reading` mean to a verb.
+def opening(labels: Path | None, modules: tuple[str, ...], **values: Any) -> Any:
+    """What the options of :func:`reading` mean to a verb; others pass through.
 
     Call it after the Keras backend was chosen: it imports the modules.
 
@@ -195,14 +202,7 @@ def opening(
         ConfigError: a module that cannot be imported, or a file of labels without any.
     """
     import_modules(modules)
-    return {
-        "weights": weights,
-        "outputs": outputs,
-        "image_size": image_size,
-        "scaling": scaling,
-        "class_names": read_labels(labels) if labels else (),
-        "trust_code": trust_code,
-    }
+    return {**values, "class_names": read_labels(labels) if labels else ()}
 
 
 def read_labels(path: Path) -> tuple[str, ...]:

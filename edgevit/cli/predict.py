@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -30,23 +29,17 @@ def predict(
     """
     import numpy as np
 
-    from edgevit.core.manifest import MANIFEST_KEY, Manifest
     from edgevit.data.images import read_image
-    from edgevit.formats.registry import choose_kernels, open_session
+    from edgevit.formats.registry import choose_runtime, open_session
     from edgevit.formats.session import image_size
     from edgevit.verification.parity import find_output
 
     answers: list[dict[str, Any]] = []
-    kernels = choose_kernels(file, runtime) if runtime else None
+    kernels = choose_runtime(file, runtime).name if runtime else None
     with open_session(file, kernels) as session:
-        rows, columns = image_size(session)
-        names: tuple[str, ...] = ()
-        if MANIFEST_KEY in session.metadata:
-            manifest = Manifest.from_document(json.loads(session.metadata[MANIFEST_KEY]), file.name)
-            names = manifest.class_names
-            if manifest.preprocess:
-                rows, columns = manifest.preprocess.input_size
-        pictures = [read_image(path, (rows, columns)) for path in images]  # all before any answer
+        size = image_size(session)
+        names = session.manifest.class_names if session.manifest else ()
+        pictures = [read_image(path, size) for path in images]  # all before any is classified
         for path, picture in zip(images, pictures, strict=True):
             logits = find_output(session.run(picture[None]), "logits", session)[0]
             weights = np.exp(logits - logits.max())

@@ -47,12 +47,12 @@ def verify(
     edgevit verify exports/shiftvit-tflite-int8.tflite --runtime tflm
     """
     from edgevit.base.files import digest_path
-    from edgevit.formats.registry import choose_kernels, detect_format
+    from edgevit.formats.registry import choose_runtime, detect_format
     from edgevit.reports.text import summarise_parity
 
     detect_format(file)
     if runtime:
-        choose_kernels(file, runtime)  # before anything slow
+        choose_runtime(file, runtime)  # before anything slow
     with console.working() as work:
         from edgevit.verbs.verify import verify as verify_file
 
@@ -72,6 +72,8 @@ def verify(
     }
     if found.arena_bytes is not None:
         document["arena_bytes"] = found.arena_bytes
+    if found.not_run:
+        document["not_run"] = [row.name for row in found.not_run]
     if found.damage:
         document["damage"] = found.damage
     if found.accuracy:
@@ -112,5 +114,6 @@ def _text(found: Verification) -> str:
         )
     if found.arena_bytes is not None:
         lines.append(f"arena: {found.arena_bytes:,} bytes of working memory")
+    lines += console.not_run_lines(found.target, found.not_run)
     lines.append(f"{shown} ({found.target.name}): {found.verdict}")
     return "\n".join(lines)

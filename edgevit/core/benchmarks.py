@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgevit.base.documents import VERSION, from_plain, to_json
+from edgevit.base.documents import VERSION, parse_json, read_document, to_json, to_plain
 from edgevit.base.errors import ModelFileError
 from edgevit.base.statistics import Interval, paired_ratio
 from edgevit.core.measurements import WIDTH_LIMIT, Environment, Measurement
 from edgevit.core.roofline import Limit, Roofline
 
 BENCHMARK_KIND = "edgevit.benchmark"
+NOUN = "the benchmark's result"  # what errors call it
 # A fixed computation that spreads or drifts by more than this: the machine is too noisy.
 NOISE_LIMIT = 0.05
 QUARTILES_TO_DEVIATION = 1.349  # distance of a normal distribution's quartiles
@@ -107,7 +107,7 @@ class BenchmarkResult:
 
     def to_text(self) -> str:
         """The document: raw samples, nothing derived."""
-        return to_json({"version": VERSION, **json.loads(to_json(self))}) + "\n"
+        return to_json({"version": VERSION, **to_plain(self)}) + "\n"
 
     @classmethod
     def from_text(cls, text: str, name: str) -> BenchmarkResult:
@@ -116,22 +116,21 @@ class BenchmarkResult:
         Raises:
             ModelFileError: damaged, of another kind, or written by a newer version.
         """
-        try:
-            document: Any = json.loads(text)
-            if not isinstance(document, dict) or document.get("kind") != BENCHMARK_KIND:
-                raise ModelFileError(
-                    f"{name}: no result of a benchmark. 'edgevit benchmark FILE --out RESULT.json' "
-                    "writes one."
-                )
-            if document["version"] > VERSION:
-                raise ModelFileError(
-                    f"{name}: written by a newer edgevit (version {document['version']}). Upgrade."
-                )
-            found: BenchmarkResult = from_plain(cls, document)
-        except (KeyError, TypeError, ValueError) as error:
-            if isinstance(error, ModelFileError):
-                raise
-            raise ModelFileError(f"{name}: the benchmark's result is damaged ({error}).") from None
+        return cls.from_document(parse_json(text, name, NOUN), name)
+
+    @classmethod
+    def from_document(cls, document: Any, name: str) -> BenchmarkResult:
+        """Reads what :meth:`to_text` holds, as JSON values.
+
+        Raises:
+            ModelFileError: damaged, of another kind, or written by a newer version.
+        """
+        if not isinstance(document, dict) or document.get("kind") != BENCHMARK_KIND:
+            raise ModelFileError(
+                f"{name}: no result of a benchmark. 'edgevit benchmark FILE --out RESULT.json' "
+                "writes one."
+            )
+        found = read_document(cls, document, name, NOUN)
         if found.roofline is not None and len(found.roofline.works) != len(found.rows):
             raise ModelFileError(f"{name}: its roofline belongs to another number of rows.")
         if found.reference is not None and not 0 <= found.reference < len(found.rows):

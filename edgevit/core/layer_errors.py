@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -43,6 +43,26 @@ class FloatLayer:
     shape: tuple[int, ...]
     role: Role
     affine: tuple[np.ndarray, np.ndarray] | None = field(default=None, repr=False, compare=False)
+
+
+# (path of a layer, float32 B ... that it computed) -> what all layers behind see instead; or None.
+Visitor = Callable[[str, np.ndarray], np.ndarray | None]
+
+
+@dataclass(frozen=True)
+class FloatNetwork:
+    """The float Keras model, which can be run layer by layer.
+
+    Attributes:
+        name: of the model.
+        layers: in the order in which they finish.
+        visit: runs uint8 B H W 3 and shows the visitor what each layer that computes something
+            returns, in this order.
+    """
+
+    name: str
+    layers: tuple[FloatLayer, ...]
+    visit: Callable[[np.ndarray, Visitor], None]
 
 
 @dataclass(frozen=True)

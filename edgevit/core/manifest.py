@@ -1,20 +1,18 @@
-"""An exported file and its papers. Nothing is an artifact without a manifest."""
+"""What an exported file is: the manifest inside it and beside it."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from edgevit.base.documents import VERSION, to_json
+from edgevit.base.documents import VERSION, parse_json, read_document, to_json, to_plain
 from edgevit.base.errors import ModelFileError
-from edgevit.base.files import write_whole
+from edgevit.base.files import digest_path, write_whole
 from edgevit.core.tensors import Preprocess, TensorSpec
 
-MANIFEST_KEY = "edgevit.manifest"
-REFERENCE_KEY = "edgevit.reference"
 MANIFEST_SUFFIX = ".manifest.json"
+NOUN = "its manifest"  # what errors call it
 
 
 @dataclass(frozen=True)
@@ -51,45 +49,36 @@ class Manifest:
 
     def to_document(self) -> dict[str, Any]:
         """Plain JSON values, with the document's version."""
-        return {"version": VERSION, **json.loads(to_json(self))}
+        return {"version": VERSION, **to_plain(self)}
 
     @classmethod
-    def from_document(cls, document: dict[str, Any], name: str) -> Manifest:
+    def from_document(cls, document: Any, name: str) -> Manifest:
         """Reads :meth:`to_document`.
 
         Raises:
             ModelFileError: damaged, or written by a newer version.
         """
-        try:
-            version = document["version"]
-            if version > VERSION:
-                raise ModelFileError(
-                    f"{name}: written by a newer edgevit (document version {version}). Upgrade."
-                )
-            values = {key: document[key] for key in cls.__dataclass_fields__}
-            contract = values["preprocess"]
-            values["preprocess"] = Preprocess(**contract) if contract else None
-            for side in ("inputs", "outputs"):
-                values[side] = tuple(
-                    TensorSpec(spec["name"], tuple(spec["shape"]), spec["dtype"])
-                    for spec in values[side]
-                )
-            for key in ("class_names", "steps"):
-                values[key] = tuple(values[key])
-            return cls(**values)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelFileError(f"{name}: its manifest is damaged ({error!r}).") from None
+        found = read_document(cls, document, name, NOUN)
+        # It is written whole. A default for what is lost would be a guess, about the pixels say.
+        lost = [part.name for part in fields(cls) if part.name not in document]
+        if found.preprocess:
+            lost += [
+                part.name for part in fields(Preprocess) if part.name not in document["preprocess"]
+            ]
+        if lost:
+            raise ModelFileError(f"{name}: {NOUN} is damaged (it lacks `{lost[0]}`).")
+        return found
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """One exported file or folder.
+    """One exported file or folder. Nothing is an artifact without a manifest.
 
     Attributes:
         path: where it is.
         sha256: of its content.
         size_bytes: of its content.
-        manifest: its papers.
+        manifest: what it is.
     """
 
     path: Path
@@ -99,11 +88,11 @@ class Artifact:
 
     @property
     def manifest_path(self) -> Path:
-        """Where the papers lie beside the file."""
+        """Where the manifest lies beside the file."""
         return manifest_path(self.path)
 
     def write_manifest(self) -> None:
-        """Writes the papers beside the file, whole."""
+        """Writes the manifest beside the file, whole."""
         document = {
             "file": self.path.name,
             "sha256": self.sha256,
@@ -122,15 +111,37 @@ def read_manifest_file(path: Path) -> dict[str, Any] | None:
     """The document beside a file; None where there is none.
 
     Raises:
-        ModelFileError: there is one, but it is no JSON.
+        ModelFileError: there is one, but it is no JSON object.
     """
     beside = manifest_path(path)
     if not beside.exists():
         return None
     try:
-        document = json.loads(beside.read_text())
+        text = beside.read_text()
     except (OSError, ValueError) as error:
         raise ModelFileError(f"{beside}: the manifest cannot be read ({error}).") from None
+    document = parse_json(text, str(beside), "the manifest")
     if not isinstance(document, dict):
         raise ModelFileError(f"{beside}: the manifest is no JSON object.")
     return document
+
+
+def find_change(path: Path) -> str:
+    """Why a file is not the one that the manifest beside it was written for.
+
+    Returns:
+        Empty if it is, or where no manifest lies beside it.
+
+    Raises:
+        ModelFileError: the manifest is no JSON object.
+    """
+    document = read_manifest_file(path)
+    if document is None:
+        return ""
+    actual, expected = digest_path(path), document.get("sha256")
+    if actual == expected:
+        return ""
+    return (
+        f"its sha256 is {actual[:12]}..., where the manifest beside it says "
+        f"{str(expected)[:12]}...: it changed after it was exported"
+    )

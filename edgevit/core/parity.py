@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from edgevit.core.target import Tolerance
+from edgevit.base.documents import NanFloat
+from edgevit.core.tolerance import Tolerance
 
 
 class Verdict(StrEnum):
@@ -33,9 +34,9 @@ class OutputParity:
 
     name: str
     images: int
-    max_abs: float
-    relative: float
-    largest: float
+    max_abs: NanFloat
+    relative: NanFloat
+    largest: NanFloat
 
     def verdict(self, tolerance: Tolerance) -> Verdict:
         """PASS only if every limit holds. No image is NOT_RUN; a NaN anywhere is a FAIL."""
@@ -64,10 +65,10 @@ class ParityReport:
 
     runtime: str
     images: int
-    max_abs: float
-    mean_abs: float
-    relative: float
-    top1_agreement: float
+    max_abs: NanFloat
+    mean_abs: NanFloat
+    relative: NanFloat
+    top1_agreement: NanFloat
     others: tuple[OutputParity, ...] = ()
 
     def verdict(self, tolerance: Tolerance) -> Verdict:
@@ -94,14 +95,21 @@ class AccuracyReport:
         runtime: what ran the model.
         source: dataset.
         seconds: wall time of the whole evaluation.
+
+    Raises:
+        ValueError: no image, or a share that is none.
     """
 
     images: int
     top1: float
     top5: float
-    runtime: str
-    source: str
-    seconds: float
+    runtime: str = ""
+    source: str = ""
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.images < 1 or not (0 <= self.top1 <= 100 and 0 <= self.top5 <= 100):
+            raise ValueError(f"{self.images} images, {self.top1} % top-1 and {self.top5} % top-5")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Golden images and what the float model said of them."""
+"""The reference that a file is held against: golden images and the float model's outputs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edgevit.base.documents import decode_array, encode_array
+from edgevit.base.documents import encode_array, from_plain
 from edgevit.base.errors import ModelFileError
 from edgevit.core.golden_images import GENERATOR, draw_images
 
@@ -16,6 +16,26 @@ COUNT = 256
 EMBEDDED_BYTES = 64 * 1024
 OTHERS = 32
 OTHERS_BYTES = 512 * 1024
+
+
+@dataclass(frozen=True)
+class _Document:
+    """What :meth:`ReferenceSet.to_document` writes."""
+
+    generator: str
+    seed: int
+    count: int
+    size: tuple[int, int]
+    images_sha256: str
+    logits_sha256: str
+    logits: np.ndarray
+    first_images: np.ndarray
+    others: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(self.first_images) == 0 or self.size != self.first_images.shape[1:3]:
+            raise ValueError(f"size {self.size} of images {self.first_images.shape}")
+        np.random.SeedSequence((self.seed, 0))  # raises for what is no seed
 
 
 @dataclass(frozen=True)
@@ -42,7 +62,7 @@ class ReferenceSet:
         )
 
     def first(self, count: int) -> ReferenceSet:
-        """The first images alone, with what was recorded of them."""
+        """The first images alone, with the outputs on them."""
         others = {name: values[:count] for name, values in self.others.items()}
         return ReferenceSet(self.images[:count], self.logits[:count], self.seed, others)
 
@@ -52,6 +72,7 @@ class ReferenceSet:
         The few embedded images allow a check where edgevit cannot be installed.
         """
         few = max(1, min(8, EMBEDDED_BYTES // max(1, self.images[0].nbytes)))
+        others = {name: encode_array(self.others[name]) for name in sorted(self.others)}
         return {
             "generator": GENERATOR,
             "seed": self.seed,
@@ -61,14 +82,11 @@ class ReferenceSet:
             "logits_sha256": _digest(self.logits),
             "logits": encode_array(self.logits),
             "first_images": encode_array(self.images[:few]),
-            **({"others": self._encode_others()} if self.others else {}),
+            **({"others": others} if others else {}),
         }
 
-    def _encode_others(self) -> dict[str, Any]:
-        return {name: encode_array(self.others[name]) for name in sorted(self.others)}
-
     @classmethod
-    def from_document(cls, document: dict[str, Any], name: str) -> ReferenceSet:
+    def from_document(cls, document: Any, name: str) -> ReferenceSet:
         """Draws the images again and checks every digest.
 
         Args:
@@ -79,37 +97,27 @@ class ReferenceSet:
             ModelFileError: damaged, from an unknown generator, or drawn differently here.
         """
         try:
-            logits = decode_array(document["logits"])
-            few = decode_array(document["first_images"])
-            count, size, seed = document["count"], tuple(document["size"]), document["seed"]
-            others = {
-                str(key): decode_array(value) for key, value in document.get("others", {}).items()
-            }
-            generator, expected = document["generator"], document["images_sha256"]
-            recorded = document["logits_sha256"]
-            if len(few) == 0 or size != few.shape[1:3]:
-                raise ValueError(f"size {size} of images {few.shape}")
-            np.random.SeedSequence((seed, 0))  # raises for what is no seed
-        except (KeyError, ValueError, TypeError, AttributeError) as error:
+            read = from_plain(_Document, document)
+        except ValueError as error:
             raise ModelFileError(f"{name}: its embedded reference is damaged ({error}).") from None
-        if generator != GENERATOR:
+        if read.generator != GENERATOR:
             raise ModelFileError(
-                f"{name}: its golden images come from {generator!r}; this version draws "
+                f"{name}: its golden images come from {read.generator!r}; this version draws "
                 f"{GENERATOR!r}. Export it again."
             )
-        if _digest(logits) != recorded or len(logits) != count:
+        if _digest(read.logits) != read.logits_sha256 or len(read.logits) != read.count:
             raise ModelFileError(f"{name}: its embedded reference logits are damaged.")
-        images = draw_images(count, size, seed)
-        if _digest(images) != expected or not np.array_equal(images[: len(few)], few):
+        images, few = draw_images(read.count, read.size, read.seed), read.first_images
+        if _digest(images) != read.images_sha256 or not np.array_equal(images[: len(few)], few):
             raise ModelFileError(
                 f"{name}: the golden images cannot be drawn again on this machine (numpy "
                 f"{np.__version__}). Verify it with the numpy that is pinned in constraints.txt."
             )
-        return cls(images, logits, seed, others)
+        return cls(images, read.logits, read.seed, read.others)
 
 
 def count_others(value_bytes: int, images: int) -> int:
-    """On how many golden images a further output is recorded: as many as fit into the papers.
+    """On how many golden images a further output is recorded: as many as fit into the metadata.
 
     Args:
         value_bytes: size of the output for one image.

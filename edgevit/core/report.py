@@ -9,7 +9,7 @@ import numpy as np
 
 from edgevit.core.manifest import Manifest
 from edgevit.core.parity import AccuracyReport, ParityReport, Verdict, worst
-from edgevit.core.target import TARGETS
+from edgevit.core.tolerance import Tolerance
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,9 @@ class FileReport:
         size_bytes: of the file or folder.
         sha256: of its content.
         damage: why it is not what was exported; empty if it is.
-        manifest: its papers; None for a file of another tool.
+        manifest: the metadata inside it; None for a file of another tool.
+        summary: one line about its target; empty where that is not known.
+        tolerance: of its target; None where that is not known.
         contents: what is inside; None where it was not looked at.
         notes: what could not be read, a line each.
         parity: golden images against the float model, one for each kernel set.
@@ -122,6 +124,8 @@ class FileReport:
     sha256: str
     damage: str = ""
     manifest: Manifest | None = None
+    summary: str = ""
+    tolerance: Tolerance | None = None
     contents: Contents | None = None
     notes: tuple[str, ...] = ()
     parity: tuple[ParityReport, ...] = ()
@@ -134,7 +138,7 @@ class FileReport:
 
     @property
     def target(self) -> str:
-        """What the papers of a sound file say that it is; empty without."""
+        """The target that a sound file's manifest names; empty without one."""
         return self.manifest.target if self.manifest and not self.damage else ""
 
     @property
@@ -142,10 +146,9 @@ class FileReport:
         """FAIL for damage; NOT_RUN where no golden image was compared."""
         if self.damage:
             return Verdict.FAIL
-        target = TARGETS.get(self.manifest.target) if self.manifest else None
-        if target is None:
+        if self.tolerance is None:
             return Verdict.NOT_RUN
-        return worst([report.verdict(target.tolerance) for report in self.parity])
+        return worst([report.verdict(self.tolerance) for report in self.parity])
 
     @property
     def fastest(self) -> Latency | None:

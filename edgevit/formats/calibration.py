@@ -12,27 +12,19 @@ import numpy as np
 from edgevit.base.documents import VERSION, to_json
 from edgevit.base.errors import ConfigError, ModelFileError
 from edgevit.base.files import write_whole
-from edgevit.core.target import Format
+from edgevit.base.loading import load_attribute
+from edgevit.core.format import Format
 from edgevit.data.calibration import CalibrationSample, sample_source
-from edgevit.formats.onnx.writer.convert import observe_onnx
-from edgevit.formats.tflite.writer.convert import observe_tflite
-from edgevit.formats.tflite.writer.passes.table import chosen_steps
+from edgevit.formats.registry import FORMATS
 from edgevit.frontend.source import ExportOptions, Source
 from edgevit.quantization.clipping import DEFAULT_METHOD, find_method
-from edgevit.quantization.observer import Observation, Observer
+from edgevit.quantization.observer import Observer
 from edgevit.quantization.ranges import RangeRecord
 
 KIND = "edgevit.calibration"
 CALIBRATION_IMAGES = 300
 Status = Callable[[str], None]
 Progress = Callable[[int, int], None]
-
-# (source, options, raw images, what remembers, progress) -> what was seen, by name
-Watch = Callable[
-    [Source, ExportOptions, np.ndarray, Observer, Callable[[int, int], None] | None],
-    dict[str, Observation],
-]
-WATCHES: dict[Format, Watch] = {Format.TFLITE: observe_tflite, Format.ONNX: observe_onnx}
 
 
 def calibrate(
@@ -49,7 +41,7 @@ def calibrate(
     Args:
         kind: format whose float graph is run.
         source: the model.
-        options: preprocessing inside or not, surgery; the batch is one.
+        options: of this format; the batch is one.
         sample: training images.
         method: how ranges are chosen, a key of METHODS.
         histograms: whether the record keeps them, so that another method can choose later.
@@ -57,19 +49,23 @@ def calibrate(
 
     Raises:
         UnknownNameError: no such method.
+        ConfigError: a format without activation ranges.
         ExportError: an activation is not finite.
     """
     find_method(method)
+    observe = FORMATS[kind].observe
+    if observe is None:
+        raise ConfigError(f"{kind} files hold no activation ranges: nothing is calibrated.")
     options = replace(options, batch=1, io_dtype=None)
     observer = Observer(histograms or method != DEFAULT_METHOD)
-    found = WATCHES[kind](source, options, sample.images, observer, progress)
+    found = load_attribute(observe)(source, options, sample.images, observer, progress)
     record = RangeRecord(
         ranges={name: (value.low, value.high) for name, value in found.items()},
         images=len(sample.images),
         source=sample.source,
         images_sha256=sample.digest,
         weights_sha256=source.weights_sha256,
-        graph=describe_graph(source, options, kind),
+        graph=describe_graph(source, kind, options),
         histograms={name: v.histogram for name, v in found.items() if v.histogram is not None},
         means={name: value.means for name, value in found.items() if value.means is not None},
     ).clipped(method)
@@ -112,37 +108,37 @@ def read_record(path: Path, kind: Format) -> RangeRecord:
     return RangeRecord.from_document(records[kind], str(path))
 
 
-def describe_graph(source: Source, options: ExportOptions, kind: Format = Format.TFLITE) -> str:
-    """What a calibration record is valid for: sizes and surgery, not weights."""
+def describe_graph(source: Source, kind: Format, options: ExportOptions) -> str:
+    """What a calibration record is valid for: sizes and passes, not weights."""
     inside = "raw images" if options.preprocess else "bare network"
     rows, columns = source.preprocess.network_size
     others = sorted(name for name in source.network.output if name != "logits")
     parts = [f"{source.name} {rows}x{columns}", inside]
     parts += [f"also {', '.join(others)}"] if others else []
-    if kind is Format.TFLITE:
-        parts.append(" ".join(chosen_steps(options)) or "no surgery")
+    describe = FORMATS[kind].describe_graph
+    parts += [load_attribute(describe)(options)] if describe else []
     return ", ".join(parts)
 
 
 def find_ranges(
     source: Source,
+    kind: Format,
     options: ExportOptions,
     calibration: str | Path | np.ndarray | None,
+    file: Path | None,
     say: Status,
     progress: Progress | None = None,
-    kind: Format = Format.TFLITE,
-    file: Path | None = None,
 ) -> RangeRecord:
     """Activation ranges: measured on the given images, out of a file, or shipped with the weights.
 
     Args:
         source: the model.
-        options: preprocessing inside or not; surgery.
+        kind: format whose float graph is measured.
+        options: of this format.
         calibration: images, or where they are; None: a record that exists.
+        file: of 'edgevit calibrate'; None: shipped ranges.
         say: told what is being done.
         progress: called with (images done, images in all).
-        kind: format whose float graph is measured.
-        file: of 'edgevit calibrate'; None: shipped ranges.
 
     Raises:
         ConfigError: none is there, or they belong to other weights or another graph.
@@ -161,7 +157,7 @@ def find_ranges(
         ranges, whose = read_record(file, kind), f"the activation ranges of {file}"
         remedy = "Run 'edgevit calibrate' with the same model and options."
     else:
-        found, whose = source.shipped_ranges(kind), "the shipped activation ranges"
+        found, whose = source.ranges.get(kind), "the shipped activation ranges"
         if found is None:
             raise ConfigError(
                 f"{source.name}: no activation ranges ship with these weights for {kind}. Give "
@@ -170,7 +166,7 @@ def find_ranges(
         ranges, remedy = found, "Give --calibration PATH to measure them anew."
     if ranges.weights_sha256 != source.weights_sha256:
         raise ConfigError(f"{source.name}: {whose} belong to other weights. {remedy}")
-    graph = describe_graph(source, options, kind)
+    graph = describe_graph(source, kind, options)
     if ranges.graph != graph:
         raise ConfigError(
             f"{source.name}: {whose} are for {ranges.graph!r}, not for {graph!r}. {remedy}"

@@ -1,4 +1,4 @@
-"""What flows inside an exported file: every tensor between its layers, by Keras layer."""
+"""Intermediate tensors of an exported file, by Keras layer, and what reads them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
+from edgevit.core.manifest import Manifest
+
 
 @dataclass(frozen=True)
-class InnerTensor:
+class IntermediateTensor:
     """One tensor that an operator of the file computes.
 
     Attributes:
         name: in the file.
         layer: path of the Keras layer, as the file's names tell it; empty where they do not.
         op: operator that computes it.
-        place: of this operator in the file.
+        position: of this operator in the file.
         shape: of one run, sizes as they are when it runs; empty where it is not known before.
         step: between two levels of an integer tensor, in the unit of its values; 0 for floats.
         low: value of the lowest level.
@@ -31,7 +33,7 @@ class InnerTensor:
     name: str
     layer: str
     op: str
-    place: int
+    position: int
     shape: tuple[int, ...]
     step: float = 0.0
     low: float = -np.inf
@@ -54,13 +56,13 @@ class Product:
 
     Attributes:
         layer: path of the Keras layer, as the file's names tell it.
-        entering: name of the tensor that it multiplies, which can be watched.
+        entering: name of the tensor that it multiplies, which can be read.
         steps: between two levels of the weights, for each output channel; zeros for floats.
         weights: as they count, output channels first: N ...
         inputs: numbers that enter at one position: a row of a Dense layer, the channels of a Conv.
         window: positions that a kernel sees; 1 for a Dense layer.
         depthwise: whether each output channel sees one input channel only.
-        channels: place of the channels among the axes of what enters: 1 or the last.
+        channels: axis of the channels in what enters: 1 or the last.
         rounding: what happens to floats that enter.
         step: of this rounding, where it is stored.
     """
@@ -77,8 +79,8 @@ class Product:
     step: float = 0.0
 
 
-class Tap(Protocol):
-    """A file that is run for what is inside it. A context manager.
+class IntermediateReader(Protocol):
+    """A file that is run for its intermediate tensors. A context manager.
 
     Attributes:
         path: the file.
@@ -92,15 +94,20 @@ class Tap(Protocol):
     path: Path
     runtime: str
     metadata: dict[str, str]
-    tensors: tuple[InnerTensor, ...]
+    tensors: tuple[IntermediateTensor, ...]
     products: tuple[Product, ...]
     batch: int
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """See :attr:`edgevit.core.metadata.EmbeddedMetadata.manifest`."""
+        ...
 
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *error: Any) -> None: ...
 
-    def watch(self, names: Sequence[str]) -> None:
+    def select(self, names: Sequence[str]) -> None:
         """Chooses the tensors that :meth:`run` returns.
 
         Raises:
@@ -112,6 +119,6 @@ class Tap(Protocol):
         """Runs images; see :meth:`edgevit.formats.session.Session.run`.
 
         Returns:
-            The watched tensors by name: float32 B and the elements of one image, dequantised.
+            The selected tensors by name: float32 B and the elements of one image, dequantised.
         """
         ...

@@ -1,71 +1,86 @@
-"""Exported files in the runtimes that devices use. A runtime is imported when a file is opened."""
+"""The formats, targets and runtimes there are, by name; what opens and reads an exported file.
+
+A runtime is imported when a file is opened, a writer when a file is written. Other packages add
+targets and runtimes by entry point.
+"""
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from edgevit.base.errors import (
     ConfigError,
     MissingDependencyError,
     ModelFileError,
-    find_named,
+    UnknownNameError,
 )
+from edgevit.base.loading import load_attribute
+from edgevit.base.plugins import find_row, list_rows
+from edgevit.core.format import Format, FormatSpec
+from edgevit.core.metadata import EmbeddedMetadata
+from edgevit.core.roofline import Work
+from edgevit.core.runtime import Runtime
 from edgevit.core.seal import find_damage
-from edgevit.core.target import Format
-from edgevit.formats.intermediate import Tap
+from edgevit.core.target import Target
+from edgevit.formats.intermediate import IntermediateReader
+from edgevit.formats.onnx import format as onnx
+from edgevit.formats.onnx import targets as onnx_targets
+from edgevit.formats.savedmodel import format as savedmodel
+from edgevit.formats.savedmodel import targets as savedmodel_targets
 from edgevit.formats.session import Session
+from edgevit.formats.tflite import format as tflite
+from edgevit.formats.tflite import targets as tflite_targets
 
-# (module, class, kernel sets that verify runs, the first being what devices run)
-OPENERS: dict[Format, tuple[str, str, tuple[str, ...]]] = {
-    Format.TFLITE: (
-        "edgevit.formats.tflite.runtime.litert",
-        "LiteRTSession",
-        ("xnnpack", "reference"),
-    ),
-    Format.ONNX: ("edgevit.formats.onnx.runtime.onnxruntime", "OnnxRuntimeSession", ("cpu",)),
-    Format.SAVEDMODEL: ("edgevit.formats.savedmodel.runtime", "SavedModelSession", ("cpu",)),
+FORMATS: dict[Format, FormatSpec] = {
+    spec.format: spec for spec in (savedmodel.SPEC, tflite.SPEC, onnx.SPEC)
 }
-
-# Kernel sets that are runtimes of their own: (module, class).
-OTHER_OPENERS: dict[tuple[Format, str], tuple[str, str]] = {
-    (Format.TFLITE, "micro"): ("edgevit.formats.tflite.runtime.tflm", "MicroSession"),
+TARGETS: dict[str, Target] = {
+    row.name: row
+    for rows in (savedmodel_targets.TARGETS, tflite_targets.TARGETS, onnx_targets.TARGETS)
+    for row in rows
 }
-_MICRO = "tflite_micro.python.tflite_micro.runtime"
-
-
-@dataclass(frozen=True)
-class Runtime:
-    """A runtime as users name it.
-
-    Attributes:
-        format: what it reads.
-        kernels: its kernel set.
-        library: module that is the runtime.
-        extra: of edgevit, that brings it.
-        device: what it computes on.
-    """
-
-    format: Format
-    kernels: str
-    library: str
-    extra: str
-    device: str = "cpu"
-
-
 # The first of each format and device is the one that is used unless another is asked for.
 RUNTIMES: dict[str, Runtime] = {
-    "litert": Runtime(Format.TFLITE, "xnnpack", "ai_edge_litert.interpreter", "litert"),
-    "litert-builtin": Runtime(Format.TFLITE, "builtin", "ai_edge_litert.interpreter", "litert"),
-    "litert-reference": Runtime(Format.TFLITE, "reference", "ai_edge_litert.interpreter", "litert"),
-    "tflm": Runtime(Format.TFLITE, "micro", _MICRO, "tflm"),
-    "onnxruntime": Runtime(Format.ONNX, "cpu", "onnxruntime", "onnx"),
-    "tensorflow": Runtime(Format.SAVEDMODEL, "cpu", "tensorflow", "tensorflow"),
-    "onnxruntime-cuda": Runtime(Format.ONNX, "cuda", "onnxruntime", "gpu", "gpu"),
-    "tensorflow-gpu": Runtime(Format.SAVEDMODEL, "gpu", "tensorflow", "gpu", "gpu"),
+    row.name: row for rows in (savedmodel.RUNTIMES, tflite.RUNTIMES, onnx.RUNTIMES) for row in rows
 }
+TARGET_PLUGINS = "edgevit.targets"
+RUNTIME_PLUGINS = "edgevit.runtimes"
+ALL = "all"
+
+
+def find_target(name: str) -> Target:
+    """The target of this name.
+
+    Raises:
+        UnknownNameError: there is none; near misses are named.
+        ConfigError: it is a plug-in's, which cannot be loaded.
+    """
+    hint = "Run 'edgevit targets' for the list."
+    return find_row("format", name, TARGETS, TARGET_PLUGINS, Target, hint, more=(ALL,))
+
+
+def find_targets(names: str) -> list[Target]:
+    """Targets of a comma-separated list; "all" in it is every built-in one.
+
+    Raises:
+        UnknownNameError: one of the names is unknown.
+        ConfigError: one is a plug-in's, which cannot be loaded.
+    """
+    wanted = [name.strip() for name in names.split(",") if name.strip()] or [""]
+    rows = [list(TARGETS.values()) if name == ALL else [find_target(name)] for name in wanted]
+    return list(dict.fromkeys(target for row in rows for target in row))
+
+
+def list_targets() -> dict[str, Target]:
+    """Every target by name, those of plug-ins last.
+
+    Raises:
+        ConfigError: a plug-in cannot be loaded.
+    """
+    return list_rows(TARGETS, TARGET_PLUGINS, Target)
 
 
 def find_runtime(name: str) -> Runtime:
@@ -73,34 +88,52 @@ def find_runtime(name: str) -> Runtime:
 
     Raises:
         UnknownNameError: there is none; near misses are named.
+        ConfigError: it is a plug-in's, which cannot be loaded.
     """
-    return find_named("runtime", name, RUNTIMES)
+    return find_row("runtime", name, RUNTIMES, RUNTIME_PLUGINS, Runtime)
 
 
-def runtimes_of(kind: Format, device: str = "cpu") -> list[str]:
-    """Names of the runtimes that read a format on a device, the usual one first."""
-    return [name for name, row in RUNTIMES.items() if row.format is kind and row.device == device]
+def runtimes_of(kind: Format, device: str | None = "cpu") -> list[str]:
+    """Names of the built-in runtimes that read a format on a device, the usual one first."""
+    return [
+        name
+        for name, row in RUNTIMES.items()
+        if row.format is kind and device in (None, row.device)
+    ]
 
 
-def choose_kernels(path: Path, runtime: str) -> str:
-    """The kernel set of a runtime that is asked for by name.
+def choose_runtime(path: Path, name: str | None = None) -> Runtime:
+    """The runtime that shall run a file.
 
     Args:
         path: an exported file.
-        runtime: a key of RUNTIMES.
+        name: of a runtime; None: the usual one.
 
     Raises:
         UnknownNameError: there is no such runtime.
         ConfigError: it does not read this file.
         ModelFileError: no such file, or of no known kind.
     """
-    row, kind = find_runtime(runtime), detect_format(path)
+    kind = detect_format(path)
+    row = find_runtime(runtimes_of(kind)[0] if name is None else name)
     if row.format is not kind:
         raise ConfigError(
-            f"{path}: {runtime} reads {row.format} files, this is {kind}. What reads it: "
+            f"{path}: {name} reads {row.format} files, this is {kind}. What reads it: "
             f"{', '.join(runtimes_of(kind))}."
         )
-    return row.kernels
+    return row
+
+
+def verifying_runtimes(target: Target) -> tuple[list[Runtime], list[Runtime]]:
+    """(runtimes that verify a target here, those that would if they were installed)."""
+    further = [find_runtime(name) for name in target.runtimes_if_installed]
+    there = [row for row in further if is_installed(row)]
+    return [*map(find_runtime, target.runtimes), *there], [r for r in further if r not in there]
+
+
+def is_installed(row: Runtime) -> bool:
+    """Whether a runtime's package is here. Imports nothing of it."""
+    return importlib.util.find_spec(row.library.partition(".")[0]) is not None
 
 
 def import_runtime(name: str) -> None:
@@ -118,20 +151,20 @@ def import_runtime(name: str) -> None:
 
 
 def detect_format(path: Path) -> Format:
-    """What kind of exported file this is, by its suffix (a SavedModel by its content).
+    """What kind of exported file this is, by its suffix (a folder by what is in it).
 
     Raises:
         ModelFileError: it does not exist or is of no known kind.
     """
     if not path.exists():
         raise ModelFileError(f"{path}: no such file. Run 'edgevit export' first.")
-    if path.is_dir():
-        if (path / "saved_model.pb").exists():
-            return Format.SAVEDMODEL
+    folder = path.is_dir()
+    for spec in FORMATS.values():
+        own = (path / spec.marker).exists() if folder else path.suffix == spec.suffix
+        if own and folder == bool(spec.marker):
+            return spec.format
+    if folder:
         raise ModelFileError(f"{path}: a folder without saved_model.pb is no SavedModel.")
-    for kind, suffix in ((Format.TFLITE, ".tflite"), (Format.ONNX, ".onnx")):
-        if path.suffix == suffix:
-            return kind
     raise ModelFileError(f"{path}: neither a .tflite or .onnx file nor a SavedModel folder.")
 
 
@@ -142,8 +175,8 @@ def open_session(
 
     Args:
         path: a .tflite or .onnx file, or a SavedModel folder.
-        kernels: a kernel set of the runtime, such as "reference" for LiteRT; None is what devices
-            run.
+        kernels: name of a runtime, such as "tflm", or of a kernel set of the usual one, such as
+            "reference" for LiteRT; None is what devices run.
         threads: for the kernels. None: one, but TensorFlow's own choice, since its threads belong
             to the whole process.
 
@@ -152,6 +185,7 @@ def open_session(
         dict of float32 arrays, "logits" among them.
 
     Raises:
+        ConfigError: neither a runtime nor a kernel set that reads this file.
         ModelFileError: no such file, of no known kind, or changed since it was exported.
         MissingDependencyError: the runtime is not installed.
         RuntimeFailure: the runtime refuses the file.
@@ -164,16 +198,35 @@ def open_session(
 
 def load_session(path: Path, kernels: str | None = None, threads: int | None = None) -> Session:
     """As :func:`open_session`, for a file that is known to be whole: nothing is hashed."""
+    row = _find_reader(path, kernels)
+    opener: Callable[..., Session] = load_attribute(row.session)
+    return opener(path, kernels=row.kernels, threads=threads)
+
+
+def _find_reader(path: Path, name: str | None) -> Runtime:
     kind = detect_format(path)
-    module, name, sets = OPENERS[kind]
-    module, name = OTHER_OPENERS.get((kind, kernels or sets[0]), (module, name))
-    opener: Callable[..., Session] = getattr(importlib.import_module(module), name)
-    known = dict.fromkeys(
-        [*sets, *(row.kernels for row in RUNTIMES.values() if row.format is kind)]
-    )
-    if kernels is not None and kernels not in known:
-        raise ConfigError(f"{kind} has the kernel sets {', '.join(known)}. Received: {kernels!r}")
-    return opener(path, kernels=kernels or sets[0], threads=threads)
+    rows = [RUNTIMES[row] for row in runtimes_of(kind, device=None)]
+    if name is None:
+        return rows[0]
+    for row in rows:
+        if name in (row.name, row.kernels):
+            return row
+    try:
+        return choose_runtime(path, name)
+    except UnknownNameError:
+        known = ", ".join(dict.fromkeys(row.kernels for row in rows))
+        raise ConfigError(f"{kind} has the kernel sets {known}. Received: {name!r}") from None
+
+
+def read_metadata(path: Path) -> EmbeddedMetadata:
+    """The documents inside a file, read without its runtime.
+
+    Raises:
+        ModelFileError: no such file, of no known kind, or damaged.
+        MissingDependencyError: the package that reads this format is not installed.
+    """
+    read = load_attribute(FORMATS[detect_format(path)].read_metadata)
+    return EmbeddedMetadata(path, read(path))
 
 
 def refuse_damage(path: Path) -> None:
@@ -187,16 +240,11 @@ def refuse_damage(path: Path) -> None:
         raise ModelFileError(f"{path}: {damage}. Export it again.")
 
 
-def kernel_sets(path: Path) -> tuple[str, ...]:
-    """Kernel sets that a file is verified with."""
-    return OPENERS[detect_format(path)][2]
-
-
-def open_tap(path: Path) -> Tap:
-    """Opens a file so that what is between its layers can be read. It need not be sealed.
+def open_intermediate(path: Path) -> IntermediateReader:
+    """Opens a file so that its intermediate tensors can be read. It need not be sealed.
 
     LiteRT runs with its own kernels, since XNNPACK keeps its tensors to itself; onnxruntime with
-    its optimisations as far as the tensors that are watched leave room for them.
+    its optimisations as far as the tensors that are selected leave room for them.
 
     Raises:
         ConfigError: a SavedModel.
@@ -204,16 +252,26 @@ def open_tap(path: Path) -> Tap:
         MissingDependencyError: the runtime is not installed.
         RuntimeFailure: the runtime refuses the file.
     """
-    kind = detect_format(path)
-    if kind is Format.TFLITE:
-        from edgevit.formats.tflite.runtime.intermediate import LiteRTTap
+    spec = FORMATS[detect_format(path)]
+    if spec.open_intermediate is None:
+        raise ConfigError(
+            f"{path}: a SavedModel keeps Keras' own operations and gives no tensor between them "
+            "out. Export the same model to tflite-float32 or onnx-float32 and look into that."
+        )
+    opened: IntermediateReader = load_attribute(spec.open_intermediate)(path)
+    return opened
 
-        return LiteRTTap(path)
-    if kind is Format.ONNX:
-        from edgevit.formats.onnx.runtime.intermediate import OnnxRuntimeTap
 
-        return OnnxRuntimeTap(path)
-    raise ConfigError(
-        f"{path}: a SavedModel keeps Keras' own operations and gives no tensor between them out. "
-        "Export the same model to tflite-float32 or onnx-float32 and look into that."
-    )
+def count_cost(path: Path, batch: int = 1) -> Work | None:
+    """What one inference of a file must do; None for a SavedModel, which is not counted.
+
+    Args:
+        path: the file.
+        batch: images, where the file leaves that free.
+
+    Raises:
+        ModelFileError: it cannot be read.
+        MissingDependencyError: the package that reads this format is not installed.
+    """
+    counter = FORMATS[detect_format(path)].count_cost
+    return load_attribute(counter)(path, batch) if counter else None

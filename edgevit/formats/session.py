@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -12,7 +12,9 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from edgevit.base.errors import ConfigError, ModelFileError, RuntimeFailure
-from edgevit.core.manifest import MANIFEST_KEY, Manifest
+from edgevit.core.manifest import Manifest
+from edgevit.core.metadata import EmbeddedMetadata
+from edgevit.core.reference import ReferenceSet
 from edgevit.core.tensors import Preprocess, TensorSpec
 
 
@@ -32,6 +34,16 @@ class Session(Protocol):
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     metadata: dict[str, str]
+
+    @property
+    def manifest(self) -> Manifest | None:
+        """See :attr:`EmbeddedMetadata.manifest`."""
+        ...
+
+    @property
+    def reference(self) -> ReferenceSet:
+        """See :attr:`EmbeddedMetadata.reference`."""
+        ...
 
     def __enter__(self) -> Self: ...
 
@@ -67,19 +79,16 @@ class Session(Protocol):
         ...
 
 
-class BatchedSession(ABC):
+class BatchedSession(EmbeddedMetadata, ABC):
     """Any batch in, chunks of the file's own batch to the runtime, float32 out.
 
     A runtime's file implements :meth:`run_chunk`, fills the attributes and may override
     ``close``.
     """
 
-    path: Path
     runtime: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    metadata: dict[str, str]
-    contract: Preprocess | None = None
     quantization: tuple[float, int] | None = None  # (scale, zero point) of an integer input
 
     @abstractmethod
@@ -90,7 +99,7 @@ class BatchedSession(ABC):
         """See :meth:`Session.bind`."""
         return lambda: self.run_chunk(batch)
 
-    def close(self) -> None:  # noqa: B027  (a runtime without anything to free keeps this)
+    def close(self) -> None:
         """Frees the runtime."""
 
     def __enter__(self) -> Self:
@@ -124,22 +133,15 @@ class BatchedSession(ABC):
             parts.append({name: value[: size - missing] for name, value in result.items()})
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def read_contract(self) -> None:
-        """Takes over the preprocessing of a bare network from the manifest inside the file.
+    @cached_property
+    def contract(self) -> Preprocess | None:
+        """The preprocessing that a file leaves to its caller, as its manifest says; None: none.
 
         Raises:
             ModelFileError: the manifest is damaged.
         """
-        if MANIFEST_KEY in self.metadata:
-            try:
-                document = json.loads(self.metadata[MANIFEST_KEY])
-            except ValueError as error:
-                raise ModelFileError(
-                    f"{self.path.name}: its embedded papers are damaged ({error})."
-                ) from None
-            manifest = Manifest.from_document(document, self.path.name)
-            if not manifest.preprocess_inside:
-                self.contract = manifest.preprocess
+        found = self.manifest
+        return found.preprocess if found and not found.preprocess_inside else None
 
     def _refusal(self, images: np.ndarray) -> str:
         sizes = ["any" if size is None else str(size) for size in self.inputs[0].shape[1:]]
@@ -170,14 +172,18 @@ class BatchedSession(ABC):
 
 
 def image_size(session: Session) -> tuple[int, int]:
-    """(rows, columns) of the images that a file takes; 32 where a size is free.
+    """(rows, columns) of the raw images that a file is made for, as its manifest says.
+
+    Without a manifest it is the size of its input; 32 where a size is free.
 
     Raises:
-        ModelFileError: it takes no images.
+        ModelFileError: it takes no images, or its manifest is damaged.
     """
     shape = session.inputs[0].shape
     if len(shape) != 4 or shape[-1] not in (3, None):
         raise ModelFileError(f"{session.path}: takes {shape}, not images of shape B H W 3.")
+    if session.manifest and session.manifest.preprocess:
+        return session.manifest.preprocess.input_size
     return shape[1] or 32, shape[2] or 32
 
 

@@ -1,21 +1,21 @@
-"""From whatever the user named to a bare float network, or to images with labels."""
+"""From whatever the user named to the bare float network that the exporters start from."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
-import numpy as np
-
-from edgevit.base.errors import ConfigError
+from edgevit.base.errors import ConfigError, ModelFileError, UnknownNameError
 from edgevit.core.tensors import Preprocess, find_scaling
 
 if TYPE_CHECKING:
     import keras
 
-    from edgevit.data.datasets import ImageDataset
+    from edgevit.core.format import Format
     from edgevit.frontend.source import Source
+    from edgevit.models.weights import TrainedModel
+    from edgevit.quantization.ranges import RangeRecord
 
 
 class Opening(TypedDict, total=False):
@@ -46,7 +46,7 @@ class Opening(TypedDict, total=False):
 
 
 def open_source(model: str | Path | keras.Model, **opening: Unpack[Opening]) -> Source:
-    """The bare float network of whatever the user named.
+    """Opens a model, strips preprocessing off it, names its outputs and finds its ranges.
 
     Args:
         model: an architecture's name (shipped weights), a .keras or .safetensors file, a training
@@ -54,49 +54,38 @@ def open_source(model: str | Path | keras.Model, **opening: Unpack[Opening]) -> 
         **opening: see :class:`Opening`.
 
     Raises:
-        EdgevitError: see :mod:`edgevit.base.errors`.
+        ModelFileError: no such file, a damaged one, or no output that can be compared.
+        UnknownNameError: no such architecture, scaling or output.
+        ConfigError: a scaling for weights that have their own, or not as many class names as
+            logits.
     """
-    from edgevit.frontend.network import bare_source
-    from edgevit.models.weights import describe_network, load_model
+    from edgevit.frontend.source import Source
 
-    outputs = opening.get("outputs")
-    if isinstance(model, (str, Path)):
-        weights = opening.get("weights")
-        trained = load_model(
-            str(model),
-            Path(weights) if weights is not None else None,
-            opening.get("trust_code", False),
-            outputs,
-        )
-        name = trained.name or Path(model).stem
-    else:
-        name = model.name
-        trained = describe_network(model, name, name)
-    contract = opening.get("preprocess", True)
-    scaling, image_size = opening.get("scaling"), opening.get("image_size")
-    if scaling is not None:
-        if trained.plan is not None:
-            raise ConfigError(
-                f"{name}: its weights come with their own scaling of the pixels. Drop --scaling."
-            )
-        rows, columns = (int(length) for length in trained.network.inputs[0].shape[1:3])
-        found = find_scaling(scaling)
-        contract = Preprocess(
-            input_size=(rows, columns),
-            network_size=(rows, columns),
-            scale=found.scale,
-            offset=found.offset,
-        )
-    source = bare_source(
-        trained,
-        name,
-        contract if isinstance(contract, Preprocess) else None,
-        opening.get("class_names", ()),
-        outputs if trained.plan is None else None,
+    trained, name = _load(model, opening)
+    network, inside = _strip_preprocessing(trained.network)
+    contract = _find_contract(trained, name, inside, opening)
+    size = _image_size(network)
+    if contract.network_size != size:
+        contract = replace(contract, network_size=size, resize=None)
+    image_size = opening.get("image_size")
+    if image_size is not None:
+        contract = replace(contract, input_size=image_size)
+    # An architecture of ours was built with the outputs that were asked for.
+    chosen = opening.get("outputs") if trained.plan is None else None
+    network = _keep_outputs(_name_outputs(network), chosen)
+    names = opening.get("class_names", ()) or trained.class_names
+    classes = network.output["logits"].shape[-1]
+    if names and len(names) != classes:
+        raise ConfigError(f"{name}: {len(names)} class names for {classes} logits.")
+    return Source(
+        name=name,
+        network=network,
+        preprocess=contract,
+        class_names=names,
+        weights_sha256=trained.weights_sha256,
+        ranges=_read_ranges(trained.folder),
+        folder=trained.folder,
     )
-    if image_size is None:
-        return source
-    return replace(source, preprocess=replace(source.preprocess, input_size=image_size))
 
 
 def is_exported(path: Path) -> bool:
@@ -104,53 +93,123 @@ def is_exported(path: Path) -> bool:
     return path.suffix in (".tflite", ".onnx") or (path / "saved_model.pb").exists()
 
 
-def load_test(
-    data: str | Path,
-    contract: Preprocess | None,
-    class_names: tuple[str, ...],
-    limit: int | None = None,
-) -> ImageDataset:
-    from edgevit.data.datasets import load_dataset
+def _load(model: str | Path | keras.Model, opening: Opening) -> tuple[TrainedModel, str]:
+    """(the trained model, its name for files)."""
+    from edgevit.models.weights import describe_network, load_model
 
-    size = contract.input_size if contract else None
-    dataset = _by_class_names(load_dataset(data, "test", size), class_names)
-    if limit is not None and limit < len(dataset):
-        chosen = np.random.default_rng(0).permutation(len(dataset))[:limit]
-        dataset = dataset.select(np.sort(chosen))
-    return dataset
+    if not isinstance(model, (str, Path)):
+        return describe_network(model, model.name, model.name), model.name
+    weights = opening.get("weights")
+    trained = load_model(
+        str(model),
+        Path(weights) if weights is not None else None,
+        opening.get("trust_code", False),
+        opening.get("outputs"),
+    )
+    return trained, trained.name or Path(model).stem
 
 
-def load_validation(
-    data: str | Path,
-    contract: Preprocess,
-    class_names: tuple[str, ...],
-    count: int | None,
-    folder: Path | None = None,
-) -> ImageDataset:
-    """A stratified sample of the validation images: of the seeded fifth of the training images that
-    ``edgevit train`` holds out too, or of as much of it as the weights have not learnt from. Never
-    test images.
+def _find_contract(
+    trained: TrainedModel, name: str, inside: Preprocess | None, opening: Opening
+) -> Preprocess:
+    """What is asked for; else our own contract, or that of a layer inside; else raw 0..255."""
+    scaling, asked = opening.get("scaling"), opening.get("preprocess", True)
+    size = _image_size(trained.network)
+    if scaling is not None:
+        if trained.plan is not None:
+            raise ConfigError(
+                f"{name}: its weights come with their own scaling of the pixels. Drop --scaling."
+            )
+        found = find_scaling(scaling)
+        return Preprocess(size, size, scale=found.scale, offset=found.offset)
+    if isinstance(asked, Preprocess):
+        return asked
+    own = trained.plan.preprocess if trained.plan else inside
+    return own or Preprocess(size, size, scale=(1.0, 1.0, 1.0))
 
-    Args:
-        data: the dataset.
-        contract: raw images are of its input size.
-        class_names: of the logits.
-        count: images wanted; fewer where fewer are held out. None: all.
-        folder: where the weights lie; None: nothing is known of their training.
+
+def _image_size(network: keras.Model) -> tuple[int, int]:
+    """(rows, columns) of a network's input."""
+    rows, columns = network.inputs[0].shape[1:3]
+    return int(rows), int(columns)
+
+
+def _strip_preprocessing(network: keras.Model) -> tuple[keras.Model, Preprocess | None]:
+    """Cuts our Preprocessing layer off the front of a model, if it begins with one."""
+    import keras
+
+    from edgevit.layers.preprocessing import Preprocessing
+
+    if isinstance(network, keras.Sequential):  # as the functional model inside it
+        network = keras.Model(network.inputs[0], network.outputs[0], name=network.name)
+    if isinstance(network, keras.src.models.functional.Functional):
+        for layer in network.layers[1:2]:
+            if isinstance(layer, Preprocessing):
+                contract = replace(layer.contract, input_size=_image_size(network))
+                bare = keras.Model(layer.output, network.output, name=network.name)
+                return bare, contract
+    return network, None
+
+
+def _name_outputs(network: keras.Model) -> keras.Model:
+    """A model whose outputs are a dict with "logits" among them."""
+    outputs = network(network.inputs[0]) if network.outputs is None else network.output
+    if isinstance(outputs, dict) and "logits" in outputs:
+        return network
+    import keras
+
+    named = _named(outputs, network)
+    return keras.Model(network.inputs[0], named, name=network.name)
+
+
+def _named(outputs: Any, network: keras.Model) -> dict[str, Any]:
+    if isinstance(outputs, dict):
+        items = dict(outputs)
+    elif isinstance(outputs, (list, tuple)):
+        names = network.output_names
+        items = dict(zip(names, outputs, strict=True))
+    else:
+        return {"logits": outputs}
+    if len(items) == 1:
+        return {"logits": next(iter(items.values()))}
+    if "logits" in items:
+        return items
+    ranks = [name for name, value in items.items() if len(value.shape) == 2]
+    if not ranks:
+        raise ModelFileError(
+            f"{network.name}: none of its outputs {', '.join(items)} has the shape B classes. "
+            "Name one of them 'logits'."
+        )
+    return {"logits" if name == ranks[0] else name: value for name, value in items.items()}
+
+
+def _keep_outputs(network: keras.Model, outputs: tuple[str, ...] | None) -> keras.Model:
+    """The network with some of its outputs; "logits" always stays.
+
+    Raises:
+        UnknownNameError: it has no such output.
     """
-    from edgevit.data.datasets import HELD_OUT, limit_images, load_dataset, split_validation
-    from edgevit.models.history import read_run, share_unseen
+    if outputs is None or "all" in outputs:
+        return network
+    import keras
 
-    dataset = load_dataset(data, "train", contract.input_size)
-    run = read_run(folder) if folder is not None else None
-    _, held = split_validation(dataset, share_unseen([run], dataset.source, HELD_OUT))
-    return _by_class_names(limit_images(held, count or len(held)), class_names)
+    for name in outputs:
+        if name not in network.output:
+            raise UnknownNameError(f"output of {network.name}", name, network.output)
+    kept = {
+        name: value for name, value in network.output.items() if name == "logits" or name in outputs
+    }
+    return keras.Model(network.inputs[0], kept, name=network.name)
 
 
-def _by_class_names(dataset: ImageDataset, class_names: tuple[str, ...]) -> ImageDataset:
-    """By name: the dataset may hold some of the model's classes only, or in another order."""
-    places = {name: number for number, name in enumerate(class_names)}
-    if not all(name in places for name in dataset.class_names):
-        return dataset
-    labels = np.array([places[name] for name in dataset.class_names])[dataset.labels]
-    return replace(dataset, labels=labels, class_names=class_names)
+def _read_ranges(folder: Path | None) -> dict[Format, RangeRecord]:
+    """Activation ranges that ship with the weights in a folder, by format."""
+    from edgevit.models.weights import RANGE_FILES
+    from edgevit.quantization.ranges import RangeRecord
+
+    files = {kind: folder / name for kind, name in RANGE_FILES.items()} if folder else {}
+    return {
+        kind: RangeRecord.from_text(file.read_text(), str(file))
+        for kind, file in files.items()
+        if file.exists()
+    }

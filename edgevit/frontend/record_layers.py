@@ -5,15 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from edgevit.core.layer_errors import PREPROCESSING, FloatLayer, Role
+from edgevit.core.layer_errors import PREPROCESSING, FloatLayer, FloatNetwork, Role, Visitor
 from edgevit.frontend.source import Source
-
-# (path of the layer, what it computed) -> what everything behind it shall see instead; or None.
-Visit = Callable[[str, np.ndarray], np.ndarray | None]
 
 
 @dataclass
@@ -22,6 +20,16 @@ class _Frame:
 
     name: str
     results: list[Any]
+
+
+def record_layers(source: Source, images: np.ndarray) -> FloatNetwork:
+    """The network as a comparison layer by layer needs it.
+
+    Args:
+        source: the model.
+        images: uint8 B H W 3; the first is run to list the layers.
+    """
+    return FloatNetwork(source.name, list_layers(source, images[:1]), partial(visit_layers, source))
 
 
 def list_layers(source: Source, images: np.ndarray) -> tuple[FloatLayer, ...]:
@@ -53,7 +61,7 @@ def list_layers(source: Source, images: np.ndarray) -> tuple[FloatLayer, ...]:
     return tuple(found.values())
 
 
-def visit_layers(source: Source, images: np.ndarray, visit: Visit) -> None:
+def visit_layers(source: Source, images: np.ndarray, visit: Visitor) -> None:
     """Runs the float network and shows what every layer computes, in the order of computation.
 
     Args:

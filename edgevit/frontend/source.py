@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgevit.core.target import Format
+from edgevit.base.errors import ConfigError
+from edgevit.core.format import Format
+from edgevit.core.options import option
 from edgevit.core.tensors import Preprocess
-from edgevit.quantization.recipe import Recipe
+from edgevit.data.datasets import HELD_OUT
+from edgevit.models.history import read_run, share_unseen
 
 if TYPE_CHECKING:
     import keras
@@ -26,8 +30,7 @@ class Source:
         preprocess: raw pixels to what the network takes.
         class_names: of the logits; empty if unknown.
         weights_sha256: digest of the weights as they are exported.
-        ranges: activation ranges that ship with the weights, for TFLite, if any.
-        onnx_ranges: likewise, for ONNX.
+        ranges: activation ranges that ship with the weights, by the format whose graph they are of.
         folder: where the weights lie; None for a .keras file, or a model in memory.
         lowered: graphs that were made of it already, with their steps, since several targets start
             from the same one; by whatever the exporter chooses as a key.
@@ -38,40 +41,80 @@ class Source:
     preprocess: Preprocess
     class_names: tuple[str, ...]
     weights_sha256: str
-    ranges: RangeRecord | None = None
-    onnx_ranges: RangeRecord | None = None
+    ranges: Mapping[Format, RangeRecord] = field(default_factory=dict)
     folder: Path | None = None
     lowered: dict[Any, tuple[Any, tuple[str, ...]]] = field(
         init=False, default_factory=dict, repr=False, compare=False
     )
 
-    def shipped_ranges(self, kind: Format) -> RangeRecord | None:
-        """The activation ranges that ship with the weights, for one format."""
-        return self.onnx_ranges if kind is Format.ONNX else self.ranges
+    def share_unseen(self, data: str) -> float:
+        """Share of a dataset's training images that nothing behind the weights has learnt from.
+
+        Args:
+            data: name of the dataset (``ImageDataset.source``).
+
+        Raises:
+            ModelFileError: the run's file beside the weights is damaged.
+        """
+        run = read_run(self.folder) if self.folder is not None else None
+        return share_unseen([run], data, HELD_OUT)
+
+
+INPUT_TYPES = ("uint8", "int8", "float32")
 
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What a user may choose for any target.
+    """What a user may choose for any target; each format's own class adds to it.
 
     Attributes:
         batch: images a run; None leaves it free.
         preprocess: whether the file takes raw images, or the network's own float input.
-        io_dtype: element type of the input: "uint8", "int8" or "float32"; None is uint8 for a
-            file that takes raw images and float32 for a bare network.
-        opset: of an ONNX file; 20 is the first that has Gelu.
-        surgery: names of the steps that rewrite a TFLite graph, in the order of
-            :mod:`edgevit.formats.tflite.writer.passes`; None: those that are done by default.
-        recipe: precisions of a tflite-mixed file; None: planned by the table of kernel costs.
-        micro: an integer-only TFLite file in operators that TensorFlow Lite Micro has.
-        optimize: "cpu" for an onnx-float32 file with rewrites that pay on CPUs only.
+        io_dtype: element type of the input, one of INPUT_TYPES; None is uint8 for a file that takes
+            raw images and float32 for a bare network.
+
+    Raises:
+        ConfigError: values that make no sense, or not together.
     """
 
-    batch: int | None = 1
-    preprocess: bool = True
-    io_dtype: str | None = None
-    opset: int = 20
-    surgery: tuple[str, ...] | None = None
-    recipe: Recipe | None = None
-    micro: bool = False
-    optimize: str | None = None
+    batch: int | None = field(
+        default=1,
+        metadata=option(
+            help="Images a run.",
+            metavar="N|dynamic",
+            read="edgevit.core.options:read_batch",
+        ),
+    )
+    preprocess: bool = field(
+        default=True,
+        metadata=option(
+            help="Take the raw image (uint8, 0..255) and resize and scale inside, or export the "
+            "bare network.",
+        ),
+    )
+    io_dtype: str | None = field(
+        default=None,
+        metadata=option(
+            help="Element type of the input.",
+            choices=INPUT_TYPES,
+            shown_default="uint8 for raw images, float32 for a bare network",
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        if self.batch is not None and self.batch < 1:
+            raise ConfigError(f"the batch must be at least 1, or dynamic. Received: {self.batch}")
+        if self.io_dtype not in (None, *INPUT_TYPES):
+            raise ConfigError(
+                f"--io-dtype must be one of {', '.join(INPUT_TYPES)}. Received: {self.io_dtype!r}"
+            )
+        if not self.preprocess and self.io_dtype == "uint8":
+            raise ConfigError(
+                "a bare network (--no-preprocess) takes float32 or int8, not raw uint8 pixels. "
+                "Drop --io-dtype, or keep the preprocessing inside."
+            )
+
+    @property
+    def input_type(self) -> str:
+        """Element type of the input."""
+        return self.io_dtype or ("uint8" if self.preprocess else "float32")

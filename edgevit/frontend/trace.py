@@ -11,7 +11,6 @@ from edgevit.frontend.lowering import KERAS, Lowering, applied
 from edgevit.frontend.source import ExportOptions, Source
 
 INPUT = "images"
-RAW_TYPES = ("uint8", "int8", "float32")
 
 
 @dataclass(frozen=True)
@@ -34,25 +33,17 @@ def check_io_dtype(options: ExportOptions, integer: bool = False) -> str:
 
     Args:
         options: what the user chose.
-        integer: whether the file computes in integers.
+        integer: whether the file computes in 8-bit integers.
 
     Raises:
-        ConfigError: an unknown type, integers for a bare network, or int8 for a float file.
+        ConfigError: int8 for a float file.
     """
-    wanted = options.io_dtype or ("uint8" if options.preprocess else "float32")
-    if wanted not in RAW_TYPES:
-        raise ConfigError(f"--io-dtype must be one of {', '.join(RAW_TYPES)}. Received: {wanted!r}")
-    if not options.preprocess and wanted == "uint8":
-        raise ConfigError(
-            "a bare network (--no-preprocess) takes float32 or int8, not raw uint8 pixels. "
-            "Drop --io-dtype, or keep the preprocessing inside."
-        )
-    if wanted == "int8" and not integer:
+    if options.input_type == "int8" and not integer:
         raise ConfigError(
             "only tflite-int8 takes int8, since a float file has no scale to read it with. "
             "Drop --io-dtype, or choose uint8 or float32."
         )
-    return wanted
+    return options.input_type
 
 
 def trace(source: Source, options: ExportOptions, dtype: str, lowering: Lowering = KERAS) -> Traced:

@@ -1,10 +1,11 @@
-"""The architectures. Importing this table imports no framework."""
+"""The architectures. Importing this table imports no framework; other packages add to it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from edgevit.base.errors import UnknownNameError, find_named
+from edgevit.base.errors import UnknownNameError
+from edgevit.base.plugins import find_row, list_names, list_rows
 from edgevit.core.class_names import CIFAR10_CLASSES
 from edgevit.models.spec import ModelSpec
 
@@ -58,6 +59,7 @@ MODELS: dict[str, ModelSpec] = {
             extra_outputs=("attention",),
             variants=("cifar", "cifar64", "xxtiny", "xtiny", "tiny", "small", "base", "large"),
             resizable=False,  # position biases or embeddings
+            ported="edgevit.models.gcvit_weights",
             class_names=CIFAR10_CLASSES,
         ),
         ModelSpec(
@@ -84,13 +86,32 @@ MODELS: dict[str, ModelSpec] = {
 }
 
 
+MODEL_PLUGINS = "edgevit.architectures"
+
+
 def find_model(name: str) -> ModelSpec:
     """The architecture of this name.
 
     Raises:
         UnknownNameError: there is none; near misses are named.
+        ConfigError: it is a plug-in's, which cannot be loaded.
     """
-    return find_named("model", name, MODELS, "Run 'edgevit models' for the list.")
+    hint = "Run 'edgevit models' for the list."
+    return find_row("model", name, MODELS, MODEL_PLUGINS, ModelSpec, hint)
+
+
+def list_models() -> dict[str, ModelSpec]:
+    """Every architecture by name, those of plug-ins last.
+
+    Raises:
+        ConfigError: a plug-in cannot be loaded.
+    """
+    return list_rows(MODELS, MODEL_PLUGINS, ModelSpec)
+
+
+def has_model(name: str) -> bool:
+    """Whether there is an architecture of this name. Loads no plug-in."""
+    return name in list_names(MODELS, MODEL_PLUGINS)
 
 
 def split_name(name: str) -> tuple[str, str | None]:
@@ -101,11 +122,13 @@ def split_name(name: str) -> tuple[str, str | None]:
     Raises:
         UnknownNameError: no such architecture, or it has no such size.
     """
-    model, separator, variant = name.replace("-", ":", 1).partition(":")
-    if not separator or model not in MODELS:
+    typed = name if ":" in name else name.replace("-", ":", 1)
+    model, separator, variant = typed.partition(":")
+    if not separator or not has_model(model):
         return find_model(name).name, None
-    if variant not in MODELS[model].variants:
-        raise UnknownNameError(f"size of {model}", variant, MODELS[model].variants)
+    variants = find_model(model).variants
+    if variant not in variants:
+        raise UnknownNameError(f"size of {model}", variant, variants)
     return model, variant
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import pkgutil
 from dataclasses import dataclass, fields, replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -69,7 +70,7 @@ def plan_model(
         sizes = module.Config(**{**(module.VARIANTS[variant] if variant else {}), **config})
     except TypeError as error:
         raise ConfigError(f"{name}: {error}") from None
-    contract = module.preprocess_of(sizes)
+    contract = sizes.preprocess()
     if input_size is None:
         input_size = (
             CIFAR_SIZE if (variant or "cifar").startswith("cifar") else contract.network_size
@@ -174,9 +175,18 @@ def import_architecture(spec: ModelSpec) -> ModuleType:
 
 def custom_objects() -> dict[str, type]:
     """Every layer class of this package by name, for ``keras.saving.load_model``."""
-    from edgevit.layers.preprocessing import Preprocessing
+    from keras.layers import Layer
 
-    found: dict[str, type] = {"Preprocessing": Preprocessing}
-    for spec in MODELS.values():
-        found.update(import_architecture(spec).CUSTOM_OBJECTS)
-    return found
+    import edgevit.layers as room
+
+    names = [f"{room.__name__}.{module.name}" for module in pkgutil.iter_modules(room.__path__)]
+    modules = [importlib.import_module(name) for name in names]
+    modules += [import_architecture(spec) for spec in MODELS.values()]
+    return {
+        name: value
+        for module in modules
+        for name, value in vars(module).items()
+        if isinstance(value, type)
+        and issubclass(value, Layer)
+        and value.__module__ == module.__name__
+    }

@@ -16,18 +16,18 @@ import numpy as np
 from keras import layers, ops
 
 from edgevit.base.errors import ConfigError
-from edgevit.core.tensors import Preprocess
 from edgevit.layers.activations import gelu_exact
+from edgevit.layers.configured import ConfiguredLayer
 from edgevit.layers.depthwise import DepthwiseFilter
 from edgevit.layers.drop_path import DropPath
 from edgevit.layers.tiles import TileConv2D
-from edgevit.models.checks import check_choice, check_positive, check_rates, check_sizes
+from edgevit.models.config import ModelConfig, choice, positive, rate, size
 
 FORMS = ("paper", "tutorial")
 
 
 @dataclass(frozen=True)
-class FocalNetConfig:
+class FocalNetConfig(ModelConfig):
     """Sizes of one FocalNet.
 
     Attributes:
@@ -50,42 +50,24 @@ class FocalNetConfig:
         num_classes: length of the logits.
     """
 
-    form: str = "paper"
-    image_size: int = 48
-    patch_size: int = 4
-    dim: int = 256
-    depths: tuple[int, ...] = (2, 3, 2)
-    focal_levels: tuple[int, ...] = (2, 2, 2)
-    focal_windows: tuple[int, ...] = (3, 3, 3)
-    focal_factor: int = 2
-    mlp_ratio: float = 4.0
-    dropout: float = 0.1
-    drop_path: float = 0.0
-    epsilon: float = 1e-5
-    embed_epsilon: float = 1e-7
-    explained: tuple[int, int] | None = None
-    num_classes: int = 10
+    form: str = choice("paper", FORMS)
+    image_size: int = size(48)
+    patch_size: int = size(4)
+    dim: int = size(256)
+    depths: tuple[int, ...] = size((2, 3, 2))
+    focal_levels: tuple[int, ...] = size((2, 2, 2))
+    focal_windows: tuple[int, ...] = size((3, 3, 3))
+    focal_factor: int = size(2)
+    mlp_ratio: float = positive(4.0)
+    dropout: float = rate(0.1)
+    drop_path: float = rate(0.0)
+    epsilon: float = positive(1e-5)
+    embed_epsilon: float = positive(1e-7)
+    explained: tuple[int, int] | None = size(None)
+    num_classes: int = size(10)
 
     def __post_init__(self):
-        for name in ("depths", "focal_levels", "focal_windows", "explained"):
-            value = getattr(self, name)
-            if value is not None:
-                object.__setattr__(self, name, tuple(value))
-        check_choice("form", self.form, FORMS)
-        check_sizes(
-            image_size=self.image_size,
-            patch_size=self.patch_size,
-            dim=self.dim,
-            depths=self.depths,
-            focal_levels=self.focal_levels,
-            focal_windows=self.focal_windows,
-            focal_factor=self.focal_factor,
-            num_classes=self.num_classes,
-        )
-        check_rates(dropout=self.dropout, drop_path=self.drop_path)
-        check_positive(
-            mlp_ratio=self.mlp_ratio, epsilon=self.epsilon, embed_epsilon=self.embed_epsilon
-        )
+        super().__post_init__()
         stages = len(self.depths)
         if {len(self.focal_levels), len(self.focal_windows)} != {stages}:
             raise ConfigError(
@@ -123,7 +105,6 @@ class FocalNetConfig:
         return self.explained or (middle, self.depths[middle - 1])
 
     def _has_block(self, place) -> bool:
-        check_sizes(explained=place)
         return (
             len(place) == 2
             and place[0] <= len(self.depths)
@@ -147,9 +128,18 @@ VARIANTS = {
     "base_srf": {**BASE, **SRF},
     "base_lrf": {**BASE, **LRF},
 }
+# For tests: as small as it gets with every kind of block.
+TINY = {
+    "image_size": 16,
+    "patch_size": 2,
+    "dim": 16,
+    "depths": (1, 2),
+    "focal_levels": (2, 2),
+    "focal_windows": (3, 3),
+}
 
 
-class PatchEmbedding(layers.Layer):
+class PatchEmbedding(ConfiguredLayer):
     """Projects patches that do not overlap, then normalises. B H W C -> B H/p W/p dim."""
 
     def __init__(self, patch_size=4, dim=256, epsilon=1e-7, **kwargs):
@@ -169,11 +159,8 @@ class PatchEmbedding(layers.Layer):
     def compute_output_shape(self, input_shape):
         return tuple(self.projection.compute_output_shape(input_shape))
 
-    def get_config(self):
-        return {**super().get_config(), **self.config}
 
-
-class FocalModulation(layers.Layer):
+class FocalModulation(ConfiguredLayer):
     """Multiplies each query by a modulator made of gated contexts (equations 5 to 7).
 
     Input: B H W C. Output: B H W C; the gates, B H W levels+1, the last one of the global
@@ -228,14 +215,11 @@ class FocalModulation(layers.Layer):
         gates = (*input_shape[:-1], self.config["levels"] + 1)
         return tuple(input_shape), gates, tuple(input_shape)
 
-    def get_config(self):
-        return {**super().get_config(), **self.config}
-
     def _part(self, x, start, stop):
         return ops.matmul(x, self.kernel[:, start:stop]) + self.bias[start:stop]
 
 
-class FocalNetBlock(layers.Layer):
+class FocalNetBlock(ConfiguredLayer):
     """Modulation, then an MLP of the normalised result, both residual.
 
     Input: B H W C. Output: B H W C; gates and modulator as :class:`FocalModulation`.
@@ -294,9 +278,6 @@ class FocalNetBlock(layers.Layer):
     def compute_output_shape(self, input_shape):
         return self.modulation.compute_output_shape(input_shape)
 
-    def get_config(self):
-        return {**super().get_config(), **self.config}
-
 
 def forward(images, config: FocalNetConfig):
     """Builds the network on symbolic images B H W 3 in [0, 1].
@@ -335,20 +316,4 @@ def forward(images, config: FocalNetConfig):
     return {"logits": logits, **outputs}
 
 
-def preprocess_of(config: FocalNetConfig) -> Preprocess:
-    """The pixels that these weights expect: [0, 1] at the network's size."""
-    return Preprocess(network_size=(config.image_size, config.image_size))
-
-
 Config = FocalNetConfig
-CUSTOM_OBJECTS = {
-    layer.__name__: layer
-    for layer in (
-        PatchEmbedding,
-        FocalModulation,
-        FocalNetBlock,
-        DepthwiseFilter,
-        DropPath,
-        TileConv2D,
-    )
-}

@@ -21,19 +21,20 @@ from keras import layers, ops
 from edgevit.base.errors import ConfigError
 from edgevit.core.tensors import SCALINGS, Preprocess
 from edgevit.layers.activations import gelu_exact
+from edgevit.layers.configured import ConfiguredLayer
+from edgevit.layers.downsample import Downsample, pad_for_stride
 from edgevit.layers.drop_path import DropPath
-from edgevit.layers.fused_mbconv import FusedMBConv
+from edgevit.layers.global_query import GlobalQueryGenerator
 from edgevit.layers.layer_scale import LayerScale
-from edgevit.layers.squeeze_excite import SqueezeExcite
 from edgevit.layers.window_attention import WindowAttention
 from edgevit.layers.windows import window_reverse
-from edgevit.models.checks import check_choice, check_positive, check_rates, check_sizes
+from edgevit.models.config import ModelConfig, choice, positive, rate, size
 
 FORMS = ("paper", "tutorial")
 
 
 @dataclass(frozen=True)
-class GCViTConfig:
+class GCViTConfig(ModelConfig):
     """Sizes of one GCViT.
 
     Attributes:
@@ -53,45 +54,24 @@ class GCViTConfig:
         num_classes: length of the logits.
     """
 
-    form: str = "paper"
-    image_size: int = 224
-    dim: int = 64
-    depths: tuple[int, ...] = (2, 2, 6, 2)
-    num_heads: tuple[int, ...] = (2, 4, 8, 16)
-    window_sizes: tuple[int, ...] = (7, 7, 14, 7)
-    mlp_ratio: float = 3.0
-    dropout: float = 0.0
-    attention_dropout: float = 0.0
-    drop_path: float = 0.2
-    layer_scale: float | None = None
-    epsilon: float = 1e-5
-    num_classes: int = 1000
+    form: str = choice("paper", FORMS)
+    image_size: int = size(224)
+    dim: int = size(64)
+    depths: tuple[int, ...] = size((2, 2, 6, 2))
+    num_heads: tuple[int, ...] = size((2, 4, 8, 16))
+    window_sizes: tuple[int, ...] = size((7, 7, 14, 7))
+    mlp_ratio: float = positive(3.0)
+    dropout: float = rate(0.0)
+    attention_dropout: float = rate(0.0)
+    drop_path: float = rate(0.2)
+    layer_scale: float | None = positive(None)
+    epsilon: float = positive(1e-5)
+    num_classes: int = size(1000)
 
     def __post_init__(self):
-        lists = ("depths", "num_heads", "window_sizes")
-        for name in lists:
-            value = getattr(self, name)
-            if isinstance(value, list):
-                object.__setattr__(self, name, tuple(value))
-        check_choice("form", self.form, FORMS)
-        check_sizes(
-            image_size=self.image_size,
-            dim=self.dim,
-            num_classes=self.num_classes,
-            **{name: getattr(self, name) for name in lists},
-        )
-        check_rates(
-            dropout=self.dropout,
-            attention_dropout=self.attention_dropout,
-            drop_path=self.drop_path,
-        )
-        check_positive(mlp_ratio=self.mlp_ratio, epsilon=self.epsilon)
-        if self.layer_scale is not None:
-            check_positive(layer_scale=self.layer_scale)
-        counts = {name: getattr(self, name) for name in lists}
-        if not all(isinstance(value, tuple) for value in counts.values()) or (
-            len({len(value) for value in counts.values()}) != 1
-        ):
+        super().__post_init__()
+        counts = {name: getattr(self, name) for name in ("depths", "num_heads", "window_sizes")}
+        if len({len(value) for value in counts.values()}) != 1:
             listed = ", ".join(f"{name}={value!r}" for name, value in counts.items())
             raise ConfigError(
                 f"depths, num_heads and window_sizes need one entry a level. Received: {listed}"
@@ -116,6 +96,12 @@ class GCViTConfig:
                     "window's side times a power of two. Received: "
                     f"image_size={self.image_size}, window_sizes={self.window_sizes}"
                 )
+
+    def preprocess(self) -> Preprocess:
+        """The pixels that these weights expect: normalised with ImageNet's mean and deviation."""
+        side = self.image_size
+        scaling = SCALINGS["imagenet"]
+        return Preprocess(network_size=(side, side), scale=scaling.scale, offset=scaling.offset)
 
     @property
     def sides(self) -> tuple[int, ...]:
@@ -146,56 +132,27 @@ VARIANTS = {
     "base": {**_SMALL_TO_LARGE, "dim": 128, "num_heads": (4, 8, 16, 32), "drop_path": 0.5},
     "large": {**_SMALL_TO_LARGE, "dim": 192, "num_heads": (6, 12, 24, 48), "drop_path": 0.5},
 }
+# For tests: as small as it gets with every kind of block.
+TINY = {
+    "image_size": 32,
+    "dim": 16,
+    "depths": (2, 1),
+    "num_heads": (1, 2),
+    "window_sizes": (2, 4),
+    "num_classes": 10,
+}
 
 
-class Downsample(layers.Layer):
-    """Halves a feature map's sides, rounding up. B H W C -> B H/2 W/2 C'.
-
-    Args:
-        double: whether the channels are doubled.
-        epsilon: of LayerNormalization.
-    """
-
-    def __init__(self, double=True, epsilon=1e-5, **kwargs):
-        super().__init__(**kwargs)
-        self.double = double
-        self.epsilon = epsilon
-
-    def build(self, input_shape):
-        width = input_shape[-1] * (2 if self.double else 1)
-        # The tutorial creates the norms last; its checkpoints are in that order.
-        self.mbconv = FusedMBConv(name="mbconv")
-        self.reduction = layers.Conv2D(width, 3, strides=2, use_bias=False, name="reduction")
-        self.norm1 = layers.LayerNormalization(epsilon=self.epsilon, name="norm1")
-        self.norm2 = layers.LayerNormalization(epsilon=self.epsilon, name="norm2")
-        for layer in (self.mbconv, self.reduction, self.norm1):
-            layer.build(input_shape)
-        self.norm2.build(self.compute_output_shape(input_shape))
-        self.built = True
-
-    def call(self, x):
-        x = self.mbconv(self.norm1(x))  # B H W C
-        return self.norm2(self.reduction(pad_for_stride(x)))  # B H/2 W/2 C'
-
-    def compute_output_shape(self, input_shape):
-        batch, rows, columns, channels = input_shape
-        return (batch, -(-rows // 2), -(-columns // 2), channels * (2 if self.double else 1))
-
-    def get_config(self):
-        return {**super().get_config(), "double": self.double, "epsilon": self.epsilon}
-
-
-class Stem(layers.Layer):
+class Stem(ConfiguredLayer):
     """From the image to overlapping patches of four pixels. B H W 3 -> B H/4 W/4 C."""
 
     def __init__(self, dim, epsilon=1e-5, **kwargs):
         super().__init__(**kwargs)
-        self.dim = dim
-        self.epsilon = epsilon
+        self.config = {"dim": dim, "epsilon": epsilon}
 
     def build(self, input_shape):
-        self.project = layers.Conv2D(self.dim, 3, strides=2, name="project")
-        self.down = Downsample(double=False, epsilon=self.epsilon, name="down")
+        self.project = layers.Conv2D(self.config["dim"], 3, strides=2, name="project")
+        self.down = Downsample(double=False, epsilon=self.config["epsilon"], name="down")
         self.project.build(input_shape)
         self.down.build(self._projected(input_shape))
         self.built = True
@@ -206,50 +163,12 @@ class Stem(layers.Layer):
     def compute_output_shape(self, input_shape):
         return self.down.compute_output_shape(self._projected(input_shape))
 
-    def get_config(self):
-        return {**super().get_config(), "dim": self.dim, "epsilon": self.epsilon}
-
     def _projected(self, input_shape):
         batch, rows, columns, _ = input_shape
-        return (batch, -(-rows // 2), -(-columns // 2), self.dim)
+        return (batch, -(-rows // 2), -(-columns // 2), self.config["dim"])
 
 
-class GlobalQueryGenerator(layers.Layer):
-    """Shrinks a feature map to one window. B H W C -> B w w C.
-
-    Args:
-        halvings: how often the sides are halved; with 0 the map is one window already, and only
-            its features are extracted.
-    """
-
-    def __init__(self, halvings, **kwargs):
-        super().__init__(**kwargs)
-        self.halvings = halvings
-
-    def build(self, input_shape):
-        count = max(1, self.halvings)
-        self.stages = [FusedMBConv(name=f"stage{stage + 1}") for stage in range(count)]
-        self.pool = layers.MaxPooling2D(3, strides=2, name="pool")
-        for stage in self.stages:
-            stage.build(input_shape)
-        self.built = True
-
-    def call(self, x):
-        for stage in self.stages:
-            x = stage(x)  # B H W C
-            if self.halvings:
-                x = self.pool(pad_for_stride(x))  # B H/2 W/2 C
-        return x
-
-    def compute_output_shape(self, input_shape):
-        batch, rows, columns, channels = input_shape
-        return (batch, rows >> self.halvings, columns >> self.halvings, channels)
-
-    def get_config(self):
-        return {**super().get_config(), "halvings": self.halvings}
-
-
-class GCViTBlock(layers.Layer):
+class GCViTBlock(ConfiguredLayer):
     """Window attention and an MLP, each residual.
 
     Inputs: B H W C; with a global query also that query, B w w C. Outputs: B H W C, and the
@@ -318,9 +237,6 @@ class GCViTBlock(layers.Layer):
     def compute_output_shape(self, x_shape, query_shape=None):
         return self.attention.compute_output_shape(x_shape, query_shape)
 
-    def get_config(self):
-        return {**super().get_config(), **self.config}
-
     def _branch(self, y, number, training):
         y = self.drop(y, training=training)  # B H W C
         if self.scales:
@@ -328,7 +244,7 @@ class GCViTBlock(layers.Layer):
         return self.drop_path(y, training=training)
 
 
-class GCViTLevel(layers.Layer):
+class GCViTLevel(ConfiguredLayer):
     """Blocks at one resolution, local and global in turns, then the way down to the next.
 
     Input: B H W C. Output: B H/2 W/2 2C. The last level stays at its resolution and returns two:
@@ -395,19 +311,6 @@ class GCViTLevel(layers.Layer):
             return tuple(input_shape), tuple(input_shape[:-1])
         return self.down.compute_output_shape(input_shape)
 
-    def get_config(self):
-        return {**super().get_config(), **self.config}
-
-
-def pad_for_stride(x):
-    """Zeros for a 3x3 window with stride 2 whose first centre is the first pixel.
-
-    One row above and one column to the left; below and to the right only where the window gets
-    there, which an even side's does not.
-    """
-    _, rows, columns, _ = x.shape
-    return ops.pad(x, [(0, 0), (1, rows % 2), (1, columns % 2), (0, 0)])
-
 
 def _level(config: GCViTConfig, number: int) -> GCViTLevel:
     first, depth = sum(config.depths[:number]), config.depths[number]
@@ -451,26 +354,4 @@ def forward(images, config: GCViTConfig):
     return {"logits": logits, "attention": attention}
 
 
-def preprocess_of(config: GCViTConfig) -> Preprocess:
-    """The pixels that these weights expect: normalised with ImageNet's mean and deviation."""
-    size = (config.image_size, config.image_size)
-    scaling = SCALINGS["imagenet"]
-    return Preprocess(network_size=size, scale=scaling.scale, offset=scaling.offset)
-
-
 Config = GCViTConfig
-CUSTOM_OBJECTS = {
-    layer.__name__: layer
-    for layer in (
-        Stem,
-        Downsample,
-        FusedMBConv,
-        GlobalQueryGenerator,
-        GCViTLevel,
-        GCViTBlock,
-        WindowAttention,
-        SqueezeExcite,
-        LayerScale,
-        DropPath,
-    )
-}

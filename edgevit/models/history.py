@@ -1,18 +1,39 @@
-"""What is known of the training behind weights: the run's file beside them."""
+"""The training behind weights: the run's file beside them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgevit.base.documents import from_plain
 from edgevit.base.errors import ModelFileError
 from edgevit.base.files import digest_path
 
 RUN_FILE = "recipe.json"  # in the folder of a finished run: the recipe as followed, and the facts
 REMEDY = "Restore what was written beside the weights, or remove it."
 UNSAID = 0.2  # share that was held out by runs whose file does not say
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    held_out: float = UNSAID
+
+
+@dataclass(frozen=True)
+class _Origin:
+    run: _Run | None = None
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What :func:`runs_behind` and :func:`share_unseen` read of a run's file."""
+
+    recipe: _Recipe = _Recipe()
+    initial: _Origin | None = None
+    teachers: tuple[_Origin, ...] | None = None
 
 
 def read_run(folder: Path) -> dict[str, Any] | None:
@@ -26,27 +47,10 @@ def read_run(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         run = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise ModelFileError(f"{file}: cannot be read ({error}). {REMEDY}") from None
-    _check_run(file, run)
+        from_plain(_Run, run)
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelFileError(f"{file}: is damaged ({error}). {REMEDY}") from None
     return run
-
-
-def _check_run(file: Path, run: Any) -> None:
-    """Raises ModelFileError unless a run and all behind it are what :func:`runs_behind` reads."""
-    if not isinstance(run, dict) or not isinstance(run.get("recipe", {}), dict):
-        raise ModelFileError(f"{file}: is no training run's. {REMEDY}")
-    held_out = run.get("recipe", {}).get("held_out", UNSAID)
-    if isinstance(held_out, bool) or not isinstance(held_out, int | float):
-        raise ModelFileError(f"{file}: held_out is no number, but {held_out!r}. {REMEDY}")
-    teachers = run.get("teachers") or []
-    if not isinstance(teachers, list):
-        raise ModelFileError(f"{file}: teachers are no list, but {teachers!r}. {REMEDY}")
-    for origin in (run.get("initial") or {}, *teachers):
-        if not isinstance(origin, dict):
-            raise ModelFileError(f"{file}: weights come from {origin!r}, no object. {REMEDY}")
-        if origin.get("run") is not None:
-            _check_run(file, origin["run"])
 
 
 def describe_origin(weights: Path) -> dict[str, Any]:

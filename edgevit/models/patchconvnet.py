@@ -20,21 +20,21 @@ from dataclasses import dataclass
 from keras import layers, ops
 
 from edgevit.base.errors import ConfigError
-from edgevit.core.tensors import Preprocess
 from edgevit.layers.activations import gelu_exact, gelu_tanh
 from edgevit.layers.attention import TokenAttention
+from edgevit.layers.configured import ConfiguredLayer
 from edgevit.layers.drop_path import DropPath
 from edgevit.layers.layer_scale import LayerScale
 from edgevit.layers.patches import ClassToken
 from edgevit.layers.squeeze_excite import SqueezeExcite
-from edgevit.models.checks import check_choice, check_positive, check_rates, check_sizes
+from edgevit.models.config import ModelConfig, choice, positive, rate, size
 
 GELUS = {"paper": gelu_exact, "tutorial": gelu_tanh}
 STEM_STRIDES = {"compact": (2, 2), "deep": (2, 2, 2, 2)}
 
 
 @dataclass(frozen=True)
-class PatchConvNetConfig:
+class PatchConvNetConfig(ModelConfig):
     """Sizes of one PatchConvNet.
 
     Attributes:
@@ -55,34 +55,22 @@ class PatchConvNetConfig:
         num_classes: length of the logits.
     """
 
-    form: str = "paper"
-    design: str = "compact"
-    image_size: int = 48
-    dim: int = 256
-    depth: int = 2
-    stem_strides: tuple[int, ...] = ()
-    se_ratio: int = 8
-    mlp_ratio: float = 1.0
-    dropout: float = 0.2
-    drop_path: float = 0.0
-    layer_scale: float = 1e-4
-    epsilon: float = 1e-6
-    num_classes: int = 10
+    form: str = choice("paper", GELUS)
+    design: str = choice("compact", STEM_STRIDES)
+    image_size: int = size(48)
+    dim: int = size(256)
+    depth: int = size(2)
+    stem_strides: tuple[int, ...] = size((), empty=True)
+    se_ratio: int = size(8)
+    mlp_ratio: float = positive(1.0)
+    dropout: float = rate(0.2)
+    drop_path: float = rate(0.0)
+    layer_scale: float = positive(1e-4)
+    epsilon: float = positive(1e-6)
+    num_classes: int = size(10)
 
     def __post_init__(self):
-        check_choice("form", self.form, GELUS)
-        check_choice("design", self.design, STEM_STRIDES)
-        object.__setattr__(self, "stem_strides", tuple(self.stem_strides))
-        check_sizes(
-            image_size=self.image_size,
-            dim=self.dim,
-            depth=self.depth,
-            se_ratio=self.se_ratio,
-            num_classes=self.num_classes,
-            **({"stem_strides": self.stem_strides} if self.stem_strides else {}),
-        )
-        check_rates(dropout=self.dropout, drop_path=self.drop_path)
-        check_positive(mlp_ratio=self.mlp_ratio, layer_scale=self.layer_scale, epsilon=self.epsilon)
+        super().__post_init__()
         if self.form == "tutorial" and self.design != "compact":
             raise ConfigError(
                 "the tutorial's network is the compact one, so form='tutorial' needs "
@@ -119,9 +107,11 @@ VARIANTS = {
     "s120": {**DEEP, "dim": 384, "depth": 120, "layer_scale": 1e-6},
     "b60": {**DEEP, "dim": 768, "depth": 60, "layer_scale": 1e-6},
 }
+# For tests: as small as it gets with every kind of block.
+TINY = {"image_size": 16, "dim": 32, "depth": 2}
 
 
-class ConvolutionalStem(layers.Layer):
+class ConvolutionalStem(ConfiguredLayer):
     """Strided 3x3 convolutions from the image to the patches. B H W 3 -> B h w dim."""
 
     def __init__(self, form="paper", design="compact", dim=256, strides=(2, 2), **kwargs):
@@ -158,11 +148,8 @@ class ConvolutionalStem(layers.Layer):
             input_shape = convolution.compute_output_shape(input_shape)
         return tuple(input_shape)
 
-    def get_config(self):
-        return {**super().get_config(), **self.config}
 
-
-class TrunkBlock(layers.Layer):
+class TrunkBlock(ConfiguredLayer):
     """A residual convolutional block with squeeze and excitation. B H W C -> B H W C."""
 
     def __init__(
@@ -211,14 +198,8 @@ class TrunkBlock(layers.Layer):
             y = part(y)  # B H W C
         return x + self.drop_path(y, training=training)
 
-    def compute_output_shape(self, input_shape):
-        return tuple(input_shape)
 
-    def get_config(self):
-        return {**super().get_config(), **self.config}
-
-
-class AttentionPooling(layers.Layer):
+class AttentionPooling(ConfiguredLayer):
     """Pools an image by the attention of a learned class token.
 
     Input: B H W C. Output: B C, and the class token's attention over the positions, B H W. The
@@ -292,9 +273,6 @@ class AttentionPooling(layers.Layer):
         batch, rows, columns, channels = input_shape
         return (batch, channels), (batch, rows, columns)
 
-    def get_config(self):
-        return {**super().get_config(), **self.config}
-
     def _mlp(self, x, training):
         return self.project(self.drop(self.expand(x), training=training))  # B C
 
@@ -334,22 +312,4 @@ def forward(images, config: PatchConvNetConfig):
     return {"logits": logits, "attention": attention}
 
 
-def preprocess_of(config: PatchConvNetConfig) -> Preprocess:
-    """The pixels that these weights expect: [0, 1] at the network's size."""
-    return Preprocess(network_size=(config.image_size, config.image_size))
-
-
 Config = PatchConvNetConfig
-CUSTOM_OBJECTS = {
-    layer.__name__: layer
-    for layer in (
-        ConvolutionalStem,
-        TrunkBlock,
-        AttentionPooling,
-        TokenAttention,
-        ClassToken,
-        SqueezeExcite,
-        LayerScale,
-        DropPath,
-    )
-}

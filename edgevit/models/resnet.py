@@ -20,17 +20,17 @@ from dataclasses import dataclass
 from keras import layers, ops
 
 from edgevit.base.errors import ConfigError
-from edgevit.core.tensors import Preprocess
+from edgevit.layers.configured import ConfiguredLayer
 from edgevit.layers.drop_path import DropPath
 from edgevit.layers.tiles import TileConv2D
-from edgevit.models.checks import check_choice, check_positive, check_rates, check_sizes
+from edgevit.models.config import ModelConfig, choice, positive, rate, size
 
 FORMS = ("paper",)  # no tutorial is reproduced
 DOWNSAMPLING = ("strided", "merged")
 
 
 @dataclass(frozen=True)
-class ResNetConfig:
+class ResNetConfig(ModelConfig):
     """Sizes of one ResNet.
 
     Attributes:
@@ -49,33 +49,20 @@ class ResNetConfig:
         num_classes: length of the logits.
     """
 
-    form: str = "paper"
-    image_size: int = 32
-    stem: int = 16
-    widths: tuple[int, ...] = (16, 32, 64)
-    depths: tuple[int, ...] = (3, 3, 3)
-    strides: tuple[int, ...] = (1, 2, 2)
-    downsampling: str = "strided"
-    dropout: float = 0.0
-    drop_path: float = 0.0
-    epsilon: float = 1e-5
-    num_classes: int = 10
+    form: str = choice("paper", FORMS)
+    image_size: int = size(32)
+    stem: int = size(16)
+    widths: tuple[int, ...] = size((16, 32, 64))
+    depths: tuple[int, ...] = size((3, 3, 3))
+    strides: tuple[int, ...] = size((1, 2, 2))
+    downsampling: str = choice("strided", DOWNSAMPLING)
+    dropout: float = rate(0.0)
+    drop_path: float = rate(0.0)
+    epsilon: float = positive(1e-5)
+    num_classes: int = size(10)
 
     def __post_init__(self):
-        check_choice("form", self.form, FORMS)
-        check_choice("downsampling", self.downsampling, DOWNSAMPLING)
-        for name in ("widths", "depths", "strides"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        check_sizes(
-            image_size=self.image_size,
-            stem=self.stem,
-            widths=self.widths,
-            depths=self.depths,
-            strides=self.strides,
-            num_classes=self.num_classes,
-        )
-        check_rates(dropout=self.dropout, drop_path=self.drop_path)
-        check_positive(epsilon=self.epsilon)
+        super().__post_init__()
         if not len(self.widths) == len(self.depths) == len(self.strides):
             raise ConfigError(
                 "a stage has a width, a depth and a stride, so there must be as many of each. "
@@ -94,9 +81,17 @@ VARIANTS = {
         "downsampling": "merged",
     },
 }
+# For tests: as small as it gets with every kind of block.
+TINY = {
+    "image_size": 16,
+    "stem": 16,
+    "widths": (16, 32),
+    "depths": (1, 1),
+    "strides": (1, 2),
+}
 
 
-class NormedConv2D(layers.Layer):
+class NormedConv2D(ConfiguredLayer):
     """A convolution without bias, BatchNormalization, and ReLU if wanted. B H W C -> B h w filters.
 
     Args:
@@ -140,11 +135,8 @@ class NormedConv2D(layers.Layer):
     def compute_output_shape(self, input_shape):
         return tuple(self.convolution.compute_output_shape(input_shape))
 
-    def get_config(self):
-        return {**super().get_config(), **self.config}
 
-
-class ResidualBlock(layers.Layer):
+class ResidualBlock(ConfiguredLayer):
     """Two 3x3 convolutions beside a shortcut. B H W C -> B H/s W/s filters."""
 
     def __init__(self, filters, stride=1, drop_path=0.0, epsilon=1e-5, **kwargs):
@@ -181,9 +173,6 @@ class ResidualBlock(layers.Layer):
     def compute_output_shape(self, input_shape):
         return self.conv1.compute_output_shape(input_shape)
 
-    def get_config(self):
-        return {**super().get_config(), **self.config}
-
 
 def forward(images, config: ResNetConfig):
     """Builds the network on symbolic images B H W 3 in [0, 1]; returns {"logits": B classes}."""
@@ -210,12 +199,4 @@ def forward(images, config: ResNetConfig):
     return {"logits": layers.Dense(config.num_classes, name="classifier")(x)}  # B classes
 
 
-def preprocess_of(config: ResNetConfig) -> Preprocess:
-    """The pixels that these weights expect: [0, 1] at the network's size."""
-    return Preprocess(network_size=(config.image_size, config.image_size))
-
-
 Config = ResNetConfig
-CUSTOM_OBJECTS = {
-    layer.__name__: layer for layer in (NormedConv2D, ResidualBlock, TileConv2D, DropPath)
-}

@@ -23,9 +23,10 @@ from keras import layers, ops
 from edgevit.base.errors import ConfigError
 from edgevit.core.tensors import Preprocess
 from edgevit.layers.activations import gelu_exact
+from edgevit.layers.configured import ConfiguredLayer
 from edgevit.layers.drop_path import DropPath
 from edgevit.layers.shift import BorderErase, PartialShift
-from edgevit.models.checks import check_choice
+from edgevit.models.config import ModelConfig, choice, positive, rate, size
 
 SHIFTS: dict[str, type[layers.Layer]] = {"paper": PartialShift, "tutorial": BorderErase}
 NORMS = ("layer", "batch")
@@ -37,7 +38,7 @@ ACTIVATIONS = {"gelu": gelu_exact, "relu": ops.relu}
 
 
 @dataclass(frozen=True)
-class ShiftViTConfig:
+class ShiftViTConfig(ModelConfig):
     """Sizes of one ShiftViT.
 
     Attributes:
@@ -60,29 +61,24 @@ class ShiftViTConfig:
             with stride 2, as many as it takes to reach the patch size, which is a power of two).
     """
 
-    form: str = "paper"
-    image_size: int = 48
-    patch_size: int = 4
-    dim: int = 96
-    depths: tuple[int, ...] = (2, 4, 8, 2)
-    num_div: int = 12
-    shift_pixels: int = 1
-    mlp_ratio: float = 2.0
-    dropout: float = 0.2
-    drop_path: float = 0.2
-    epsilon: float = 1e-5
-    num_classes: int = 10
-    norm: str = "layer"
-    activation: str = "gelu"
-    stem: str = "patch"
+    form: str = choice("paper", SHIFTS)
+    image_size: int = size(48)
+    patch_size: int = size(4)
+    dim: int = size(96)
+    depths: tuple[int, ...] = size((2, 4, 8, 2))
+    num_div: int = size(12)
+    shift_pixels: int = size(1)
+    mlp_ratio: float = positive(2.0)
+    dropout: float = rate(0.2)
+    drop_path: float = rate(0.2)
+    epsilon: float = positive(1e-5)
+    num_classes: int = size(10)
+    norm: str = choice("layer", NORMS)
+    activation: str = choice("gelu", ACTIVATIONS)
+    stem: str = choice("patch", STEMS)
 
     def __post_init__(self):
-        object.__setattr__(self, "depths", tuple(self.depths))
-        if self.form not in SHIFTS:
-            raise ConfigError(f"form must be one of {sorted(SHIFTS)}. Received: form={self.form!r}")
-        check_choice("norm", self.norm, NORMS)
-        check_choice("activation", self.activation, ACTIVATIONS)
-        check_choice("stem", self.stem, STEMS)
+        super().__post_init__()
         if self.form == "tutorial" and (self.norm, self.activation, self.stem) != PUBLISHED:
             raise ConfigError(
                 "form='tutorial' is what the published Keras code computes, so it needs "
@@ -94,14 +90,6 @@ class ShiftViTConfig:
             raise ConfigError(
                 f"four channel groups are shifted, so num_div must be at least 4 and dim at least "
                 f"{groups}. Received: num_div={self.num_div}, dim={self.dim}"
-            )
-        sizes = (self.image_size, self.patch_size, self.shift_pixels, self.num_classes)
-        if min(*sizes, *self.depths) < 1 or self.mlp_ratio <= 0:
-            raise ConfigError(
-                "sizes and depths must be at least 1. Received: "
-                f"image_size={self.image_size}, patch_size={self.patch_size}, "
-                f"shift_pixels={self.shift_pixels}, num_classes={self.num_classes}, "
-                f"depths={self.depths}, mlp_ratio={self.mlp_ratio}"
             )
         if self.stem == "convolutions" and (
             self.patch_size < 2 or self.patch_size & (self.patch_size - 1)
@@ -115,6 +103,18 @@ class ShiftViTConfig:
                 "each convolution of the stem has a quarter of the next one's channels, so dim "
                 f"must be at least {self.patch_size**2 // 4}. Received: dim={self.dim}"
             )
+
+    def preprocess(self) -> Preprocess:
+        """The pixels that these weights expect: [0, 1] at the network's size.
+
+        The tutorial evaluates on the centre crop of a slightly larger resize (52 to 48 pixels for
+        32x32 images), which its checkpoints have learnt.
+        """
+        side = self.image_size
+        if self.form == "tutorial":
+            larger = side * 52 // 48
+            return Preprocess(network_size=(side, side), resize=(larger, larger))
+        return Preprocess(network_size=(side, side))
 
 
 VARIANTS = {
@@ -134,9 +134,11 @@ VARIANTS = {
     "small": {"image_size": 224, "dim": 96, "depths": (10, 18, 36, 10), "num_classes": 1000},
     "base": {"image_size": 224, "dim": 128, "depths": (10, 18, 36, 10), "num_classes": 1000},
 }
+# For tests: as small as it gets with every kind of block.
+TINY = {"image_size": 16, "dim": 48, "depths": (1, 1)}
 
 
-class ShiftViTBlock(layers.Layer):
+class ShiftViTBlock(ConfiguredLayer):
     """Shift, then a residual MLP of the normalised result. B H W C -> B H W C."""
 
     def __init__(
@@ -209,20 +211,13 @@ class ShiftViTBlock(layers.Layer):
             y = step(y)  # B H W hidden, then B H W C
         return x + self.drop_path(y, training=training)
 
-    def compute_output_shape(self, input_shape):
-        return tuple(input_shape)
 
-    def get_config(self):
-        return {**super().get_config(), **self.config}
-
-
-class PatchMerging(layers.Layer):
+class PatchMerging(ConfiguredLayer):
     """Merges 2x2 tokens and doubles the channels, normalised. B H W C -> B H/2 W/2 2C."""
 
     def __init__(self, epsilon=1e-5, norm="layer", **kwargs):
         super().__init__(**kwargs)
-        self.epsilon = epsilon
-        self.norm_name = norm
+        self.config = {"epsilon": epsilon, "norm": norm}
 
     def build(self, input_shape):
         # The tutorial creates the reduction before the norm; its checkpoints are in that order.
@@ -230,16 +225,17 @@ class PatchMerging(layers.Layer):
             2 * input_shape[-1], 2, strides=2, padding="same", use_bias=False, name="reduction"
         )
         self.reduction.build(input_shape)
-        if self.norm_name == "layer":
-            self.norm = layers.LayerNormalization(epsilon=self.epsilon, name="norm")
+        epsilon = self.config["epsilon"]
+        if self.config["norm"] == "layer":
+            self.norm = layers.LayerNormalization(epsilon=epsilon, name="norm")
             self.norm.build(input_shape)
         else:
-            self.norm = layers.BatchNormalization(epsilon=self.epsilon, name="norm")
+            self.norm = layers.BatchNormalization(epsilon=epsilon, name="norm")
             self.norm.build(self.compute_output_shape(input_shape))
         self.built = True
 
     def call(self, x):
-        if self.norm_name == "layer":
+        if self.config["norm"] == "layer":
             return self.reduction(self.norm(x))
         return self.norm(self.reduction(x))
 
@@ -247,11 +243,8 @@ class PatchMerging(layers.Layer):
         batch, rows, columns, channels = input_shape
         return (batch, -(-rows // 2), -(-columns // 2), 2 * channels)
 
-    def get_config(self):
-        return {**super().get_config(), "epsilon": self.epsilon, "norm": self.norm_name}
 
-
-class StridedStem(layers.Layer):
+class StridedStem(ConfiguredLayer):
     """3x3 convolutions with stride 2, each normalised and all but the last activated.
 
     B H W 3 -> B H/p W/p dim.
@@ -300,9 +293,6 @@ class StridedStem(layers.Layer):
             input_shape = step.compute_output_shape(input_shape)
         return tuple(input_shape)
 
-    def get_config(self):
-        return {**super().get_config(), **self.config}
-
 
 def forward(images, config: ShiftViTConfig):
     """Builds the network on symbolic images B H W 3 in [0, 1]; returns {"logits": B classes}."""
@@ -345,28 +335,4 @@ def forward(images, config: ShiftViTConfig):
     return {"logits": layers.Dense(config.num_classes, name="classifier")(x)}  # B classes
 
 
-def preprocess_of(config: ShiftViTConfig) -> Preprocess:
-    """The pixels that these weights expect: [0, 1] at the network's size.
-
-    The tutorial evaluates on the centre crop of a slightly larger resize (52 to 48 pixels for
-    32x32 images), which its checkpoints have learnt.
-    """
-    size = (config.image_size, config.image_size)
-    if config.form == "tutorial":
-        larger = config.image_size * 52 // 48
-        return Preprocess(network_size=size, resize=(larger, larger))
-    return Preprocess(network_size=size)
-
-
 Config = ShiftViTConfig
-CUSTOM_OBJECTS = {
-    layer.__name__: layer
-    for layer in (
-        ShiftViTBlock,
-        PatchMerging,
-        StridedStem,
-        PartialShift,
-        BorderErase,
-        DropPath,
-    )
-}

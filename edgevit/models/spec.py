@@ -14,14 +14,17 @@ class ModelSpec:
         title: as the paper spells it.
         paper: citation with arXiv number.
         module: dotted name of the file that builds it; imported when first built, since it
-            imports Keras. It offers ``Config``, ``VARIANTS``, ``forward``, ``preprocess_of`` and
-            ``CUSTOM_OBJECTS``.
+            imports Keras. It offers ``Config`` (:class:`edgevit.models.config.ModelConfig`),
+            ``VARIANTS``, ``TINY`` (sizes for tests) and ``forward``; layer classes that are its
+            own are found in it.
         outputs: names of the outputs that it always has; "logits" first.
         extra_outputs: names of further outputs, there when they are asked for.
         resizable: whether the same weights serve images of any size, so that a recipe may begin
             with small ones.
         variants: names of the sizes that the module offers.
         class_names: of the shipped weights.
+        ported: dotted name of the module whose ``read_ported`` reads weights that others
+            published; None: there is none.
     """
 
     name: str
@@ -33,3 +36,4 @@ class ModelSpec:
     class_names: tuple[str, ...]
     extra_outputs: tuple[str, ...] = ()
     resizable: bool = True
+    ported: str | None = None

@@ -24,10 +24,11 @@ from edgevit.base.errors import ConfigError
 from edgevit.core.tensors import IMAGENET_DEVIATION, IMAGENET_MEAN, Preprocess, Scaling
 from edgevit.layers.activations import gelu_exact
 from edgevit.layers.attention import TokenAttention
+from edgevit.layers.configured import ConfiguredLayer
 from edgevit.layers.drop_path import DropPath
 from edgevit.layers.patch_dropout import PatchDropout, PatchRestore
 from edgevit.layers.patches import ClassToken, PatchProjection, PositionEmbedding
-from edgevit.models.checks import check_choice, check_positive, check_rates, check_sizes
+from edgevit.models.config import ModelConfig, choice, positive, rate, size
 
 FORMS = ("paper", "tutorial")
 POOLS = ("flatten", "token")
@@ -38,7 +39,7 @@ CIFAR10_DEVIATION = (0.2470, 0.2435, 0.2616)
 
 
 @dataclass(frozen=True)
-class ViTConfig:
+class ViTConfig(ModelConfig):
     """Sizes of one ViT.
 
     Attributes:
@@ -64,52 +65,29 @@ class ViTConfig:
         num_classes: length of the logits.
     """
 
-    form: str = "paper"
-    image_size: int = 72
-    patch_size: int = 6
-    dim: int = 64
-    depth: int = 8
-    num_heads: int = 4
-    head_dim: int = 64
-    mlp_dim: int = 128
+    form: str = choice("paper", FORMS)
+    image_size: int = size(72)
+    patch_size: int = size(6)
+    dim: int = size(64)
+    depth: int = size(8)
+    num_heads: int = size(4)
+    head_dim: int = size(64)
+    mlp_dim: int = size(128)
     mlp_last_gelu: bool = True
-    pool: str = "flatten"
-    head: tuple[int, ...] = (2048, 1024)
-    dropout: float = 0.1
-    attention_dropout: float = 0.1
-    head_dropout: float = 0.5
-    drop_path: float = 0.0
-    patch_dropout: float = 0.0
-    epsilon: float = 1e-6
+    pool: str = choice("flatten", POOLS)
+    head: tuple[int, ...] = size((2048, 1024), empty=True)
+    dropout: float = rate(0.1)
+    attention_dropout: float = rate(0.1)
+    head_dropout: float = rate(0.5)
+    drop_path: float = rate(0.0)
+    patch_dropout: float = rate(0.0)
+    epsilon: float = positive(1e-6)
     pixel_mean: tuple[float, float, float] = CIFAR10_MEAN
-    pixel_deviation: tuple[float, float, float] = CIFAR10_DEVIATION
-    num_classes: int = 10
+    pixel_deviation: tuple[float, float, float] = positive(CIFAR10_DEVIATION)
+    num_classes: int = size(10)
 
     def __post_init__(self):
-        for name in ("head", "pixel_mean", "pixel_deviation"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-        check_choice("form", self.form, FORMS)
-        check_choice("pool", self.pool, POOLS)
-        check_sizes(
-            image_size=self.image_size,
-            patch_size=self.patch_size,
-            dim=self.dim,
-            depth=self.depth,
-            num_heads=self.num_heads,
-            head_dim=self.head_dim,
-            mlp_dim=self.mlp_dim,
-            num_classes=self.num_classes,
-        )
-        check_sizes(**{f"head[{place}]": width for place, width in enumerate(self.head)})
-        check_rates(
-            dropout=self.dropout,
-            attention_dropout=self.attention_dropout,
-            head_dropout=self.head_dropout,
-            drop_path=self.drop_path,
-            patch_dropout=self.patch_dropout,
-        )
-        check_positive(epsilon=self.epsilon)
-        check_positive(**{f"pixel_deviation[{c}]": d for c, d in enumerate(self.pixel_deviation)})
+        super().__post_init__()
         if self.image_size % self.patch_size:
             raise ConfigError(
                 "patches must divide the image, so image_size must be a multiple of patch_size. "
@@ -120,6 +98,17 @@ class ViTConfig:
                 "pixel_mean and pixel_deviation need one entry each of R, G, B. Received: "
                 f"pixel_mean={self.pixel_mean}, pixel_deviation={self.pixel_deviation}"
             )
+
+    def preprocess(self) -> Preprocess:
+        """The pixels that these weights expect.
+
+        "paper": (pixel / 255 - mean) / deviation. "tutorial": 0..255; the network normalises.
+        """
+        side = self.image_size
+        if self.form == "tutorial":
+            return Preprocess(network_size=(side, side), scale=(1.0, 1.0, 1.0))
+        scaling = Scaling.of_statistics(self.pixel_mean, self.pixel_deviation)
+        return Preprocess(network_size=(side, side), scale=scaling.scale, offset=scaling.offset)
 
 
 PAPER = {
@@ -144,9 +133,20 @@ VARIANTS = {
     "small": {**PAPER, "dim": 384, "num_heads": 6, "mlp_dim": 1536},
     "base": {**PAPER, "dim": 768, "num_heads": 12, "mlp_dim": 3072},
 }
+# For tests: as small as it gets with every kind of block.
+TINY = {
+    "image_size": 24,  # enough tokens for int8 products that are worth splitting
+    "patch_size": 4,
+    "dim": 16,
+    "depth": 2,
+    "num_heads": 2,
+    "head_dim": 8,
+    "mlp_dim": 32,
+    "head": (32, 16),
+}
 
 
-class InputNormalization(layers.Layer):
+class InputNormalization(ConfiguredLayer):
     """(pixel - mean) / deviation for each channel. B H W 3 in 0..255 -> B H W 3.
 
     Holds the weights of an adapted ``keras.layers.Normalization``, in its order: mean, variance
@@ -176,12 +176,6 @@ class InputNormalization(layers.Layer):
         deviation = ops.maximum(ops.sqrt(self.variance), keras.backend.epsilon())
         return (images - self.mean) * (1.0 / deviation)
 
-    def compute_output_shape(self, input_shape):
-        return tuple(input_shape)
-
-    def get_config(self):
-        return {**super().get_config(), **self.config}
-
     def _add_constant(self, name, shape, value, dtype=None):
         def fill(shape, dtype=None):
             return ops.convert_to_tensor(value, dtype)
@@ -189,7 +183,7 @@ class InputNormalization(layers.Layer):
         return self.add_weight(shape, fill, dtype=dtype, trainable=False, name=name)
 
 
-class TransformerBlock(layers.Layer):
+class TransformerBlock(ConfiguredLayer):
     """Attention, then an MLP, each of the normalised tokens and residual.
 
     Input: B N C. Output: B N C, and the attention B K N N.
@@ -244,9 +238,6 @@ class TransformerBlock(layers.Layer):
     def compute_output_shape(self, input_shape):
         return self.attention.compute_output_shape(input_shape)
 
-    def get_config(self):
-        return {**super().get_config(), **self.config}
-
 
 class ClassTokenOnly(layers.Layer):
     """Keeps the first token. B N C -> B C."""
@@ -259,7 +250,7 @@ class ClassTokenOnly(layers.Layer):
 
 
 def forward(images, config: ViTConfig):
-    """Builds the network on symbolic images B H W 3 as :func:`preprocess_of` makes them.
+    """Builds the network on symbolic images B H W 3 as its config's ``preprocess`` makes them.
 
     Returns:
         "logits": B classes. "attention": B heads N N of the last block; row n is what token n
@@ -302,31 +293,4 @@ def forward(images, config: ViTConfig):
     return {"logits": logits, "attention": attention}
 
 
-def preprocess_of(config: ViTConfig) -> Preprocess:
-    """The pixels that these weights expect.
-
-    "paper": (pixel / 255 - mean) / deviation. "tutorial": 0..255; the network normalises.
-    """
-    size = (config.image_size, config.image_size)
-    if config.form == "tutorial":
-        return Preprocess(network_size=size, scale=(1.0, 1.0, 1.0))
-    scaling = Scaling.of_statistics(config.pixel_mean, config.pixel_deviation)
-    return Preprocess(network_size=size, scale=scaling.scale, offset=scaling.offset)
-
-
 Config = ViTConfig
-CUSTOM_OBJECTS = {
-    layer.__name__: layer
-    for layer in (
-        InputNormalization,
-        PatchProjection,
-        ClassToken,
-        PositionEmbedding,
-        TransformerBlock,
-        ClassTokenOnly,
-        TokenAttention,
-        DropPath,
-        PatchDropout,
-        PatchRestore,
-    )
-}

@@ -7,16 +7,17 @@ import importlib
 import json
 import zipfile
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgevit.base.documents import to_json
+from edgevit.base.documents import from_plain, to_json, to_plain
 from edgevit.base.errors import InputError, ModelFileError
 from edgevit.base.files import write_whole
-from edgevit.models import MODELS, artifact_folder, split_name
+from edgevit.core.format import Format
+from edgevit.models import MODELS, artifact_folder, has_model, split_name
 from edgevit.models.build import (
     Plan,
     build_plan,
@@ -29,11 +30,17 @@ if TYPE_CHECKING:
     import keras
 
 WEIGHTS_FILE = "weights.safetensors"
-RANGES_FILE = "ranges.json"  # of the TFLite graph
-ONNX_RANGES_FILE = "ranges-onnx.json"
+RANGE_FILES = {Format.TFLITE: "ranges.json", Format.ONNX: "ranges-onnx.json"}
 
-# Readers of weights that others published, by architecture; see load_ported.
-PORTED = {"gcvit": "edgevit.models.gcvit_weights"}
+
+@dataclass(frozen=True)
+class _Description:
+    """What a weights file says of its network."""
+
+    model: str
+    config: dict[str, Any]
+    input_size: tuple[int, int]
+    class_names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -86,12 +93,8 @@ def save_weights(
         if not np.isfinite(stored).all():
             raise ModelFileError(f"{path}: weight {number} is not finite in {dtype}.")
         tensors[f"{number:04d}"] = stored
-    description = {
-        "model": plan.spec.name,
-        "config": json.loads(to_json(asdict(plan.config))),
-        "input_size": list(plan.preprocess.input_size),
-        "class_names": list(class_names),
-    }
+    config, input_size = to_plain(plan.config), plan.preprocess.input_size
+    description = _Description(plan.spec.name, config, input_size, class_names)
     write_whole(path, save(tensors, {"edgevit": to_json(description)}))
 
 
@@ -113,15 +116,10 @@ def load_weights(path: Path, outputs: tuple[str, ...] | None = None) -> TrainedM
         )
     try:
         with safe_open(str(path), framework="numpy") as file:
-            description = json.loads((file.metadata() or {})["edgevit"])
+            text = (file.metadata() or {})["edgevit"]
             stored = [file.get_tensor(name) for name in sorted(file.keys())]
-        plan = plan_model(
-            description["model"],
-            input_size=tuple(description["input_size"]),
-            outputs=outputs,
-            **description["config"],
-        )
-        class_names = tuple(description["class_names"])
+        found = from_plain(_Description, json.loads(text))
+        plan = plan_model(found.model, input_size=found.input_size, outputs=outputs, **found.config)
     except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
         if isinstance(error, InputError):
             raise ModelFileError(f"{path}: {error}") from None
@@ -133,7 +131,7 @@ def load_weights(path: Path, outputs: tuple[str, ...] | None = None) -> TrainedM
     weights = [array.astype(np.float32) for array in stored]
     _check_weights(path, network, weights)
     network.set_weights(weights)
-    return TrainedModel(plan, network, class_names, digest_weights(weights), path.parent)
+    return TrainedModel(plan, network, found.class_names, digest_weights(weights), path.parent)
 
 
 def load(name: str, preprocess: bool = False) -> keras.Model:
@@ -207,7 +205,7 @@ def find_weights(name: str) -> Path:
 
 def _is_path(name: str) -> bool:
     path = Path(name)
-    return path.suffix in (".keras", ".safetensors") or (path.is_dir() and name not in MODELS)
+    return path.suffix in (".keras", ".safetensors") or (path.is_dir() and not has_model(name))
 
 
 def _split_size(name: str) -> tuple[str, str | None]:
@@ -233,13 +231,15 @@ def load_ported(plan: Plan, source: str) -> list[np.ndarray]:
     Raises:
         ModelFileError: no reader for this architecture, or the file does not fit.
     """
-    reader = PORTED.get(plan.spec.name)
-    if reader is None:
+    if plan.spec.ported is None:
+        readable = [name for name, spec in MODELS.items() if spec.ported]
         raise ModelFileError(
             f"{source}: for {plan.spec.name} only .safetensors weights of edgevit can be read. "
-            f"Published ones can for {', '.join(PORTED)}."
+            f"Published ones can for {', '.join(readable)}."
         )
-    return importlib.import_module(reader).read_ported(source, build_plan(plan), plan.config)
+    return importlib.import_module(plan.spec.ported).read_ported(
+        source, build_plan(plan), plan.config
+    )
 
 
 def load_keras_file(path: Path, trust: bool = False) -> TrainedModel:

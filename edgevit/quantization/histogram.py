@@ -93,30 +93,31 @@ class Histogram:
         same = (self.exponent, self.first) == (other.exponent, other.first)
         return same and np.array_equal(self.counts, other.counts)
 
-    def to_plain(self) -> dict[str, Any]:
-        """As JSON values; counts as packed little-endian int64."""
-        packed = zlib.compress(self.counts.astype("<i8").tobytes(), 9)
-        text = base64.b64encode(packed).decode("ascii")
-        return {"exponent": self.exponent, "first": self.first, "counts": text}
 
-    @classmethod
-    def from_plain(cls, document: dict[str, Any]) -> Histogram:
-        """Reads :meth:`to_plain`.
+def pack_counts(counts: np.ndarray) -> str:
+    """Counts as text: little-endian int64, compressed, in base64."""
+    packed = zlib.compress(counts.astype("<i8").tobytes(), 9)
+    return base64.b64encode(packed).decode("ascii")
 
-        Raises:
-            ValueError: damaged.
-        """
-        try:
-            # At most what BINS bins can take: a damaged file does not unpack to gigabytes.
-            packed = base64.b64decode(document["counts"], validate=True)
-            raw = zlib.decompressobj().decompress(packed, 8 * BINS)
-            counts = np.frombuffer(raw, "<i8").astype(np.int64)
-            found = cls(int(document["exponent"]), int(document["first"]), counts)
-        except (KeyError, TypeError, zlib.error) as error:
-            raise ValueError(f"no histogram: {error!r}") from None
-        if not len(counts) or counts.min() < 0 or counts.sum() == 0:
-            raise ValueError("no histogram: its counts are empty or negative")
-        return found
+
+def unpack_counts(text: Any) -> np.ndarray:
+    """Reads :func:`pack_counts`.
+
+    Returns:
+        int64, one a bin.
+
+    Raises:
+        ValueError: damaged.
+    """
+    try:
+        # At most what BINS bins can take: a damaged file does not unpack to gigabytes.
+        packed = base64.b64decode(text, validate=True)
+        counts = np.frombuffer(zlib.decompressobj().decompress(packed, 8 * BINS), "<i8")
+    except (TypeError, zlib.error) as error:
+        raise ValueError(f"no histogram: {error!r}") from None
+    if not len(counts) or counts.min() < 0 or counts.sum() == 0:
+        raise ValueError("no histogram: its counts are empty or negative")
+    return counts.astype(np.int64)
 
 
 def finest_exponent(low: float, high: float) -> int:

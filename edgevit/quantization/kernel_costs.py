@@ -19,33 +19,33 @@ TABLE = "kernel_costs.json"
 
 
 @dataclass(frozen=True)
-class Work:
-    """The size of one operator.
+class OpSize:
+    """How much one operator reads, writes and multiplies.
 
     Attributes:
         elements: of all activations that it reads and writes.
-        products: multiply-accumulates; 0 for all but matrix products and convolutions.
-        stored: weights that it reads; with few rows, streaming them is what takes the time.
+        macs: multiply-accumulates; 0 for all but matrix products and convolutions.
+        weights: numbers that it reads; with few rows, streaming them is what takes the time.
     """
 
     elements: int
-    products: int = 0
-    stored: int = 0
+    macs: int = 0
+    weights: int = 0
 
 
 @dataclass(frozen=True)
 class Line:
-    """``fixed + element * elements + product * products + weight * stored``, in ns."""
+    """``fixed + element * elements + mac * macs + weight * weights``, in ns."""
 
     fixed: float
     element: float
-    product: float
+    mac: float
     weight: float = 0.0
 
-    def at(self, work: Work) -> float:
+    def at(self, size: OpSize) -> float:
         """The cost of an operator of this size, in ns."""
-        activations = self.fixed + self.element * work.elements
-        return activations + self.product * work.products + self.weight * work.stored
+        activations = self.fixed + self.element * size.elements
+        return activations + self.mac * size.macs + self.weight * size.weights
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,10 @@ class KernelCosts:
     machine: str
     lines: Mapping[str, Mapping[Precision, Line]]
 
-    def cost(self, kind: str, precision: Precision, work: Work) -> float | None:
+    def cost(self, kind: str, precision: Precision, size: OpSize) -> float | None:
         """ns of one operator; None where the table does not know."""
         line = self.lines.get(kind, {}).get(precision)
-        return None if line is None else line.at(work)
+        return None if line is None else line.at(size)
 
     @classmethod
     def from_text(cls, text: str, name: str) -> KernelCosts:
@@ -87,5 +87,5 @@ class KernelCosts:
 @functools.cache
 def shipped_costs() -> KernelCosts:
     """The table that comes with edgevit."""
-    text = files("edgevit.quantization").joinpath(TABLE).read_text()
+    text = files("edgevit.export.quantize").joinpath(TABLE).read_text()
     return KernelCosts.from_text(text, TABLE)

@@ -66,3 +66,28 @@ def bias_floor(bias: np.ndarray, input_scale: np.float32) -> np.ndarray:
 def bias_levels(bias: np.ndarray, scales: np.ndarray) -> np.ndarray:
     """int32 levels of a bias whose scale is input scale times weight scale. int32 N."""
     return np.rint(bias.astype(np.float64) / scales.astype(np.float64)).astype(np.int32)
+
+
+def pack_4bit(levels: np.ndarray) -> np.ndarray:
+    """Two 4-bit levels a byte, the first in the lower half. uint8, flat."""
+    nibbles = levels.reshape(-1).view(np.uint8) & 15
+    nibbles = np.append(nibbles, np.zeros(len(nibbles) % 2, np.uint8))
+    return nibbles[0::2] | (nibbles[1::2] << 4)
+
+
+def channel_scales(
+    rows: np.ndarray, floor: np.ndarray | None = None, levels: int = 127
+) -> np.ndarray:
+    """One scale an output channel for symmetric weights. float32 N.
+
+    Args:
+        rows: N K.
+        floor: smallest scale of each channel, so that its bias fits into int32; None: no limit.
+        levels: the largest level: 127 for 8 bits, 7 for 4.
+    """
+    scales = np.abs(rows).max(axis=1, initial=0) / levels
+    if floor is not None:
+        scales = np.maximum(scales, floor)
+    largest = scales.max(initial=0)
+    # A channel of zeros needs a scale as well, of a size that kernels can work with.
+    return np.where(scales > largest * 1e-6, scales, largest or 1 / levels).astype(np.float32)

@@ -1,18 +1,19 @@
-"""Activation ranges: measured once on training images, kept as a document, used without images."""
+"""Activation ranges: measured once on training images, stored, used without images."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from edgevit.base.documents import VERSION, to_json
+from edgevit.base.documents import VERSION, parse_json, read_document, to_json
 from edgevit.base.errors import ConfigError, ModelFileError
 from edgevit.quantization.clipping import DEFAULT_METHOD, METHODS, find_method
-from edgevit.quantization.histogram import Histogram
+from edgevit.quantization.histogram import Histogram, pack_counts, unpack_counts
+
+NOUN = "the calibration record"  # what errors call it
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class RangeRecord:
     Attributes:
         ranges: (smallest, largest) by tensor name of the float TFLite graph, which begins with
             the Keras layer's path, or by layer and side of the float ONNX graph.
-        images: how many were seen.
+        images: how many were run.
         source: dataset they came from.
         images_sha256: digest of their pixels.
         weights_sha256: digest of the weights that produced the activations.
@@ -72,7 +73,7 @@ class RangeRecord:
         return hashlib.sha256(self.to_text().encode()).hexdigest()
 
     def identity(self) -> dict[str, Any]:
-        """What a manifest says of the calibration."""
+        """The calibration as a manifest names it."""
         return {
             "images": self.images,
             "source": self.source,
@@ -100,8 +101,14 @@ class RangeRecord:
         if self.seen:
             document["seen"] = {name: list(self.seen[name]) for name in sorted(self.seen)}
         if self.histograms:
-            names = sorted(self.histograms)
-            document["histograms"] = {name: self.histograms[name].to_plain() for name in names}
+            document["histograms"] = {
+                name: {
+                    "exponent": counted.exponent,
+                    "first": counted.first,
+                    "counts": pack_counts(counted.counts),
+                }
+                for name, counted in sorted(self.histograms.items())
+            }
         if self.means:
             document["means"] = {name: list(self.means[name]) for name in sorted(self.means)}
         return document
@@ -113,11 +120,7 @@ class RangeRecord:
         Raises:
             ModelFileError: damaged, or a range that is no pair of finite numbers.
         """
-        try:
-            document = json.loads(text)
-        except ValueError as error:
-            raise ModelFileError(f"{name}: the calibration record is damaged ({error}).") from None
-        return cls.from_document(document, name)
+        return cls.from_document(parse_json(text, name, NOUN), name)
 
     @classmethod
     def from_document(cls, document: Any, name: str) -> RangeRecord:
@@ -126,47 +129,16 @@ class RangeRecord:
         Raises:
             ModelFileError: damaged, or a range that is no pair of finite numbers.
         """
-        try:
-            pairs = {
-                part: {key: (float(low), float(high)) for key, (low, high) in found.items()}
-                for part, found in (
-                    ("ranges", document["ranges"]),
-                    ("seen", document.get("seen", {})),
-                )
-            }
-            method = str(document.get("method", DEFAULT_METHOD))
-            if method not in METHODS:
-                raise ValueError(f"unknown method {method!r}")
-            record = cls(
-                ranges=pairs["ranges"],
-                images=int(document["images"]),
-                source=str(document["source"]),
-                images_sha256=str(document["images_sha256"]),
-                weights_sha256=str(document["weights_sha256"]),
-                graph=str(document["graph"]),
-                method=method,
-                seen=pairs["seen"],
-                histograms={
-                    key: Histogram.from_plain(value)
-                    for key, value in document.get("histograms", {}).items()
-                },
-                means={
-                    key: tuple(map(float, values))
-                    for key, values in document.get("means", {}).items()
-                },
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ModelFileError(f"{name}: the calibration record is damaged ({error}).") from None
-        for part in pairs.values():
-            for key, (low, high) in part.items():
-                if not (np.isfinite([low, high]).all() and low <= high):
-                    raise ModelFileError(f"{name}: the range of {key!r} is [{low}, {high}].")
+        record = read_document(cls, document, name, NOUN, unpack_counts)
+        if record.method not in METHODS:
+            raise ModelFileError(f"{name}: {NOUN} is damaged (unknown `method` {record.method!r}).")
+        for key, (low, high) in [*record.ranges.items(), *record.seen.items()]:
+            if not (np.isfinite([low, high]).all() and low <= high):
+                raise ModelFileError(f"{name}: the range of {key!r} is [{low}, {high}].")
         for key, values in record.means.items():
             if not np.isfinite(values).all():
                 raise ModelFileError(f"{name}: the means of {key!r} are not finite.")
         strangers = {*record.seen, *record.histograms, *record.means} - record.ranges.keys()
         if strangers:
-            raise ModelFileError(
-                f"{name}: the calibration record is damaged ({min(strangers)!r} has no range)."
-            )
+            raise ModelFileError(f"{name}: {NOUN} is damaged ({min(strangers)!r} has no range).")
         return record

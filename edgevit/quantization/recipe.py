@@ -7,6 +7,7 @@ import json
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from edgevit.base.errors import ConfigError, ModelFileError
 from edgevit.core.target import Precision
@@ -110,6 +111,19 @@ class Recipe:
             rules.append(Rule(*patterns, _read_precision(row["precision"], place)))
         default = _read_precision(document.get("default", Precision.FLOAT32), name)
         return cls(str(document.get("model", "")), tuple(rules), default)
+
+
+def read_recipe(path: str | Path) -> Recipe:
+    """The recipe in a file.
+
+    Raises:
+        ModelFileError: it cannot be read, or is no recipe.
+    """
+    try:
+        text = Path(path).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelFileError(f"{path}: the recipe cannot be read ({error}).") from None
+    return Recipe.from_text(text, str(path))
 
 
 def check_used(recipe: Recipe, operators: Sequence[tuple[str, str]], name: str) -> None:

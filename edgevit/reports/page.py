@@ -10,16 +10,15 @@ from markupsafe import Markup
 from edgevit.base.versions import installed_version
 from edgevit.core.report import Report
 from edgevit.reports import view
-from edgevit.reports.scatter import draw_scatter
+from edgevit.reports.scatter import place_scatter
 
 WIDE, NARROW = (1020, 440), (340, 360)  # pixels
 
 
-def render_html(report: Report) -> str:
-    """The whole page."""
-    loader = PackageLoader("edgevit.reports")
+def open_templates() -> Environment:
+    """The page's templates, which escape every text that they show."""
     templates = Environment(
-        loader=loader,
+        loader=PackageLoader("edgevit.reports"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -27,15 +26,29 @@ def render_html(report: Report) -> str:
         keep_trailing_newline=True,
     )
     templates.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
-    style, _, _ = loader.get_source(templates, "report.css")
+    templates.filters["px"] = lambda value: f"{value:.1f}"
+    return templates
+
+
+def draw_scatter(plot: view.Plot, width: int, height: int) -> Markup:
+    """The plot as an ``<svg>`` element whose looks are in the page's CSS classes.
+
+    Args:
+        plot: at least one point.
+        width: of the drawing, pixels.
+        height: likewise.
+    """
+    template = open_templates().get_template("scatter.svg.j2")
+    placed = place_scatter(plot.points, width, height)
+    return Markup(template.render(x_label=plot.x_label, y_label=plot.y_label, **placed))
+
+
+def render_html(report: Report) -> str:
+    """The whole page."""
+    templates = open_templates()
+    assert templates.loader
+    style, _, _ = templates.loader.get_source(templates, "report.css")
     plot = view.choose_plot(report)
-    drawn = {"plot_wide": Markup(), "plot_narrow": Markup()}
-    if plot:
-        for name, (width, height) in (("plot_wide", WIDE), ("plot_narrow", NARROW)):
-            # draw_scatter escapes every text that it is given
-            drawn[name] = Markup(
-                draw_scatter(plot.points, plot.x_label, plot.y_label, width, height)
-            )
     return templates.get_template("report.html.j2").render(
         report=report,
         version=installed_version("edgevit") or "",
@@ -60,7 +73,8 @@ def render_html(report: Report) -> str:
         op_bars=view.op_bars,
         time_bars=view.time_bars,
         error_bars=view.error_bars,
-        **drawn,
+        plot_wide=draw_scatter(plot, *WIDE) if plot else "",
+        plot_narrow=draw_scatter(plot, *NARROW) if plot else "",
     )
 
 

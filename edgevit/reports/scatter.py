@@ -1,11 +1,11 @@
-"""A scatter plot as SVG, drawn by hand: crisp at any size, with labels that do not overlap."""
+"""Where everything in a scatter plot goes; templates/scatter.svg.j2 draws it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from xml.sax.saxutils import escape
+from typing import Any
 
 FONT = 13  # pixels
 LETTER = 0.58  # width of a letter, in units of the font's size
@@ -145,21 +145,17 @@ def place_labels(
     return placed
 
 
-def draw_scatter(
-    points: Sequence[Point],
-    x_label: str,
-    y_label: str,
-    width: int,
-    height: int,
-) -> str:
-    """The plot as an ``<svg>`` element whose looks are in CSS classes.
+def place_scatter(points: Sequence[Point], width: int, height: int) -> dict[str, Any]:
+    """What the template needs, in pixels.
 
     Args:
         points: at least one.
-        x_label: below.
-        y_label: upright, on the left.
-        width: of the drawing, pixels.
+        width: of the drawing.
         height: likewise.
+
+    Returns:
+        width, height and frame; ticks of both axes as (position, text), an empty text where there
+        is no room; the frontier's corners; "marks", one for each point.
     """
     xs = [end for point in points for end in (point.x, *(point.x_range or ()))]
     ys = [end for point in points for end in (point.y, *(point.y_range or ()))]
@@ -174,69 +170,44 @@ def draw_scatter(
     def at_y(value: float) -> float:
         return frame.bottom - y_axis.place(value) * (frame.bottom - frame.top)
 
-    largest = max((point.size for point in points), default=0.0)
-    parts = [_grid(frame, x_axis, y_axis, at_x, at_y, x_label, y_label)]
-    line = " ".join(f"{at_x(p.x):.1f},{at_y(p.y):.1f}" for p in find_frontier(points))
-    parts.append(f'<polyline class="frontier" points="{line}"/>')
+    largest = max(point.size for point in points)
     centres = []
     for point in points:
         share = math.sqrt(point.size / largest) if largest else 0.0
         centres.append((at_x(point.x), at_y(point.y), RADII[0] + share * (RADII[1] - RADII[0])))
-    for point, (x, y, radius) in zip(points, centres, strict=True):
-        if point.x_range:
-            left, right = map(at_x, point.x_range)
-            parts.append(f'<path class="range" d="M{left:.1f} {y:.1f}H{right:.1f}"/>')
-        if point.y_range:
-            low, high = map(at_y, point.y_range)
-            parts.append(f'<path class="range" d="M{x:.1f} {low:.1f}V{high:.1f}"/>')
-        parts.append(f'<circle class="point" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"/>')
     inner = Box(frame.left + 2, frame.top, frame.right + MARGIN_RIGHT - 4, frame.bottom - 2)
     boxes = place_labels(centres, [point.label for point in points], inner)
+    marks = []
     for point, (x, y, radius), box in zip(points, centres, boxes, strict=True):
-        end_x, end_y = min(max(x, box.left), box.right), min(max(y, box.top), box.bottom)
-        if math.hypot(end_x - x, end_y - y) > radius + 8:
-            parts.append(f'<path class="lead" d="M{x:.1f} {y:.1f}L{end_x:.1f} {end_y:.1f}"/>')
-        parts.append(
-            f'<text class="label" x="{box.left:.1f}" y="{box.bottom - 4:.1f}">'
-            f"{escape(point.label)}</text>"
+        end = min(max(x, box.left), box.right), min(max(y, box.top), box.bottom)
+        marks.append(
+            {
+                "point": point,
+                "centre": (x, y),
+                "radius": radius,
+                "across": [at_x(value) for value in point.x_range or ()],
+                "upright": [at_y(value) for value in point.y_range or ()],
+                "box": box,
+                "lead": end if math.hypot(end[0] - x, end[1] - y) > radius + 8 else None,
+            }
         )
-    spoken = "; ".join(f"{point.label}: {point.x:.4g}, {point.y:.4g}" for point in points)
-    return (
-        f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
-        f'aria-label="{escape(f"{y_label} against {x_label}. {spoken}", {chr(34): "&quot;"})}">'
-        + "".join(parts)
-        + "</svg>"
-    )
+    return {
+        "width": width,
+        "height": height,
+        "frame": frame,
+        "x_ticks": _thin_out([(at_x(tick), f"{tick:g}") for tick in x_axis.ticks]),
+        "y_ticks": [(at_y(tick), f"{tick:g}") for tick in y_axis.ticks],
+        "frontier": [(at_x(point.x), at_y(point.y)) for point in find_frontier(points)],
+        "marks": marks,
+    }
 
 
-def _grid(frame: Box, x_axis: Axis, y_axis: Axis, at_x, at_y, x_label: str, y_label: str) -> str:
-    parts = []
-    for tick in y_axis.ticks:
-        y = at_y(tick)
-        parts.append(f'<path class="grid" d="M{frame.left} {y:.1f}H{frame.right}"/>')
-        parts.append(
-            f'<text class="tick" x="{frame.left - 8}" y="{y + 4:.1f}" text-anchor="end">'
-            f"{tick:g}</text>"
-        )
-    room = -math.inf
-    for tick in x_axis.ticks:
-        x, text = at_x(tick), f"{tick:g}"
+def _thin_out(ticks: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
+    """Ticks from left to right without the texts that would touch the one before."""
+    thinned, room = [], -math.inf
+    for x, text in ticks:
         half = len(text) * FONT * LETTER / 2
-        parts.append(f'<path class="grid" d="M{x:.1f} {frame.top}V{frame.bottom}"/>')
-        if x - half > room:
-            parts.append(
-                f'<text class="tick" x="{x:.1f}" y="{frame.bottom + 18}" text-anchor="middle">'
-                f"{text}</text>"
-            )
-            room = x + half + 8
-    middle = (frame.left + frame.right) / 2
-    parts.append(
-        f'<text class="axis" x="{middle:.1f}" y="{frame.bottom + 40}" text-anchor="middle">'
-        f"{escape(x_label)}</text>"
-    )
-    upright = (frame.top + frame.bottom) / 2
-    parts.append(
-        f'<text class="axis" transform="rotate(-90 14 {upright:.1f})" x="14" y="{upright:.1f}" '
-        f'text-anchor="middle">{escape(y_label)}</text>'
-    )
-    return "".join(parts)
+        fits = x - half > room
+        thinned.append((x, text if fits else ""))
+        room = x + half + 8 if fits else room
+    return thinned

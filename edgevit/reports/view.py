@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from edgevit.core.parity import AccuracyReport, Verdict
 from edgevit.core.report import FileReport, Latency, NamedValue, Report, wilson_interval
-from edgevit.core.target import TARGETS
 from edgevit.reports.scatter import Point
 from edgevit.reports.text import summarise_parity
 
@@ -61,7 +60,7 @@ def verdict_text(file: FileReport) -> str:
     if file.damage:
         return "damaged"
     if file.manifest is None:
-        return "no papers"
+        return "no manifest"
     if file.verdict is Verdict.NOT_RUN:
         return "intact"
     return str(file.verdict)
@@ -150,9 +149,8 @@ def facts(file: FileReport) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = [("SHA-256", file.sha256)]
     contents, manifest = file.contents, file.manifest
     if manifest:
-        target = TARGETS.get(manifest.target)
-        if target:
-            found.append(("Target", f"{manifest.target}: {target.summary}"))
+        if file.summary:
+            found.append(("Target", f"{manifest.target}: {file.summary}"))
         inside = "inside the file" if manifest.preprocess_inside else "left to the caller"
         found.append(("Preprocessing", inside))
         if manifest.calibration:

@@ -17,7 +17,7 @@ from edgevit.base import interrupt
 from edgevit.base.errors import ConfigError
 from edgevit.base.files import check_writable, write_whole
 from edgevit.data.datasets import ImageDataset, digest_arrays
-from edgevit.models.build import Plan, build_plan, import_architecture
+from edgevit.models.build import Plan, build_plan
 from edgevit.training.adamw import make_adamw
 from edgevit.training.augment import AugmentedBatches
 from edgevit.training.checkpoint import read_state, restore_checkpoint, write_checkpoint
@@ -232,10 +232,9 @@ def compile_model(
     Raises:
         ConfigError: see :func:`check_fields`.
     """
-    module = import_architecture(plan.spec)
     check_fields(plan, recipe)
     config = replace(plan.config, **{**phase.config, "image_size": phase.image_size})
-    preprocess = replace(module.preprocess_of(config), input_size=plan.preprocess.input_size)
+    preprocess = replace(config.preprocess(), input_size=plan.preprocess.input_size)
     with policy_of(precision):
         model = build_plan(Plan(plan.spec, config, preprocess), preprocess=True)  # logits alone
     fuse_layers(model)

@@ -58,7 +58,7 @@ def open_start(
         form: "paper" (None with fresh weights) or "tutorial".
         variant: a published size, for fresh or ported weights; None is the tutorial's.
         initial: weights to start from: a .safetensors file or a run's folder; or weights that
-            others published for this architecture (a key of PORTED), as a file or a URL.
+            others published for this architecture (``ModelSpec.ported``), as a file or a URL.
         fields: other values for fields of the architecture's config. Beside weights such as leave
             all but positions as they are (:func:`edgevit.models.resolution.fit_positions`).
 

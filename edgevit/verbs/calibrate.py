@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Unpack
 
 from edgevit.base.errors import ConfigError
 from edgevit.base.files import check_writable
-from edgevit.core.target import TARGETS, Format
+from edgevit.core.format import Format
 from edgevit.data.calibration import leave_out, load_unseen, sample_source
 from edgevit.formats.calibration import CALIBRATION_IMAGES
+from edgevit.formats.registry import FORMATS
 from edgevit.frontend.opening import Opening, open_source
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 Status = Callable[[str], None]
 Progress = Callable[[int, int], None]
-FORMATS = tuple(dict.fromkeys(row.format for row in TARGETS.values() if row.needs_calibration))
+CALIBRATED = tuple(kind for kind, spec in FORMATS.items() if spec.observe)
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def calibrate(
     images: int = CALIBRATION_IMAGES,
     method: str = "minmax",
     seed: int = 0,
-    formats: tuple[Format, ...] = FORMATS,
+    formats: tuple[Format, ...] = CALIBRATED,
     surgery: tuple[str, ...] | None = None,
     status: Status | None = None,
     progress: Progress | None = None,
@@ -70,7 +71,7 @@ def calibrate(
         method: how ranges are chosen: minmax, percentile, mse or entropy.
         seed: of the draw.
         formats: whose graphs are measured.
-        surgery: steps before quantising; None: those that are done by default.
+        surgery: passes before quantising; None: those that run by default.
         status: called with a line about what is being done.
         progress: called with (images done, images in all).
         **opening: see :class:`edgevit.frontend.opening.Opening`.
@@ -80,7 +81,7 @@ def calibrate(
     """
     from edgevit.formats.calibration import calibrate as measure
     from edgevit.formats.calibration import write_records
-    from edgevit.frontend.source import ExportOptions
+    from edgevit.formats.options import build_options
     from edgevit.quantization.clipping import find_method
 
     say = status or (lambda line: None)
@@ -102,12 +103,18 @@ def calibrate(
     left_out = 0
     if unseen is not None:
         sample, left_out = leave_out(sample, unseen)
-    options = ExportOptions(preprocess=bool(opening.get("preprocess", True)), surgery=surgery)
+    chosen = {"preprocess": bool(opening.get("preprocess", True)), "surgery": surgery}
     records = {}
     for kind in formats:
         say(f"calibrating {kind} on {len(sample.images)} images")
         records[kind] = measure(
-            kind, source, options, sample, method, histograms=True, progress=progress
+            kind,
+            source,
+            build_options(kind, chosen),
+            sample,
+            method,
+            histograms=True,
+            progress=progress,
         )
     write_records(path, records)
     tested = None if unseen is None else len(unseen)

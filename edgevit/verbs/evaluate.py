@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,19 +11,12 @@ from typing import TYPE_CHECKING, Unpack
 import numpy as np
 
 from edgevit.base.errors import ConfigError
-from edgevit.core.manifest import MANIFEST_KEY, Manifest
 from edgevit.core.parity import AccuracyReport
-from edgevit.core.tensors import Preprocess
 from edgevit.data.degradations import DEGRADATIONS
+from edgevit.data.evaluation import load_test, load_validation
 from edgevit.formats.registry import open_session
 from edgevit.formats.session import image_size
-from edgevit.frontend.opening import (
-    Opening,
-    is_exported,
-    load_test,
-    load_validation,
-    open_source,
-)
+from edgevit.frontend.opening import Opening, is_exported, open_source
 from edgevit.verbs.verify import logits_of
 from edgevit.verification.parity import measure_accuracy
 
@@ -57,7 +49,7 @@ def evaluate(
         status: called with a line about what is being done.
         progress: called with (images done, images in all).
         split: "test", or "validation": the training images that were held out from all that is
-            behind a float model's weights (:func:`edgevit.frontend.opening.load_validation`).
+            behind a float model's weights (:func:`edgevit.data.evaluation.load_validation`).
         **opening: for a float model: see :class:`edgevit.frontend.opening.Opening`.
 
     Raises:
@@ -134,14 +126,9 @@ def _opened(
                 "Evaluate the model that it was made of, or drop --split."
             )
         with open_session(path, kernels) as session:
-            contract = Preprocess(input_size=image_size(session))
-            class_names: tuple[str, ...] = ()
-            if MANIFEST_KEY in session.metadata:
-                document = json.loads(session.metadata[MANIFEST_KEY])
-                manifest = Manifest.from_document(document, path.name)
-                contract, class_names = manifest.preprocess or contract, manifest.class_names
             say("reading the test images")
-            dataset = load_test(data, contract, class_names, limit)
+            names = session.manifest.class_names if session.manifest else ()
+            dataset = load_test(data, image_size(session), names, limit)
             yield _Tested(logits_of(session), session.runtime, dataset)
         return
     from edgevit.frontend.record_reference import float_logits
@@ -149,9 +136,9 @@ def _opened(
     say("loading the model")
     source = open_source(model, **opening)
     say(f"reading the {split} images")
-    contract, class_names = source.preprocess, source.class_names
+    size, names = source.preprocess.input_size, source.class_names
     if split == TEST:
-        dataset = load_test(data, contract, class_names, limit)
+        dataset = load_test(data, size, names, limit)
     else:
-        dataset = load_validation(data, contract, class_names, limit, source.folder)
+        dataset = load_validation(data, size, names, limit, source.share_unseen)
     yield _Tested(lambda images: float_logits(source, images), "keras", dataset)

@@ -1,30 +1,105 @@
 """What other commands measured, read back from their JSON and put to the files it belongs to.
 
-Each reader takes one kind of document: it is told apart by its keys, not by its name. A document
-says which file it is about by the digest; one without a digest by the file's name, or by its own
-(``FILE.accuracy.json``). What was measured with another version of a file is not used.
+A document is told by its keys, not by its name. It names its file by the digest; one without a
+digest by the file's name, or by its own (``FILE.accuracy.json``). What was measured with another
+version of a file is not used.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from edgevit.base.documents import NanFloat, from_plain
 from edgevit.base.errors import ModelFileError
 from edgevit.core.benchmarks import BENCHMARK_KIND, BenchmarkResult
 from edgevit.core.manifest import MANIFEST_SUFFIX
 from edgevit.core.measurements import Measurement
-from edgevit.core.parity import AccuracyReport, OutputParity, ParityReport
+from edgevit.core.parity import AccuracyReport, ParityReport
 from edgevit.core.report import FileReport, Latency, NamedValue
 
-_ERROR_KEYS = ("relative", "error", "relative_error", "mse", "max_abs")
+# The key that tells a document -> those that are read; the first key that it has counts.
+KEYS = {
+    "profile": ("rows",),
+    "layers": ("layers",),
+    "runs": ("runs", "accuracy", "real_images", "arena_bytes"),
+    "arena_bytes": ("arena_bytes",),
+}
 
 
 class Misplaced(Exception):
     """A document that belongs to no file here."""
+
+
+@dataclass(frozen=True)
+class _Layer:
+    layer: str
+    relative: NanFloat
+
+
+@dataclass(frozen=True)
+class _Operator:
+    name: str
+    time_us: float
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one document, or one row of it, says of one file.
+
+    Attributes:
+        file: name or path; None: the document's own name tells.
+        sha256: of the file; None where the document does not say.
+        runs: golden images against the float model (``edgevit verify --json``).
+        accuracy: on labelled images (``edgevit verify`` or ``evaluate``).
+        real_images: parity on these images (``edgevit verify``).
+        test_images: likewise (benchmarks/accuracy_of_targets.py).
+        arena_bytes: working memory (``edgevit verify --runtime tflm``).
+        rows: times (``edgevit profile --json``).
+        layers: errors (``edgevit diff --json``).
+        latency: rows of ``edgevit benchmark --out``.
+        failure: why nothing was measured; empty if something was.
+    """
+
+    file: str | None = None
+    sha256: str | None = None
+    runs: tuple[ParityReport, ...] = ()
+    accuracy: AccuracyReport | None = None
+    real_images: ParityReport | None = None
+    test_images: ParityReport | None = None
+    arena_bytes: int | None = None
+    rows: tuple[_Operator, ...] = ()
+    layers: tuple[_Layer, ...] = ()
+    latency: tuple[Latency, ...] = ()
+    failure: str = ""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it says nothing of the file."""
+        return replace(self, file=None, sha256=None) == Finding()
+
+    @property
+    def is_float(self) -> bool:
+        """Whether it is about the float model."""
+        return self.accuracy is not None and self.accuracy.runtime == "keras"
+
+    def put(self, entry: FileReport) -> FileReport:
+        """The report of the file with what was found."""
+        times = tuple(NamedValue(row.name, row.time_us) for row in self.rows)
+        known = (row for row in self.layers if row.relative == row.relative)  # no NaN
+        return replace(
+            entry,
+            parity=entry.parity or self.runs,
+            accuracy=self.accuracy or entry.accuracy,
+            agreement=self.real_images or self.test_images or entry.agreement,
+            arena_bytes=self.arena_bytes or entry.arena_bytes,
+            times=times or entry.times,
+            errors=tuple(NamedValue(row.layer, row.relative) for row in known) or entry.errors,
+            latency=(*entry.latency, *self.latency),
+        )
 
 
 @dataclass
@@ -47,39 +122,51 @@ class Evidence:
         """Reads one document; one that says nothing here is noted."""
         try:
             document = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             self.ignored.append(f"{path.name}: no JSON ({' '.join(str(error).split())[:80]})")
             return
-        for fits, read in READERS:
-            if isinstance(document, dict) and fits(document):
-                try:
-                    read(self, path, document)
-                except (Misplaced, ModelFileError) as reason:
-                    self.ignored.append(f"{path.name}: {reason}")
-                except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-                    self.ignored.append(f"{path.name}: cannot be read ({error!r:.80})")
-                return
-        self.ignored.append(f"{path.name}: not the output of an edgevit command")
+        try:
+            findings, warnings = read_findings(document)
+        except (ModelFileError, ValueError, IndexError, ArithmeticError) as error:
+            self.ignored.append(f"{path.name}: cannot be read ({str(error)[:160]})")
+            return
+        self.warnings += warnings
+        reasons = [reason for finding in findings if (reason := self._place(path, finding))]
+        if reasons:
+            self.ignored.append(f"{path.name}: {'; '.join(dict.fromkeys(reasons))}")
+        floats = [finding.accuracy for finding in findings if finding.is_float]
+        if floats and (len(findings) == 1 or len(reasons) < len(findings) - len(floats)):
+            self.float_accuracy = floats[0]  # of the model that files here came from
 
-    def find(
-        self, path: Path, file: str | None = None, sha256: str | None = None, target: str = ""
-    ) -> str:
-        """Name of the file that a document is about.
+    def _place(self, path: Path, finding: Finding) -> str:
+        """Puts a finding to its file, or returns why it has none."""
+        if finding.is_float or finding.failure:
+            return finding.failure
+        if finding.is_empty:
+            return "not the output of an edgevit command"
+        try:
+            name = self.find(path, finding)
+        except Misplaced as reason:
+            return str(reason)
+        self.files[name] = finding.put(self.files[name])
+        return ""
+
+    def find(self, path: Path, finding: Finding) -> str:
+        """Name of the file that a finding in a document is about.
 
         Raises:
             Misplaced: there is none, or the file changed since.
         """
         sound = {name: entry for name, entry in self.files.items() if not entry.damage}
-        base = Path(file).name if file else ""
-        own = [name for name in sound if path.name.startswith((name, Path(name).stem + "."))]
-        if sha256:
+        base = Path(finding.file).name if finding.file else ""
+        if finding.sha256:
             for name, entry in sound.items():
-                if entry.sha256 == sha256:
+                if entry.sha256 == finding.sha256:
                     return name
-            about = base if base in self.files else target
-            raise Misplaced(f"was measured with another version of {about or 'a file'}")
+            raise Misplaced(f"was measured with another version of {base or 'a file'}")
         if base in sound:
             return base
+        own = [name for name in sound if path.name.startswith((name, Path(name).stem + "."))]
         if own and not base:
             return max(own, key=len)
         raise Misplaced(f"is about {base or 'a file'}, which is not here or is damaged")
@@ -96,123 +183,45 @@ def list_documents(folders: Sequence[Path]) -> list[Path]:
     return sorted({path for path in found if not path.name.endswith(MANIFEST_SUFFIX)})
 
 
-def read_accuracy(document: dict[str, Any]) -> AccuracyReport:
-    """The AccuracyReport of ``edgevit evaluate --json``.
+def read_findings(document: Any) -> tuple[list[Finding], tuple[str, ...]]:
+    """(what a document says, what a reader must know before believing it).
 
     Raises:
-        KeyError: a figure is missing.
-        ValueError: a figure makes no sense.
+        ValueError: a field is of the wrong kind.
+        ModelFileError: a benchmark's result that is damaged, or written by a newer version.
     """
-    found = AccuracyReport(
-        images=int(document["images"]),
-        top1=float(document["top1"]),
-        top5=float(document["top5"]),
-        runtime=str(document.get("runtime", "")),
-        source=str(document.get("source", "")),
-        seconds=float(document.get("seconds") or 0.0),
-    )
-    if found.images < 1 or not 0 <= found.top1 <= 100 or not 0 <= found.top5 <= 100:
-        raise ValueError(f"{found.images} images, {found.top1} and {found.top5} %")
-    return found
+    if not isinstance(document, dict):
+        return [Finding()], ()
+    if document.get("kind") == BENCHMARK_KIND:
+        result = BenchmarkResult.from_document(document, "a benchmark")
+        return [_read_row(result, row) for row in result.rows], result.warnings
+    if {"top1", "top5", "images"} <= document.keys():  # of edgevit evaluate
+        named = {"file": document.get("model"), "sha256": document.get("sha256")}
+        return [from_plain(Finding, {**named, "accuracy": document})], ()
+    keras = document.get("keras")
+    rows = {name: row for name, row in document.items() if name not in ("keras", "provenance")}
+    if rows and all(isinstance(row, dict) and "accuracy" in row for row in rows.values()):
+        return _read_targets(rows, keras), ()
+    told = next((key for key in KEYS if key in document), "")
+    known = ("file", "sha256", *KEYS.get(told, ()))
+    return [from_plain(Finding, {key: document[key] for key in known if key in document})], ()
 
 
-def read_parity(document: dict[str, Any]) -> ParityReport:
-    """A ParityReport of ``edgevit verify --json``; a null is a NaN, which fails."""
-
-    def number(key: str, values: dict[str, Any] = document) -> float:
-        return float("nan") if values[key] is None else float(values[key])
-
-    others = tuple(
-        OutputParity(
-            str(other["name"]),
-            int(other["images"]),
-            *(number(key, other) for key in ("max_abs", "relative", "largest")),
-        )
-        for other in document.get("others", ())
-    )
-    return ParityReport(
-        runtime=str(document["runtime"]),
-        images=int(document["images"]),
-        max_abs=number("max_abs"),
-        mean_abs=number("mean_abs"),
-        relative=number("relative"),
-        top1_agreement=number("top1_agreement"),
-        others=others,
-    )
+def _read_targets(rows: dict[str, Any], keras: Any) -> list[Finding]:
+    """Rows of benchmarks/accuracy_of_targets.py: files by target, and the float model."""
+    found = from_plain(dict[str, Finding], rows)
+    if any(row.sha256 is None for row in found.values()):
+        raise ValueError("it does not say which files it measured; run the script again")
+    files = [replace(row, file=target) for target, row in found.items()]
+    return [*files, *([from_plain(Finding, {"accuracy": keras})] if keras else [])]
 
 
-def _add_verification(evidence: Evidence, path: Path, document: dict[str, Any]) -> None:
-    name = evidence.find(path, document.get("file"), document.get("sha256"))
-    entry = evidence.files[name]
-    runs = tuple(read_parity(run) for run in document["runs"])
-    accuracy = document.get("accuracy")
-    real = document.get("real_images")
-    evidence.files[name] = replace(
-        entry,
-        parity=entry.parity or runs,
-        accuracy=read_accuracy(accuracy) if accuracy else entry.accuracy,
-        agreement=read_parity(real) if real else entry.agreement,
-    )
-
-
-def _add_accuracy(evidence: Evidence, path: Path, document: dict[str, Any]) -> None:
-    if document.get("runtime") == "keras":
-        evidence.float_accuracy = read_accuracy(document)
-        return
-    name = evidence.find(path, document.get("model"), document.get("sha256"))
-    evidence.files[name] = replace(evidence.files[name], accuracy=read_accuracy(document))
-
-
-def _add_targets(evidence: Evidence, path: Path, document: dict[str, Any]) -> None:
-    """The table of benchmarks/accuracy_of_targets.py."""
-    reasons = []
-    for target, row in document.items():
-        if target == "keras":
-            continue
-        if "sha256" not in row:
-            raise Misplaced("does not say which files it measured; run the script again")
-        try:
-            name = evidence.find(path, None, row["sha256"], target)
-        except Misplaced as reason:
-            reasons.append(f"{target} {reason}")
-            continue
-        real = row.get("test_images")
-        evidence.files[name] = replace(
-            evidence.files[name],
-            accuracy=read_accuracy(row["accuracy"]),
-            agreement=read_parity(real) if real else evidence.files[name].agreement,
-        )
-    if reasons:
-        evidence.ignored.append(f"{path.name}: {'; '.join(reasons)}")
-    if "keras" in document and len(reasons) < len(document) - 1:
-        evidence.float_accuracy = read_accuracy(document["keras"])
-
-
-def _add_benchmark(evidence: Evidence, path: Path, document: dict[str, Any]) -> None:
-    """The result that ``edgevit benchmark --out`` writes."""
-    result = BenchmarkResult.from_text(json.dumps(document), path.name)
-    reasons = []
-    for row in result.rows:
-        if not row.measured:
-            reasons.append(f"{row.case.file}: {row.failure or 'no samples'}")
-            continue
-        try:
-            name = evidence.find(path, row.case.file, row.sha256)
-        except Misplaced as reason:
-            reasons.append(str(reason))
-            continue
-        entry = evidence.files[name]
-        latency = (*entry.latency, _read_latency(result, row))
-        evidence.files[name] = replace(entry, latency=latency)
-    if reasons:
-        evidence.ignored.append(f"{path.name}: {'; '.join(dict.fromkeys(reasons))}")
-    evidence.warnings += result.warnings
-
-
-def _read_latency(result: BenchmarkResult, row: Measurement) -> Latency:
+def _read_row(result: BenchmarkResult, row: Measurement) -> Finding:
+    if not row.measured:
+        return Finding(failure=f"{row.case.file}: {row.failure or 'no samples'}")
     limit, median = result.limit(row), row.median_ms
     several = len(row.latency_ns) >= 5
-    return Latency(
+    latency = Latency(
         runtime=row.case.runtime,
         threads=row.case.threads,
         batch=row.batch,
@@ -225,45 +234,4 @@ def _read_latency(result: BenchmarkResult, row: Measurement) -> Latency:
         machine=str(result.environment),
         roofline=limit.milliseconds / median.middle if limit else None,
     )
-
-
-def _add_profile(evidence: Evidence, path: Path, document: dict[str, Any]) -> None:
-    name = evidence.find(path, document["file"], document.get("sha256"))
-    times = tuple(NamedValue(str(row["name"]), float(row["time_us"])) for row in document["rows"])
-    evidence.files[name] = replace(evidence.files[name], times=times)
-
-
-def _add_errors(evidence: Evidence, path: Path, document: dict[str, Any]) -> None:
-    name = evidence.find(path, document.get("file"), document.get("sha256"))
-    key = next((key for key in _ERROR_KEYS if key in document["layers"][0]), None)
-    if key is None:
-        raise Misplaced(f"its layers have none of {', '.join(_ERROR_KEYS)}")
-    errors = tuple(
-        NamedValue(str(row.get("layer") or row["name"]), float(row[key]))
-        for row in document["layers"]
-        if row.get(key) is not None
-    )
-    evidence.files[name] = replace(evidence.files[name], errors=errors)
-
-
-def _add_arena(evidence: Evidence, path: Path, document: dict[str, Any]) -> None:
-    name = evidence.find(path, document.get("file"), document.get("sha256"))
-    evidence.files[name] = replace(evidence.files[name], arena_bytes=int(document["arena_bytes"]))
-
-
-def _is_target_table(document: dict[str, Any]) -> bool:
-    rows = [row for key, row in document.items() if key != "keras"]
-    return bool(rows) and all(isinstance(row, dict) and "accuracy" in row for row in rows)
-
-
-Reader = Callable[[Evidence, Path, dict[str, Any]], None]
-# In the order in which they are asked.
-READERS: tuple[tuple[Callable[[dict[str, Any]], bool], Reader], ...] = (
-    (lambda d: "rows" in d and "profile" in d, _add_profile),
-    (lambda d: d.get("kind") == BENCHMARK_KIND, _add_benchmark),
-    (lambda d: "verdict" in d and "runs" in d, _add_verification),
-    (lambda d: {"top1", "top5", "images"} <= d.keys(), _add_accuracy),
-    (lambda d: isinstance(d.get("layers"), list) and bool(d["layers"]), _add_errors),
-    (lambda d: "arena_bytes" in d, _add_arena),
-    (_is_target_table, _add_targets),
-)
+    return Finding(row.case.file, row.sha256, latency=(latency,))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,6 @@ import numpy as np
 
 from edgevit.attribution.explanation import explain_outputs
 from edgevit.attribution.pictures import Explanation, draw_explanation
-from edgevit.core.manifest import MANIFEST_KEY, Manifest
 from edgevit.formats.registry import open_session
 from edgevit.formats.session import image_size
 from edgevit.frontend.opening import Opening, is_exported, open_source
@@ -70,12 +68,7 @@ def explain(
     if is_exported(path):
         with open_session(path) as session:
             size = image_size(session)
-            names: tuple[str, ...] = ()
-            if MANIFEST_KEY in session.metadata:
-                document = json.loads(session.metadata[MANIFEST_KEY])
-                manifest = Manifest.from_document(document, path.name)
-                names = manifest.class_names
-                size = manifest.preprocess.input_size if manifest.preprocess else size
+            names = session.manifest.class_names if session.manifest else ()
             pixels = np.stack([read_image(image, size) for image in images])
             say(f"running {path.name} with {session.runtime}")
 

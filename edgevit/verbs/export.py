@@ -1,41 +1,50 @@
-"""Export, audit, embed, verify, publish: the whole path as one readable function."""
+"""Lower, embed, audit, verify, publish: the whole path as one readable function."""
 
 from __future__ import annotations
 
 import math
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
 from edgevit.base.errors import ConfigError
 from edgevit.base.files import check_writable, digest_path, move_whole, size_path, write_whole
+from edgevit.base.loading import load_attribute
 from edgevit.base.versions import tool_versions
+from edgevit.core.format import Format
 from edgevit.core.manifest import Artifact, Manifest, manifest_path
+from edgevit.core.metadata import write_metadata
 from edgevit.core.parity import ParityReport, Verdict, worst
 from edgevit.core.reference import ReferenceSet
-from edgevit.core.target import Format, Precision, Target, find_target, find_targets
-from edgevit.formats.registry import kernel_sets, open_session
+from edgevit.core.runtime import Runtime
+from edgevit.core.seal import seal
+from edgevit.core.target import Precision, Target, Written
+from edgevit.formats.calibration import find_ranges
+from edgevit.formats.options import choose_options, list_options
+from edgevit.formats.registry import ALL, find_target, find_targets, verifying_runtimes
+from edgevit.formats.tflite.options import TfliteOptions
 from edgevit.frontend.opening import Opening, open_source
-from edgevit.verbs.requests import check_request
+from edgevit.frontend.source import ExportOptions, Source
+from edgevit.quantization.ranges import RangeRecord
+from edgevit.quantization.recipe import Recipe
 from edgevit.verification.audit import audit, inspect
-from edgevit.verification.parity import SLOW_KERNELS_S, compare
+from edgevit.verification.parity import compare_in
 
 if TYPE_CHECKING:
     import keras
 
-    from edgevit.frontend.source import ExportOptions, Source
-    from edgevit.quantization.ranges import RangeRecord
-    from edgevit.quantization.recipe import Recipe
-    from edgevit.verbs.search import SearchReport
+    from edgevit.quantization.search import SearchReport
 
 Status = Callable[[str], None]
 Progress = Callable[[int, int], None]
 RECIPE_SUFFIX = ".recipe.toml"
+# What was an option once and wrote another file under the same name: the target that it is now.
+REPLACED = {"micro": "tflite-int8-micro", "optimize": "onnx-float32-cpu"}
 
 
 @dataclass(frozen=True)
@@ -67,8 +76,9 @@ class Outcome:
     Attributes:
         target: what was asked for.
         artifact: the published file; None where it failed its verification and was not kept.
-        reports: one for each kernel set of the runtime; the first is what devices run.
+        reports: one for each runtime that verified it; the first is what devices run.
         seconds: wall time of lowering, auditing and verifying.
+        not_run: runtimes that verify this target where they are installed, and are not.
         search: how its precisions were found, for tflite-mixed with a budget.
     """
 
@@ -76,57 +86,127 @@ class Outcome:
     artifact: Artifact | None
     reports: tuple[ParityReport, ...]
     seconds: float
+    not_run: tuple[Runtime, ...] = ()
     search: SearchReport | None = None
 
     @property
     def verdict(self) -> Verdict:
-        """PASS only if every kernel set stays within the target's tolerance."""
+        """PASS only if every runtime stays within the target's tolerance."""
         return worst([report.verdict(self.target.tolerance) for report in self.reports])
+
+
+class ExportArguments(Opening, total=False):
+    """Keyword arguments of :func:`export`; what is left out is None, False or the default.
+
+    Attributes:
+        calibration: images to calibrate an int8 file with: a dataset (see
+            :func:`edgevit.data.datasets.load_dataset`) or uint8 B H W 3. None: the ranges that ship
+            with the weights.
+        ranges: a file of :func:`edgevit.verbs.calibrate.calibrate` instead of images.
+        batch: images a run; None leaves it free. Default: 1.
+        io_dtype: "uint8", "int8" or "float32"; None: uint8 for raw images.
+        surgery: names of the passes that rewrite a TFLite graph before it is quantised; see
+            :mod:`edgevit.formats.tflite.writer.passes`. None: those that run by default.
+        recipe: for tflite-mixed: its precisions, instead of a budget.
+        opset: of an ONNX file, 17 to 20. Default: 20.
+        budget: for tflite-mixed: how much accuracy may be lost, and on which images that is
+            measured. The recipe that is found is written beside the file.
+        keep_failed: publish the file even if its verification fails.
+        status: called with a line about what is being done.
+        progress: called with (calibration images done, images in all).
+        finished: called with each outcome as soon as it is there.
+    """
+
+    calibration: str | Path | np.ndarray | None
+    ranges: str | Path | None
+    batch: int | None
+    io_dtype: str | None
+    surgery: tuple[str, ...] | None
+    recipe: Recipe | None
+    opset: int
+    budget: Budget | None
+    keep_failed: bool
+    status: Status | None
+    progress: Progress | None
+    finished: Callable[[Outcome], None] | None
+
+
+@dataclass(frozen=True)
+class Request:
+    """What an export is asked for, checked before anything slow begins.
+
+    Attributes:
+        targets: what is written, in this order.
+        options: of each target's format.
+        opening: how the model is read.
+        calibration: see :class:`ExportArguments`, as for all that follow.
+        ranges: a file, or None.
+        budget: for tflite-mixed.
+        keep_failed: whether files are published that fail.
+        say: told what is being done.
+        progress: of a calibration or a search.
+        finished: told each outcome.
+    """
+
+    targets: tuple[Target, ...]
+    options: dict[Format, ExportOptions]
+    opening: Opening
+    calibration: str | Path | np.ndarray | None
+    ranges: Path | None
+    budget: Budget | None
+    keep_failed: bool
+    say: Status
+    progress: Progress | None
+    finished: Callable[[Outcome], None]
+
+    @classmethod
+    def of(cls, targets: Sequence[Target] | str, arguments: ExportArguments) -> Request:
+        """Reads and checks the arguments of :func:`export_all`.
+
+        Raises:
+            UnknownNameError: no such target.
+            ConfigError: arguments that do not go together, or that no target takes.
+            TypeError: an argument that does not exist.
+        """
+        given: dict[str, Any] = dict(arguments)
+        _check_names(given)
+        chosen = {name: given[name] for name in list_options() if name in given}
+        chosen["preprocess"] = bool(given.get("preprocess", True))
+        rows = _choose_targets(targets, free_batch=chosen.get("batch", 1) is None)
+        opening: Any = {name: given[name] for name in Opening.__annotations__ if name in given}
+        budget, calibration, ranges = map(given.get, ("budget", "calibration", "ranges"))
+        if calibration is not None and ranges is not None:
+            raise ConfigError("--ranges and --calibration say the same twice. Give one of them.")
+        if budget is not None:
+            _check_budget(rows, chosen)
+        return cls(
+            targets=rows,
+            options=choose_options(rows, chosen),
+            opening=opening,
+            calibration=calibration,
+            ranges=None if ranges is None else Path(ranges),
+            budget=budget,
+            keep_failed=bool(given.get("keep_failed")),
+            say=given.get("status") or (lambda line: None),
+            progress=given.get("progress"),
+            finished=given.get("finished") or (lambda outcome: None),
+        )
 
 
 def export(
     model: str | Path | keras.Model,
     target: str,
     out: str | Path = "exports",
-    *,
-    calibration: str | Path | np.ndarray | None = None,
-    ranges: str | Path | None = None,
-    surgery: tuple[str, ...] | None = None,
-    batch: int | None = 1,
-    io_dtype: str | None = None,
-    opset: int = 20,
-    micro: bool = False,
-    optimize: str | None = None,
-    keep_failed: bool = False,
-    budget: Budget | None = None,
-    recipe: Recipe | None = None,
-    status: Status | None = None,
-    **opening: Unpack[Opening],
+    **arguments: Unpack[ExportArguments],
 ) -> Outcome:
     """Exports a model to one target and proves that it arrived.
 
     Args:
         model: an architecture's name (shipped weights), a .keras or .safetensors file, or a
             keras.Model with one image input.
-        target: ``<format>-<precision>``, such as "tflite-int8".
+        target: name of a target, such as "tflite-int8".
         out: folder for the file; made if missing.
-        calibration: images to calibrate an int8 file with: a dataset (see
-            :func:`edgevit.data.datasets.load_dataset`) or uint8 B H W 3. None: the ranges that ship
-            with the weights.
-        ranges: a file of :func:`edgevit.verbs.calibrate.calibrate` instead of images.
-        surgery: names of the steps that rewrite a TFLite graph before it is quantised; see
-            :mod:`edgevit.formats.tflite.writer.passes`. None: those that are done by default.
-        batch: images a run; None leaves it free.
-        io_dtype: "uint8", "int8" or "float32"; None: uint8 for raw images.
-        opset: of an ONNX file, 17 to 20.
-        micro: write an integer-only TFLite file in operators that TensorFlow Lite Micro has.
-        optimize: "cpu" for an onnx-float32 file with rewrites that pay on CPUs and make it larger.
-        keep_failed: publish the file even if its verification fails.
-        budget: for tflite-mixed: how much accuracy may be lost, and on which images that is
-            measured. The recipe that is found is written beside the file.
-        recipe: for tflite-mixed: its precisions, instead of a budget.
-        status: called with a line about what is being done.
-        **opening: weights, outputs, scaling and more: see
+        **arguments: see :class:`ExportArguments`; weights, outputs, scaling and more: see
             :class:`edgevit.frontend.opening.Opening`.
 
     Returns:
@@ -135,151 +215,119 @@ def export(
     Raises:
         EdgevitError: see :mod:`edgevit.base.errors`; nothing half-written is left behind.
     """
-    outcomes = export_all(
-        model,
-        [find_target(target)],
-        out,
-        calibration=calibration,
-        ranges=ranges,
-        surgery=surgery,
-        batch=batch,
-        io_dtype=io_dtype,
-        opset=opset,
-        micro=micro,
-        optimize=optimize,
-        keep_failed=keep_failed,
-        budget=budget,
-        recipe=recipe,
-        status=status,
-        **opening,
-    )
-    return outcomes[0]
+    return export_all(model, [find_target(target)], out, **arguments)[0]
 
 
 def export_all(
     model: str | Path | keras.Model,
-    targets: list[Target] | str,
+    targets: Sequence[Target] | str,
     out: str | Path = "exports",
-    *,
-    calibration: str | Path | np.ndarray | None = None,
-    ranges: str | Path | None = None,
-    surgery: tuple[str, ...] | None = None,
-    batch: int | None = 1,
-    io_dtype: str | None = None,
-    opset: int = 20,
-    micro: bool = False,
-    optimize: str | None = None,
-    keep_failed: bool = False,
-    budget: Budget | None = None,
-    recipe: Recipe | None = None,
-    status: Status | None = None,
-    progress: Progress | None = None,
-    finished: Callable[[Outcome], None] | None = None,
-    **opening: Unpack[Opening],
+    **arguments: Unpack[ExportArguments],
 ) -> list[Outcome]:
-    """Exports a model to several targets; arguments as for :func:`export`.
+    """Exports a model to several targets; see :func:`export`.
 
     Args:
+        model: as there.
         targets: rows of TARGETS, or their names with commas between.
-        progress: called with (calibration images done, images in all).
-        finished: called with each outcome as soon as it is there.
+        out: as there.
+        **arguments: as there.
     """
-    from edgevit.formats.calibration import find_ranges
     from edgevit.frontend.record_reference import record_reference
-    from edgevit.frontend.source import ExportOptions
 
-    say = status or (lambda line: None)
-    chosen = find_targets(targets) if isinstance(targets, str) else targets
-    check_request(
-        chosen,
-        batch=batch,
-        measured_twice=ranges is not None and calibration is not None,
-        budget=budget is not None,
-        recipe=recipe is not None,
-        micro=micro,
-        optimize=optimize,
-        preprocess=bool(opening.get("preprocess", True)),
-    )
-    folder = Path(out)
-    check_writable(folder)
-    say("loading the model")
-    source = open_source(model, **opening)
-    inside = bool(opening.get("preprocess", True))
-    options = ExportOptions(batch, inside, io_dtype, opset, surgery, recipe, micro, optimize)
-    records: dict[Format, RangeRecord] = {}
-    file = None if ranges is None else Path(ranges)
-    for kind in dict.fromkeys(target.format for target in chosen if target.needs_calibration):
-        records[kind] = find_ranges(source, options, calibration, say, progress, kind, file)
-    say("recording the float model's logits on golden images")
+    request = Request.of(targets, arguments)
+    check_writable(Path(out))
+    request.say("loading the model")
+    source = open_source(model, **request.opening)
+    records = {
+        kind: find_ranges(
+            source,
+            kind,
+            request.options[kind],
+            request.calibration,
+            request.ranges,
+            request.say,
+            request.progress,
+        )
+        for kind in dict.fromkeys(row.format for row in request.targets if row.needs_calibration)
+    }
+    request.say("recording the float model's logits on golden images")
     reference = record_reference(source)
     outcomes = []
-    for target in chosen:
-        found = records.get(target.format) if target.needs_calibration else None
-        search = None
-        if budget and found and target.precision is Precision.MIXED:
-            search = _search(source, options, found, budget, say, progress)
-            options = replace(options, recipe=search.recipe)
-        outcome = _export_one(source, target, options, found, reference, folder, keep_failed, say)
-        if search:
-            outcome = replace(outcome, search=search)
-            if outcome.artifact:
-                path = recipe_path(outcome.artifact.path)
-                write_whole(path, search.recipe.to_text().encode())
-        outcomes.append(outcome)
-        if finished:
-            finished(outcome)
+    for target in request.targets:
+        ranges = records[target.format] if target.needs_calibration else None
+        outcomes.append(_export_one(source, target, request, ranges, reference, Path(out)))
+        request.finished(outcomes[-1])
     return outcomes
 
 
 def _export_one(
     source: Source,
     target: Target,
-    options: ExportOptions,
+    request: Request,
     ranges: RangeRecord | None,
     reference: ReferenceSet,
     folder: Path,
-    keep_failed: bool,
-    say: Status,
 ) -> Outcome:
-    from edgevit.formats.embed import embed, papers
-    from edgevit.formats.exporters import EXPORTERS
-
     started = time.perf_counter()
+    say, options, search = request.say, request.options[target.format], None
+    mixed = target.precision is Precision.MIXED
+    if mixed and request.budget and ranges and isinstance(options, TfliteOptions):
+        search = _search(source, options, ranges, request.budget, request)
+        options = replace(options, recipe=search.recipe)
     name = target.file_name(source.name)
     with tempfile.TemporaryDirectory(prefix="edgevit-") as place:
         staged = Path(place) / name
         say(f"{target.name}: lowering")
-        data, steps = EXPORTERS[target.format](source, target, options, ranges, staged)
-        if data is not None:
-            staged.write_bytes(data)
-        say(f"{target.name}: auditing")
-        inspection = inspect(staged)
-        audit(inspection, target, name)
+        written: Written = load_attribute(target.write)(source, options, ranges, staged)
         manifest = Manifest(
             model=source.name,
             target=target.name,
             class_names=source.class_names,
             preprocess=source.preprocess,
             preprocess_inside=options.preprocess,
-            inputs=inspection.inputs,
-            outputs=inspection.outputs,
-            steps=steps,
+            inputs=written.inputs,
+            outputs=written.outputs,
+            steps=written.steps,
             versions=tool_versions("keras", "tensorflow", "tf2onnx", "onnx", "numpy"),
             weights_sha256=source.weights_sha256,
             calibration=ranges.identity() if ranges else None,
             reference_sha256=reference.digest,
         )
-        embed(staged, data, papers(manifest, reference))
-        say(f"{target.name}: running it in {target.runtime}")
+        written.finish(write_metadata(manifest, reference))
+        seal(staged)
+        say(f"{target.name}: auditing")
+        audit(inspect(staged), target, name)
+        runtimes, missing = verifying_runtimes(target)
         reports = []
-        for number, kernels in enumerate(kernel_sets(staged)):
-            limit_s = SLOW_KERNELS_S if number else None
-            with open_session(staged, kernels) as session:
-                reports.append(compare(session, reference, limit_s=limit_s))
-        outcome = Outcome(target, None, tuple(reports), time.perf_counter() - started)
-        if outcome.verdict is not Verdict.PASS and not keep_failed:
+        for row in runtimes:
+            say(f"{target.name}: running it in {row.name}")
+            reports.append(compare_in(staged, row, reference))
+        outcome = Outcome(
+            target,
+            None,
+            tuple(reports),
+            time.perf_counter() - started,
+            tuple(missing),
+            search,
+        )
+        if outcome.verdict is not Verdict.PASS and not request.keep_failed:
             return outcome
-        return replace(outcome, artifact=publish(staged, folder / name, manifest))
+        artifact = publish(staged, folder / name, manifest)
+        if search:
+            write_whole(recipe_path(artifact.path), search.recipe.to_text().encode())
+        return replace(outcome, artifact=artifact)
+
+
+def publish(staged: Path, path: Path, manifest: Manifest) -> Artifact:
+    """Moves a finished file or folder to its place, whole, and writes its manifest beside it."""
+    artifact = Artifact(path, digest_path(staged), size_path(staged), manifest)
+    manifest_path(path).unlink(missing_ok=True)  # never that of another file beside it
+    if staged.is_dir():
+        move_whole(staged, path)
+    else:
+        write_whole(path, staged.read_bytes())
+    artifact.write_manifest()
+    return artifact
 
 
 def recipe_path(path: Path) -> Path:
@@ -288,27 +336,47 @@ def recipe_path(path: Path) -> Path:
 
 
 def _search(
-    source: Source,
-    options: ExportOptions,
-    ranges: RangeRecord,
-    budget: Budget,
-    say: Status,
-    progress: Progress | None,
+    source: Source, options: TfliteOptions, ranges: RangeRecord, budget: Budget, request: Request
 ) -> SearchReport:
     from edgevit.verbs.search import search_recipe
 
-    return search_recipe(
-        source, options, ranges, budget.data, budget.max_drop, budget.images, say, progress
-    )
+    limits = budget.data, budget.max_drop, budget.images
+    return search_recipe(source, options, ranges, *limits, request.say, request.progress)
 
 
-def publish(staged: Path, path: Path, manifest: Manifest) -> Artifact:
-    """Moves a finished file or folder to its place, whole, and writes its papers beside it."""
-    artifact = Artifact(path, digest_path(staged), size_path(staged), manifest)
-    manifest_path(path).unlink(missing_ok=True)  # never the papers of another file beside it
-    if staged.is_dir():
-        move_whole(staged, path)
-    else:
-        write_whole(path, staged.read_bytes())
-    artifact.write_manifest()
-    return artifact
+def _check_names(given: dict[str, Any]) -> None:
+    for name in given:
+        if name in REPLACED:
+            raise ConfigError(describe_replaced(name))
+        if name not in {**ExportArguments.__annotations__, **Opening.__annotations__}:
+            raise TypeError(f"export() got an unexpected keyword argument {name!r}")
+
+
+def describe_replaced(name: str) -> str:
+    """What to ask for instead of an option that is a target now."""
+    target = REPLACED[name]
+    return f"{name} is no option any more but a target: ask for {target} (--format {target})."
+
+
+def _choose_targets(targets: Sequence[Target] | str, free_batch: bool) -> tuple[Target, ...]:
+    """The rows; "all" leaves out those that a free batch rules out."""
+    rows = find_targets(targets) if isinstance(targets, str) else targets
+    fixed = {row.name for row in rows if row.fixed_batch and free_batch}
+    named = fixed
+    if isinstance(targets, str) and ALL in (names := [n.strip() for n in targets.split(",")]):
+        named = fixed & set(names)
+    if named:
+        raise ConfigError(
+            f"{', '.join(sorted(named))}: its runtime cannot resize an input, so its files need a "
+            "fixed batch. Drop --batch dynamic."
+        )
+    return tuple(row for row in rows if row.name not in fixed)
+
+
+def _check_budget(targets: Sequence[Target], chosen: dict[str, Any]) -> None:
+    if not any(target.precision is Precision.MIXED for target in targets):
+        raise ConfigError("--max-drop is for tflite-mixed, which is not asked for.")
+    if not chosen["preprocess"]:
+        raise ConfigError("--max-drop runs raw images: drop --no-preprocess.")
+    if chosen.get("recipe") is not None:
+        raise ConfigError("a budget looks for a recipe: give one of them, not both.")

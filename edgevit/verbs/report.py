@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from edgevit.base.errors import EdgevitError, MissingDependencyError, ModelFileError
 from edgevit.base.files import digest_path, size_path
 from edgevit.bench.profile import record_environment
-from edgevit.core.manifest import MANIFEST_KEY, Manifest, read_manifest_file
+from edgevit.core.format import Format
+from edgevit.core.manifest import Manifest, find_change, read_manifest_file
 from edgevit.core.report import Contents, FileReport, Gap, Picture, Report
 from edgevit.core.seal import find_damage
-from edgevit.core.target import TARGETS, Format
 from edgevit.core.tensors import TensorSpec
-from edgevit.formats.registry import detect_format
-from edgevit.formats.tflite.runtime.file import read_metadata
+from edgevit.formats.registry import detect_format, list_targets, read_metadata
 from edgevit.verbs.evidence import Evidence, list_documents
 from edgevit.verbs.verify import verify
 from edgevit.verification.audit import inspect
@@ -100,7 +97,7 @@ def list_exports(folder: Path) -> list[Path]:
             f"{folder}: holds no exported file. Run: edgevit export shiftvit --format all --out "
             f"{folder}"
         )
-    order = list(TARGETS)
+    order = list(list_targets())
 
     def place(path: Path) -> tuple[int, str]:
         ends = [number for number, name in enumerate(order) if path.stem.endswith(name)]
@@ -111,21 +108,18 @@ def list_exports(folder: Path) -> list[Path]:
 
 def _read_file(path: Path, run: bool, say: Status) -> FileReport:
     kind = detect_format(path)
-    digest = digest_path(path)
-    entry = FileReport(path.name, str(kind), size_path(path), digest)
-    notes: list[str] = []
-    damage = find_damage(path)
+    entry = FileReport(path.name, str(kind), size_path(path), digest_path(path))
     try:
-        beside = read_manifest_file(path)
-        if not damage and beside and beside.get("sha256") not in (None, digest):
-            damage = "it is not the file that the manifest beside it was written for"
-        manifest = _read_manifest(path, kind, beside)
-    except (EdgevitError, ValueError) as error:
-        manifest = None
-        damage = damage or f"its papers cannot be read ({error})"
+        damage, manifest = find_damage(path) or find_change(path), _read_manifest(path)
+    except EdgevitError as error:
+        damage, manifest = find_damage(path) or f"its metadata cannot be read ({error})", None
     entry = replace(entry, damage=damage, manifest=manifest)
+    target = list_targets().get(manifest.target) if manifest else None
+    if target:
+        entry = replace(entry, summary=target.summary, tolerance=target.tolerance)
     if damage:  # a damaged file is not opened: it may take the runtime's process down
         return entry
+    notes = []
     if kind is not Format.SAVEDMODEL or run:  # TensorFlow takes seconds to start
         try:
             entry = replace(entry, contents=_read_contents(path))
@@ -139,42 +133,13 @@ def _read_file(path: Path, run: bool, say: Status) -> FileReport:
     return replace(entry, notes=tuple(notes))
 
 
-def _read_manifest(path: Path, kind: Format, beside: dict[str, Any] | None) -> Manifest | None:
-    """The papers inside a file; those beside it where its format's package is not installed."""
+def _read_manifest(path: Path) -> Manifest | None:
+    """The manifest inside a file; the one beside it where its format's package is missing."""
     try:
-        text = _READ_PAPERS[kind](path)
+        return read_metadata(path).manifest
     except MissingDependencyError:
+        beside = read_manifest_file(path)
         return Manifest.from_document(beside, path.name) if beside else None
-    return Manifest.from_document(json.loads(text), path.name) if text else None
-
-
-def _tflite_papers(path: Path) -> str | None:
-    return read_metadata(path).get(MANIFEST_KEY)
-
-
-def _onnx_papers(path: Path) -> str | None:
-    try:
-        import onnx
-    except ImportError:
-        raise MissingDependencyError("onnx", "onnx", "Reading an .onnx file") from None
-    try:
-        model = onnx.load(str(path), load_external_data=False)
-    except Exception as error:  # protobuf raises several types for damaged files
-        text = " ".join(str(error).split())[:120]
-        raise ModelFileError(f"the ONNX file is damaged: {text}") from None
-    return {entry.key: entry.value for entry in model.metadata_props}.get(MANIFEST_KEY)
-
-
-def _savedmodel_papers(path: Path) -> str | None:
-    file = path / "assets.extra" / f"{MANIFEST_KEY}.json"
-    return file.read_text() if file.exists() else None
-
-
-_READ_PAPERS: dict[Format, Callable[[Path], str | None]] = {
-    Format.TFLITE: _tflite_papers,
-    Format.ONNX: _onnx_papers,
-    Format.SAVEDMODEL: _savedmodel_papers,
-}
 
 
 def _read_contents(path: Path) -> Contents:
@@ -231,9 +196,12 @@ def _find_gaps(files: Sequence[FileReport], pictures: bool, folder: Path) -> lis
     one = folder / sample.name
     suffixes = dict.fromkeys(Path(file.name).suffix for file in sound if Path(file.name).suffix)
     every = " ".join(f"{folder}/*{suffix}" for suffix in suffixes) or str(one)
+    benchmark = f"edgevit benchmark {every} --roofline --out {folder / 'benchmark.json'}"
+    latencies = [row for file in files for row in file.latency]
+    unverified = [f for f in files if f.manifest and not f.damage and not f.parity]
     rows = (
         (
-            all(file.parity for file in files if file.manifest and not file.damage),
+            not unverified,
             "parity: the files were not run against their golden images",
             f"edgevit report {folder} --verify",
         ),
@@ -242,16 +210,11 @@ def _find_gaps(files: Sequence[FileReport], pictures: bool, folder: Path) -> lis
             "accuracy and agreement on real images",
             f"edgevit verify {one} --data PATH --json > {one}.verify.json",
         ),
+        (bool(latencies), "latency, and how near it comes to the machine's limit", benchmark),
         (
-            any(file.latency for file in files),
-            "latency, and how near it comes to the machine's limit",
-            f"edgevit benchmark {every} --roofline --out {folder / 'benchmark.json'}",
-        ),
-        (
-            not any(file.latency for file in files)
-            or any(row.roofline is not None for file in files for row in file.latency),
+            not latencies or any(row.roofline is not None for row in latencies),
             "roofline: how near the latency comes to the machine's limit",
-            f"edgevit benchmark {every} --roofline --out {folder / 'benchmark.json'}",
+            benchmark,
         ),
         (
             any(file.times for file in files),

@@ -1,8 +1,7 @@
-"""An exported file against the papers inside it, and against real images."""
+"""Checks an exported file against the reference inside it, and against real images."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,14 +11,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgevit.base.errors import ConfigError, MissingDependencyError, ModelFileError
-from edgevit.base.files import digest_path
-from edgevit.core.manifest import MANIFEST_KEY, REFERENCE_KEY, Manifest, read_manifest_file
+from edgevit.core.manifest import Manifest, find_change
 from edgevit.core.parity import AccuracyReport, ParityReport, Verdict, worst
-from edgevit.core.reference import ReferenceSet
+from edgevit.core.runtime import Runtime
 from edgevit.core.seal import find_damage
-from edgevit.core.target import Target, find_target
-from edgevit.formats.registry import choose_kernels, kernel_sets, open_session
-from edgevit.frontend.opening import load_test, open_source
+from edgevit.core.target import Target
+from edgevit.data.evaluation import load_test
+from edgevit.formats.registry import (
+    choose_runtime,
+    find_target,
+    open_session,
+    verifying_runtimes,
+)
+from edgevit.frontend.opening import open_source
 from edgevit.verification.parity import (
     SLOW_KERNELS_S,
     compare,
@@ -34,22 +38,22 @@ if TYPE_CHECKING:
     from edgevit.frontend.source import Source
 
 Status = Callable[[str], None]
-SLOW_KERNELS = ("reference", "micro")  # written for clarity, not for speed
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Verification:
-    """A file checked against its own papers.
+    """A file checked against its own reference.
 
     Attributes:
         path: the file.
         target: what it claims to be; None for a damaged file.
-        reports: on the golden images, one for each kernel set; none for a damaged file.
+        reports: on the golden images, one for each runtime; none for a damaged file.
         real: on a dataset's images against the float model's, if asked for.
         accuracy: on a dataset, if asked for.
         damage: why the file is not what was exported; empty if it is.
         arena_bytes: working memory, where the runtime has an arena that it measures.
+        not_run: runtimes that verify its target where they are installed, and are not.
     """
 
     path: Path
@@ -59,6 +63,7 @@ class Verification:
     accuracy: AccuracyReport | None = None
     damage: str = ""
     arena_bytes: int | None = None
+    not_run: tuple[Runtime, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
@@ -94,32 +99,46 @@ def verify(
 
     Raises:
         UnknownNameError, ConfigError: no such runtime, or one that does not read the file.
-        ModelFileError: no such file, damaged, or no papers inside.
+        ModelFileError: no such file, damaged, or without a reference inside.
         RuntimeFailure: the runtime refuses it.
     """
     say = status or (lambda line: None)
     path = Path(path)
-    sets = (choose_kernels(path, runtime),) if runtime else kernel_sets(path)
-    damage = find_damage(path) or _compare_digest(path)
+    first = choose_runtime(path, runtime)
+    damage = find_damage(path) or find_change(path)
     if damage:  # a damaged file is not run: it may take the runtime's process down
         return Verification(path, None, (), damage=damage)
     reports: list[ParityReport] = []
-    arena_bytes = None
-    for number, kernels in enumerate(sets):
-        say(f"running {path.name} with {kernels} kernels")
-        with open_session(path, kernels) as session:
-            if number == 0:  # the papers of one file are the same for all; drawing takes a second
-                manifest, reference = read_papers(session.metadata, path)
-            arena_bytes = getattr(session, "arena_bytes", None)
-            limit_s = SLOW_KERNELS_S if number or kernels in SLOW_KERNELS else None
+    say(f"running {path.name} in {first.name}")
+    with open_session(path, first.name) as session:
+        reference, manifest = session.reference, session.manifest
+        assert manifest is not None  # a reference comes with one
+        target = find_target(manifest.target)
+        rows, missing = ([first], []) if runtime else verifying_runtimes(target)
+        if first in rows:
+            limit_s = SLOW_KERNELS_S if first.slow else None
             reports.append(compare(session, reference, limit_s=limit_s))
-    target = find_target(manifest.target)
-    result = Verification(path, target, tuple(reports), arena_bytes=arena_bytes)
+        arena_bytes = getattr(session, "arena_bytes", None)
+    for row in rows:
+        if row is not first:
+            say(f"running {path.name} in {row.name}")
+            with open_session(path, row.name) as session:
+                limit_s = SLOW_KERNELS_S if row.slow else None
+                reports.append(compare(session, reference, limit_s=limit_s))
+                arena_bytes = getattr(session, "arena_bytes", arena_bytes)
+    result = Verification(
+        path,
+        target,
+        tuple(reports),
+        arena_bytes=arena_bytes,
+        not_run=tuple(missing),
+    )
     if data is None:
         return result
     say("reading the test images")
-    dataset = load_test(data, manifest.preprocess, manifest.class_names, limit)
-    with open_session(path, sets[0]) as session:
+    size = manifest.preprocess.input_size if manifest.preprocess else None
+    dataset = load_test(data, size, manifest.class_names, limit)
+    with open_session(path, first.name) as session:
         say(f"classifying {len(dataset)} test images with {session.runtime}")
         started = time.perf_counter()
         logits = run_all(logits_of(session), dataset.images, progress)
@@ -161,40 +180,3 @@ def _float_source(manifest: Manifest, against: str | Path | None) -> Source | No
 
 def logits_of(session: Session) -> Callable[[np.ndarray], np.ndarray]:
     return lambda images: find_output(session.run(images), "logits", session)
-
-
-def read_papers(metadata: dict[str, str], path: Path) -> tuple[Manifest, ReferenceSet]:
-    """Manifest and golden images out of a file's own metadata.
-
-    Raises:
-        ModelFileError: they are not there, or damaged.
-    """
-    try:
-        manifest = json.loads(metadata[MANIFEST_KEY])
-        reference = json.loads(metadata[REFERENCE_KEY])
-    except KeyError:
-        raise ModelFileError(
-            f"{path}: carries no reference logits, so there is nothing to hold it against. Files "
-            "that 'edgevit export' writes do; others: 'edgevit evaluate FILE --data PATH'."
-        ) from None
-    except ValueError as error:
-        raise ModelFileError(f"{path}: its embedded papers are damaged ({error}).") from None
-    checked = Manifest.from_document(manifest, path.name)
-    found = ReferenceSet.from_document(reference, path.name)
-    if found.digest != checked.reference_sha256:
-        raise ModelFileError(f"{path}: its reference logits are not those that were recorded.")
-    return checked, found
-
-
-def _compare_digest(path: Path) -> str:
-    """Why the file is not the one its manifest was written for; empty if it is, or has none."""
-    document = read_manifest_file(path)
-    if document is None:
-        return ""
-    actual = digest_path(path)
-    if document.get("sha256") == actual:
-        return ""
-    return (
-        f"its sha256 is {actual[:12]}..., where the manifest beside it says "
-        f"{str(document.get('sha256'))[:12]}...: it changed after it was exported"
-    )

@@ -4,22 +4,132 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from edgevit.core.layer_errors import FloatLayer, Role
-from edgevit.formats.intermediate import InnerTensor
+from edgevit.core.layer_errors import FloatLayer, FloatNetwork, Role
+from edgevit.formats.intermediate import IntermediateReader, IntermediateTensor
 
 CLEARLY = 0.1  # unlikeness of a better candidate, as a share of that of the last
 
+REPEATED = "is called several times, so the file's names do not tell its tensors apart"
+NO_NAME = "no tensor is named after it: fused into its neighbours"
+OTHER_SIZE = "its tensors have other sizes: computed in part, or in pieces"
+MOVES_BARE = "moves a normalisation's values, whose scale and offset are in the weights behind it"
+
 # (layer, tensor) -> how alike their values are, in [-1, 1]
-Likeness = Callable[[FloatLayer, InnerTensor], float]
+Likeness = Callable[[FloatLayer, IntermediateTensor], float]
+# (path of a layer, its float output, the file's values) -> what layers behind see; None: the first
+PairVisitor = Callable[[str, np.ndarray, np.ndarray], np.ndarray | None]
+
+
+@dataclass
+class Alignment:
+    """The layers of the float model, and the tensors of the file that hold their outputs.
+
+    Attributes:
+        network: the float model.
+        reader: the file.
+        chosen: the tensor of each layer that is compared, by the layer's path.
+        reasons: why the others that compute something have none, likewise.
+    """
+
+    network: FloatNetwork
+    reader: IntermediateReader
+    chosen: dict[str, IntermediateTensor]
+    reasons: dict[str, str]
+
+    def __post_init__(self) -> None:
+        self.layers = {layer.path: layer for layer in self.network.layers}
+
+    @property
+    def tensor_names(self) -> list[str]:
+        """Names of the tensors that are compared, sorted."""
+        return sorted({tensor.name for tensor in self.chosen.values()})
+
+    def leave_out(self, path: str, reason: str) -> None:
+        """Compares a layer no longer."""
+        del self.chosen[path]
+        self.reasons[path] = reason
+
+    def visit(
+        self, images: np.ndarray, found: Mapping[str, np.ndarray], visitor: PairVisitor
+    ) -> None:
+        """Runs the float model and shows each compared layer's output beside the file's tensor.
+
+        Args:
+            images: uint8 B H W 3.
+            found: the file's tensors for these images.
+            visitor: gets both as float32 B ... in the axes of the layer.
+        """
+
+        def show(path: str, value: np.ndarray) -> np.ndarray | None:
+            if path not in self.chosen:
+                return None
+            return visitor(path, value, self._read(path, found, value))
+
+        self.network.visit(images, show)
+
+    def _read(self, path: str, found: Mapping[str, np.ndarray], like: np.ndarray) -> np.ndarray:
+        """What the file computed for a layer, in the axes of its float output ``like``.
+
+        A normalisation without its scale and offset, which the layers behind it hold, gets them
+        back, so that what is behind it sees what it saw in the file.
+        """
+        tensor, affine = self.chosen[path], self.layers[path].affine
+        values = arrange(found[tensor.name], tensor.shape, like.shape[1:], like)
+        return values * affine[0] + affine[1] if tensor.bare and affine is not None else values
+
+
+def align_layers(
+    network: FloatNetwork, reader: IntermediateReader, images: np.ndarray
+) -> Alignment:
+    """Finds the tensor of each layer.
+
+    Args:
+        network: the float model.
+        reader: the file.
+        images: uint8 B H W 3, one run of the file, for where values decide.
+    """
+    layers = network.layers
+    candidates = find_candidates(layers, reader.tensors, reader.batch)
+    names = {tensor.name for tensors in candidates.values() for tensor in tensors}
+    reader.select(sorted(names))
+    found = reader.run(images) if names else {}
+    expected: dict[str, np.ndarray] = {}
+
+    def keep(path: str, value: np.ndarray) -> None:
+        if path in candidates:
+            expected[path] = value
+
+    network.visit(images, keep)
+
+    def likeness(layer: FloatLayer, tensor: IntermediateTensor) -> float:
+        own = expected[layer.path]
+        return alike(own, arrange(found[tensor.name], tensor.shape, own.shape[1:], own))
+
+    chosen = choose_tensors(layers, candidates, likeness)
+    named = {tensor.layer for tensor in reader.tensors}
+    reasons: dict[str, str] = {}
+    for layer in layers:
+        if layer.role is Role.REPEATED:
+            reasons[layer.path] = REPEATED
+        elif layer.role is Role.COMPUTES and layer.path not in chosen:
+            reasons[layer.path] = OTHER_SIZE if layer.path in named else NO_NAME
+    alignment = Alignment(network, reader, chosen, reasons)
+    # Who moves the values of a normalisation that has a scale, and has none itself?
+    scaled = {chosen[row.path].layer for row in layers if row.affine and row.path in chosen}
+    for layer in layers:
+        if layer.path in chosen and not layer.affine and chosen[layer.path].bare in scaled:
+            alignment.leave_out(layer.path, MOVES_BARE)
+    return alignment
 
 
 def find_candidates(
-    layers: Sequence[FloatLayer], tensors: Iterable[InnerTensor], batch: int
-) -> dict[str, list[InnerTensor]]:
+    layers: Sequence[FloatLayer], tensors: Iterable[IntermediateTensor], batch: int
+) -> dict[str, list[IntermediateTensor]]:
     """For each layer the tensors that may be its output, in the order of computation.
 
     A tensor belongs to the innermost layer that its name is inside of. It may be the output if it
@@ -34,7 +144,7 @@ def find_candidates(
     by_stem: dict[str, list[FloatLayer]] = {}
     for layer in layers:
         by_stem.setdefault(_stem(layer.path), []).append(layer)
-    found: dict[str, list[InnerTensor]] = {}
+    found: dict[str, list[IntermediateTensor]] = {}
     for tensor in tensors:
         for owner in _owners(tensor.layer, by_path, by_stem):
             fits = math.prod(tensor.shape) == batch * math.prod(owner.shape)
@@ -44,8 +154,10 @@ def find_candidates(
 
 
 def choose_tensors(
-    layers: Sequence[FloatLayer], candidates: dict[str, list[InnerTensor]], likeness: Likeness
-) -> dict[str, InnerTensor]:
+    layers: Sequence[FloatLayer],
+    candidates: dict[str, list[IntermediateTensor]],
+    likeness: Likeness,
+) -> dict[str, IntermediateTensor]:
     """The output of each layer among its candidates: the last one.
 
     Values decide in two cases: where a converter named something after the layer that comes behind
@@ -57,7 +169,7 @@ def choose_tensors(
         candidates: of :func:`find_candidates`.
         likeness: of a layer's output and a tensor.
     """
-    chosen: dict[str, InnerTensor] = {}
+    chosen: dict[str, IntermediateTensor] = {}
     users: dict[str, set[str]] = {}
     for path, tensors in candidates.items():
         for tensor in tensors:
@@ -72,13 +184,15 @@ def choose_tensors(
             continue
         free = [tensor for tensor in tensors if tensor.name not in taken]
         if free:
-            best = max(free, key=lambda tensor: (likeness(layer, tensor), tensor.place))
+            best = max(free, key=lambda tensor: (likeness(layer, tensor), tensor.position))
             chosen[layer.path] = best
             taken.add(best.name)
     return chosen
 
 
-def _pick(layer: FloatLayer, tensors: list[InnerTensor], likeness: Likeness) -> InnerTensor:
+def _pick(
+    layer: FloatLayer, tensors: list[IntermediateTensor], likeness: Likeness
+) -> IntermediateTensor:
     if len(tensors) == 1:
         return tensors[0]
     unlike = [1 - likeness(layer, tensor) for tensor in tensors]

@@ -17,7 +17,7 @@ import numpy as np
 
 from edgevit.core.layer_errors import FloatLayer, LayerError
 from edgevit.core.target import Precision
-from edgevit.formats.intermediate import InnerTensor
+from edgevit.formats.intermediate import IntermediateTensor
 from edgevit.verification.rounding_noise import InsideNoise, ProductNoise
 
 # Relative error (root mean square) below which no layer of a file is worth a look, by precision.
@@ -138,7 +138,7 @@ class LayerSums:
     """
 
     layer: FloatLayer
-    tensor: InnerTensor
+    tensor: IntermediateTensor
     total: ErrorSums = field(default_factory=ErrorSums)
     added: ErrorSums = field(default_factory=ErrorSums)
     saturated: int = 0

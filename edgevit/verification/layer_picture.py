@@ -38,14 +38,12 @@ def draw_layers(found: LayerDiff, path: Path) -> None:
     """
     check_picture_path(path)
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
         raise MissingDependencyError("matplotlib", "train", "A picture") from None
     rows = found.layers
     places = range(len(rows))
     figure = Figure(figsize=(11, 1.8 + 0.2 * len(rows)), layout="constrained")
-    FigureCanvasAgg(figure)
     noise, beyond = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
     colours = [SUSPECT if row.excess_db > SUSPECT_DB else ADDED for row in rows]
     noise.plot(

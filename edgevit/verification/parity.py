@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from edgevit.base.errors import DataError, RuntimeFailure
 from edgevit.core.parity import AccuracyReport, OutputParity, ParityReport
 from edgevit.core.reference import ReferenceSet
+from edgevit.core.runtime import Runtime
+from edgevit.formats.registry import open_session
 from edgevit.formats.session import Session
 from edgevit.verification.metrics import agreement, top_k
 
@@ -19,6 +22,16 @@ CHUNK = 50
 # LiteRT's reference kernels are written for clarity: all golden images of a large float network
 # would take many minutes in them. They run the first ones for this long; other kernels run all.
 SLOW_KERNELS_S = 90.0
+
+
+def compare_in(path: Path, row: Runtime, reference: ReferenceSet) -> ParityReport:
+    """Runs the golden images of a file in a runtime; see :func:`compare`.
+
+    Raises:
+        RuntimeFailure: the runtime refuses the file, or an output is missing.
+    """
+    with open_session(path, row.name) as session:
+        return compare(session, reference, limit_s=SLOW_KERNELS_S if row.slow else None)
 
 
 def compare(

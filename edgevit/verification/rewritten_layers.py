@@ -15,6 +15,8 @@ from typing import Self
 
 import numpy as np
 
+from edgevit.verification.align_layers import Alignment
+
 DOUBTFUL = 0.1  # relative error from which on a tensor's meaning is checked
 CLEARLY = 0.1  # error that is left without the tensor, as a share of the error with it
 
@@ -39,6 +41,38 @@ class Trial:
         signal = float(np.sqrt(np.mean(np.square(answer, dtype=np.float64))))
         error = _distance(answer, found)
         return cls(error / signal if signal > 0 else float(error > 0), answer, found)
+
+
+def list_rewritten(alignment: Alignment, images: np.ndarray) -> list[str]:
+    """Layers whose tensor is not their output, though it has their name and size.
+
+    Args:
+        alignment: the layers and their tensors.
+        images: uint8 B H W 3, as many as are in memory at a time.
+    """
+    batch = alignment.reader.batch
+    images = images[: max(1, len(images) // batch) * batch]
+    alignment.reader.select(alignment.tensor_names)
+    found = alignment.reader.run(images)
+    trusted = _run_trials(alignment, images, found, set())
+    doubted = {layer for layer, trial in trusted.items() if trial.relative > DOUBTFUL}
+    if not doubted:
+        return []
+    return find_rewritten(trusted, _run_trials(alignment, images, found, doubted), doubted)
+
+
+def _run_trials(
+    alignment: Alignment, images: np.ndarray, found: Mapping[str, np.ndarray], without: Set[str]
+) -> dict[str, Trial]:
+    """What each float layer returns for the file's own tensors, but for some layers' tensors."""
+    trials: dict[str, Trial] = {}
+
+    def compare(path: str, value: np.ndarray, own: np.ndarray) -> np.ndarray | None:
+        trials[path] = Trial.of(value, own)
+        return None if path in without or not np.isfinite(own).all() else own
+
+    alignment.visit(images, found, compare)
+    return trials
 
 
 def find_rewritten(

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edgevit.formats.intermediate import InnerTensor, Product, Rounding
+from edgevit.formats.intermediate import IntermediateTensor, Product, Rounding
+from edgevit.formats.tflite.operators import Role, names_of
 
 ROWS = 256  # of what enters that are kept, of each chunk of images
 LEVELS = 255  # steps between the smallest and the largest value that 8 bits tell apart
@@ -25,9 +26,8 @@ SHARED = ("MEAN", "SUM", "RSQRT", "SOFTMAX", "BATCH_MATMUL", "ReduceMean", "Soft
 AVERAGED = ("SOFTMAX", "Softmax")
 # These only move values: what they round was rounded before.
 MOVES = (
-    *("RESHAPE", "TRANSPOSE", "STRIDED_SLICE", "SLICE", "SPLIT", "PAD", "GATHER", "CONCATENATION"),
-    *("QUANTIZE", "DEQUANTIZE", "SQUEEZE", "EXPAND_DIMS", "Reshape", "Transpose", "Slice", "Split"),
-    *("Squeeze", "Unsqueeze", "Pad", "Gather", "Concat"),
+    *names_of(Role.MOVES, Role.JOINS, Role.CONVERTS),
+    *("Reshape", "Transpose", "Slice", "Split", "Squeeze", "Unsqueeze", "Pad", "Gather", "Concat"),
 )
 
 
@@ -110,7 +110,7 @@ class InsideNoise:
     chunks: int = 0
     shared: bool = False
 
-    def add(self, tensors: Sequence[InnerTensor], found: Mapping[str, np.ndarray]) -> None:
+    def add(self, tensors: Sequence[IntermediateTensor], found: Mapping[str, np.ndarray]) -> None:
         """Adds the values of the layer's tensors for one chunk."""
         for tensor in tensors:
             self.shared |= tensor.op in SHARED

@@ -18,14 +18,13 @@ import pytest
 
 from edgevit.core.class_names import CIFAR10_CLASSES
 from edgevit.core.golden_images import draw_images
-from edgevit.core.target import TARGETS, Format
+from edgevit.formats.registry import TARGETS
 
 # As the command line sets it, so that files from this process equal those from another.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 ROOT = Path(__file__).parents[2]
 RAW_SIZE = (12, 12)
-SIZES = {"image_size": 16, "dim": 48, "depths": (1, 1), "num_classes": 10}
 
 
 @dataclass(frozen=True)
@@ -75,20 +74,21 @@ def tiny_run(tmp_path_factory) -> Path:
 
     from edgevit.data.calibration import CalibrationSample
     from edgevit.formats.calibration import calibrate
+    from edgevit.formats.options import build_options
     from edgevit.frontend.opening import open_source
-    from edgevit.frontend.source import ExportOptions
     from edgevit.models.build import build_plan, plan_model
-    from edgevit.models.weights import ONNX_RANGES_FILE, RANGES_FILE, WEIGHTS_FILE, save_weights
+    from edgevit.models.shiftvit import TINY
+    from edgevit.models.weights import RANGE_FILES, WEIGHTS_FILE, save_weights
 
     keras.utils.set_random_seed(0)
-    plan = plan_model("shiftvit", input_size=RAW_SIZE, **SIZES)
+    plan = plan_model("shiftvit", input_size=RAW_SIZE, **TINY)
     folder = tmp_path_factory.mktemp("tiny") / "run"
     weights = build_plan(plan).get_weights()
     save_weights(folder / WEIGHTS_FILE, plan, weights, CIFAR10_CLASSES, "float32")
     images = draw_images(32, RAW_SIZE, seed=9)
-    for kind, name in ((Format.TFLITE, RANGES_FILE), (Format.ONNX, ONNX_RANGES_FILE)):
+    for kind, name in RANGE_FILES.items():
         sample = CalibrationSample(images, "drawn", "00")
-        record = calibrate(kind, open_source(folder), ExportOptions(), sample)
+        record = calibrate(kind, open_source(folder), build_options(kind, {}), sample)
         (folder / name).write_text(record.to_text())
     return folder
 
@@ -121,8 +121,8 @@ def copied(exported, tmp_path) -> Callable[..., Path]:
         else:
             shutil.copy(source, path)
         if manifest:
-            papers = source.with_name(source.name + ".manifest.json")
-            shutil.copy(papers, path.with_name(papers.name))
+            manifest = source.with_name(source.name + ".manifest.json")
+            shutil.copy(manifest, path.with_name(manifest.name))
         return path
 
     return copy

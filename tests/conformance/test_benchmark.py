@@ -10,7 +10,8 @@ import pytest
 
 from edgevit.bench.products import write_product
 from edgevit.core.benchmarks import BenchmarkResult
-from edgevit.core.target import Format, Precision
+from edgevit.core.format import Format
+from edgevit.core.target import Precision
 
 
 @pytest.fixture(scope="module")

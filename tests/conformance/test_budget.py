@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgevit.core.format import Format
 from edgevit.core.golden_images import draw_images
 from edgevit.core.target import Precision
+from edgevit.data.evaluation import load_validation
 from edgevit.formats.registry import open_session
-from edgevit.frontend.opening import load_validation
 from edgevit.models.history import RUN_FILE
 from edgevit.quantization.recipe import Recipe
 from edgevit.verification.audit import inspect
@@ -51,7 +52,7 @@ def data_options(dataset) -> tuple:
 
 def find_drop(path: Path, dataset: Path, contract) -> float:
     """Points that a file loses on the validation images, counted anew."""
-    sample = load_validation(dataset, contract, (), 80)
+    sample = load_validation(dataset, contract.input_size, (), 80)
     with open_session(path) as session:
         right = session.run(sample.images)["logits"].argmax(-1) == sample.labels
     return 100 * (1 - right.mean())
@@ -100,8 +101,8 @@ def digest(path: Path) -> str:
 def test_a_plan_that_loses_too_much_is_repaired(tiny_run, dataset, tmp_path, monkeypatch):
     """Every int8 plan loses too much until the sums are out of int8; the search finds that."""
     from edgevit.base.statistics import PairedDrop
+    from edgevit.formats.tflite.options import TfliteOptions
     from edgevit.frontend.opening import open_source
-    from edgevit.frontend.source import ExportOptions
     from edgevit.verbs import search as searching
 
     class Search(searching._Search):
@@ -140,9 +141,9 @@ def test_a_plan_that_loses_too_much_is_repaired(tiny_run, dataset, tmp_path, mon
     monkeypatch.setattr(tflite_plan, "plan_precisions", keep_allowed)
     monkeypatch.setattr(searching, "_Search", Search)
     source = open_source(tiny_run)
-    options = ExportOptions()
+    options = TfliteOptions()
     found = searching.search_recipe(
-        source, options, source.ranges, dataset, max_drop=1.0, images=40
+        source, options, source.ranges[Format.TFLITE], dataset, max_drop=1.0, images=40
     )
     assert found.trials[found.chosen].name == "everything, repaired"
     assert found.drop.points == 0
@@ -153,8 +154,8 @@ def test_a_plan_that_loses_too_much_is_repaired(tiny_run, dataset, tmp_path, mon
 def test_nothing_that_the_weights_have_learnt_from_is_searched_on(
     tiny_run, dataset, tmp_path, monkeypatch
 ):
+    from edgevit.formats.tflite.options import TfliteOptions
     from edgevit.frontend.opening import open_source
-    from edgevit.frontend.source import ExportOptions
     from edgevit.verbs import search as searching
 
     class Search:
@@ -169,7 +170,7 @@ def test_nothing_that_the_weights_have_learnt_from_is_searched_on(
     seen = {"recipe": {"held_out": 0.05}, "data": dataset.name}
     (tmp_path / "run" / RUN_FILE).write_text(json.dumps(seen))
     counts = [
-        searching.search_recipe(source, ExportOptions(), source.ranges, dataset, 1.0)
+        searching.search_recipe(source, TfliteOptions(), source.ranges[Format.TFLITE], dataset, 1.0)
         for source in (open_source(tiny_run), open_source(tmp_path / "run"))
     ]
     assert counts == [80, 20]

@@ -9,13 +9,14 @@ import pytest
 
 from edgevit.base.errors import DataError
 from edgevit.core.class_names import CIFAR10_CLASSES
+from edgevit.core.format import Format
 from edgevit.core.golden_images import draw_images
-from edgevit.core.target import Format
 from edgevit.data.calibration import CalibrationSample, leave_out, sample_images
 from edgevit.data.datasets import load_dataset
 from edgevit.formats.calibration import calibrate, read_record
+from edgevit.formats.options import build_options
+from edgevit.formats.tflite.options import TfliteOptions
 from edgevit.frontend.opening import open_source
-from edgevit.frontend.source import ExportOptions
 
 IMAGES = draw_images(60, (12, 12), seed=5)
 LABELS = np.arange(60) % 10
@@ -52,7 +53,12 @@ def test_no_order_of_the_images_changes_one_byte_of_a_record(source, kind):
     orders = [np.arange(12), np.arange(12)[::-1], np.random.default_rng(0).permutation(12)]
     texts = {
         calibrate(
-            kind, source, ExportOptions(), sample_of(images[order]), "percentile", histograms=True
+            kind,
+            source,
+            build_options(kind, {}),
+            sample_of(images[order]),
+            "percentile",
+            histograms=True,
         ).to_text()
         for order in orders
     }
@@ -62,8 +68,8 @@ def test_no_order_of_the_images_changes_one_byte_of_a_record(source, kind):
 
 def test_a_record_keeps_what_was_seen_and_can_be_clipped_otherwise_later(source):
     sample = sample_of(IMAGES[:12])
-    whole = calibrate(Format.TFLITE, source, ExportOptions(), sample, histograms=True)
-    narrow = calibrate(Format.TFLITE, source, ExportOptions(), sample, "mse", histograms=True)
+    whole = calibrate(Format.TFLITE, source, TfliteOptions(), sample, histograms=True)
+    narrow = calibrate(Format.TFLITE, source, TfliteOptions(), sample, "mse", histograms=True)
     assert whole.clipped("mse").to_text() == narrow.to_text()
     assert narrow.clipped("minmax").ranges == whole.ranges
     assert narrow.seen

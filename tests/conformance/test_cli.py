@@ -14,11 +14,9 @@ from edgevit.base.files import digest_path, size_path
 from edgevit.cli.main import VERBS
 from edgevit.core.class_names import CIFAR10_CLASSES
 from edgevit.core.golden_images import draw_images
-from edgevit.core.target import TARGETS
-from edgevit.core.tensors import Preprocess
 from edgevit.data.degradations import DEGRADATIONS
-from edgevit.formats.registry import open_session
-from edgevit.frontend.opening import load_test
+from edgevit.data.evaluation import load_test
+from edgevit.formats.registry import TARGETS, open_session
 from edgevit.verbs.evaluate import evaluate_robustness
 
 OPTIONS = {
@@ -151,9 +149,9 @@ def test_the_near_miss_is_named(command, arguments, near):
 
 
 def test_a_defect_of_ours_is_said_to_be_one(command, monkeypatch):
-    from edgevit.core import target as targets
+    from edgevit.formats import registry
 
-    monkeypatch.setattr(targets, "find_targets", lambda names: 1 / 0)
+    monkeypatch.setattr(registry, "find_targets", lambda names: 1 / 0)
     answer = command("export", "shiftvit", "--format", "all")
     assert answer.code == 1
     assert "internal error: ZeroDivisionError" in answer.error
@@ -246,7 +244,7 @@ def test_verify_in_json_has_the_promised_keys(command, exported, target):
     names = {"verdict", "runtime", "images", "max_abs", "mean_abs", "top1_agreement"}
     assert names <= set(found)
     assert (found["verdict"], found["images"], found["target"]) == ("pass", 256, target.name)
-    assert target.runtime in found["runtime"]
+    assert target.runtimes[0] in found["runtime"]
     assert 0 <= found["mean_abs"] <= found["max_abs"]
 
 
@@ -276,11 +274,11 @@ def test_verify_against_other_weights_is_refused(command, exported, class_folder
     import keras
 
     from edgevit.models.build import build_plan, plan_model
+    from edgevit.models.shiftvit import TINY
     from edgevit.models.weights import save_weights
 
     keras.utils.set_random_seed(99)
-    sizes = {"image_size": 16, "dim": 48, "depths": (1, 1), "num_classes": 10}
-    plan = plan_model("shiftvit", input_size=(12, 12), **sizes)
+    plan = plan_model("shiftvit", input_size=(12, 12), **TINY)
     weights = build_plan(plan).get_weights()
     save_weights(tmp_path / "weights.safetensors", plan, weights, CIFAR10_CLASSES, "float32")
     answer = command(
@@ -362,8 +360,7 @@ def test_evaluate_says_how_accuracy_bears_jpeg_and_shifts(
 def test_robustness_is_measured_on_images_that_were_changed(exported, class_folders):
     path = exported["onnx-float32"]
     found = evaluate_robustness(path, class_folders)
-    contract = Preprocess(input_size=(12, 12))
-    dataset = load_test(class_folders, contract, CIFAR10_CLASSES)
+    dataset = load_test(class_folders, (12, 12), CIFAR10_CLASSES)
     with open_session(path) as session:
         for way in DEGRADATIONS:
             logits = session.run(way.apply(dataset.images))["logits"]

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +11,15 @@ from keras import ops
 
 from edgevit.base.documents import to_json
 from edgevit.base.errors import EdgevitError, ModelFileError, RuntimeFailure
-from edgevit.core.manifest import MANIFEST_KEY, REFERENCE_KEY, manifest_path
+from edgevit.core.manifest import manifest_path
+from edgevit.core.metadata import MANIFEST_KEY, REFERENCE_KEY
 from edgevit.core.parity import Verdict
 from edgevit.core.reference import ReferenceSet
 from edgevit.core.seal import BLANK, SEAL_KEY, find_damage, seal
 from edgevit.formats.registry import open_session
 from edgevit.formats.tflite.runtime.file import add_metadata, is_constant, pack_model, parse_model
 from edgevit.verbs.verify import verify
+from programs import run_program
 
 ROOT = Path(__file__).parents[2]
 ONNX = ("onnx-float32", "onnx-float16", "onnx-dynamic", "onnx-int8")
@@ -62,8 +61,8 @@ def unseal(path: Path) -> None:
     path.write_bytes(data[:start] + BLANK.encode() + data[start + len(BLANK) :])
 
 
-def replace_papers(path: Path, documents: dict[str, str]) -> None:
-    """Puts other papers into a file and seals it anew, so that only their content can tell."""
+def replace_metadata(path: Path, documents: dict[str, str]) -> None:
+    """Puts other documents into a file and seals it anew, so that only their content can tell."""
     documents = {**documents, SEAL_KEY: to_json(BLANK)}
     if path.suffix == ".onnx":
         import onnx
@@ -80,7 +79,7 @@ def replace_papers(path: Path, documents: dict[str, str]) -> None:
     assert find_damage(path) == ""
 
 
-def papers_of(path: Path) -> dict[str, str]:
+def metadata_of(path: Path) -> dict[str, str]:
     with open_session(path) as session:
         return session.metadata
 
@@ -153,10 +152,10 @@ def test_a_manifest_that_is_no_json_or_says_nothing_is_never_a_pass(copied):
 @pytest.mark.parametrize("name", ["tflite-int8", "onnx-float32"])
 def test_swapped_logits_inside_the_file_are_refused(copied, name):
     path = copied(name, manifest=False)
-    papers = papers_of(path)
-    reference = ReferenceSet.from_document(json.loads(papers[REFERENCE_KEY]), "x")
+    metadata = metadata_of(path)
+    reference = ReferenceSet.from_document(json.loads(metadata[REFERENCE_KEY]), "x")
     other = ReferenceSet(reference.images, reference.logits[::-1], reference.seed)
-    replace_papers(path, {REFERENCE_KEY: to_json(other.to_document())})
+    replace_metadata(path, {REFERENCE_KEY: to_json(other.to_document())})
     with pytest.raises(ModelFileError, match="are not those that were recorded"):
         verify(path)
 
@@ -164,15 +163,15 @@ def test_swapped_logits_inside_the_file_are_refused(copied, name):
 @pytest.mark.parametrize("name", ["tflite-int8", "onnx-float32"])
 def test_swapped_logits_with_a_manifest_to_match_fail_by_parity(copied, name):
     path = copied(name, manifest=False)
-    papers = papers_of(path)
-    reference = ReferenceSet.from_document(json.loads(papers[REFERENCE_KEY]), "x")
+    metadata = metadata_of(path)
+    reference = ReferenceSet.from_document(json.loads(metadata[REFERENCE_KEY]), "x")
     other = ReferenceSet(reference.images, reference.logits[::-1].copy(), reference.seed)
-    manifest = {**json.loads(papers[MANIFEST_KEY]), "reference_sha256": other.digest}
+    manifest = {**json.loads(metadata[MANIFEST_KEY]), "reference_sha256": other.digest}
     documents = {
         REFERENCE_KEY: to_json(other.to_document()),
         MANIFEST_KEY: to_json(manifest),
     }
-    replace_papers(path, documents)
+    replace_metadata(path, documents)
     assert verify(path).verdict is Verdict.FAIL
 
 
@@ -187,9 +186,9 @@ def test_swapped_logits_with_a_manifest_to_match_fail_by_parity(copied, name):
     ],
     ids=str,
 )
-def test_papers_that_cannot_be_read_are_refused_in_one_line(copied, documents):
+def test_metadata_that_cannot_be_read_are_refused_in_one_line(copied, documents):
     path = copied("onnx-float32", manifest=False)
-    replace_papers(path, documents)
+    replace_metadata(path, documents)
     with pytest.raises(ModelFileError) as caught:
         verify(path)
     assert path.name in str(caught.value)
@@ -198,13 +197,13 @@ def test_papers_that_cannot_be_read_are_refused_in_one_line(copied, documents):
 
 def test_a_target_that_does_not_exist_is_refused(copied):
     path = copied("onnx-float32", manifest=False)
-    manifest = json.loads(papers_of(path)[MANIFEST_KEY])
-    replace_papers(path, {MANIFEST_KEY: to_json({**manifest, "target": "onnx-float8"})})
+    manifest = json.loads(metadata_of(path)[MANIFEST_KEY])
+    replace_metadata(path, {MANIFEST_KEY: to_json({**manifest, "target": "onnx-float8"})})
     with pytest.raises(EdgevitError, match="onnx-float8"):
         verify(path)
 
 
-def test_a_foreign_file_without_papers_has_nothing_to_be_held_against(convert_tflite, tmp_path):
+def test_a_foreign_file_without_metadata_has_nothing_to_be_held_against(convert_tflite, tmp_path):
     def forward(images):
         return ops.mean(images, axis=(1, 2))
 
@@ -236,25 +235,6 @@ def test_a_savedmodel_that_lacks_a_part_is_never_a_pass(copied, name):
     assert "\n" not in str(caught.value)
 
 
-# Damage that a runtime gets to see runs in a process of its own: it may take the process down.
-OPENED = """
-import json, sys
-from edgevit.base.errors import EdgevitError
-from edgevit.verbs.verify import verify
-from edgevit.verification.audit import inspect
-
-for name in sys.argv[1:]:
-    for check in (verify, inspect):
-        print(name, check.__name__, end=" ", flush=True)
-        try:
-            found = check(name)
-            print("verdict", getattr(found, "verdict", "read"), flush=True)
-        except EdgevitError as error:
-            assert "\\n" not in str(error), error
-            print("refused", type(error).__name__, flush=True)
-"""
-
-
 def write_damaged(name: str, source: Path, folder: Path) -> list[Path]:
     """Copies that no seal protects: cut, spoilt at random, or of another kind altogether."""
     data, suffix = source.read_bytes(), source.suffix
@@ -281,13 +261,8 @@ def write_damaged(name: str, source: Path, folder: Path) -> list[Path]:
 @pytest.mark.parametrize("name", ["tflite-int8", "tflite-float32", "onnx-float32"])
 def test_damage_that_a_runtime_sees_is_refused_or_fails_but_never_crashes(exported, tmp_path, name):
     paths = write_damaged(name, exported[name], tmp_path)
-    found = subprocess.run(
-        [sys.executable, "-c", OPENED, *map(str, paths)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        timeout=250,
-    )
+    # In a process of its own: damage that a runtime gets to see may take the process down.
+    found = run_program("open_damaged", *paths)
     assert found.returncode == 0, found.stdout[-300:] + found.stderr[-2000:]
     lines = [line.split() for line in found.stdout.splitlines()]
     assert len(lines) == 2 * len(paths)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from edgevit.base.files import digest_path
+from edgevit.core.format import Format
 from edgevit.core.golden_images import draw_images
 from edgevit.core.manifest import read_manifest_file
-from edgevit.core.target import TARGETS, Format
 from edgevit.data.calibration import CalibrationSample
-from edgevit.formats.registry import open_session
+from edgevit.formats.registry import TARGETS, open_session
 from edgevit.verbs.export import export, export_all
 
 STABLE = [name for name, target in TARGETS.items() if target.format is not Format.SAVEDMODEL]

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from edgevit.core import layer_errors
+from edgevit.core.golden_images import draw_images
 from edgevit.core.layer_errors import PREPROCESSING, SUSPECT_DB
-from edgevit.core.target import find_target
+from edgevit.formats.registry import find_target
 from edgevit.formats.tflite.runtime.file import add_metadata, pack_model, parse_model
 from edgevit.verbs.diff import diff
 
@@ -22,8 +23,8 @@ FILES = ("tflite-int8", "tflite-float32", "onnx-int8")
 
 @pytest.fixture(scope="module")
 def planted_faults():
-    """benchmarks/planted_faults.py as a module."""
-    path = ROOT / "benchmarks" / "planted_faults.py"
+    """planted_faults.py, beside this file, as a module."""
+    path = Path(__file__).with_name("planted_faults.py")
     spec = importlib.util.spec_from_file_location("planted_faults", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # where dataclasses look their annotations up
@@ -57,7 +58,7 @@ def test_a_sound_file_of_every_format_has_no_suspect(exported, tiny_run, target,
 @pytest.mark.parametrize("name", FILES)
 def test_planted_faults_are_found_in_their_layers(planted_faults, source, exported, tmp_path, name):
     target = find_target(name)
-    images = planted_faults.draw_images(6, source.preprocess.input_size)
+    images = draw_images(6, source.preprocess.input_size)
     faulty = tmp_path / f"faulty{target.suffix}"
     kinds = planted_faults.kinds_of(name)
     assert len({kind for kind, _, _ in kinds}) == 4

@@ -6,7 +6,8 @@ import pytest
 
 from edgevit.base.errors import ExportError
 from edgevit.base.files import size_path
-from edgevit.core.target import TARGETS, Format, find_target
+from edgevit.core.format import Format
+from edgevit.formats.registry import TARGETS, find_target
 from edgevit.verification.audit import audit, inspect
 
 FLOAT_ISLANDS = [name for name, target in TARGETS.items() if not target.integer_only]

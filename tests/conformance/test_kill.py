@@ -7,7 +7,6 @@ import os
 import random
 import subprocess
 import sys
-import textwrap
 import time
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from edgevit.core.manifest import manifest_path, read_manifest_file
 from edgevit.core.parity import Verdict
 from edgevit.verbs.export import export_all
 from edgevit.verbs.verify import verify
+from programs import run_program
 
 ROOT = Path(__file__).parents[2]
 TARGETS = "savedmodel,onnx-float32"  # a folder and a file
@@ -105,43 +105,6 @@ def test_twenty_kills_at_random_moments_leave_whole_files(tiny_run, tmp_path):
 
 # Publishing takes milliseconds, so random moments rarely meet it: here the process kills itself at
 # its n-th step on the file system while it publishes, for every n.
-PUBLISH = textwrap.dedent(
-    """
-    import json, os, signal, sys
-    from pathlib import Path
-    from edgevit.core.manifest import Manifest
-    from edgevit.verbs.export import publish
-
-    staged, path, step = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-    beside = Path(sys.argv[1] + ".manifest.json").read_text()
-    manifest = Manifest.from_document(json.loads(beside), "staged")
-    count = 0
-
-    def hook(event, arguments):
-        global count
-        if event in ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree"):
-            if str(path.parent) in str(arguments[0]):
-                count += 1
-                if count == step:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(hook)
-    publish(staged, path, manifest)
-    print(count)
-    """
-)
-
-
-def publish_killed(staged: Path, path: Path, step: int) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-c", PUBLISH, str(staged), str(path), str(step)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        timeout=120,
-    )
-
-
 def test_a_kill_at_any_step_of_publishing_over_an_older_file_leaves_whole_files(exported, tmp_path):
     source = exported["onnx-float32"]
     place = tmp_path / "out" / source.name
@@ -158,19 +121,19 @@ def test_a_kill_at_any_step_of_publishing_over_an_older_file_leaves_whole_files(
         manifest_path(place).write_text(json.dumps({**beside, "file": place.name}))
 
     prepare()
-    steps = int(publish_killed(source, place, 0).stdout)
+    steps = int(run_program("publish_killed", source, place, 0).stdout)
     assert steps >= 6
     digests = {digest_path(source), digest_path(exported["tflite-int8"])}
     for step in range(1, steps + 1):
         prepare()
-        assert publish_killed(source, place, step).returncode == -9
+        assert run_program("publish_killed", source, place, step).returncode == -9
         if place.exists():
             assert digest_path(place) in digests
         document = read_manifest_file(place)
-        if document is not None:  # never the papers of another file
+        if document is not None:  # never the manifest of another file
             assert place.exists()
             assert document["sha256"] == digest_path(place)
-        assert publish_killed(source, place, 0).returncode == 0
+        assert run_program("publish_killed", source, place, 0).returncode == 0
         assert sorted(entry.name for entry in place.parent.iterdir()) == sorted(
             [place.name, manifest_path(place).name]
         )

@@ -8,20 +8,27 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgevit.base.documents import to_json
 from edgevit.base.errors import ConfigError, MissingDependencyError, ModelFileError, RuntimeFailure
-from edgevit.formats.registry import RUNTIMES, choose_kernels, open_session
+from edgevit.core.format import Format
+from edgevit.core.seal import BLANK
+from edgevit.formats.registry import (
+    RUNTIMES,
+    TARGETS,
+    choose_runtime,
+    find_target,
+    open_session,
+)
 from edgevit.formats.tflite.runtime.litert import open_interpreter
-from edgevit.verbs.export import export_all
+from edgevit.verbs.export import Request, export_all
 from edgevit.verbs.verify import verify
 from edgevit.verification.audit import inspect
 
 
 @pytest.fixture(scope="module")
-def micro(tiny_run, tmp_path_factory):
+def micro(outcomes):
     """The outcome of the export for microcontrollers."""
-    folder = tmp_path_factory.mktemp("micro")
-    (outcome,) = export_all(tiny_run, "tflite-int8", folder, micro=True)
-    return outcome
+    return outcomes["tflite-int8-micro"]
 
 
 @pytest.fixture
@@ -84,7 +91,7 @@ def test_what_has_no_kernel_is_named_with_its_layers(tflm, exported):
         open_session(exported["tflite-int8"], "micro")
     message = str(caught.value)
     assert "no kernel for 2 GELU (layer shiftvit/stage1_block1/expand" in message
-    assert "--micro" in message
+    assert "tflite-int8-micro" in message
     assert "FULLY_CONNECTED" not in message  # it has one
 
 
@@ -114,7 +121,7 @@ def test_verify_runs_it_and_says_how_large_the_arena_is(tflm, micro, command):
     assert document["verdict"] == "pass"
     assert document["runtime"] == "tflm"
     assert document["arena_bytes"] > 10_000
-    assert "arena_bytes" not in command("verify", path, "--json").document
+    assert "arena_bytes" not in command("verify", path, "--runtime", "litert", "--json").document
     assert "of working memory" in command("verify", path, "--runtime", "tflm").out
 
 
@@ -157,27 +164,95 @@ def test_bad_runtimes_are_one_line(command, exported, arguments, text):
     assert text in answer.error
 
 
-def test_micro_is_for_integer_files_of_a_fixed_batch(tiny_run, tmp_path, command):
-    with pytest.raises(ConfigError, match=r"Received: onnx-int8"):
-        export_all(tiny_run, "tflite-int8,onnx-int8", tmp_path, micro=True)
-    with pytest.raises(ConfigError, match="fixed batch"):
-        export_all(tiny_run, "tflite-int8", tmp_path, micro=True, batch=None)
-    answer = command("export", tiny_run, "--format", "tflite-float32", "--micro", "--out", tmp_path)
+def test_it_is_verified_in_its_own_runtime_where_that_is_installed(tflm, micro, command):
+    names = ["litert-xnnpack", "litert-reference", "tflm"]
+    assert [report.runtime for report in micro.reports] == names
+    assert micro.not_run == ()
+    document = command("verify", micro.artifact.path, "--json").document
+    assert document["runtime"] == " + ".join(names)
+    assert document["target"] == "tflite-int8-micro"
+    assert "not_run" not in document
+
+
+def test_it_is_said_where_its_own_runtime_is_not_installed(
+    monkeypatch, tiny_run, micro, command, tmp_path
+):
+    from edgevit.formats import registry
+
+    monkeypatch.setattr(registry, "is_installed", lambda row: False)
+    path = micro.artifact.path
+    document = command("verify", path, "--json").document
+    assert document["verdict"] == "pass"
+    assert document["not_run"] == ["tflm"]
+    assert "not run in tflm, which is not installed" in command("verify", path).out
+    options = ("--format", "tflite-int8-micro", "--out", tmp_path)
+    assert "pip install 'edgevit[tflm]'" in command("export", tiny_run, *options).out
+    (row,) = command("export", tiny_run, *options, "--json").document
+    assert (row["verdict"], row["not_run"]) == ("pass", ["tflm"])
+
+
+def test_a_file_that_fails_in_its_own_runtime_alone_is_not_written(
+    monkeypatch, tflm, tiny_run, tmp_path
+):
+    from edgevit.formats.tflite.runtime.tflm import MicroSession
+
+    run = MicroSession.run_chunk
+    wrong = lambda self, batch: {k: -v for k, v in run(self, batch).items()}  # noqa: E731
+    monkeypatch.setattr(MicroSession, "run_chunk", wrong)
+    (outcome,) = export_all(tiny_run, "tflite-int8-micro", tmp_path)
+    assert outcome.verdict == "fail"
+    assert outcome.artifact is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_the_option_wrote_under_the_name_of_the_other_still_verifies(
+    tflm, micro, tmp_path
+):
+    """Files exported before it was a target: its content, with the manifest of tflite-int8."""
+    from edgevit.formats.registry import embed
+
+    path = tmp_path / "net-tflite-int8.tflite"
+    with open_session(micro.artifact.path) as session:
+        documents = dict(session.metadata)
+    key = "edgevit.manifest"
+    documents[key] = documents[key].replace("tflite-int8-micro", "tflite-int8")
+    documents["edgevit.seal"] = to_json(BLANK)
+    embed(Format.TFLITE, micro.artifact.path.read_bytes(), documents, path)
+    found = verify(path)
+    assert (found.verdict, found.target.name) == ("pass", "tflite-int8")
+    assert verify(path, runtime="tflm").verdict == "pass"
+
+
+def test_a_free_batch_is_refused_and_left_out_of_all(tiny_run, tmp_path):
+    for names in ("tflite-int8-micro", "all,tflite-int8-micro", [find_target("tflite-int8-micro")]):
+        with pytest.raises(ConfigError, match="fixed batch"):
+            export_all(tiny_run, names, tmp_path / "out", batch=None)
+    assert not (tmp_path / "out").exists()
+    names = [target.name for target in Request.of("all", {"batch": None}).targets]
+    assert names == [name for name in TARGETS if name != "tflite-int8-micro"]
+    assert len(Request.of("all", {}).targets) == len(TARGETS)
+
+
+def test_the_option_that_it_was_is_answered_with_the_target(tiny_run, tmp_path, command):
+    answer = command("export", tiny_run, "--format", "tflite-int8", "--micro", "--out", tmp_path)
     assert answer.code == 2
+    assert "--format tflite-int8-micro" in answer.error
+    with pytest.raises(ConfigError, match="ask for tflite-int8-micro"):
+        export_all(tiny_run, "tflite-int8", tmp_path, micro=True)
     assert not list(tmp_path.iterdir())
 
 
 def test_every_runtime_is_found_by_its_name(exported):
     for name, row in RUNTIMES.items():
         path = next(p for n, p in exported.items() if n.startswith(str(row.format)))
-        assert choose_kernels(path, name) == row.kernels
+        assert choose_runtime(path, name) is row
 
 
 @pytest.mark.long
 def test_the_shipped_network_runs_bit_for_bit(tflm, tmp_path):
     from edgevit.core.golden_images import draw_images
 
-    (outcome,) = export_all("shiftvit", "tflite-int8", tmp_path, micro=True)
+    (outcome,) = export_all("shiftvit", "tflite-int8-micro", tmp_path)
     images = draw_images(8, (32, 32), seed=3)
     with open_session(outcome.artifact.path, "micro") as session:
         found = session.run(images)["logits"]

@@ -20,7 +20,9 @@ from edgevit.core.tensors import Preprocess
 from edgevit.formats.registry import open_session
 from edgevit.frontend.opening import open_source
 from edgevit.layers.preprocessing import Preprocessing
+from edgevit.models import vit
 from edgevit.models.build import build, build_plan, plan_model
+from edgevit.models.shiftvit import TINY
 from edgevit.models.weights import (
     describe_network,
     digest_weights,
@@ -32,7 +34,6 @@ from edgevit.models.weights import (
 from edgevit.verbs.export import export, export_all
 
 SIZE = (20, 18)
-SIZES = {"image_size": 16, "dim": 48, "depths": (1, 1), "num_classes": 10}
 
 
 def small_network(seed: int = 3) -> keras.Model:
@@ -110,7 +111,7 @@ def test_an_ordinary_keras_file_is_exported_and_verified(keras_file, pictures, t
 
 def test_a_file_with_our_preprocessing_inside_gives_it_up_to_the_exporter(tmp_path):
     keras.utils.set_random_seed(1)
-    model = build("shiftvit", preprocess=True, input_size=(12, 12), **SIZES)
+    model = build("shiftvit", preprocess=True, input_size=(12, 12), **TINY)
     model.save(tmp_path / "whole.keras")
     images = draw_images(8, (12, 12), seed=2)
     expected = np.asarray(model(images, training=False)["logits"])
@@ -284,7 +285,7 @@ def run(tiny_run, tmp_path) -> Path:
 
 def test_a_weights_file_gives_back_what_was_saved(tmp_path):
     keras.utils.set_random_seed(4)
-    plan = plan_model("shiftvit", input_size=(12, 12), **SIZES)
+    plan = plan_model("shiftvit", input_size=(12, 12), **TINY)
     weights = build_plan(plan).get_weights()
     for dtype, atol in (("float32", 0), ("float16", 1e-3)):
         path = tmp_path / dtype / "weights.safetensors"
@@ -299,8 +300,7 @@ def test_a_weights_file_gives_back_what_was_saved(tmp_path):
 
 
 def test_a_weight_without_axes_keeps_its_shape(tmp_path):
-    sizes = {"image_size": 8, "patch_size": 4, "dim": 8, "depth": 1, "num_heads": 1, "head": ()}
-    plan = plan_model("vit", form="tutorial", **sizes)  # counts images in a scalar
+    plan = plan_model("vit", form="tutorial", **vit.TINY)  # counts images in a scalar
     weights = build_plan(plan).get_weights()
     assert any(value.shape == () for value in weights)
     save_weights(tmp_path / "weights.safetensors", plan, weights, CIFAR10_CLASSES, "float32")
@@ -368,7 +368,7 @@ def spoil_one(tensors, description):
     tensors["0002"] = np.full_like(tensors["0002"], np.nan)
 
 
-def no_papers(tensors, description):
+def no_description(tensors, description):
     return {"other": "tool"}
 
 
@@ -398,7 +398,7 @@ def no_size(tensors, description):
         (drop_last, "weight arrays, where the network has"),
         (transpose_one, "where the network has"),
         (spoil_one, "NaN or infinity"),
-        (no_papers, "edgevit"),
+        (no_description, "edgevit"),
         (other_model, "shiftvit"),
         (other_option, "widht"),
         (bad_option, "num_div"),
@@ -420,7 +420,7 @@ def test_missing_weights_are_refused(tmp_path):
 
 
 def test_weights_that_cannot_be_stored_are_not_written(tmp_path):
-    plan = plan_model("shiftvit", input_size=(12, 12), **SIZES)
+    plan = plan_model("shiftvit", input_size=(12, 12), **TINY)
     for value, dtype in ((np.nan, "float32"), (np.inf, "float16")):
         with pytest.raises(ModelFileError, match="not finite"):
             save_weights(tmp_path / "w.safetensors", plan, [np.full(3, value)], (), dtype)

@@ -15,14 +15,14 @@ from PIL import Image
 from edgevit.base.errors import ConfigError, ModelFileError, RuntimeFailure, UnknownNameError
 from edgevit.core.golden_images import draw_images
 from edgevit.core.manifest import read_manifest_file
+from edgevit.core.metadata import EmbeddedMetadata
 from edgevit.core.parity import Verdict
 from edgevit.core.reference import OTHERS_BYTES, ReferenceSet, count_others
-from edgevit.core.target import TARGETS, find_target
-from edgevit.formats.registry import open_session
+from edgevit.formats.registry import TARGETS, find_target, open_session
 from edgevit.frontend.opening import open_source
 from edgevit.verbs.explain import explain
 from edgevit.verbs.export import export, export_all
-from edgevit.verbs.verify import read_papers, verify
+from edgevit.verbs.verify import verify
 from edgevit.verification.parity import compare
 
 SIZE = (16, 16)
@@ -92,7 +92,7 @@ def test_a_further_output_arrives_at_every_target(name, with_maps):
 def test_a_further_output_that_went_wrong_fails_the_verdict(name, with_maps):
     path, tolerance = with_maps[name].artifact.path, find_target(name).tolerance
     with open_session(path) as session:
-        _, reference = read_papers(session.metadata, path)
+        reference = session.reference
         assert compare(session, reference).verdict(tolerance) is Verdict.PASS
         moved = {"attention": np.roll(reference.others["attention"], 1, axis=-1)}
         assert compare(session, replace(reference, others=moved)).verdict(tolerance) is Verdict.FAIL
@@ -104,17 +104,17 @@ def test_a_further_output_that_went_wrong_fails_the_verdict(name, with_maps):
             compare(session, replace(reference, others={"gates": np.zeros((32, 5), "f4")}))
 
 
-def test_further_outputs_travel_in_the_papers_and_cannot_be_exchanged(with_maps):
+def test_further_outputs_travel_in_the_metadata_and_cannot_be_exchanged(with_maps):
     path = with_maps["onnx-float32"].artifact.path
     assert verify(path).verdict is Verdict.PASS
     with open_session(path) as session:
-        _, reference = read_papers(session.metadata, path)
+        reference = session.reference
         other = replace(reference, others={"attention": reference.others["attention"] + 1})
         assert other.digest != reference.digest
         metadata = dict(session.metadata)
     metadata["edgevit.reference"] = json.dumps(other.to_document())
     with pytest.raises(ModelFileError, match="not those that were recorded"):
-        read_papers(metadata, path)
+        assert EmbeddedMetadata(path, metadata).reference
     document = other.to_document()
     document["others"] = [1]
     with pytest.raises(ModelFileError, match="damaged"):
@@ -152,9 +152,9 @@ def test_labels_scaling_and_size_of_a_foreign_model_come_from_options(
     assert answer.code == 0, answer.err
     (document,) = answer.document
     assert "outputs" not in document
-    papers = read_manifest_file(Path(document["path"]))
-    assert papers["class_names"] == ["ant", "bee", "cow", "dog", "elk"]
-    contract = papers["preprocess"]
+    manifest = read_manifest_file(Path(document["path"]))
+    assert manifest["class_names"] == ["ant", "bee", "cow", "dog", "elk"]
+    contract = manifest["preprocess"]
     assert contract["input_size"] == [24, 20]
     assert contract["network_size"] == [16, 16]
     assert contract["offset"] == [-1, -1, -1]

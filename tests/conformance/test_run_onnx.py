@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ast
 import io
-import subprocess
-import sys
 import tokenize
 from pathlib import Path
 
@@ -15,16 +13,10 @@ from PIL import Image
 
 from edgevit.core.class_names import CIFAR10_CLASSES
 from edgevit.formats.registry import open_session
+from programs import run_program
 
 TOOL = Path(__file__).parents[2] / "tools" / "run_onnx.py"
 LARGEST = 60
-# Runs the tool as a script, then tells which packages it pulled in.
-WRAPPED = """
-import runpy, sys
-sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
-print("imported:", *sorted({name.split(".")[0] for name in sys.modules}))
-"""
 
 
 def code_lines(source: str) -> int:
@@ -48,20 +40,10 @@ def code_lines(source: str) -> int:
     return len(held)
 
 
-def run_tool(*arguments: object, folder: Path) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-c", WRAPPED, str(TOOL), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        timeout=120,
-    )
-
-
 @pytest.mark.parametrize("kind", ["raw", "bare"])
-def test_the_tool_names_the_same_class_as_a_session(exported, bare_file, pictures, tmp_path, kind):
+def test_the_tool_names_the_same_class_as_a_session(exported, bare_file, pictures, kind):
     path = exported["onnx-float32"] if kind == "raw" else bare_file
-    found = run_tool(path, *pictures, folder=tmp_path)
+    found = run_program("tell_imports", TOOL, path, *pictures, PYTHONPATH="")
     assert found.returncode == 0, found.stderr
     *lines, imported = found.stdout.splitlines()
     images = np.stack([np.asarray(Image.open(picture)) for picture in pictures])
@@ -74,8 +56,8 @@ def test_the_tool_names_the_same_class_as_a_session(exported, bare_file, picture
     assert packages.isdisjoint({"edgevit", "tensorflow", "keras", "tf2onnx", "onnx", "click"})
 
 
-def test_the_tool_without_arguments_says_how_it_is_used(tmp_path):
-    found = run_tool(folder=tmp_path)
+def test_the_tool_without_arguments_says_how_it_is_used():
+    found = run_program("tell_imports", TOOL, PYTHONPATH="")
     assert found.returncode == 1
     assert found.stderr.strip() == "usage: run_onnx.py FILE.onnx IMAGE..."
 

@@ -1,4 +1,4 @@
-"""tools/run_onnx.mjs: an ONNX file is used in onnxruntime-web, from JavaScript, with its papers."""
+"""tools/run_onnx.mjs: an ONNX file runs in onnxruntime-web, with the metadata that it carries."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from edgevit.core.class_names import CIFAR10_CLASSES
+from edgevit.core.format import Format
 from edgevit.core.golden_images import draw_images
-from edgevit.core.target import TARGETS, Format
 from edgevit.core.tensors import resize_bilinear
-from edgevit.formats.registry import open_session
+from edgevit.formats.registry import TARGETS, open_session
 
 TOOL = Path(__file__).parents[2] / "tools" / "run_onnx.mjs"
 NODE = shutil.which("node")
@@ -72,10 +72,10 @@ def test_the_check_fails_where_the_float_model_said_something_else(exported, tmp
     from edgevit.base.documents import decode_array, encode_array
 
     model = onnx.load(exported["onnx-float32"])
-    papers = {entry.key: entry.value for entry in model.metadata_props}
-    reference = json.loads(papers["edgevit.reference"])
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    reference = json.loads(metadata["edgevit.reference"])
     reference["logits"] = encode_array(decode_array(reference["logits"])[::-1].copy())
-    onnx.helper.set_model_props(model, {**papers, "edgevit.reference": json.dumps(reference)})
+    onnx.helper.set_model_props(model, {**metadata, "edgevit.reference": json.dumps(reference)})
     onnx.save(model, tmp_path / "other.onnx")
     found = run_node(TOOL, tmp_path / "other.onnx", "--check")
     assert found.returncode == 1
@@ -84,14 +84,14 @@ def test_the_check_fails_where_the_float_model_said_something_else(exported, tmp
 
 @needs_modules
 @pytest.mark.parametrize(
-    "trap", ["no papers", "text", "truncated", "missing", "picture", "nothing"]
+    "trap", ["no metadata", "text", "truncated", "missing", "picture", "nothing"]
 )
 def test_what_cannot_be_used_is_answered_with_one_line(exported, tmp_path, trap):
     import onnx
 
     path = tmp_path / "net.onnx"
     arguments = [path, "--check"]
-    if trap == "no papers":
+    if trap == "no metadata":
         model = onnx.load(exported["onnx-float32"])
         del model.metadata_props[:]
         onnx.save(model, path)

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from edgevit.base.errors import ConfigError, RuntimeFailure
+from edgevit.core.format import Format
 from edgevit.core.parity import Verdict
-from edgevit.core.target import Format
 from edgevit.formats.registry import open_session
-from edgevit.verbs.verify import read_papers
 from edgevit.verification.parity import compare
 
 
@@ -61,7 +60,7 @@ def test_every_kernel_set_of_litert_is_within_tolerance(exported, kernels, targe
         pytest.skip("kernel sets belong to LiteRT")
     with open_session(exported[target.name], kernels) as session:
         assert session.runtime == f"litert-{kernels}"
-        _, reference = read_papers(session.metadata, session.path)
+        reference = session.reference
         few = type(reference)(reference.images[:64], reference.logits[:64], reference.seed)
         assert compare(session, few).verdict(target.tolerance) is Verdict.PASS
 

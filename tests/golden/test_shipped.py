@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import edgevit
+from edgevit.core.format import Format
 from edgevit.core.golden_images import draw_images
 from edgevit.frontend.opening import open_source
 from edgevit.frontend.record_reference import float_logits
@@ -68,11 +69,10 @@ def test_weights_ranges_card_and_log_ship(name):
 
 
 def test_ranges_belong_to_the_shipped_weights(source):
-    assert source.ranges is not None
-    assert source.ranges.weights_sha256 == source.weights_sha256
-    assert source.ranges.images == 300
-    assert source.onnx_ranges.weights_sha256 == source.weights_sha256
-    assert source.onnx_ranges.images_sha256 == source.ranges.images_sha256
+    records = [source.ranges[kind] for kind in (Format.TFLITE, Format.ONNX)]
+    assert {record.weights_sha256 for record in records} == {source.weights_sha256}
+    assert records[0].images == 300
+    assert len({record.images_sha256 for record in records}) == 1
 
 
 def test_golden_images_spread_over_several_classes(source):

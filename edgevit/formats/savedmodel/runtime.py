@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from edgevit.base.errors import MissingDependencyError, RuntimeFailure
+from edgevit.base.files import size_path
+from edgevit.core.inspection import Inspection
 from edgevit.core.tensors import TensorSpec
 from edgevit.formats.session import BatchedSession, load_failure
 
@@ -51,13 +53,8 @@ class SavedModelSession(BatchedSession):
         except Exception as error:  # TensorFlow raises many types for damaged folders
             raise load_failure(path, "TensorFlow", error) from None
         self._tf = tf
-        _, arguments = self._call.structured_input_signature
-        self.inputs = tuple(_spec(name, spec) for name, spec in sorted(arguments.items()))
-        results = self._call.structured_outputs
-        self.outputs = tuple(_spec(name, spec) for name, spec in sorted(results.items()))
-        folder = path / METADATA_FOLDER
-        self.metadata = {file.stem: file.read_text() for file in sorted(folder.glob("*.json"))}
-        self.read_contract()
+        self.inputs, self.outputs = signature_specs(self._call)
+        self.metadata = read_metadata(path)
 
     def run_chunk(self, batch: np.ndarray) -> dict[str, np.ndarray]:
         results = self._run({self.inputs[0].name: self._tf.constant(batch)})
@@ -78,6 +75,26 @@ class SavedModelSession(BatchedSession):
         self._loaded = self._call = None
 
 
+def signature_specs(function: Any) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    """(inputs, outputs) of a concrete function, by name."""
+    places, arguments = function.structured_input_signature
+    named = {spec.name: spec for spec in places} | arguments
+    inputs, outputs = (
+        tuple(
+            TensorSpec(name, tuple(spec.shape.as_list()), spec.dtype.name)
+            for name, spec in sorted(side.items())
+        )
+        for side in (named, function.structured_outputs)
+    )
+    return inputs, outputs
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Text documents that travel inside the folder, by key."""
+    folder = path / METADATA_FOLDER
+    return {file.stem: file.read_text() for file in sorted(folder.glob("*.json"))}
+
+
 def set_threads(tf: Any, threads: int) -> None:
     """Threads of TensorFlow's kernels, for the whole process.
 
@@ -95,22 +112,21 @@ def set_threads(tf: Any, threads: int) -> None:
             ) from None
 
 
-def _spec(name: str, spec) -> TensorSpec:
-    return TensorSpec(name, tuple(spec.shape.as_list()), spec.dtype.name)
-
-
-def list_nodes(path: Path) -> list[tuple[str, tuple[str, ...]]]:
-    """(operator, element types of its attributes) of every node in the serving function.
+def inspect_savedmodel(path: Path) -> Inspection:
+    """Lists what is inside the serving function of a SavedModel folder.
 
     Raises:
+        MissingDependencyError: TensorFlow is not installed.
         RuntimeFailure: TensorFlow refuses the folder.
     """
     with SavedModelSession(path) as session:
         graph = session._call.graph
-        nodes = []
         functions = [graph, *(function.graph for function in graph._functions.values())]
-        for part in functions:
-            for operation in part.get_operations():
-                kinds = tuple(tensor.dtype.name for tensor in operation.outputs)
-                nodes.append((operation.type, kinds))
-        return nodes
+        nodes = [
+            (operation.type, tuple(tensor.dtype.name for tensor in operation.outputs))
+            for part in functions
+            for operation in part.get_operations()
+        ]
+        types = [kind for _, kinds in nodes for kind in kinds]
+        specs = session.inputs, session.outputs
+        return Inspection.of("savedmodel", size_path(path), nodes, types, specs)

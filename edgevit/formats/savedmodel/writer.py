@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from edgevit.base.errors import ExportError
-from edgevit.frontend.source import ExportOptions, Source
+from edgevit.core.target import Written
+from edgevit.formats.savedmodel.options import SavedModelOptions
+from edgevit.formats.savedmodel.runtime import METADATA_FOLDER, signature_specs
+from edgevit.frontend.source import Source
 from edgevit.frontend.trace import check_io_dtype, trace
+from edgevit.quantization.ranges import RangeRecord
 
 
-def export_savedmodel(source: Source, options: ExportOptions, folder: Path) -> tuple[str, ...]:
+def write_savedmodel(
+    source: Source, options: SavedModelOptions, ranges: RangeRecord | None, staged: Path
+) -> Written:
     """Writes one SavedModel with the signature ``serving_default(images) -> {name: output}``.
 
     Args:
         source: what to export.
         options: batch, preprocessing, input type.
-        folder: staged place; made here.
-
-    Returns:
-        Steps taken.
+        ranges: not used.
+        staged: the folder; made here.
 
     Raises:
+        ConfigError: an input type that a SavedModel has not.
         ExportError: TensorFlow cannot write it.
     """
     import tensorflow as tf
 
     traced = trace(source, options, check_io_dtype(options))
     try:
-        tf.saved_model.save(traced.module, str(folder), signatures=traced.function)
+        tf.saved_model.save(traced.module, str(staged), signatures=traced.function)
     except Exception as error:  # TensorFlow's errors share no useful base class
         raise ExportError(f"{source.name}: TensorFlow cannot save it ({error}).") from None
-    (folder / "fingerprint.pb").unlink(missing_ok=True)  # holds a random id; nothing reads it
-    return traced.steps
+    (staged / "fingerprint.pb").unlink(missing_ok=True)  # holds a random id; nothing reads it
+
+    def finish(documents: Mapping[str, str]) -> None:
+        for key, text in documents.items():
+            place = staged / METADATA_FOLDER / f"{key}.json"
+            place.parent.mkdir(exist_ok=True)
+            place.write_text(text)
+
+    return Written(traced.steps, *signature_specs(traced.function), finish)

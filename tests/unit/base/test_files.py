@@ -7,8 +7,6 @@ import errno
 import os
 import shutil
 import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -16,6 +14,7 @@ import pytest
 from edgevit.base import files
 from edgevit.base.errors import OutputError
 from edgevit.base.files import check_writable, digest_path, move_whole, size_path, write_whole
+from programs import run_program
 
 ROOT = Path(files.__file__).parents[2]
 DEAD = 4_194_305  # larger than any process id of Linux: pid_max is at most 4194304
@@ -207,49 +206,14 @@ def test_the_size_of_a_folder_is_that_of_its_files(tmp_path):
     assert size_path(folder / "graph.pb") == 3
 
 
-# A process that is killed at its n-th step on the file system, for every n there is.
-KILLED = textwrap.dedent(
-    """
-    import os, signal, sys
-    from pathlib import Path
-    from edgevit.base.files import move_whole, write_whole
-
-    place, kind, step = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-    count = 0
-
-    def hook(event, arguments):
-        global count
-        if event in ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "shutil.rmtree"):
-            if str(place) not in str(arguments[0]):
-                return
-            count += 1
-            if count == step:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(hook)
-    if kind == "file":
-        write_whole(place / "out" / "model", b"new" * 100_000)
-    else:
-        move_whole(place / "staged", place / "out" / "model")
-    print(count)
-    """
-)
-
-
-def run_killed(place: Path, kind: str, step: int) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-c", KILLED, str(place), kind, str(step)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
-
-
 @pytest.mark.parametrize("kind", ["file", "folder"])
 def test_a_kill_at_any_step_leaves_the_old_or_the_new_or_nothing_but_never_a_part(tmp_path, kind):
-    steps = int(run_killed(make_place(tmp_path / "whole", kind), kind, 0).stdout)
+    steps = int(run_program("write_killed", make_place(tmp_path / "whole", kind), kind, 0).stdout)
     assert steps >= 3
     chosen = range(1, steps + 1) if kind == "file" else sorted({1, 2, *range(4, steps + 1, 2)})
     for step in chosen:
         place = make_place(tmp_path / str(step), kind)
-        assert run_killed(place, kind, step).returncode == -9
+        assert run_program("write_killed", place, kind, step).returncode == -9
         path = place / "out" / "model"
         if kind == "file":
             assert path.read_bytes() in (b"old", b"new" * 100_000)

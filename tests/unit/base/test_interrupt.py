@@ -4,29 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import subprocess
-import sys
 
 import pytest
 
 from edgevit.base import interrupt
-
-SWALLOWING = """
-import contextlib, os, signal, sys
-from edgevit.base import interrupt
-interrupt.listen()
-with contextlib.suppress(BaseException):
-    os.kill(os.getpid(), int(sys.argv[1]))
-print("swallowed", flush=True)
-interrupt.check()
-print("went on", flush=True)
-"""
+from programs import run_program
 
 
-def run(number: int, **options) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-c", SWALLOWING, str(number)], capture_output=True, text=True, **options
-    )
+def run(number: int):
+    return run_program("swallow_signal", int(number))
 
 
 def test_sigterm_ends_the_process_at_the_next_question():

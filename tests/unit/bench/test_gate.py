@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import sys
 from dataclasses import replace
 
 import pytest
@@ -18,23 +17,7 @@ from edgevit.bench.gating import GateRule, GateVerdict, RecordedReport
 from edgevit.bench.process import WorkerProcess
 from edgevit.core.benchmarks import BenchmarkResult
 from edgevit.core.measurements import BenchmarkCase
-
-# A worker of known times: noise around a middle that is the process' own.
-SCRIPT = """
-import json, random, sys
-middle, layout, noise = map(float, sys.argv[1:4])
-rng = random.Random(sys.argv[4])
-middle *= rng.lognormvariate(0, layout)
-for line in sys.stdin:
-    request = json.loads(line)
-    slowed = middle * (1 + request.get("slowdown", 0))
-    answers = {
-        "open": {"batch": 1},
-        "warm": {"calls": 1, "stable": True, "call_ns": 4_000_000},
-        "run": {"latency_ns": [int(slowed * rng.lognormvariate(0, noise)) for _ in range(5)]},
-    }
-    print(json.dumps(answers[request["do"]]), flush=True)
-"""
+from programs import command_of
 
 
 @pytest.fixture
@@ -42,20 +25,19 @@ def gated(tmp_path):
     """A function (slowdown, layout=, noise=, rule=) -> report of a gate over drawn times."""
 
     def run(slowdown: float, layout=0.002, noise=0.01, rule=None, seed=0):
-        for name in ("head", "base"):
+        for name in ("new", "old"):
             (tmp_path / f"{name}.onnx").write_bytes(name.encode())
-        head, base = (
-            BenchmarkCase(str(tmp_path / f"{name}.onnx"), "onnxruntime")
-            for name in ("head", "base")
+        new, old = (
+            BenchmarkCase(str(tmp_path / f"{name}.onnx"), "onnxruntime") for name in ("new", "old")
         )
         numbers = random.Random(seed)
 
         def open_worker(case):
             own = str(numbers.random())
-            drawn = [str(value) for value in (1e6, layout, noise)]
-            return WorkerProcess(command=[sys.executable, "-c", SCRIPT, *drawn, own])
+            command = command_of("run_in_known_time", 1e6, layout, noise, own)
+            return WorkerProcess(command=command)
 
-        return run_gate(head, base, rule, seed, slowdown=slowdown, open_worker=open_worker)
+        return run_gate(new, old, rule, seed, slowdown=slowdown, open_worker=open_worker)
 
     return run
 
@@ -79,7 +61,7 @@ def test_what_stays_in_doubt_is_inconclusive_after_more_processes_and_all_rounds
     found = gated(0.05, layout=0.3, rule=GateRule(0.05, most_processes=3, most_rounds=24))
     assert found.verdict is GateVerdict.INCONCLUSIVE
     assert found.rounds == 24
-    assert [process.side for process in found.processes].count("head") == 3
+    assert found.processes_each == 3
     assert {process.first_round for process in found.processes} == {0, 8}
 
 
@@ -100,7 +82,7 @@ def test_the_gate_runs_real_files(products):
 
 def test_a_worker_that_fails_leaves_no_verdict_and_names_its_side(products, misbehaving):
     (case,) = plan_cases([products["tflite"]])
-    with pytest.raises(RuntimeFailure, match=r"(head|base) .*killed by SIGKILL"):
+    with pytest.raises(RuntimeFailure, match=r"(candidate|baseline) .*killed by SIGKILL"):
         run_gate(
             case, case, open_worker=lambda case: WorkerProcess(command=misbehaving("kill", "run"))
         )
@@ -127,7 +109,7 @@ def rewrite(path, change) -> None:
 def test_a_baseline_names_files_that_are_run_again(recorded):
     path, cases = recorded
     found = find_baselines(cases, path)
-    assert [pair.base.file for pair in found] == [case.file for case in cases]
+    assert [pair.baseline.file for pair in found] == [case.file for case in cases]
     assert [pair.recorded.case.runtime for pair in found] == ["litert", "onnxruntime"]
 
 
@@ -142,11 +124,11 @@ def test_a_file_beside_the_baseline_is_found_by_name_and_digest(recorded, tmp_pa
         return replace(result, rows=tuple(rows))
 
     rewrite(path, move)
-    assert find_baselines(cases[:1], path)[0].base is None
+    assert find_baselines(cases[:1], path)[0].baseline is None
     (tmp_path / "product.tflite").write_bytes(products["onnx"].read_bytes())  # another content
-    assert find_baselines(cases[:1], path)[0].base is None
+    assert find_baselines(cases[:1], path)[0].baseline is None
     (tmp_path / "product.tflite").write_bytes(products["tflite"].read_bytes())
-    assert find_baselines(cases[:1], path)[0].base.file == str(tmp_path / "product.tflite")
+    assert find_baselines(cases[:1], path)[0].baseline.file == str(tmp_path / "product.tflite")
 
 
 def test_a_baseline_that_does_not_know_the_file_says_what_it_knows(recorded, products):

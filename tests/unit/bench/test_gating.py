@@ -9,7 +9,15 @@ import pytest
 
 from edgevit.base.errors import ConfigError
 from edgevit.base.statistics import Interval
-from edgevit.bench.gating import GateProcess, GateRule, GateVerdict, judge, ratio_of
+from edgevit.bench.gating import (
+    BASELINE,
+    CANDIDATE,
+    GateProcess,
+    GateRule,
+    GateVerdict,
+    judge,
+    ratio_of,
+)
 
 
 def draw(
@@ -24,7 +32,7 @@ def draw(
     """Times of a machine whose speed drifts, with processes that differ by their layout."""
     speed = np.exp(drift * np.linspace(0, 1, rounds) + rng.normal(0, 0.1, rounds))
     made = []
-    for side, factor in (("head", 1 + slowdown), ("base", 1.0)):
+    for side, factor in ((CANDIDATE, 1 + slowdown), (BASELINE, 1.0)):
         for _ in range(processes):
             own = 1e6 * factor * math.exp(rng.normal(0, layout))
             times = own * speed[:, None] * np.exp(rng.normal(0, noise, (rounds, 9)))

@@ -12,8 +12,9 @@ from edgevit.bench import instructions
 from edgevit.bench.cases import plan_cases
 from edgevit.bench.instruction_worker import RUNNING_ON_VALGRIND, open_requests
 from edgevit.bench.products import write_product
+from edgevit.core.format import Format
 from edgevit.core.measurements import InstructionCount
-from edgevit.core.target import Format, Precision
+from edgevit.core.target import Precision
 
 needs_valgrind = pytest.mark.skipif(not shutil.which("valgrind"), reason="valgrind is missing")
 

@@ -13,6 +13,7 @@ import pytest
 from edgevit.base.errors import RuntimeFailure
 from edgevit.bench.process import WorkerProcess
 from edgevit.bench.worker import peak_memory
+from programs import command_of
 
 
 def is_running(pid: int) -> bool:
@@ -92,15 +93,7 @@ def test_a_worker_that_goes_wrong_becomes_one_line_and_is_gone(misbehaving, misd
 
 
 def test_a_worker_ends_when_the_process_that_started_it_is_killed(products):
-    code = (
-        "import time\n"
-        "from edgevit.bench.process import WorkerProcess\n"
-        "worker = WorkerProcess()\n"
-        "worker.ask('memory')\n"
-        "print(worker.pid, flush=True)\n"
-        "time.sleep(600)\n"
-    )
-    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    parent = subprocess.Popen(command_of("own_worker"), stdout=subprocess.PIPE, text=True)
     assert parent.stdout
     pid = int(parent.stdout.readline())
     parent.kill()
@@ -128,11 +121,7 @@ def test_peak_memory_is_the_worker_s_own_and_grows_with_what_it_holds():
 
 
 def test_no_gpu_is_visible_to_a_worker_of_the_cpu(monkeypatch):
-    tell = [
-        sys.executable,
-        "-c",
-        "import os; print('{\"seen\": \"%s\"}' % os.environ.get('CUDA_VISIBLE_DEVICES'))",
-    ]
+    tell = command_of("tell_gpu")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     with WorkerProcess("cpu", command=tell) as worker:
         assert worker.receive()["seen"] == "-1"

@@ -19,7 +19,8 @@ LOAD = ("-p", "no:edgevit", "-p", MODULE, "-p", "no:cacheprovider", "--strict-ma
 def suite(pytester, products):
     """A function (test file) -> its outcome, with fast.tflite and large.tflite beside it."""
     from edgevit.bench.products import write_product
-    from edgevit.core.target import Format, Precision
+    from edgevit.core.format import Format
+    from edgevit.core.target import Precision
 
     pytester.path.joinpath("fast.tflite").write_bytes(products["tflite"].read_bytes())
     write_product(pytester.path / "large.tflite", Format.TFLITE, Precision.FLOAT32, 64, 256, 512)

@@ -8,7 +8,8 @@ from edgevit.bench import roofline
 from edgevit.bench.cases import plan_cases
 from edgevit.bench.products import write_product
 from edgevit.core.benchmarks import BenchmarkResult
-from edgevit.core.target import Format, Precision
+from edgevit.core.format import Format
+from edgevit.core.target import Precision
 from edgevit.reports.text import summarise_benchmark
 
 

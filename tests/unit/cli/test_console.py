@@ -4,52 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
-import click
 import pytest
 
-from edgevit.cli import console, options
+from edgevit.cli import console
+from programs import run_program
 
 ROOT = Path(console.__file__).parents[2]
 
-NOISY = textwrap.dedent(
-    """
-    import ctypes, os, sys
-    from edgevit.cli import console
-
-    libc = ctypes.CDLL(None)
-    with console.native_output_hidden(verbose=len(sys.argv) > 1):
-        os.write(1, b"native to stdout\\n")
-        os.write(2, b"native to stderr\\n")
-        libc.puts(b"C library to stdout")
-        libc.fflush(None)
-        print("python to stderr", file=sys.stderr)
-        print("python to stdout")
-        console.say("for people")
-        console.answer({"a": 1}, True, str)
-    os.write(1, b"stdout again\\n")
-    os.write(2, b"stderr again\\n")
-    """
-)
-
-
-def run(code: str, *arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        timeout=60,
-        check=True,
-    )
-
 
 def test_what_libraries_print_from_c_is_hidden_and_what_we_say_is_not():
-    found = run(NOISY)
+    found = run_program("print_noise")
     assert "native" not in found.stdout + found.stderr
     assert "C library" not in found.stdout + found.stderr
     assert '{\n  "a": 1\n}\n' in found.stdout
@@ -59,7 +26,7 @@ def test_what_libraries_print_from_c_is_hidden_and_what_we_say_is_not():
 
 
 def test_verbose_shows_what_libraries_print_on_stderr_and_keeps_stdout_clean():
-    found = run(NOISY, "verbose")
+    found = run_program("print_noise", "verbose")
     assert "native to stdout" in found.stderr
     assert "native to stderr" in found.stderr
     assert "C library to stdout" in found.stderr
@@ -135,14 +102,3 @@ def test_a_path_is_shown_as_it_would_be_typed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert console.shown_path(tmp_path / "exports" / "a.onnx") == "exports/a.onnx"
     assert console.shown_path(Path("/elsewhere/a.onnx")) == "/elsewhere/a.onnx"
-
-
-@pytest.mark.parametrize(("typed", "batch"), [("1", 1), ("32", 32), ("dynamic", None)])
-def test_a_batch_is_a_number_or_dynamic(typed, batch):
-    assert options.parse_batch(None, None, typed) == batch
-
-
-@pytest.mark.parametrize("typed", ["0", "-1", "1.5", "", "many", "Dynamic", "²", "1e3"])
-def test_any_other_batch_is_refused(typed):
-    with pytest.raises(click.BadParameter, match="neither a number of at least 1 nor 'dynamic'"):
-        options.parse_batch(None, None, typed)

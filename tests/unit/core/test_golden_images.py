@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from edgevit.core import golden_images as probe_images
 from edgevit.core.golden_images import draw_images
+from programs import run_program
 
 SIDE = 32
 
@@ -44,15 +39,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others():
 
 
 def test_another_process_draws_the_same_bytes():
-    code = (
-        "import sys; from edgevit.core.golden_images import draw_images; "
-        "sys.stdout.buffer.write(draw_images(3, (12, 10), seed=5).tobytes())"
-    )
-    root = str(Path(probe_images.__file__).parents[2])
-    environment = {**os.environ, "PYTHONPATH": root, "PYTHONHASHSEED": "7"}
-    drawn = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, check=True, env=environment
-    ).stdout
+    drawn = bytes.fromhex(run_program("draw_golden", PYTHONHASHSEED="7").stdout)
     assert drawn == draw_images(3, (12, 10), seed=5).tobytes()
 
 

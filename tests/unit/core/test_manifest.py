@@ -84,7 +84,7 @@ def test_a_manifest_that_is_no_object_is_refused(document):
         Manifest.from_document(document, "net.onnx")
 
 
-def test_the_papers_lie_beside_the_file_under_its_whole_name(tmp_path):
+def test_the_manifest_lies_beside_the_file_under_its_whole_name(tmp_path):
     artifact = Artifact(tmp_path / "net.onnx", "cc", 17, MANIFEST)
     artifact.write_manifest()
     assert artifact.manifest_path == tmp_path / "net.onnx.manifest.json"
@@ -93,7 +93,7 @@ def test_the_papers_lie_beside_the_file_under_its_whole_name(tmp_path):
     assert Manifest.from_document(document, "x") == MANIFEST
 
 
-def test_no_papers_beside_a_file_are_none_and_damaged_ones_an_error(tmp_path):
+def test_no_manifest_beside_a_file_is_none_and_a_damaged_one_an_error(tmp_path):
     path = tmp_path / "net.onnx"
     assert read_manifest_file(path) is None
     for text in ("{", "", "[1]", "\x00"):
@@ -102,7 +102,7 @@ def test_no_papers_beside_a_file_are_none_and_damaged_ones_an_error(tmp_path):
             read_manifest_file(path)
 
 
-def test_papers_that_are_no_text_are_an_error(tmp_path):
+def test_a_manifest_that_is_no_text_is_an_error(tmp_path):
     manifest_path(tmp_path / "net.onnx").write_bytes(b"\xff\xfe\x80{}")
     with pytest.raises(ModelFileError, match="cannot be read"):
         read_manifest_file(tmp_path / "net.onnx")

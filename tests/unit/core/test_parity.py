@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from edgevit.core.parity import ParityReport, Verdict, worst
-from edgevit.core.target import TARGETS, Tolerance
+from edgevit.core.tolerance import Tolerance
+from edgevit.formats.registry import TARGETS
 
 LIMITS = Tolerance(
     max_abs=0.5,

@@ -9,8 +9,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgevit.base.errors import ModelFileError
 from edgevit.bench.products import write_product
-from edgevit.core.target import Format, Precision
-from edgevit.formats.cost import count_work
+from edgevit.core.format import Format
+from edgevit.core.target import Precision
+from edgevit.formats.registry import count_work
 
 
 def write_onnx(path, nodes, inputs, outputs, constants, kind=TensorProto.FLOAT, domains=("",)):

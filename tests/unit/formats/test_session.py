@@ -11,10 +11,11 @@ import pytest
 from edgevit.base.documents import to_json
 from edgevit.base.errors import ConfigError, ModelFileError
 from edgevit.core.golden_images import draw_images
-from edgevit.core.manifest import MANIFEST_KEY, Manifest
+from edgevit.core.manifest import Manifest
+from edgevit.core.metadata import MANIFEST_KEY
 from edgevit.core.tensors import Preprocess, TensorSpec
-from edgevit.formats.registry import OPENERS, detect_format, open_session
-from edgevit.formats.session import BatchedSession, load_failure
+from edgevit.formats.registry import RUNTIMES, detect_format, open_session
+from edgevit.formats.session import BatchedSession, image_size, load_failure
 
 CONTRACT = Preprocess((6, 6), (4, 4), scale=(0.5, 0.5, 0.5), offset=(1.0, 1.0, 1.0))
 
@@ -31,7 +32,6 @@ class Formula(BatchedSession):
         self.metadata = metadata or {}
         self.quantization = quantization
         self.given: list[np.ndarray] = []
-        self.read_contract()
 
     def run_chunk(self, batch):
         self.given.append(batch)
@@ -121,11 +121,19 @@ def test_a_quantised_input_rounds_and_saturates():
     np.testing.assert_array_equal(given.reshape(2, 3), [[-3, -2, -4], [-1, 127, -128]])
 
 
-def test_papers_that_are_damaged_or_newer_are_refused_when_the_file_is_opened():
+def test_a_manifest_that_is_damaged_or_newer_is_refused_before_anything_is_run():
     document = json.loads(bare_metadata()[MANIFEST_KEY])
-    for broken in ("{}", "{", "", "null", json.dumps({**document, "version": 99})):
+    for broken in ("{}", "{", "", "null", "[" * 100_000, json.dumps({**document, "version": 99})):
+        session = Formula(metadata={MANIFEST_KEY: broken})
         with pytest.raises(ModelFileError, match=r"net\.tflite"):
-            Formula(metadata={MANIFEST_KEY: broken})
+            session.run(draw_images(1, (6, 6)))
+        assert session.given == []
+
+
+def test_images_have_the_size_that_the_manifest_says_and_else_that_of_the_input():
+    assert image_size(Formula(size=(7, 5))) == (7, 5)
+    assert image_size(Formula(size=(None, 5))) == (32, 5)
+    assert image_size(Formula(size=(4, 4), metadata=bare_metadata())) == (6, 6)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +168,9 @@ def test_an_unknown_kernel_set_is_refused_with_the_known_ones(tmp_path, name):
     (tmp_path / name).touch()
     with pytest.raises(ConfigError, match="kernel sets") as caught:
         open_session(tmp_path / name, "nonsense")
-    known = OPENERS[detect_format(tmp_path / name)][2]
+    kind = detect_format(tmp_path / name)
+    known = [row.kernels for row in RUNTIMES.values() if row.format is kind]
+    assert len(known) >= 2
     assert all(kernels in str(caught.value) for kernels in known)
 
 

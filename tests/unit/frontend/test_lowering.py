@@ -11,7 +11,7 @@ pytest.importorskip("tensorflow")
 from keras.src.backend import nn  # noqa: E402
 from keras.src.backend import numpy as backend  # noqa: E402
 
-from edgevit.core.target import Format  # noqa: E402
+from edgevit.core.format import Format  # noqa: E402
 from edgevit.frontend.lowering import (  # noqa: E402
     LOWERINGS,
     Lowering,

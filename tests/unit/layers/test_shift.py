@@ -7,43 +7,7 @@ import numpy as np
 import pytest
 
 from edgevit.layers.shift import BorderErase, PartialShift
-
-
-def shift_in_numpy(images: np.ndarray, num_div: int, pixels: int) -> np.ndarray:
-    """Pixel by pixel: the value at (r, c) is what stood ``pixels`` away, or zero."""
-    _, rows, columns, channels = images.shape
-    group = channels // num_div
-    sources = [(0, pixels), (0, -pixels), (pixels, 0), (-pixels, 0)]  # left, right, up, down
-    result = images.copy()
-    for index, (down, across) in enumerate(sources):
-        members = slice(index * group, (index + 1) * group)
-        for row in range(rows):
-            for column in range(columns):
-                old_row, old_column = row + down, column + across
-                inside = 0 <= old_row < rows and 0 <= old_column < columns
-                value = images[:, old_row, old_column, members] if inside else 0.0
-                result[:, row, column, members] = value
-    return result
-
-
-def crop_and_pad_in_numpy(images: np.ndarray, group: int, pixels: int) -> np.ndarray:
-    """The tutorial's get_shift_pad: crop_to_bounding_box, then pad back at the same offset."""
-    _, rows, columns, _ = images.shape
-    modes = [  # offset of rows and columns, rows and columns that the crop loses
-        (0, 0, 0, pixels),  # "left"
-        (0, pixels, 0, pixels),  # "right"
-        (0, 0, pixels, 0),  # "up"
-        (pixels, 0, pixels, 0),  # "down"
-    ]
-    result = images.copy()
-    for index, (top, left, fewer_rows, fewer_columns) in enumerate(modes):
-        part = images[..., index * group : (index + 1) * group]
-        height, width = rows - fewer_rows, columns - fewer_columns
-        crop = part[:, top : top + height, left : left + width]
-        padded = np.zeros_like(part)
-        padded[:, top : top + height, left : left + width] = crop
-        result[..., index * group : (index + 1) * group] = padded
-    return result
+from reference.layers import crop_and_pad, partial_shift
 
 
 def random_tokens(*shape: int) -> np.ndarray:
@@ -68,7 +32,7 @@ def test_paper_shift_moves_each_group_by_one_pixel():
 @pytest.mark.parametrize(("rows", "columns"), [(6, 6), (4, 7), (9, 3)])
 def test_paper_shift_equals_a_pixel_by_pixel_shift(num_div, pixels, rows, columns):
     images = random_tokens(2, rows, columns, 29)  # 29 channels: no num_div divides them
-    expected = shift_in_numpy(images, num_div, pixels)
+    expected = partial_shift(images, num_div, pixels)
     assert not np.array_equal(expected, images)
     np.testing.assert_array_equal(run(PartialShift(num_div, pixels), images), expected)
 
@@ -97,7 +61,7 @@ def test_paper_shift_has_no_weights():
 @pytest.mark.parametrize(("num_div", "rows", "columns"), [(4, 5, 5), (6, 3, 8), (12, 7, 4)])
 def test_tutorial_shift_equals_crop_and_pad_at_the_same_offset(num_div, pixels, rows, columns):
     images = random_tokens(2, rows, columns, 4 * num_div + 12)
-    expected = crop_and_pad_in_numpy(images, num_div, pixels)
+    expected = crop_and_pad(images, num_div, pixels)
     np.testing.assert_array_equal(run(BorderErase(num_div, pixels), images), expected)
 
 

@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-import math
-
 import keras
 import numpy as np
 import pytest
 
 from edgevit.layers.squeeze_excite import SqueezeExcite
+from reference.layers import gelu, squeeze_excite
 
-ACTIVATIONS = {
-    "relu": lambda x: np.maximum(x, 0),
-    "gelu": lambda x: 0.5 * x * (1 + np.vectorize(math.erf)(x / math.sqrt(2))),
-}
-
-
-def gated(images: np.ndarray, weights: list[np.ndarray], activation: str) -> np.ndarray:
-    """The layer in float64; ``weights`` in the layer's order, with or without biases."""
-    weights = [weight.astype(np.float64) for weight in weights]
-    reduce, *reduce_bias = weights[: len(weights) // 2]
-    expand, *expand_bias = weights[len(weights) // 2 :]
-    hidden = images.astype(np.float64).mean(axis=(1, 2)) @ reduce + sum(reduce_bias)  # B hidden
-    logits = ACTIVATIONS[activation](hidden) @ expand + sum(expand_bias)  # B C
-    return images / (1 + np.exp(-logits))[:, None, None, :]
+ACTIVATIONS = {"relu": lambda x: np.maximum(x, 0), "gelu": gelu}
 
 
 @pytest.mark.parametrize("use_bias", [False, True])
@@ -35,7 +21,8 @@ def test_gates_equal_the_papers_equations(activation, use_bias):
     layer.build(images.shape)
     layer.set_weights([rng.normal(size=weight.shape) for weight in layer.get_weights()])
     result = keras.ops.convert_to_numpy(layer(images))
-    expected = gated(images, layer.get_weights(), activation)
+    weights = [weight.astype(np.float64) for weight in layer.get_weights()]
+    expected = squeeze_excite(images.astype(np.float64), weights, ACTIVATIONS[activation])
     np.testing.assert_allclose(result, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
 
 

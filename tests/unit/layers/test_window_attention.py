@@ -7,49 +7,10 @@ import numpy as np
 import pytest
 
 from edgevit.layers.window_attention import WindowAttention, relative_positions
+from reference.layers import attend_in_windows
 
 BATCH, ROWS, COLUMNS, CHANNELS, WINDOW, HEADS = 2, 6, 4, 12, 2, 3
 TOKENS, DEPTH = WINDOW**2, CHANNELS // HEADS
-
-
-def softmax(x: np.ndarray) -> np.ndarray:
-    powers = np.exp(x - x.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
-
-
-def position_bias(table: np.ndarray, head: int, shared: bool) -> np.ndarray:
-    """N N: the table's entry for each pair of tokens."""
-    side = 2 * WINDOW - 1
-    bias = np.empty((TOKENS, TOKENS))
-    for query, key in np.ndindex(TOKENS, TOKENS):
-        down = query // WINDOW - key // WINDOW + WINDOW - 1
-        right = query % WINDOW - key % WINDOW + WINDOW - 1
-        entry = down * side + right
-        bias[query, key] = table.ravel()[entry] if shared else table[entry, head]
-    return bias
-
-
-def attend(images, query, weights, shared=False) -> tuple[np.ndarray, np.ndarray]:
-    """The layer's two outputs in float64."""
-    table, kernel, bias, out_kernel, out_bias = (array.astype(np.float64) for array in weights)
-    result, maps = np.empty(images.shape), []
-    for number in range(BATCH):
-        for top in range(0, ROWS, WINDOW):
-            for left in range(0, COLUMNS, WINDOW):
-                place = (number, slice(top, top + WINDOW), slice(left, left + WINDOW))
-                tokens = images[place].reshape(TOKENS, CHANNELS).astype(np.float64)
-                parts = np.split(tokens @ kernel + bias, 3 if query is None else 2, axis=-1)
-                if query is not None:
-                    parts = [query[number].reshape(TOKENS, CHANNELS).astype(np.float64), *parts]
-                heads = []
-                for head in range(HEADS):
-                    q, k, v = (part[:, head * DEPTH : (head + 1) * DEPTH] for part in parts)
-                    scores = q @ k.T / np.sqrt(DEPTH) + position_bias(table, head, shared)
-                    maps.append(softmax(scores))
-                    heads.append(maps[-1] @ v)
-                window = np.concatenate(heads, axis=-1) @ out_kernel + out_bias
-                result[place] = window.reshape(WINDOW, WINDOW, CHANNELS)
-    return result, np.reshape(maps, (-1, HEADS, TOKENS, TOKENS))
 
 
 def make_layer(**options) -> tuple[WindowAttention, list[np.ndarray]]:
@@ -73,7 +34,8 @@ def test_both_outputs_equal_attention_computed_window_by_window(given, shared):
     images = draw(BATCH, ROWS, COLUMNS, CHANNELS)
     query = draw(BATCH, WINDOW, WINDOW, CHANNELS, seed=2) if given else None
     result = layer(images, query) if given else layer(images)
-    expected = attend(images, query, weights, shared)
+    weights = [weight.astype(np.float64) for weight in weights]
+    expected = attend_in_windows(images, query, weights, HEADS, WINDOW, shared)
     for ours, reference in zip(result, expected, strict=True):
         ours = keras.ops.convert_to_numpy(ours)
         np.testing.assert_allclose(ours, reference, rtol=0, atol=1e-5 * np.abs(reference).max())

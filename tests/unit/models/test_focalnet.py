@@ -8,6 +8,8 @@ import pytest
 
 from edgevit.base.errors import ConfigError, UnknownNameError
 from edgevit.models.build import build, custom_objects, plan_model
+from helpers.networks import assert_close, find_unreached, output_shapes, randomise
+from reference.focalnet import count_parameters, focalnet_in_numpy
 
 FORMS = ("paper", "tutorial")
 ALL = ("logits", "gates", "modulator")
@@ -21,65 +23,6 @@ SMALL = {
     "mlp_ratio": 2.5,
     "num_classes": 5,
 }
-
-
-# --- FocalNet in numpy, float64, from the paper and the tutorial's text ---------------------------
-
-
-def focalnet_in_numpy(images: np.ndarray, weights: list[np.ndarray], config, layers):
-    """Outputs by name, taking the weights one after the other in the order of creation."""
-    queue = iter(weights)
-
-    def embed(x, side):
-        x = layers.conv(x, next(queue), stride=side) + next(queue)
-        return layers.layer_norm(x, next(queue), next(queue), config.embed_epsilon)
-
-    x = embed(images.astype(np.float64), config.patch_size)
-    found = {}
-    for stage, depth in enumerate(config.depths):
-        levels, window = config.focal_levels[stage], config.focal_windows[stage]
-        for block in range(depth):
-            channels, y = x.shape[-1], x
-            if config.form == "paper":
-                y = layers.layer_norm(x, next(queue), next(queue), config.epsilon)
-            norm = next(queue), next(queue), config.epsilon
-            y = y @ next(queue) + next(queue)
-            query, context, gates = np.split(y, [channels, 2 * channels], axis=-1)
-            total = 0.0
-            for level in range(levels):
-                kernel = next(queue)
-                assert kernel.shape[0] == window + config.focal_factor * level
-                context = layers.gelu(layers.depthwise(context, kernel))
-                total = total + context * gates[..., [level]]
-            everywhere = layers.gelu(context.mean(axis=(1, 2), keepdims=True))
-            total = total + everywhere * gates[..., [levels]]
-            modulator = total @ next(queue)[0, 0] + next(queue)
-            x = x + (query * modulator) @ next(queue) + next(queue)
-            hidden = layers.gelu(layers.layer_norm(x, *norm) @ next(queue) + next(queue))
-            x = x + hidden @ next(queue) + next(queue)
-            if (stage + 1, block + 1) == config.explained_block:
-                found = {"gates": gates, "modulator": modulator}
-        if stage + 1 < len(config.depths):
-            x = embed(x, 2)
-    x = layers.layer_norm(x, next(queue), next(queue), config.embed_epsilon)
-    logits = x.mean(axis=(1, 2)) @ next(queue) + next(queue)
-    assert next(queue, None) is None  # every weight was used
-    return {"logits": logits, **found}
-
-
-def count_parameters(config) -> int:
-    """Of form="paper", in closed form."""
-    total, before, side = 0, 3, config.patch_size
-    for stage, depth in enumerate(config.depths):
-        width, levels = config.dim * 2**stage, config.focal_levels[stage]
-        total += side**2 * before * width + 3 * width
-        before, side = width, 2
-        hidden, mixed = int(config.mlp_ratio * width), 2 * width + levels + 1
-        sides = [config.focal_windows[stage] + config.focal_factor * n for n in range(levels)]
-        block = 4 * width + width * mixed + mixed + width * sum(side**2 for side in sides)
-        block += 2 * (width * width + width) + 2 * width * hidden + hidden + width
-        total += depth * block
-    return total + 2 * before + before * config.num_classes + config.num_classes
 
 
 # --- the forward pass -----------------------------------------------------------------------------
@@ -101,21 +44,19 @@ SIZES = {
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES)
-def test_outputs_equal_an_independent_numpy_forward_pass(
-    sizes, form, drawn_images, in_numpy, randomise, assert_close
-):
+def test_outputs_equal_an_independent_numpy_forward_pass(sizes, form, drawn_images):
     model = build("focalnet", form=form, outputs=ALL, **sizes)
     weights = randomise(model)
     images = drawn_images(3, 24).astype(np.float32) / 255
     config = plan_model("focalnet", form=form, **sizes).config
-    expected = focalnet_in_numpy(images, weights, config, in_numpy)
+    expected = focalnet_in_numpy(images, weights, config)
     found = model(images, training=False)
     assert set(found) == set(expected) == set(ALL)
     for name, value in expected.items():
         assert_close(found[name], value)
 
 
-def test_gates_that_are_shut_leave_the_mlp_alone(drawn_images, randomise):
+def test_gates_that_are_shut_leave_the_mlp_alone(drawn_images):
     model = build("focalnet", outputs=ALL, **SMALL)
     randomise(model)
     block = model.get_layer("stage2_block2")
@@ -133,7 +74,7 @@ def test_gates_that_are_shut_leave_the_mlp_alone(drawn_images, randomise):
     np.testing.assert_allclose(modulator, np.broadcast_to(modulator[:, :1, :1], modulator.shape))
 
 
-def test_default_size_explains_the_last_block_of_the_middle_stage(output_shapes):
+def test_default_size_explains_the_last_block_of_the_middle_stage():
     model = build("focalnet", outputs=ALL, dim=8)
     assert output_shapes(model) == {
         "logits": (None, 10),
@@ -145,7 +86,7 @@ def test_default_size_explains_the_last_block_of_the_middle_stage(output_shapes)
     assert plan_model("focalnet", explained=(1, 2)).config.explained_block == (1, 2)
 
 
-def test_gates_and_modulator_are_there_on_request_only(output_shapes):
+def test_gates_and_modulator_are_there_on_request_only():
     assert set(output_shapes(build("focalnet", **SMALL))) == {"logits"}
     both = build("focalnet", outputs=("gates",), **SMALL)
     assert set(output_shapes(both)) == {"logits", "gates"}
@@ -153,7 +94,7 @@ def test_gates_and_modulator_are_there_on_request_only(output_shapes):
         build("focalnet", outputs=("gate",), **SMALL)
 
 
-def test_the_forms_differ_by_the_norm_before_the_modulation(drawn_images, randomise):
+def test_the_forms_differ_by_the_norm_before_the_modulation(drawn_images):
     images = drawn_images(2, 24).astype(np.float32) / 255
     paper, tutorial = (build("focalnet", form=form, **SMALL) for form in FORMS)
     randomise(paper)
@@ -167,7 +108,7 @@ def test_the_forms_differ_by_the_norm_before_the_modulation(drawn_images, random
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_dropout_and_drop_path_act_in_training_only(form, drawn_images, randomise):
+def test_dropout_and_drop_path_act_in_training_only(form, drawn_images):
     model = build("focalnet", form=form, **SMALL, drop_path=0.4)
     randomise(model)
     images = drawn_images(4, 24).astype(np.float32) / 255
@@ -186,7 +127,7 @@ def test_drop_path_rises_linearly_over_all_blocks():
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_training_reaches_every_weight(form, drawn_images, randomise, find_unreached):
+def test_training_reaches_every_weight(form, drawn_images):
     model = build("focalnet", form=form, **SMALL)
     randomise(model)
     assert find_unreached(model, drawn_images(4, 24).astype(np.float32) / 255) == []
@@ -265,7 +206,7 @@ def test_paper_variants_have_the_published_sizes(variant, dim, depths, levels, m
 
 @pytest.mark.long
 @pytest.mark.parametrize("variant", ["tiny_srf", "tiny_lrf", "base_lrf"])
-def test_paper_variants_can_be_built(variant, output_shapes):
+def test_paper_variants_can_be_built(variant):
     model = build("focalnet", variant=variant)
     assert model.count_params() == count_parameters(plan_model("focalnet", variant).config)
     assert output_shapes(model) == {"logits": (None, 1000)}
@@ -275,9 +216,7 @@ def test_paper_variants_can_be_built(variant, output_shapes):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_preprocessing_model_equals_the_plain_model_on_prepared_pixels(
-    form, drawn_images, randomise, assert_close
-):
+def test_preprocessing_model_equals_the_plain_model_on_prepared_pixels(form, drawn_images):
     raw = build("focalnet", form=form, preprocess=True, input_size=(15, 17), **SMALL)
     plain = build("focalnet", form=form, **SMALL)
     randomise(raw)
@@ -288,7 +227,7 @@ def test_preprocessing_model_equals_the_plain_model_on_prepared_pixels(
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_saved_keras_file_gives_equal_outputs_when_loaded(form, tmp_path, drawn_images, randomise):
+def test_saved_keras_file_gives_equal_outputs_when_loaded(form, tmp_path, drawn_images):
     sizes = {**SMALL, "focal_factor": 4, "epsilon": 0.01, "drop_path": 0.3}
     model = build("focalnet", form=form, outputs=ALL, **sizes)
     randomise(model)

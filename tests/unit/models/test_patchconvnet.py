@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
 
 import keras
@@ -11,6 +10,8 @@ import pytest
 
 from edgevit.base.errors import ConfigError
 from edgevit.models.build import build, build_plan, custom_objects, find_variant, plan_model
+from helpers.networks import assert_close, find_unreached, output_shapes, randomise
+from reference.patchconvnet import count_parameters, patchconvnet_in_numpy
 
 SMALL = {"image_size": 22, "dim": 24, "depth": 2, "se_ratio": 5, "num_classes": 5}
 DEEP = {**SMALL, "design": "deep", "image_size": 50, "mlp_ratio": 2.5, "layer_scale": 0.3}
@@ -22,96 +23,23 @@ NETWORKS = {
 every_network = pytest.mark.parametrize("sizes", NETWORKS.values(), ids=NETWORKS)
 
 
-# --- PatchConvNet in numpy, float64, from the paper and the tutorial's text -----------------------
-
-
-def patchconvnet_in_numpy(images: np.ndarray, weights: list[np.ndarray], config, layers):
-    """Logits and attention, taking the weights one after the other in the order of creation."""
-    queue = iter(weights)
-    deep, epsilon = config.design == "deep", config.epsilon
-    gelu = {"paper": layers.gelu, "tutorial": layers.gelu_tanh}[config.form]
-
-    def norm(x):
-        return layers.layer_norm(x, next(queue), next(queue), epsilon)
-
-    x = images.astype(np.float64)
-    for number in range(4 if deep else 2):
-        x = layers.conv(x, next(queue), stride=2) + (0 if deep else next(queue))
-        x = x if deep and number == 3 else gelu(x)
-    blocks = [list(itertools.islice(queue, 13 if deep else 10))] * config.depth
-    if config.form == "paper":
-        blocks[1:] = [
-            list(itertools.islice(queue, len(blocks[0]))) for _ in range(config.depth - 1)
-        ]
-    for block in blocks:
-        part = iter(block)
-        y = layers.layer_norm(x, next(part), next(part), epsilon)
-        y = gelu(layers.conv(y, next(part)) + next(part))
-        y = gelu((layers.depthwise if deep else layers.conv)(y, next(part)) + next(part))
-        gate = y.mean(axis=(1, 2)) @ next(part) + (next(part) if deep else 0)
-        gate = np.maximum(gate, 0) @ next(part) + (next(part) if deep else 0)
-        y = y / (1 + np.exp(-gate[:, None, None]))
-        y = layers.conv(y, next(part)) + next(part)
-        x = x + y * (next(part) if deep else 1)
-    batch, rows, columns, dim = x.shape
-    token = np.broadcast_to(next(queue), (batch, 1, dim))
-    heads = list(itertools.islice(queue, 8))
-    tokens = norm(np.concatenate([token, x.reshape(batch, rows * columns, dim)], axis=1))
-    y, attention = layers.attend(tokens[:, :1], tokens, heads)
-    token, y = token[:, 0], y[:, 0]
-    norms = [(next(queue), next(queue), epsilon) for _ in "ab"]
-    up, up_bias, down, down_bias = itertools.islice(queue, 4)
-    if deep:
-        first, second = next(queue), next(queue)
-        token = token + first * y
-        hidden = gelu(layers.layer_norm(token, *norms[0]) @ up + up_bias)
-        token = layers.layer_norm(token + second * (hidden @ down + down_bias), *norms[1])
-    else:
-        token = layers.layer_norm(layers.layer_norm(token + y, *norms[0]), *norms[1])
-        token = token + gelu(gelu(token @ up + up_bias) @ down + down_bias)
-    logits = token @ next(queue) + next(queue)
-    assert next(queue, None) is None  # every weight was used
-    return logits, attention[:, 0, 0, 1:].reshape(batch, rows, columns)
-
-
-def count_parameters(config) -> int:
-    """Of form="paper", in closed form."""
-    dim, hidden, reduced = config.dim, int(config.mlp_ratio * config.dim), config.dim
-    reduced //= config.se_ratio
-    block = 2 * dim + 2 * (dim * dim + dim) + 2 * dim * reduced
-    total = 4 * (dim * dim + dim) + 3 * 2 * dim + 2 * dim * hidden + hidden + dim + dim
-    total += dim * config.num_classes + config.num_classes
-    if config.design == "deep":
-        widths = [3, dim // 8, dim // 4, dim // 2, dim]
-        block += 9 * dim + dim + reduced + dim + dim
-        total += 2 * dim
-    else:
-        widths = [3, dim // 2, dim]
-        block += 9 * dim * dim + dim
-        total += dim // 2 + dim
-    total += sum(9 * before * after for before, after in itertools.pairwise(widths))
-    return total + config.depth * block
-
-
 # --- the forward pass -----------------------------------------------------------------------------
 
 
 @every_network
 @pytest.mark.parametrize("epsilon", [1e-6, 0.1])
-def test_outputs_equal_an_independent_numpy_forward_pass(
-    sizes, epsilon, drawn_images, in_numpy, randomise, assert_close
-):
+def test_outputs_equal_an_independent_numpy_forward_pass(sizes, epsilon, drawn_images):
     model = build("patchconvnet", **sizes, epsilon=epsilon)
     weights = randomise(model)
     images = drawn_images(3, sizes["image_size"]).astype(np.float32) / 255
     config = plan_model("patchconvnet", **sizes, epsilon=epsilon).config
-    logits, attention = patchconvnet_in_numpy(images, weights, config, in_numpy)
+    logits, attention = patchconvnet_in_numpy(images, weights, config)
     found = model(images, training=False)
     assert_close(found["logits"], logits)
     assert_close(found["attention"], attention)
 
 
-def test_attention_is_positive_and_leaves_the_class_tokens_own_share(drawn_images, randomise):
+def test_attention_is_positive_and_leaves_the_class_tokens_own_share(drawn_images):
     model = build("patchconvnet", **SMALL)
     randomise(model)
     found = model(drawn_images(4, 22).astype(np.float32) / 255, training=False)
@@ -122,7 +50,7 @@ def test_attention_is_positive_and_leaves_the_class_tokens_own_share(drawn_image
     assert (attention.sum(axis=(1, 2)) > 0.5).all()
 
 
-def test_the_two_forms_differ_by_the_form_of_gelu_when_there_is_one_block(drawn_images, randomise):
+def test_the_two_forms_differ_by_the_form_of_gelu_when_there_is_one_block(drawn_images):
     sizes = {**SMALL, "depth": 1}
     images = drawn_images(2, 22).astype(np.float32) / 255
     paper, tutorial = (build("patchconvnet", form=form, **sizes) for form in ("paper", "tutorial"))
@@ -136,7 +64,7 @@ def test_the_two_forms_differ_by_the_form_of_gelu_when_there_is_one_block(drawn_
 
 
 @every_network
-def test_dropout_and_drop_path_act_in_training_only(sizes, drawn_images, randomise):
+def test_dropout_and_drop_path_act_in_training_only(sizes, drawn_images):
     model = build("patchconvnet", **sizes, dropout=0.4, drop_path=0.4)
     randomise(model)
     images = drawn_images(4, sizes["image_size"]).astype(np.float32) / 255
@@ -147,7 +75,7 @@ def test_dropout_and_drop_path_act_in_training_only(sizes, drawn_images, randomi
 
 
 @every_network
-def test_training_reaches_every_weight(sizes, drawn_images, randomise, find_unreached):
+def test_training_reaches_every_weight(sizes, drawn_images):
     model = build("patchconvnet", **sizes)
     randomise(model)
     images = drawn_images(4, sizes["image_size"]).astype(np.float32) / 255
@@ -229,7 +157,7 @@ def test_paper_variants_have_the_published_sizes(variant, dim, depth, millions):
 
 @pytest.mark.long
 @pytest.mark.parametrize("variant", ["s60", "s120", "b60"])
-def test_paper_variants_can_be_built(variant, output_shapes):
+def test_paper_variants_can_be_built(variant):
     model = build("patchconvnet", variant=variant)
     assert model.count_params() == count_parameters(plan_model("patchconvnet", variant).config)
     assert output_shapes(model) == {"logits": (None, 1000), "attention": (None, 14, 14)}
@@ -238,7 +166,7 @@ def test_paper_variants_can_be_built(variant, output_shapes):
 # --- the border of the model ----------------------------------------------------------------------
 
 
-def test_model_has_one_input_and_both_outputs_unless_told_otherwise(output_shapes):
+def test_model_has_one_input_and_both_outputs_unless_told_otherwise():
     model = build("patchconvnet", **SMALL)
     assert [tensor.name for tensor in model.inputs] == ["images"]
     assert output_shapes(model) == {"logits": (None, 5), "attention": (None, 6, 6)}
@@ -247,9 +175,7 @@ def test_model_has_one_input_and_both_outputs_unless_told_otherwise(output_shape
 
 
 @every_network
-def test_preprocessing_model_equals_the_plain_model_on_prepared_pixels(
-    sizes, drawn_images, randomise, assert_close
-):
+def test_preprocessing_model_equals_the_plain_model_on_prepared_pixels(sizes, drawn_images):
     raw = build("patchconvnet", preprocess=True, input_size=(15, 17), **sizes)
     plain = build("patchconvnet", **sizes)
     randomise(raw)
@@ -261,7 +187,7 @@ def test_preprocessing_model_equals_the_plain_model_on_prepared_pixels(
 
 
 @every_network
-def test_saved_keras_file_gives_equal_outputs_when_loaded(sizes, tmp_path, drawn_images, randomise):
+def test_saved_keras_file_gives_equal_outputs_when_loaded(sizes, tmp_path, drawn_images):
     model = build("patchconvnet", **sizes, drop_path=0.3, epsilon=0.01)
     randomise(model)
     model.save(tmp_path / "model.keras")

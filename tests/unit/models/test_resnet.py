@@ -8,40 +8,17 @@ import pytest
 
 from edgevit.base.errors import ConfigError
 from edgevit.models.build import build, plan_model
+from helpers.networks import assert_close, by_path, find_unreached, randomise
+from reference.resnet import resnet_in_numpy
 
-EPSILON = 1e-5
 SMALL = {
     "strided": {"stem": 6, "widths": (6, 8), "depths": (2, 1), "strides": (1, 2)},
     "merged": {"stem": 4, "widths": (6, 8), "depths": (1, 2), "strides": (2, 2)},
 }
 
 
-def resnet_in_numpy(images, named, config, conv):
-    """Figure 2 and section 4.2 of the paper, or with "merged" stages. B H W 3 -> B classes."""
-
-    def normed(x, name, stride):
-        x = conv(x, named[f"{name}/convolution/kernel"], stride)
-        gamma, beta, mean, variance = (
-            named[f"{name}/norm/{part}"]
-            for part in ("gamma", "beta", "moving_mean", "moving_variance")
-        )
-        return (x - mean) / np.sqrt(variance + EPSILON) * gamma + beta
-
-    x = np.maximum(normed(images.astype(np.float64), "stem", 1), 0)
-    for stage, (depth, stride) in enumerate(zip(config.depths, config.strides, strict=True), 1):
-        if config.downsampling == "merged":
-            x, stride = np.maximum(normed(x, f"stage{stage}_merge", stride), 0), 1
-        for block in range(1, depth + 1):
-            name, by = f"stage{stage}_block{block}", stride if block == 1 else 1
-            y = np.maximum(normed(x, f"{name}/conv1", by), 0)
-            y = normed(y, f"{name}/conv2", 1)
-            projected = f"{name}/shortcut/convolution/kernel" in named
-            x = np.maximum((normed(x, f"{name}/shortcut", by) if projected else x) + y, 0)
-    return x.mean(axis=(1, 2)) @ named["classifier/kernel"] + named["classifier/bias"]
-
-
 @pytest.mark.parametrize("downsampling", SMALL)
-def test_logits_are_those_of_the_formulas(downsampling, randomise, in_numpy, assert_close):
+def test_logits_are_those_of_the_formulas(downsampling):
     sizes = {
         "image_size": 12,
         "num_classes": 5,
@@ -50,14 +27,10 @@ def test_logits_are_those_of_the_formulas(downsampling, randomise, in_numpy, ass
     }
     network = build("resnet", **sizes)
     weights = randomise(network)
-    for number, variable in enumerate(network.weights):
-        if variable.path.endswith("moving_variance"):
-            weights[number] = np.abs(weights[number]) + 0.5
-    network.set_weights(weights)
-    named = {v.path: w for v, w in zip(network.weights, weights, strict=True)}
+    named = by_path(network, weights)
     images = np.random.default_rng(1).random((3, 12, 12, 3), np.float32)
     config = plan_model("resnet", **sizes).config
-    expected = resnet_in_numpy(images, named, config, in_numpy.conv)
+    expected = resnet_in_numpy(images, named, config)
     assert_close(network(images)["logits"], expected)
 
 
@@ -77,7 +50,7 @@ def test_mlperf_has_the_parameters_of_the_reference_but_for_biases_and_norms():
     assert build("resnet", variant="mlperf").count_params() == 78_666 - biases + norms
 
 
-def test_every_weight_learns(find_unreached):
+def test_every_weight_learns():
     for downsampling, sizes in SMALL.items():
         network = build("resnet", image_size=8, downsampling=downsampling, **sizes)
         images = np.random.default_rng(0).random((4, 8, 8, 3), np.float32)

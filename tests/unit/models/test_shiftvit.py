@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import math
-
 import keras
 import numpy as np
 import pytest
@@ -12,122 +9,15 @@ import pytest
 from edgevit.base.errors import ConfigError, UnknownNameError
 from edgevit.core.tensors import Preprocess
 from edgevit.models.build import build, custom_objects, plan_model
+from helpers.networks import assert_close, randomise
+from reference.shiftvit import count_parameters, shiftvit_in_numpy
 
 FORMS = ("paper", "tutorial")
 SMALL = {"image_size": 22, "dim": 24, "depths": (1, 2, 1), "num_div": 6, "num_classes": 5}
 
 
-# --- ShiftViT in numpy, float64, from the paper and the tutorial's text ---------------------------
-
-
-def moved(part: np.ndarray, down: int, across: int) -> np.ndarray:
-    """result[r, c] = part[r + down, c + across], zero outside."""
-    _, rows, columns, _ = part.shape
-    result = np.zeros_like(part)
-    for row, column in itertools.product(range(rows), range(columns)):
-        if 0 <= row + down < rows and 0 <= column + across < columns:
-            result[:, row, column] = part[:, row + down, column + across]
-    return result
-
-
-def paper_shift(x: np.ndarray, num_div: int, pixels: int) -> np.ndarray:
-    group = x.shape[-1] // num_div
-    parts = [x[..., i * group : (i + 1) * group] for i in range(4)]
-    left, right, up, down = parts
-    return np.concatenate(
-        [
-            moved(left, 0, pixels),
-            moved(right, 0, -pixels),
-            moved(up, pixels, 0),
-            moved(down, -pixels, 0),
-            x[..., 4 * group :],
-        ],
-        axis=-1,
-    )
-
-
-def tutorial_shift(x: np.ndarray, num_div: int, pixels: int) -> np.ndarray:
-    mask = np.ones(x.shape[1:])
-    mask[:, -pixels:, 0:num_div] = 0
-    mask[:, :pixels, num_div : 2 * num_div] = 0
-    mask[-pixels:, :, 2 * num_div : 3 * num_div] = 0
-    mask[:pixels, :, 3 * num_div : 4 * num_div] = 0
-    return x * mask
-
-
-def layer_norm(x: np.ndarray, gamma: np.ndarray, beta: np.ndarray, epsilon: float) -> np.ndarray:
-    centred = x - x.mean(axis=-1, keepdims=True)
-    deviation = np.sqrt((centred**2).mean(axis=-1, keepdims=True) + epsilon)
-    return centred / deviation * gamma + beta
-
-
-def gelu(x: np.ndarray) -> np.ndarray:
-    return 0.5 * x * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
-
-
-def patch_conv(x: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Convolution whose stride is its kernel's side, "same" padding, as reshape and product."""
-    side, _, channels, filters = kernel.shape
-    batch, rows, columns, _ = x.shape
-    tall, wide = math.ceil(rows / side), math.ceil(columns / side)
-    top, left = (tall * side - rows) // 2, (wide * side - columns) // 2
-    padded = np.zeros((batch, tall * side, wide * side, channels))
-    padded[:, top : top + rows, left : left + columns] = x
-    patches = padded.reshape(batch, tall, side, wide, side, channels)  # B h p w p C
-    patches = patches.transpose(0, 1, 3, 2, 4, 5).reshape(batch, tall, wide, side * side * channels)
-    return patches @ kernel.reshape(side * side * channels, filters)  # B h w F
-
-
-def shiftvit_in_numpy(images: np.ndarray, weights: list[np.ndarray], config) -> np.ndarray:
-    """Logits, taking the weights one after the other in the tutorial's order of creation."""
-    shift = {"paper": paper_shift, "tutorial": tutorial_shift}[config.form]
-    queue = iter([weight.astype(np.float64) for weight in weights])
-    x = patch_conv(images.astype(np.float64), next(queue)) + next(queue)
-    for stage, depth in enumerate(config.depths):
-        for _ in range(depth):
-            x = shift(x, config.num_div, config.shift_pixels)
-            y = layer_norm(x, next(queue), next(queue), config.epsilon)
-            y = gelu(y @ next(queue) + next(queue))
-            x = x + y @ next(queue) + next(queue)
-        if stage + 1 < len(config.depths):
-            kernel, gamma, beta = next(queue), next(queue), next(queue)
-            x = patch_conv(layer_norm(x, gamma, beta, config.epsilon), kernel)
-    logits = x.mean(axis=(1, 2)) @ next(queue) + next(queue)
-    assert next(queue, None) is None  # every weight was used
-    return logits
-
-
-def count_parameters(dim, depths, num_classes, patch_size=4, mlp_ratio=2.0) -> int:
-    total = 3 * patch_size**2 * dim + dim
-    for stage, depth in enumerate(depths):
-        width = dim * 2**stage
-        hidden = int(mlp_ratio * width)
-        total += depth * (2 * width + width * hidden + hidden + hidden * width + width)
-        if stage + 1 < len(depths):
-            total += 4 * width * 2 * width + 2 * width
-    last = dim * 2 ** (len(depths) - 1)
-    return total + last * num_classes + num_classes
-
-
-def randomise(model: keras.Model, seed: int = 0) -> list[np.ndarray]:
-    """Gives every weight, biases and norms included, a value of its own; returns them."""
-    rng = np.random.default_rng(seed)
-    weights = []
-    for weight in model.get_weights():
-        fan_in = max(1, math.prod(weight.shape[:-1])) if weight.ndim > 1 else 1
-        weights.append(rng.normal(0, 1 / math.sqrt(fan_in), weight.shape).astype(np.float32))
-    model.set_weights(weights)
-    return weights
-
-
 def logits_of(model: keras.Model, images: np.ndarray) -> np.ndarray:
     return keras.ops.convert_to_numpy(model(images, training=False)["logits"])
-
-
-def assert_close(result: np.ndarray, expected: np.ndarray) -> None:
-    """Within 1e-5: float32 is off by about 2e-7, the tanh form of GELU by 3e-5 or more."""
-    assert result.shape == expected.shape
-    np.testing.assert_allclose(result, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
 # --- the forward pass -----------------------------------------------------------------------------

@@ -2,97 +2,24 @@
 
 from __future__ import annotations
 
-import math
-
 import keras
 import numpy as np
 import pytest
 
 from edgevit.base.errors import ConfigError, ModelFileError, UnknownNameError
-from edgevit.core.class_names import CIFAR10_CLASSES
 from edgevit.frontend.opening import open_source
 from edgevit.models import MODELS, is_known, shipped_names, split_name
 from edgevit.models.build import build, custom_objects, find_variant, plan_model
+from edgevit.models.spec import CIFAR10_CLASSES
 from edgevit.models.weights import load_model, save_weights
 from edgevit.verbs.export import export_all
 from edgevit.verification.audit import inspect
+from helpers.networks import by_path, randomise
+from reference.shiftvit import nano_in_numpy
 
 NANO = {"norm": "batch", "activation": "relu", "stem": "convolutions"}
 SMALL = {**NANO, "image_size": 20, "dim": 16, "depths": (1, 2), "num_div": 8, "num_classes": 5}
 EPSILON = 1e-5
-
-
-# --- the nano in numpy, float64 -------------------------------------------------------------------
-
-
-def convolve(x: np.ndarray, kernel: np.ndarray, stride: int) -> np.ndarray:
-    """A convolution with TensorFlow's "same" padding."""
-    side = kernel.shape[0]
-    sizes = [-(-length // stride) for length in x.shape[1:3]]
-    totals = [
-        max(0, (out - 1) * stride + side - length)
-        for out, length in zip(sizes, x.shape[1:3], strict=True)
-    ]
-    x = np.pad(x, [(0, 0), *((total // 2, total - total // 2) for total in totals), (0, 0)])
-    result = np.zeros((len(x), *sizes, kernel.shape[-1]))
-    for row in range(side):
-        for column in range(side):
-            part = x[:, row : row + stride * sizes[0] : stride]
-            part = part[:, : sizes[0], column : column + stride * sizes[1] : stride]
-            result += part[:, :, : sizes[1]] @ kernel[row, column]
-    return result
-
-
-def shifted(x: np.ndarray, num_div: int) -> np.ndarray:
-    group = x.shape[-1] // num_div
-    result = x.copy()
-    result[..., : 4 * group] = 0
-    one, two, three, four = (slice(i * group, (i + 1) * group) for i in range(4))
-    result[:, :, :-1, one] = x[:, :, 1:, one]
-    result[:, :, 1:, two] = x[:, :, :-1, two]
-    result[:, :-1, :, three] = x[:, 1:, :, three]
-    result[:, 1:, :, four] = x[:, :-1, :, four]
-    return result
-
-
-def nano_in_numpy(images: np.ndarray, named: dict[str, np.ndarray], config) -> np.ndarray:
-    def norm(x, name):
-        gamma, beta, mean, variance = (
-            named[f"{name}/{part}"] for part in ("gamma", "beta", "moving_mean", "moving_variance")
-        )
-        return (x - mean) / np.sqrt(variance + EPSILON) * gamma + beta
-
-    x = images.astype(np.float64)
-    count = int(math.log2(config.patch_size))
-    for number in range(1, count + 1):
-        x = norm(convolve(x, named[f"stem/conv{number}/kernel"], 2), f"stem/norm{number}")
-        x = np.maximum(x, 0) if number < count else x
-    for stage, depth in enumerate(config.depths):
-        for block in range(depth):
-            name = f"stage{stage + 1}_block{block + 1}"
-            x = shifted(x, config.num_div)
-            y = np.maximum(norm(x @ named[f"{name}/expand/kernel"], f"{name}/norm1"), 0)
-            x = x + norm(y @ named[f"{name}/project/kernel"], f"{name}/norm2")
-        if stage + 1 < len(config.depths):
-            name = f"stage{stage + 1}_merge"
-            x = norm(convolve(x, named[f"{name}/reduction/kernel"], 2), f"{name}/norm")
-    return x.mean(axis=(1, 2)) @ named["classifier/kernel"] + named["classifier/bias"]
-
-
-def randomise(model: keras.Model) -> dict[str, np.ndarray]:
-    """Gives every weight, statistics included, a value of its own; returns them by path."""
-    rng = np.random.default_rng(0)
-    weights = []
-    for variable in model.weights:
-        shape = tuple(variable.shape)
-        if variable.path.endswith("moving_variance"):
-            value = rng.uniform(0.5, 2, shape)
-        else:
-            fan_in = max(1, math.prod(shape[:-1])) if len(shape) > 1 else 1
-            value = rng.normal(0, 1 / math.sqrt(fan_in), shape)
-        weights.append(value.astype(np.float32))
-    model.set_weights(weights)
-    return {variable.path: value for variable, value in zip(model.weights, weights, strict=True)}
 
 
 @pytest.mark.parametrize(
@@ -102,7 +29,7 @@ def randomise(model: keras.Model) -> dict[str, np.ndarray]:
 )
 def test_logits_equal_an_independent_numpy_forward_pass(sizes, drawn_images):
     model = build("shiftvit", **sizes)
-    named = randomise(model)
+    named = by_path(model, randomise(model))
     images = drawn_images(3, sizes["image_size"]).astype(np.float32) / 255
     found = keras.ops.convert_to_numpy(model(images, training=False)["logits"])
     expected = nano_in_numpy(images, named, plan_model("shiftvit", **sizes).config)

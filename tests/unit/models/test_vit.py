@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import keras
 import numpy as np
 import pytest
@@ -11,6 +9,8 @@ import pytest
 from edgevit.base.errors import ConfigError
 from edgevit.models.build import build, custom_objects, plan_model
 from edgevit.models.vit import InputNormalization
+from helpers.networks import assert_close, find_unreached, output_shapes, randomise
+from reference.vit import count_parameters, vit_in_numpy
 
 FORMS = ("paper", "tutorial")
 ALL = ("logits", "attention")
@@ -30,49 +30,7 @@ NETWORKS = {"paper": SMALL, "tutorial": {**SMALL, "form": "tutorial"}, "token": 
 every_network = pytest.mark.parametrize("sizes", NETWORKS.values(), ids=NETWORKS)
 
 
-# --- ViT in numpy, float64, from the paper and the tutorial's text --------------------------------
-
-
-def vit_in_numpy(images: np.ndarray, weights: list[np.ndarray], config, layers):
-    """Logits and attention, taking the weights one after the other in the order of creation."""
-    queue = iter(weights)
-
-    def norm(x):
-        return layers.layer_norm(x, next(queue), next(queue), config.epsilon)
-
-    def dense(x):
-        return x @ next(queue) + next(queue)
-
-    x = images.astype(np.float64)
-    if config.form == "tutorial":
-        mean, variance, _ = next(queue), next(queue), next(queue)
-        x = (x - mean) / np.sqrt(variance)
-    side, count = config.patch_size, config.image_size // config.patch_size
-    patches = [
-        x[:, row * side : (row + 1) * side, column * side : (column + 1) * side].reshape(len(x), -1)
-        for row, column in itertools.product(range(count), repeat=2)
-    ]
-    x = dense(np.stack(patches, axis=1))  # B N dim
-    if config.pool == "token":
-        token = np.broadcast_to(next(queue), (len(x), 1, config.dim))
-        x = np.concatenate([token, x], axis=1)
-    x = x + next(queue)
-    for _ in range(config.depth):
-        tokens = norm(x)
-        y, attention = layers.attend(tokens, tokens, list(itertools.islice(queue, 8)))
-        x = x + y
-        y = dense(layers.gelu(dense(norm(x))))
-        x = x + (layers.gelu(y) if config.mlp_last_gelu else y)
-    x = norm(x)
-    x = x[:, 0] if config.pool == "token" else x.reshape(len(x), -1)
-    for _ in config.head:
-        x = layers.gelu(dense(x))
-    logits = dense(x)
-    assert next(queue, None) is None  # every weight was used
-    return logits, attention
-
-
-def filled(model: keras.Model, randomise) -> list[np.ndarray]:
+def filled(model: keras.Model) -> list[np.ndarray]:
     """Random weights, with a mean and a variance of pixels that make sense."""
     weights = randomise(model)
     if model.weights[0].path.startswith("normalization/"):
@@ -87,20 +45,6 @@ def prepared(config, images: np.ndarray) -> np.ndarray:
     return images if config.form == "tutorial" else images / 128 - 1
 
 
-def count_parameters(config) -> int:
-    """Of form="paper", in closed form."""
-    tokens = (config.image_size // config.patch_size) ** 2
-    dim, inner = config.dim, config.num_heads * config.head_dim
-    total = 3 * config.patch_size**2 * dim + dim + tokens * dim + 2 * dim
-    total += 2 * dim if config.pool == "token" else 0  # the token and its position
-    block = 4 * dim + 3 * (dim * inner + inner) + inner * dim + dim
-    block += 2 * dim * config.mlp_dim + config.mlp_dim + dim
-    features = dim if config.pool == "token" else tokens * dim
-    widths = [features, *config.head, config.num_classes]
-    total += sum(before * after + after for before, after in itertools.pairwise(widths))
-    return total + config.depth * block
-
-
 # --- the forward pass -----------------------------------------------------------------------------
 
 SIZES = {
@@ -111,23 +55,19 @@ SIZES = {
 
 
 @pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES)
-def test_outputs_equal_an_independent_numpy_forward_pass(
-    sizes, drawn_images, in_numpy, randomise, assert_close
-):
+def test_outputs_equal_an_independent_numpy_forward_pass(sizes, drawn_images):
     model = build("vit", outputs=ALL, **sizes)
-    weights = filled(model, randomise)
+    weights = filled(model)
     config = plan_model("vit", **sizes).config
     images = prepared(config, drawn_images(3, 20))
-    logits, attention = vit_in_numpy(images, weights, config, in_numpy)
+    logits, attention = vit_in_numpy(images, weights, config)
     found = model(images, training=False)
     assert_close(found["logits"], logits)
     assert_close(found["attention"], attention)
 
 
 @pytest.mark.parametrize(("sizes", "tokens"), [(SMALL, 16), (TOKEN, 17)], ids=["flatten", "token"])
-def test_attention_is_of_the_last_block_and_its_rows_sum_to_one(
-    sizes, tokens, drawn_images, randomise, output_shapes
-):
+def test_attention_is_of_the_last_block_and_its_rows_sum_to_one(sizes, tokens, drawn_images):
     model = build("vit", outputs=ALL, **sizes)
     randomise(model)
     assert output_shapes(model) == {"logits": (None, 5), "attention": (None, 3, tokens, tokens)}
@@ -138,14 +78,14 @@ def test_attention_is_of_the_last_block_and_its_rows_sum_to_one(
     np.testing.assert_allclose(attention.sum(axis=-1), 1, atol=1e-5)
 
 
-def test_attention_is_there_on_request_only(output_shapes):
+def test_attention_is_there_on_request_only():
     assert set(output_shapes(build("vit", **SMALL))) == {"logits"}
 
 
 @every_network
-def test_dropout_and_drop_path_act_in_training_only(sizes, drawn_images, randomise):
+def test_dropout_and_drop_path_act_in_training_only(sizes, drawn_images):
     model = build("vit", **sizes, drop_path=0.4)
-    filled(model, randomise)
+    filled(model)
     images = prepared(plan_model("vit", **sizes).config, drawn_images(4, 20))
     still, trained = (
         [keras.ops.convert_to_numpy(model(images, training=mode)["logits"]) for _ in "ab"]
@@ -162,9 +102,9 @@ def test_drop_path_rises_linearly_over_the_blocks():
 
 
 @every_network
-def test_training_reaches_every_weight(sizes, drawn_images, randomise, find_unreached):
+def test_training_reaches_every_weight(sizes, drawn_images):
     model = build("vit", **sizes)
-    filled(model, randomise)
+    filled(model)
     images = prepared(plan_model("vit", **sizes).config, drawn_images(4, 20))
     # A bias of the keys adds the same to all scores of a query: softmax takes it out again.
     blind = {f"block{number}/attention/key_bias" for number in (1, 2)}
@@ -241,7 +181,7 @@ def test_paper_variants_have_the_published_sizes(variant, dim, heads, parameters
 
 @pytest.mark.long
 @pytest.mark.parametrize("variant", ["tiny", "small", "base"])
-def test_paper_variants_can_be_built(variant, output_shapes):
+def test_paper_variants_can_be_built(variant):
     model = build("vit", variant=variant, outputs=ALL)
     assert model.count_params() == count_parameters(plan_model("vit", variant).config)
     heads = plan_model("vit", variant).config.num_heads
@@ -251,9 +191,7 @@ def test_paper_variants_can_be_built(variant, output_shapes):
 # --- pixels ---------------------------------------------------------------------------------------
 
 
-def test_both_forms_agree_on_raw_images_when_they_normalise_alike(
-    drawn_images, randomise, assert_close
-):
+def test_both_forms_agree_on_raw_images_when_they_normalise_alike(drawn_images):
     mean, deviation = (0.3, 0.5, 0.6), (0.2, 0.25, 0.3)
     pixels = {"pixel_mean": mean, "pixel_deviation": deviation}
     raw = {"preprocess": True, "input_size": (15, 17)}
@@ -293,9 +231,7 @@ def test_normalisation_equals_keras_own_layer_and_follows_set_weights():
 
 
 @every_network
-def test_preprocessing_model_equals_the_plain_model_on_prepared_pixels(
-    sizes, drawn_images, randomise, assert_close
-):
+def test_preprocessing_model_equals_the_plain_model_on_prepared_pixels(sizes, drawn_images):
     raw = build("vit", preprocess=True, input_size=(15, 17), **sizes)
     plain = build("vit", **sizes)
     filled(raw, randomise)
@@ -309,10 +245,10 @@ def test_preprocessing_model_equals_the_plain_model_on_prepared_pixels(
 
 
 @every_network
-def test_saved_keras_file_gives_equal_outputs_when_loaded(sizes, tmp_path, drawn_images, randomise):
+def test_saved_keras_file_gives_equal_outputs_when_loaded(sizes, tmp_path, drawn_images):
     pixels = {"pixel_mean": (0.1, 0.2, 0.3), "pixel_deviation": (0.3, 0.2, 0.1)}
     model = build("vit", outputs=ALL, **sizes, **pixels, drop_path=0.3)
-    filled(model, randomise)
+    filled(model)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", custom_objects=custom_objects())
     images = prepared(plan_model("vit", **sizes).config, drawn_images(2, 20))

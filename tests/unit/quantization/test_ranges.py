@@ -13,8 +13,10 @@ tf = pytest.importorskip("tensorflow")
 pytest.importorskip("ai_edge_litert")
 
 from edgevit.base.errors import ConfigError, ExportError, ModelFileError  # noqa: E402
+from edgevit.core.format import Format  # noqa: E402
 from edgevit.core.tensors import Preprocess  # noqa: E402
 from edgevit.formats.calibration import describe_graph, find_ranges  # noqa: E402
+from edgevit.formats.tflite.options import TfliteOptions  # noqa: E402
 from edgevit.formats.tflite.runtime.file import (  # noqa: E402
     is_constant,
     op_names,
@@ -24,7 +26,7 @@ from edgevit.formats.tflite.runtime.file import (  # noqa: E402
 from edgevit.formats.tflite.writer.observe import activation_names, measure_ranges  # noqa: E402
 from edgevit.formats.tflite.writer.passes.table import DEFAULT_STEPS  # noqa: E402
 from edgevit.formats.tflite.writer.quantize.integer import annotate_ranges  # noqa: E402
-from edgevit.frontend.source import ExportOptions, Source  # noqa: E402
+from edgevit.frontend.source import Source  # noqa: E402
 from edgevit.quantization.histogram import Histogram  # noqa: E402
 from edgevit.quantization.ranges import RangeRecord  # noqa: E402
 
@@ -56,7 +58,7 @@ RECORD = RangeRecord(
     graph=f"net 6x6, raw images, {' '.join(DEFAULT_STEPS)}",
 )
 NETWORK = SimpleNamespace(output={"logits": None})
-SOURCE = Source("net", NETWORK, Preprocess((4, 4), (6, 6)), (), "22", RECORD)
+SOURCE = Source("net", NETWORK, Preprocess((4, 4), (6, 6)), (), "22", {Format.TFLITE: RECORD})
 
 
 def test_every_activation_gets_the_range_that_was_seen(graph, images):
@@ -219,35 +221,37 @@ def test_a_record_with_a_missing_key_is_refused(key):
 
 
 def test_shipped_ranges_are_taken_when_weights_and_graph_are_theirs():
-    assert find_ranges(SOURCE, ExportOptions(), None, print) is RECORD
+    assert find_ranges(SOURCE, Format.TFLITE, TfliteOptions(), None, None, print) is RECORD
 
 
 def test_without_shipped_ranges_the_calibration_option_is_named():
     with pytest.raises(ConfigError, match=r"no activation ranges ship.*--calibration PATH"):
-        find_ranges(replace(SOURCE, ranges=None), ExportOptions(), None, print)
+        find_ranges(replace(SOURCE, ranges={}), Format.TFLITE, TfliteOptions(), None, None, print)
 
 
 def test_shipped_ranges_of_other_weights_are_refused():
     with pytest.raises(ConfigError, match=r"belong to other weights.*--calibration PATH"):
-        find_ranges(replace(SOURCE, weights_sha256="33"), ExportOptions(), None, print)
+        find_ranges(
+            replace(SOURCE, weights_sha256="33"), Format.TFLITE, TfliteOptions(), None, None, print
+        )
 
 
 @pytest.mark.parametrize(
     ("source", "options"),
     [
-        (replace(SOURCE, preprocess=Preprocess((4, 4), (8, 8))), ExportOptions()),
-        (replace(SOURCE, name="other"), ExportOptions()),
-        (SOURCE, ExportOptions(preprocess=False)),
-        (SOURCE, ExportOptions(surgery=("centre-norms",))),
+        (replace(SOURCE, preprocess=Preprocess((4, 4), (8, 8))), TfliteOptions()),
+        (replace(SOURCE, name="other"), TfliteOptions()),
+        (SOURCE, TfliteOptions(preprocess=False)),
+        (SOURCE, TfliteOptions(surgery=("centre-norms",))),
         (
             replace(SOURCE, network=SimpleNamespace(output={"logits": None, "attention": None})),
-            ExportOptions(),
+            TfliteOptions(),
         ),
     ],
     ids=["size", "name", "bare", "surgery", "outputs"],
 )
 def test_shipped_ranges_of_another_graph_are_refused_with_both_named(source, options):
     with pytest.raises(ConfigError, match="measure them anew") as caught:
-        find_ranges(source, options, None, print)
+        find_ranges(source, Format.TFLITE, options, None, None, print)
     assert RECORD.graph in str(caught.value)
-    assert describe_graph(source, options) in str(caught.value)
+    assert describe_graph(source, Format.TFLITE, options) in str(caught.value)

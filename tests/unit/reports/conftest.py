@@ -18,6 +18,7 @@ from edgevit.core.report import (
     Picture,
     Report,
 )
+from edgevit.formats.registry import TARGETS
 
 PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA="
 
@@ -44,6 +45,8 @@ def make_file(target: str, size_bytes: int, ms: float, top1: float) -> FileRepor
         size_bytes=size_bytes,
         sha256=target.encode().hex().ljust(64, "0")[:64],
         manifest=manifest,
+        summary=TARGETS[target].summary,
+        tolerance=TARGETS[target].tolerance,
         contents=Contents(
             ops={f"OP{number}": 20 - number for number in range(14)},
             integer_only=False,

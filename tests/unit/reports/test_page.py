@@ -101,7 +101,7 @@ def test_what_is_known_is_on_the_page(full_report, text):
 
 def test_the_page_without_evidence_claims_nothing(bare_report):
     text = Reader(render_html(bare_report)).text
-    assert "no papers" in text
+    assert "no manifest" in text
     assert "svg" not in Reader(render_html(bare_report)).tags
     for claim in ("pass", "Top-1", "Latency", "Arena", "Roofline", "Where the network looks"):
         assert claim not in text

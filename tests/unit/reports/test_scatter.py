@@ -8,15 +8,16 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
+from edgevit.reports.page import draw_scatter
 from edgevit.reports.scatter import (
     Box,
     Point,
-    draw_scatter,
     find_frontier,
     linear_axis,
     log_axis,
     place_labels,
 )
+from edgevit.reports.view import Plot
 
 
 def test_the_frontier_holds_what_nothing_beats():
@@ -67,12 +68,12 @@ FRAME = Box(58, 16, 700, 400)
 
 @pytest.mark.parametrize("width", [340, 1020])
 def test_the_drawing_is_whole_xml_and_stays_inside(width):
-    points = [
+    points = (
         Point("a & <b>", 2.8, 84.2, 46.9, (2.7, 2.9), (83.5, 84.9)),
         Point('int8 "x"', 0.84, 84.25, 12.3, (0.8, 0.9), (83.5, 85.0)),
         Point("huge", 30.0, 80.0, 100.0),
-    ]
-    text = draw_scatter(points, "ms", "%", width, 400)
+    )
+    text = draw_scatter(Plot("", "", points, "ms", "%"), width, 400)
     root = ElementTree.fromstring(text)
     circles = [node for node in root if node.get("class") == "point"]
     assert len(circles) == 3
@@ -88,4 +89,6 @@ def test_the_drawing_is_whole_xml_and_stays_inside(width):
 
 
 def test_one_point_is_drawn_as_well():
-    ElementTree.fromstring(draw_scatter([Point("only", 5.0, 50.0)], "ms", "%", 340, 300))
+    ElementTree.fromstring(
+        draw_scatter(Plot("", "", (Point("only", 5.0, 50.0),), "ms", "%"), 340, 300)
+    )

@@ -7,7 +7,8 @@ import pytest
 import edgevit
 from edgevit.base.errors import ConfigError, MissingToolError
 from edgevit.bench.products import write_product
-from edgevit.core.target import Format, Precision
+from edgevit.core.format import Format
+from edgevit.core.target import Precision
 
 
 @pytest.fixture(scope="module")

@@ -141,7 +141,7 @@ def test_two_rounds_have_no_interval(add):
 
 def test_a_profile_an_arena_and_errors_of_layers(add):
     rows = [{"name": "net/a", "time_us": 5.0}, {"name": "net/b", "time_us": 3.0}]
-    add({"file": "a.tflite", "sha256": A, "rows": rows, "profile": {}})
+    add({"file": "a.tflite", "sha256": A, "runs": 2, "rows": rows, "profile": {}})
     add({"file": "a.tflite", "sha256": A, "arena_bytes": 4096})
     layers = [{"layer": "net/a", "relative": 0.1}, {"layer": "net/b", "relative": None}]
     entry = add({"file": "a.tflite", "layers": layers}).files["a.tflite"]
@@ -153,7 +153,7 @@ def test_a_profile_an_arena_and_errors_of_layers(add):
 def test_the_table_of_all_targets_needs_the_digests(add):
     row = {"accuracy": ACCURACY, "test_images": PARITY, "size_bytes": 10}
     keras = {**ACCURACY, "runtime": "keras", "top1": 85.0}
-    found = add({"keras": keras, "tflite-int8": row})
+    found = add({"provenance": {"commit": "0" * 40}, "keras": keras, "tflite-int8": row})
     assert found.files["a.tflite"].accuracy is None
     assert found.float_accuracy is None
     assert "which files" in found.ignored[0]

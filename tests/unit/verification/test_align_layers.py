@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgevit.core.layer_errors import FloatLayer, Role
-from edgevit.formats.intermediate import InnerTensor
+from edgevit.formats.intermediate import IntermediateTensor
 from edgevit.verification.align_layers import alike, arrange, choose_tensors, find_candidates
 
 
@@ -14,8 +14,10 @@ def layer(path: str, shape: tuple[int, ...] = (4,), role: Role = Role.COMPUTES) 
     return FloatLayer(path, "Dense", shape, role)
 
 
-def tensor(name: str, path: str, shape: tuple[int, ...] = (1, 4), place: int = 0) -> InnerTensor:
-    return InnerTensor(name, path, "OP", place, shape)
+def tensor(
+    name: str, path: str, shape: tuple[int, ...] = (1, 4), position: int = 0
+) -> IntermediateTensor:
+    return IntermediateTensor(name, path, "OP", position, shape)
 
 
 def never(*_):
@@ -25,9 +27,9 @@ def never(*_):
 def test_the_last_tensor_of_a_layer_with_as_many_elements_is_its_output():
     layers = [layer("net/block/dense"), layer("net/block")]
     tensors = [
-        tensor("product", "net/block/dense", place=0),
-        tensor("mean", "net/block/dense", (1, 1), place=1),
-        tensor("sum", "net/block", (2, 2), place=2),  # rows of another shape, as many elements
+        tensor("product", "net/block/dense", position=0),
+        tensor("mean", "net/block/dense", (1, 1), position=1),
+        tensor("sum", "net/block", (2, 2), position=2),  # rows of another shape, as many elements
     ]
     candidates = find_candidates(layers, tensors, batch=1)
     chosen = choose_tensors(layers, candidates, never)
@@ -58,7 +60,10 @@ def test_the_files_batch_counts():
 
 def test_an_earlier_tensor_is_taken_only_where_it_is_clearly_more_alike():
     layers = [layer("net/attention")]
-    tensors = [tensor("own", "net/attention", place=0), tensor("after", "net/attention", place=1)]
+    tensors = [
+        tensor("own", "net/attention", position=0),
+        tensor("after", "net/attention", position=1),
+    ]
     candidates = find_candidates(layers, tensors, batch=1)
     for alike_own, wanted in ((0.9999, "own"), (0.995, "after")):
         values = {"own": alike_own, "after": 0.99}
@@ -68,19 +73,19 @@ def test_an_earlier_tensor_is_taken_only_where_it_is_clearly_more_alike():
 
 def test_values_tell_layers_apart_whose_numbers_the_file_lost():
     layers = [layer("dense"), layer("dense_1"), layer("dense_2")]
-    tensors = [tensor(f"dense/Gemm{n}", "dense", place=n) for n in range(3)]
+    tensors = [tensor(f"dense/Gemm{n}", "dense", position=n) for n in range(3)]
     order = {"dense": 0, "dense_1": 2, "dense_2": 1}
 
     def likeness(of, found):
-        return 1.0 if order[of.path] == found.place else 0.3
+        return 1.0 if order[of.path] == found.position else 0.3
 
     chosen = choose_tensors(layers, find_candidates(layers, tensors, batch=1), likeness)
-    assert {path: found.place for path, found in chosen.items()} == order
+    assert {path: found.position for path, found in chosen.items()} == order
 
 
 def test_numbers_that_the_file_kept_decide_without_values():
     layers = [layer("dense_1"), layer("dense_2")]
-    tensors = [tensor("a", "dense_2", place=0), tensor("b", "dense_1", place=1)]
+    tensors = [tensor("a", "dense_2", position=0), tensor("b", "dense_1", position=1)]
     chosen = choose_tensors(layers, find_candidates(layers, tensors, batch=1), never)
     assert {path: found.name for path, found in chosen.items()} == {"dense_1": "b", "dense_2": "a"}
 

@@ -12,10 +12,11 @@ pytest.importorskip("ai_edge_litert")
 import tensorflow as tf
 
 from edgevit.base.errors import ExportError
-from edgevit.core.target import TARGETS, find_target
+from edgevit.core.inspection import Inspection
 from edgevit.core.tensors import TensorSpec
+from edgevit.formats.registry import TARGETS, find_target
 from edgevit.formats.tflite.runtime.file import custom_op_names, op_names, parse_model
-from edgevit.verification.audit import Inspection, audit, inspect
+from edgevit.verification.audit import audit, inspect
 
 CLEAN = Inspection(
     format="tflite",

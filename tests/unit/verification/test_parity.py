@@ -12,7 +12,7 @@ import pytest
 from edgevit.base.errors import RuntimeFailure
 from edgevit.core.parity import Verdict
 from edgevit.core.reference import ReferenceSet
-from edgevit.core.target import EXACT
+from edgevit.core.tolerance import EXACT
 from edgevit.verification.parity import (
     compare,
     find_output,

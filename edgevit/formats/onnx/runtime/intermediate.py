@@ -9,18 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from edgevit.base.errors import MissingDependencyError, ModelFileError
-from edgevit.formats.intermediate import InnerTensor, Product, Rounding
+from edgevit.formats.intermediate import IntermediateTensor, Product, Rounding
 from edgevit.formats.layer_names import layer_of_node, strip_retrace
+from edgevit.formats.onnx.runtime.file import read_model
 from edgevit.formats.onnx.runtime.onnxruntime import OnnxRuntimeSession
+from edgevit.formats.onnx.runtime.session import Infer
 
 FLOATS = ("FLOAT", "FLOAT16", "DOUBLE")
 MOVES = ("Reshape", "Transpose", "Slice", "Split", "Squeeze", "Unsqueeze")  # values stay
 QUANTIZERS = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
 
 
-class OnnxRuntimeTap(OnnxRuntimeSession):
-    """See :class:`edgevit.formats.intermediate.Tap`.
+class OnnxIntermediateReader(OnnxRuntimeSession):
+    """See :class:`edgevit.formats.intermediate.IntermediateReader`.
 
     Args:
         path: the file.
@@ -32,23 +33,14 @@ class OnnxRuntimeTap(OnnxRuntimeSession):
     """
 
     def __init__(self, path: Path):
-        try:
-            import onnx
-        except ImportError:
-            raise MissingDependencyError("onnx", "onnx", "Looking into an .onnx file") from None
-        try:
-            self._model = onnx.load(str(path))
-            shaped = onnx.shape_inference.infer_shapes(self._model)
-        except Exception as error:  # protobuf's and onnx's errors share no public base class
-            reason = " ".join(str(error).split())[:200]
-            raise ModelFileError(f"{path}: the ONNX file is damaged ({reason}).") from None
+        self._model = read_model(path, "Looking into an .onnx file", shapes=True)
         super().__init__(path)
         self.batch = self.inputs[0].shape[0] or 1
-        self.tensors = _list(shaped.graph, self.inputs[0].name, self.batch)
-        self.products = _list_products(shaped.graph)
-        self._watched: tuple[str, ...] = ()
+        self.tensors = _list(self._model.graph, self.inputs[0].name, self.batch)
+        self.products = _list_products(self._model.graph)
+        self._selected: tuple[str, ...] = ()
 
-    def watch(self, names: Sequence[str]) -> None:
+    def select(self, names: Sequence[str]) -> None:
         import onnx
 
         opened = onnx.ModelProto()
@@ -58,17 +50,21 @@ class OnnxRuntimeTap(OnnxRuntimeSession):
             if name not in given:
                 opened.graph.output.append(onnx.ValueInfoProto(name=name))
         self._session = self._load(opened.SerializeToString())
-        self._watched = tuple(names)
+        self._selected = tuple(names)
+
+    def prepare(self, batch: np.ndarray) -> Infer:
+        session, feed = self._session, {self.inputs[0].name: batch}
+        return lambda: session.run(list(self._selected), feed)
 
     def run_chunk(self, batch: np.ndarray) -> dict[str, np.ndarray]:
-        values = self._run({self.inputs[0].name: batch}, list(self._watched))
+        values = self.bind(batch)()
         return {
             name: np.asarray(value, dtype=np.float32).reshape(len(batch), -1)  # B elements
-            for name, value in zip(self._watched, values, strict=True)
+            for name, value in zip(self._selected, values, strict=True)
         }
 
 
-def _list(graph: Any, entry: str, batch: int) -> tuple[InnerTensor, ...]:
+def _list(graph: Any, entry: str, batch: int) -> tuple[IntermediateTensor, ...]:
     """Float tensors that depend on the image; those that were quantised know their levels."""
     from onnx import TensorProto, numpy_helper
 
@@ -76,9 +72,9 @@ def _list(graph: Any, entry: str, batch: int) -> tuple[InnerTensor, ...]:
     typed = {value.name: value.type.tensor_type for value in (*graph.value_info, *graph.output)}
     moving = {entry}
     levels: dict[str, tuple[float, float, float]] = {}
-    found: list[tuple[InnerTensor, str]] = []
+    found: list[tuple[IntermediateTensor, str]] = []
     bare: dict[str, str] = {}  # tensor -> normalisation that it comes from
-    for place, node in enumerate(graph.node):
+    for position, node in enumerate(graph.node):
         if moving.isdisjoint(node.input):
             continue
         moving.update(name for name in node.output if name)
@@ -102,7 +98,7 @@ def _list(graph: Any, entry: str, batch: int) -> tuple[InnerTensor, ...]:
                 bare[name] = name
             elif node.op_type in MOVES and node.input[0] in bare:
                 bare[name] = bare[node.input[0]]
-            tensor = InnerTensor(name, "", node.op_type, place, shape, step, low, high)
+            tensor = IntermediateTensor(name, "", node.op_type, position, shape, step, low, high)
             found.append((tensor, layer_of_node(telling)))
     layers = strip_retrace([layer for _, layer in found])
     by_name = {tensor.name: layer for (tensor, _), layer in zip(found, layers, strict=True)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,8 @@ import numpy as np
 
 from edgevit.base.errors import MissingDependencyError, RuntimeFailure
 from edgevit.core.tensors import TensorSpec
-from edgevit.formats.session import BatchedSession, load_failure
+from edgevit.formats.onnx.runtime.session import Infer, OnnxSession
+from edgevit.formats.session import load_failure
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
@@ -25,7 +25,7 @@ _TYPES = {
 }
 
 
-class OnnxRuntimeSession(BatchedSession):
+class OnnxRuntimeSession(OnnxSession):
     """One .onnx file.
 
     Args:
@@ -37,6 +37,8 @@ class OnnxRuntimeSession(BatchedSession):
         MissingDependencyError: onnxruntime is not installed.
         RuntimeFailure: onnxruntime refuses the file, or has no such provider here.
     """
+
+    library = "onnxruntime"
 
     def __init__(self, path: Path, kernels: str = "cpu", threads: int | None = None):
         try:
@@ -65,7 +67,6 @@ class OnnxRuntimeSession(BatchedSession):
                 f"{path}: onnxruntime cannot use {provider} on this machine (no GPU, or no driver "
                 "or library of the version that it needs). 'nvidia-smi' shows what is there."
             )
-        self.read_contract()
 
     def _load(self, content: str | bytes) -> Any:
         """A session of a file by its name, or of its content.
@@ -87,23 +88,9 @@ class OnnxRuntimeSession(BatchedSession):
         except Exception as error:  # onnxruntime's exceptions share no public base class
             raise load_failure(self.path, "onnxruntime", error) from None
 
-    def run_chunk(self, batch: np.ndarray) -> dict[str, np.ndarray]:
-        return {
-            spec.name: np.asarray(value, dtype=np.float32)
-            for spec, value in zip(
-                self.outputs, self._run({self.inputs[0].name: batch}), strict=True
-            )
-        }
-
-    def bind(self, batch: np.ndarray) -> Callable[[], object]:
-        feed = {self.inputs[0].name: batch}
-        return lambda: self._run(feed)
-
-    def _run(self, feed: dict[str, np.ndarray], names: list[str] | None = None) -> list[np.ndarray]:
-        try:
-            return self._session.run(names, feed)
-        except Exception as error:  # likewise
-            raise RuntimeFailure(f"{self.path}: onnxruntime cannot run it ({error}).") from None
+    def prepare(self, batch: np.ndarray) -> Infer:
+        session, feed = self._session, {self.inputs[0].name: batch}
+        return lambda: session.run(None, feed)
 
     def close(self) -> None:
         self._session = None

@@ -1,84 +1,87 @@
-"""ONNX files: the float32 graph, and what each target makes of it."""
+"""Keras to ONNX files: the float32 graph, and what each target makes of it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
+import onnx_ir as ir
 
-from edgevit.base.errors import ExportError, MissingDependencyError
-from edgevit.core.target import Precision, Target
-from edgevit.frontend.source import ExportOptions, Source
+from edgevit.base.errors import ExportError
+from edgevit.core.target import Written
+from edgevit.formats.onnx.options import OnnxOptions
+from edgevit.formats.onnx.runtime.file import declared_specs
+from edgevit.formats.onnx.writer.content import add_documents, serialise, to_proto
+from edgevit.formats.onnx.writer.float_graph import copy_float_model
+from edgevit.formats.onnx.writer.names import make_names_canonical
+from edgevit.formats.onnx.writer.passes.table import CPU_PASSES, FLOAT_PASSES
+from edgevit.formats.onnx.writer.quantize.dynamic import quantize_dynamic
+from edgevit.formats.onnx.writer.quantize.half import to_half
+from edgevit.formats.onnx.writer.quantize.ranges import observe
+from edgevit.formats.onnx.writer.quantize.static import quantize_static
+from edgevit.formats.passes import Pass, report_lines, run_passes
+from edgevit.frontend.source import Source
 from edgevit.quantization.observer import Observation, Observer
 from edgevit.quantization.ranges import RangeRecord
 
-if TYPE_CHECKING:
-    import onnx_ir as ir
 
-
-def export_onnx(
-    source: Source, target: Target, options: ExportOptions, ranges: RangeRecord | None
-) -> tuple[bytes, tuple[str, ...]]:
-    """Lowers a model to one ONNX file.
+def write_float32(
+    source: Source, options: OnnxOptions, ranges: RangeRecord | None, staged: Path
+) -> Written:
+    """Lowers a model to one ONNX file; so do all writers of this file, each its own target's.
 
     Args:
         source: what to export.
-        target: a row of TARGETS with format onnx.
-        options: batch, preprocessing, input type, opset, optimization.
+        options: of the target.
         ranges: of :func:`edgevit.formats.calibration.calibrate`; needed for int8.
-
-    Returns:
-        (content, steps taken).
+        staged: place of the file; it is written when the documents inside it are there.
 
     Raises:
+        ConfigError: an input type that no ONNX file has.
         ExportError: tf2onnx refuses the graph, leaves an operator that is not ONNX, or ranges are
             missing or of another graph.
-        MissingDependencyError: tf2onnx or onnx is not installed.
     """
-    _check_libraries()
-    from edgevit.formats.onnx.writer.content import serialise
-    from edgevit.formats.onnx.writer.float_graph import copy_float_model
-
-    if target.needs_calibration and ranges is None:
-        raise ExportError(f"{target.name} needs activation ranges. Give --calibration PATH.")
-    model, steps = copy_float_model(source, options)
-    if target.needs_calibration and ranges is not None:
-        steps += (f"activation ranges of {ranges.images} images ({ranges.source})",)
-    try:
-        steps += _finish(model, target.precision, options.optimize, ranges)
-    except ExportError as error:
-        raise ExportError(f"{source.name}: {target.name}: {error}") from None
-    return serialise(model), steps
+    return _write_rewritten(source, options, staged, FLOAT_PASSES)
 
 
-def _finish(
-    model: ir.Model, precision: Precision, optimize: str | None, ranges: RangeRecord | None
-) -> tuple[str, ...]:
-    from edgevit.formats.onnx.writer.names import make_names_canonical
-    from edgevit.formats.onnx.writer.passes.table import EXTRA_PASSES, FLOAT_PASSES
-    from edgevit.formats.onnx.writer.quantize.dynamic import quantize_dynamic
-    from edgevit.formats.onnx.writer.quantize.half import to_half
-    from edgevit.formats.onnx.writer.quantize.static import quantize_static
-    from edgevit.formats.passes import report_lines, run_passes
+def write_float32_cpu(
+    source: Source, options: OnnxOptions, ranges: RangeRecord | None, staged: Path
+) -> Written:
+    """float32 with rewrites that pay on CPUs only; see :func:`write_float32`."""
+    return _write_rewritten(source, options, staged, FLOAT_PASSES + CPU_PASSES)
 
-    if precision is Precision.FLOAT32:
-        passes = FLOAT_PASSES + (EXTRA_PASSES[optimize] if optimize else ())
-        reports = run_passes(model, passes)
-        make_names_canonical(model)
-        model.producer_version = None
-        return report_lines(reports)
-    make_names_canonical(model)
-    if precision is Precision.FLOAT16:
-        return to_half(model)
-    if precision is Precision.DYNAMIC:
-        return quantize_dynamic(model)
-    return quantize_static(model, ranges.ranges if ranges else {})
+
+def write_float16(
+    source: Source, options: OnnxOptions, ranges: RangeRecord | None, staged: Path
+) -> Written:
+    """float16 weights and arithmetic; see :func:`write_float32`."""
+    return _write_quantised(source, options, staged, "onnx-float16", to_half)
+
+
+def write_dynamic(
+    source: Source, options: OnnxOptions, ranges: RangeRecord | None, staged: Path
+) -> Written:
+    """int8 weights, activations quantised at run time; see :func:`write_float32`."""
+    return _write_quantised(source, options, staged, "onnx-dynamic", quantize_dynamic)
+
+
+def write_int8(
+    source: Source, options: OnnxOptions, ranges: RangeRecord | None, staged: Path
+) -> Written:
+    """8-bit weighted layers; see :func:`write_float32`."""
+    if ranges is None:
+        raise ExportError("onnx-int8 needs activation ranges. Give --calibration PATH.")
+    known = ranges.ranges
+    used = f"activation ranges of {ranges.images} images ({ranges.source})"
+    return _write_quantised(
+        source, options, staged, "onnx-int8", lambda model: (used, *quantize_static(model, known))
+    )
 
 
 def observe_onnx(
     source: Source,
-    options: ExportOptions,
+    options: OnnxOptions,
     images: np.ndarray,
     observer: Observer,
     progress: Callable[[int, int], None] | None = None,
@@ -92,11 +95,6 @@ def observe_onnx(
         observer: what remembers.
         progress: called with (images done, images in all).
     """
-    _check_libraries()
-    from edgevit.formats.onnx.writer.float_graph import copy_float_model
-    from edgevit.formats.onnx.writer.names import make_names_canonical
-    from edgevit.formats.onnx.writer.quantize.ranges import observe
-
     model, _ = copy_float_model(source, options)
     make_names_canonical(model)
     extremes = np.stack([np.full_like(images[0], level) for level in (0, 255)])
@@ -105,12 +103,39 @@ def observe_onnx(
     return observe(model, images, extremes, observer, progress)
 
 
-def _check_libraries() -> None:
-    """Refuses to start without one of the libraries that the writer is made of."""
+def _write_rewritten(
+    source: Source, options: OnnxOptions, staged: Path, passes: tuple[Pass[ir.Model], ...]
+) -> Written:
+    """A float32 file, after passes that are of no use to other precisions."""
+    model, steps = copy_float_model(source, options)
+    reports = run_passes(model, passes)
+    make_names_canonical(model)
+    model.producer_version = None  # files of other precisions have an empty one
+    return _write(model, (*steps, *report_lines(reports)), staged)
+
+
+def _write_quantised(
+    source: Source,
+    options: OnnxOptions,
+    staged: Path,
+    target: str,
+    quantise: Callable[[ir.Model], tuple[str, ...]],
+) -> Written:
+    """A file of another precision; ``quantise`` changes the named graph and returns steps."""
+    model, steps = copy_float_model(source, options)
+    make_names_canonical(model)
     try:
-        import onnx  # noqa: F401
-        import onnx_ir  # noqa: F401
-        import onnxscript  # noqa: F401  (the passes need it)
-        import tf2onnx  # noqa: F401
-    except ImportError as error:
-        raise MissingDependencyError(error.name or "tf2onnx", "onnx", "An ONNX export") from None
+        steps += quantise(model)
+    except ExportError as error:
+        raise ExportError(f"{source.name}: {target}: {error}") from None
+    return _write(model, steps, staged)
+
+
+def _write(model: ir.Model, steps: tuple[str, ...], staged: Path) -> Written:
+    proto = to_proto(model)
+    content = serialise(proto)
+
+    def finish(documents: Mapping[str, str]) -> None:
+        staged.write_bytes(add_documents(content, documents))
+
+    return Written(steps, *declared_specs(proto), finish)

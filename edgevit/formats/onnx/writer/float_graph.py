@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx_ir as ir
-import tf2onnx.convert  # with all of its modules, which ordered_sets finds
 
-from edgevit.base.errors import ConfigError, ExportError
-from edgevit.core.target import Format
+from edgevit.base.errors import ExportError
+from edgevit.core.format import Format
+from edgevit.formats.onnx.options import OnnxOptions
 from edgevit.formats.onnx.writer.names import layer_path
 from edgevit.formats.onnx.writer.ordered_sets import ordered_sets
 from edgevit.formats.onnx.writer.passes.table import PASSES
@@ -24,12 +24,11 @@ from edgevit.frontend.lowering import (
     layer_norm_textbook,
     matmul_rows,
 )
-from edgevit.frontend.source import ExportOptions, Source
+from edgevit.frontend.source import Source
 from edgevit.frontend.trace import check_io_dtype, trace
 
 # The last opset that tf2onnx writes; up to 20 nothing that it writes changes its meaning.
 LAST_OF_TF2ONNX = 18
-OPSETS = range(17, 21)
 
 LOWERING = Lowering(
     layer_norm_textbook,
@@ -39,7 +38,7 @@ LOWERING = Lowering(
 )
 
 
-def copy_float_model(source: Source, options: ExportOptions) -> tuple[ir.Model, tuple[str, ...]]:
+def copy_float_model(source: Source, options: OnnxOptions) -> tuple[ir.Model, tuple[str, ...]]:
     """A copy to change of :func:`float_model`, lowered once for all targets and the calibration.
 
     Copies share their weights.
@@ -51,7 +50,7 @@ def copy_float_model(source: Source, options: ExportOptions) -> tuple[ir.Model, 
     return model.clone(), steps
 
 
-def float_model(source: Source, options: ExportOptions) -> tuple[ir.Model, tuple[str, ...]]:
+def float_model(source: Source, options: OnnxOptions) -> tuple[ir.Model, tuple[str, ...]]:
     """Lowers a model to a float32 graph; its names are not canonical yet.
 
     Args:
@@ -62,14 +61,8 @@ def float_model(source: Source, options: ExportOptions) -> tuple[ir.Model, tuple
         (model, steps taken).
 
     Raises:
-        ConfigError: an opset that is not in OPSETS.
         ExportError: tf2onnx refuses the graph, or leaves an operator that is not ONNX.
     """
-    if options.opset not in OPSETS:
-        raise ConfigError(
-            f"--opset must be one of {', '.join(map(str, OPSETS))} (17 for older runtimes, 20 has "
-            f"Gelu). Received: {options.opset}"
-        )
     traced = trace(source, options, check_io_dtype(options), LOWERING)
     proto = convert_graph(source.name, traced.module.forward, min(options.opset, LAST_OF_TF2ONNX))
     model = ir.from_proto(proto)
@@ -98,6 +91,8 @@ def convert_graph(name: str, function: Any, opset: int) -> Any:
     Raises:
         ExportError: tf2onnx refuses the graph, or leaves an operator that is not ONNX.
     """
+    import tf2onnx.convert  # with all of its modules, which ordered_sets finds
+
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     try:
         with ordered_sets("tf2onnx"), _without_optimizers():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +87,7 @@ def read_metadata(path: Path) -> dict[str, str]:
     return found
 
 
-def add_metadata(model: Any, documents: dict[str, str]) -> None:
+def add_metadata(model: Any, documents: Mapping[str, str]) -> None:
     """Puts text documents into a ``ModelT``; an older one of the same key is replaced."""
     schema = read_schema()
     entries = list(model.metadata or [])
@@ -135,10 +137,33 @@ def declared_specs(model: Any) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec
     return tuple(map(spec, graph.inputs)), tuple(map(spec, graph.outputs))
 
 
+def signature_specs(model: Any) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    """As :func:`declared_specs`, by the names of the file's signature, as LiteRT calls them."""
+    graph = model.subgraphs[0]
+    names = {
+        entry.tensorIndex: _text(entry.name)
+        for signature in (model.signatureDefs or [])[:1]
+        for entry in (*signature.inputs, *signature.outputs)
+    }
+    inputs, outputs = (
+        tuple(
+            replace(spec, name=names.get(int(index), spec.name))
+            for spec, index in zip(specs, indices, strict=True)
+        )
+        for specs, indices in zip(declared_specs(model), (graph.inputs, graph.outputs), strict=True)
+    )
+    return inputs, outputs
+
+
 def tensor_type(tensor: Any) -> str:
     """Lower-case name of a tensor's element type, such as "int8"."""
     by_code = {value: key for key, value in vars(read_schema().TensorType).items() if key.isupper()}
     return by_code.get(tensor.type, f"type_{tensor.type}").lower()
+
+
+def tensor_shape(tensor: Any) -> tuple[int, ...]:
+    """Sizes of a tensor as they are stored; a free one counts as one."""
+    return tuple(int(size) for size in (() if tensor.shape is None else tensor.shape))
 
 
 def tensor_name(tensor: Any) -> str:

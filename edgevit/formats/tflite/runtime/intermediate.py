@@ -9,20 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from edgevit.formats.intermediate import InnerTensor, Product, Rounding
+from edgevit.formats.intermediate import IntermediateTensor, Product, Rounding
+from edgevit.formats.tflite.operators import OPERATORS, Role, names_of
 from edgevit.formats.tflite.runtime.file import parse_model, tensor_name
 from edgevit.formats.tflite.runtime.litert import LiteRTSession
 from edgevit.formats.tflite.runtime.nodes import FileNode, list_nodes
 
-# Operators with stored weights -> axis of the weights along which the output channels lie.
-WEIGHTED = {"FULLY_CONNECTED": 0, "CONV_2D": 0, "DEPTHWISE_CONV_2D": 3}
 ROUNDS = ("QUANTIZE", "DEQUANTIZE")
 # Through these an exporter may move a normalisation's scale and offset into weights behind them.
-MOVES = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "STRIDED_SLICE", "MEAN")
+MOVES = (*names_of(Role.MOVES), "MEAN")
 
 
-class LiteRTTap(LiteRTSession):
-    """See :class:`edgevit.formats.intermediate.Tap`.
+class LiteRTIntermediateReader(LiteRTSession):
+    """See :class:`edgevit.formats.intermediate.IntermediateReader`.
 
     Args:
         path: the file.
@@ -43,15 +42,15 @@ class LiteRTTap(LiteRTSession):
         nodes = list(zip(graph.subgraphs[0].operators, list_nodes(graph), strict=True))
         self.tensors, self._indices = self._list(graph.subgraphs[0], nodes)
         self.products = self._list_products(nodes)
-        self._watched: tuple[str, ...] = ()
+        self._selected: tuple[str, ...] = ()
 
-    def watch(self, names: Sequence[str]) -> None:
-        self._watched = tuple(names)
+    def select(self, names: Sequence[str]) -> None:
+        self._selected = tuple(names)
 
     def run_chunk(self, batch: np.ndarray) -> dict[str, np.ndarray]:
         self.bind(batch)()
         found = {}
-        for name in self._watched:
+        for name in self._selected:
             index = self._indices[name]
             value = self._interpreter.get_tensor(index)
             scale, zero = self._details[index]["quantization"]
@@ -62,12 +61,12 @@ class LiteRTTap(LiteRTSession):
 
     def _list(
         self, graph: Any, nodes: Sequence[tuple[Any, FileNode]]
-    ) -> tuple[tuple[InnerTensor, ...], dict[str, int]]:
+    ) -> tuple[tuple[IntermediateTensor, ...], dict[str, int]]:
         moving = {int(index) for index in graph.inputs}  # depends on the image
         tensors, indices = [], {}
         stored: dict[int, str] = {}  # layer of weights that are unpacked while the file runs
         bare = _list_bare(nodes)
-        for place, (operator, node) in enumerate(nodes):
+        for position, (operator, node) in enumerate(nodes):
             if moving.isdisjoint(int(index) for index in operator.inputs):
                 stored.update((int(index), node.layer) for index in operator.outputs)
                 continue
@@ -77,15 +76,15 @@ class LiteRTTap(LiteRTSession):
             for index in map(int, operator.outputs):
                 moving.add(index)
                 name = tensor_name(graph.tensors[index])
-                tensor = self._describe_tensor(index, name, layer, node.op, place)
+                tensor = self._describe_tensor(index, name, layer, node.op, position)
                 if tensor is not None and tensor.name not in indices:
                     tensors.append(replace(tensor, bare=bare.get(index, "")))
                     indices[tensor.name] = index
         return tuple(tensors), indices
 
     def _describe_tensor(
-        self, index: int, name: str, layer: str, op: str, place: int
-    ) -> InnerTensor | None:
+        self, index: int, name: str, layer: str, op: str, position: int
+    ) -> IntermediateTensor | None:
         """None for what is no activation: indices, shapes, sums in 32 bits."""
         detail = self._details.get(index)
         if detail is None:
@@ -93,26 +92,27 @@ class LiteRTTap(LiteRTSession):
         kind = np.dtype(detail["dtype"])
         shape = tuple(int(size) for size in detail["shape"])
         if kind.kind == "f":
-            return InnerTensor(name, layer, op, place, shape)
+            return IntermediateTensor(name, layer, op, position, shape)
         scale, zero = detail["quantization"]
         if kind.kind not in "iu" or kind.itemsize > 2 or not scale:
             return None
         limits = np.iinfo(kind)
         low, high = (float((level - zero) * scale) for level in (limits.min, limits.max))
-        return InnerTensor(name, layer, op, place, shape, float(scale), low, high)
+        return IntermediateTensor(name, layer, op, position, shape, float(scale), low, high)
 
     def _list_products(self, nodes: Sequence[tuple[Any, FileNode]]) -> tuple[Product, ...]:
         names = {index: name for name, index in self._indices.items()}
         makers = {int(index): pair for pair in nodes for index in pair[0].outputs}
         found = []
         for operator, node in nodes:
-            if node.op not in WEIGHTED:
+            spec = OPERATORS.get(node.op)
+            if spec is None or spec.weights_axis is None:
                 continue
             entering, weights = (int(index) for index in operator.inputs[:2])
             if entering not in names or weights in makers:
                 continue
             values = self._interpreter.get_tensor(weights)
-            rows = np.moveaxis(values, WEIGHTED[node.op], 0)  # N ...
+            rows = np.moveaxis(values, spec.weights_axis, 0)  # N ...
             rows = rows.reshape(len(rows), -1).astype(np.float32)
             scales = self._details[weights]["quantization_parameters"]["scales"]
             steps = np.zeros(len(rows)) + (scales if len(scales) else 0.0)

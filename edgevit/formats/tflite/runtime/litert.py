@@ -47,7 +47,6 @@ class LiteRTSession(BatchedSession):
             self._describe()
         except (ValueError, RuntimeError) as error:
             raise load_failure(path, "LiteRT", error) from None
-        self.read_contract()
 
     def _describe(self) -> None:
         (source,) = self._interpreter.get_input_details()[:1]

@@ -78,7 +78,6 @@ class MicroSession(BatchedSession):
         self.quantization = _scale_and_zero(parameters)
         self.metadata = read_metadata(path)
         self.arena_bytes = self._measure_arena()
-        self.read_contract()
 
     def run_chunk(self, batch: np.ndarray) -> dict[str, np.ndarray]:
         self.bind(batch)()
@@ -182,7 +181,7 @@ def _explain(path: Path, model: Any, said: str) -> str:
         listed.append(f"{count} {op}" + (f" (layer {where})" if where else ""))
     remedy = ""
     if "GELU" in absent:
-        remedy = " 'edgevit export MODEL --format tflite-int8 --micro' writes it as a table."
+        remedy = " 'edgevit export MODEL --format tflite-int8-micro' writes it as a table."
     return (
         f"{path}: TensorFlow Lite Micro has no kernel for {'; '.join(listed)}, so no "
         f"microcontroller runs the file.{remedy}"

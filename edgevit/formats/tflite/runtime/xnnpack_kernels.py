@@ -12,55 +12,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
-# Kernel's name up to its parenthesis -> operators that it may compute.
-COMPUTES: dict[str, tuple[str, ...]] = {
-    "Add": ("ADD",),
-    "ApproxGELU": ("GELU",),
-    "Average Pooling": ("AVERAGE_POOL_2D", "MEAN"),
-    "Batch Matrix Multiply": ("BATCH_MATMUL",),
-    "Clamp": ("RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1", "MINIMUM", "MAXIMUM"),
-    "Constant Pad": ("PAD", "PADV2"),
-    "Convert": ("QUANTIZE", "DEQUANTIZE", "CAST"),
-    "Convolution": ("CONV_2D", "DEPTHWISE_CONV_2D"),
-    "Copy": ("CONCATENATION", "RESHAPE", "EXPAND_DIMS", "SQUEEZE", "PACK", "SPLIT"),
-    "Deconvolution": ("TRANSPOSE_CONV",),
-    "Depth To Space": ("DEPTH_TO_SPACE",),
-    "Divide": ("DIV",),
-    "Dynamic Fully Connected": ("FULLY_CONNECTED",),
-    "Fully Connected": ("FULLY_CONNECTED", "CONV_2D"),  # a 1x1 convolution is a product
-    "GELU": ("GELU",),
-    "HardSwish": ("HARD_SWISH",),
-    "LeakyReLU": ("LEAKY_RELU",),
-    "Max Pooling": ("MAX_POOL_2D",),
-    "Maximum": ("MAXIMUM", "RELU"),
-    "Mean": ("MEAN", "AVERAGE_POOL_2D"),
-    "Mean Squared": ("MEAN",),
-    "Minimum": ("MINIMUM",),
-    "Multiply": ("MUL",),
-    "Negate": ("NEG",),
-    "PReLU": ("PRELU",),
-    "Reciprocal Square Root": ("RSQRT",),
-    "Resize Bilinear": ("RESIZE_BILINEAR",),
-    "Sigmoid": ("LOGISTIC",),
-    "Slice": ("SLICE", "STRIDED_SLICE", "SPLIT"),
-    "Space To Depth": ("SPACE_TO_DEPTH",),
-    "Square": ("SQUARE", "MUL"),
-    "Square Root": ("SQRT",),
-    "Squared Difference": ("SQUARED_DIFFERENCE",),
-    "Static Expand Dims": ("EXPAND_DIMS",),
-    "Static Reshape": ("RESHAPE", "EXPAND_DIMS", "SQUEEZE"),
-    "Subtract": ("SUB",),
-    "Sum": ("SUM",),
-}
-HEAVY = ("BATCH_MATMUL", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV")
+from edgevit.formats.tflite.operators import OPERATORS, Role, names_of
+
+FAMILIES = {family for spec in OPERATORS.values() for family in spec.kernels}
+HEAVY = names_of(Role.MULTIPLIES)
 HEAVY_WEIGHT = 8.0
 
 
 def fits(kernel: str, operator: str) -> bool:
     """Whether a kernel of XNNPACK may compute an operator; an unknown one by its own name."""
     family = kernel.partition(" (")[0]
-    if family in COMPUTES:
-        return operator in COMPUTES[family]
+    if family in FAMILIES:
+        return operator in OPERATORS and family in OPERATORS[operator].kernels
     return family.replace(" ", "").upper() == operator.replace("_", "")
 
 

@@ -1,40 +1,50 @@
-"""Keras to TFLite: float, 8-bit and 4-bit weights, integer-only, and mixed precisions."""
+"""Keras to TFLite: float, 8-bit and 4-bit weights, integer-only, and mixed precisions.
+
+A file is read once, as TensorFlow's converter returns it, rewritten in place, and packed once, when
+the documents that travel inside it are there. TensorFlow's quantiser takes and returns bytes: a
+file of static int8 is packed and read once more around it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edgevit.base.errors import ExportError
-from edgevit.core.target import Format, Precision, Target
-from edgevit.formats.tflite.runtime.file import add_metadata, op_names, pack_model, parse_model
+from edgevit.core.format import Format
+from edgevit.core.target import Precision, Written
+from edgevit.formats.passes import report_lines
+from edgevit.formats.tflite.options import TfliteOptions
+from edgevit.formats.tflite.runtime.file import signature_specs
+from edgevit.formats.tflite.writer.graph import TfliteGraph
 from edgevit.formats.tflite.writer.observe import observe_activations
-from edgevit.formats.tflite.writer.passes.table import (
+from edgevit.formats.tflite.writer.passes import (
     CENTRE_NORMS,
     CORRECT_BIASES,
-    chosen_steps,
-    operate,
+    chosen_passes,
+    run_passes,
 )
 from edgevit.formats.tflite.writer.quantize.correct_biases import correct_biases, entering_names
 from edgevit.formats.tflite.writer.quantize.expand_gelu import expand_gelu
+from edgevit.formats.tflite.writer.quantize.float_graph import describe_graph
 from edgevit.formats.tflite.writer.quantize.integer import (
     annotate_ranges,
     carry_through_reshapes,
     quantize,
 )
 from edgevit.formats.tflite.writer.quantize.micro import suit_micro
-from edgevit.formats.tflite.writer.quantize.mixed import has_kernel, write_mixed
-from edgevit.formats.tflite.writer.quantize.plan import read_graph
-from edgevit.formats.tflite.writer.quantize.precisions import describe_precisions, read_precisions
 from edgevit.formats.tflite.writer.quantize.refine_squares import refine_squares
+from edgevit.formats.tflite.writer.quantize.set_precisions import set_precisions
 from edgevit.formats.tflite.writer.quantize.split_products import level_ranges, split_products
 from edgevit.formats.tflite.writer.quantize.widen_operands import widen_operands
 from edgevit.frontend.lowering import KERAS, Lowering, layer_norm_centred
-from edgevit.frontend.source import ExportOptions, Source
+from edgevit.frontend.source import Source
 from edgevit.frontend.trace import Traced, check_io_dtype, trace
 from edgevit.quantization.observer import Observation, Observer
+from edgevit.quantization.precisions import choose_precisions, describe_precisions
 from edgevit.quantization.ranges import RangeRecord
 
 LOWERING = Lowering(
@@ -42,70 +52,128 @@ LOWERING = Lowering(
 )
 
 
-def lowering_of(options: ExportOptions) -> Lowering:
+def lowering_of(options: TfliteOptions) -> Lowering:
     """How Keras layers are written for LiteRT's integer kernels, unless the user wants not."""
-    return LOWERING if CENTRE_NORMS in chosen_steps(options) else KERAS
+    return LOWERING if CENTRE_NORMS in chosen_passes(options) else KERAS
 
 
-def export_tflite(
-    source: Source, target: Target, options: ExportOptions, ranges: RangeRecord | None
-) -> tuple[bytes, tuple[str, ...]]:
-    """Lowers a model to one TFLite file.
+def write_float32(
+    source: Source, options: TfliteOptions, ranges: RangeRecord | None, staged: Path
+) -> Written:
+    """Lowers a model to one TFLite file; so do all writers of this file, each its own target's.
 
     Args:
         source: what to export.
-        target: a row of TARGETS with format tflite.
-        options: batch, preprocessing, input type.
-        ranges: activation ranges; needed for int8, ignored otherwise.
-
-    Returns:
-        (content, steps taken).
+        options: of the target.
+        ranges: activation ranges; needed for static integers, ignored otherwise.
+        staged: place of the file; it is written when the documents inside it are there.
 
     Raises:
-        ExportError: a converter refuses, or ranges are missing.
+        ConfigError: an input type that the target has not.
+        ExportError: a converter refuses, or ranges are missing or of another graph.
     """
-    wanted = check_io_dtype(options, integer=target.precision is Precision.INT8)
-    if target.needs_calibration:
-        if ranges is None:
-            raise ExportError(f"{target.name} needs activation ranges. Give --calibration PATH.")
-        graph, steps = float_graph(source, options)
-        used = f"activation ranges of {ranges.images} images ({ranges.source})"
-        data, done = STATIC[target.precision](graph, ranges, options, wanted)
-        return data, (*steps, used, *done)
-    if target.precision is Precision.DYNAMIC_INT4:
-        graph, steps = float_graph(source, options)
-        weights = "4-bit Dense weights a channel, int8 Conv weights"
-        return _write_int4(graph, wanted), (*steps, weights, "activations quantised at run time")
-    traced = trace(source, options, wanted, lowering_of(options))
-    converter = _converter(traced)
-    steps = traced.steps
-    if target.precision is Precision.FLOAT32:
-        data, changes = operate(_convert(converter, source.name), chosen_steps(options))
-        return data, steps + changes
+    traced = trace(source, options, check_io_dtype(options), lowering_of(options))
+    converted = _convert(_converter(traced), source.name)
+    graph = TfliteGraph(converted)
+    changes = run_passes(graph, chosen_passes(options))
+    return _written(staged, graph, (*traced.steps, *changes), None if changes else converted)
+
+
+def write_float16(
+    source: Source, options: TfliteOptions, ranges: RangeRecord | None, staged: Path
+) -> Written:
+    """float16 weights; see :func:`write_float32`."""
     import tensorflow as tf
 
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if target.precision is Precision.FLOAT16:
-        converter.target_spec.supported_types = [tf.float16]
-        steps += ("weights rounded to float16",)
-    else:
-        steps += ("int8 weights a channel; activations quantised at run time",)
-    return _convert(converter, source.name), steps
+    step = "weights rounded to float16"
+    return _write_converted(source, options, staged, step, [tf.float16])
 
 
-def float_graph(source: Source, options: ExportOptions) -> tuple[bytes, tuple[str, ...]]:
-    """The float32 TFLite graph that calibration runs and that the quantiser starts from."""
-    key = (Format.TFLITE, options.batch, options.preprocess, chosen_steps(options))
+def write_dynamic(
+    source: Source, options: TfliteOptions, ranges: RangeRecord | None, staged: Path
+) -> Written:
+    """int8 weights, activations quantised at run time; see :func:`write_float32`."""
+    step = "int8 weights a channel; activations quantised at run time"
+    return _write_converted(source, options, staged, step)
+
+
+def write_dynamic_int4(
+    source: Source, options: TfliteOptions, ranges: RangeRecord | None, staged: Path
+) -> Written:
+    """4-bit Dense weights, activations quantised at run time; see :func:`write_float32`."""
+    input_type = check_io_dtype(options)
+    graph, steps = float_graph(source, options)
+    graph = graph.copy()
+    wanted = (Precision.DYNAMIC_INT4, Precision.DYNAMIC)
+    precisions = [
+        next((precision for precision in wanted if precision in op.precisions), Precision.FLOAT32)
+        for op in describe_graph(graph).ops
+    ]
+    set_precisions(graph, {}, precisions, input_type)
+    weights = "4-bit Dense weights a channel, int8 Conv weights"
+    return _written(staged, graph, (*steps, weights, "activations quantised at run time"))
+
+
+def write_int8(
+    source: Source, options: TfliteOptions, ranges: RangeRecord | None, staged: Path
+) -> Written:
+    """Integers throughout; see :func:`write_float32`."""
+    return _write_int8(source, options, ranges, staged, micro=False)
+
+
+def write_int8_micro(
+    source: Source, options: TfliteOptions, ranges: RangeRecord | None, staged: Path
+) -> Written:
+    """Integers throughout, in operators of TensorFlow Lite Micro; see :func:`write_float32`."""
+    return _write_int8(source, options, ranges, staged, micro=True)
+
+
+def write_mixed(
+    source: Source, options: TfliteOptions, ranges: RangeRecord | None, staged: Path
+) -> Written:
+    """Each operator in a precision of its own; see :func:`write_float32`."""
+    input_type = check_io_dtype(options)
+    graph, record, steps = _calibrated_graph(source, options, ranges)
+    precisions = choose_precisions(describe_graph(graph), options.recipe)
+    known = widen_operands(graph, carry_through_reshapes(graph, record.ranges))
+    corrected = _correct_biases(graph, record, options, precisions)
+    set_precisions(graph, known, precisions, input_type)
+    origin = "planned by kernel costs" if options.recipe is None else "precisions by a recipe"
+    return _written(staged, graph, (*steps, *corrected, origin, describe_precisions(precisions)))
+
+
+def write_int16x8(
+    source: Source, options: TfliteOptions, ranges: RangeRecord | None, staged: Path
+) -> Written:
+    """int16 activations, int8 weights; see :func:`write_float32`."""
+    input_type = check_io_dtype(options)
+    graph, record, steps = _calibrated_graph(source, options, ranges)
+    known = expand_gelu(graph, carry_through_reshapes(graph, record.ranges))
+    precisions = [Precision.INT16X8] * len(graph.operators)
+    corrected = _correct_biases(graph, record, options, precisions)
+    floats = _output_type(input_type) == "float32"
+    set_precisions(graph, known, precisions, input_type, floats)
+    activations = "int16 activations, int8 weights a channel, int64 biases"
+    return _written(staged, graph, (*steps, *corrected, activations, "GELU by its tanh form"))
+
+
+def float_graph(source: Source, options: TfliteOptions) -> tuple[TfliteGraph, tuple[str, ...]]:
+    """The float32 graph that calibration runs and that quantisers start from, with its steps.
+
+    Several targets share it: who changes it takes a copy.
+    """
+    names = chosen_passes(options)
+    key = (Format.TFLITE, options.batch, options.preprocess, names)
     if key not in source.lowered:
         traced = trace(source, options, "float32", lowering_of(options))
-        graph, changes = operate(_convert(_converter(traced), source.name), chosen_steps(options))
-        source.lowered[key] = graph, traced.steps + changes
+        graph = TfliteGraph(_convert(_converter(traced), source.name))
+        source.lowered[key] = graph, (*traced.steps, *run_passes(graph, names))
     return source.lowered[key]
 
 
 def observe_tflite(
     source: Source,
-    options: ExportOptions,
+    options: TfliteOptions,
     images: np.ndarray,
     observer: Observer,
     progress: Callable[[int, int], None] | None = None,
@@ -121,7 +189,7 @@ def observe_tflite(
     """
     graph, _ = float_graph(source, options)
     entering = images if options.preprocess else source.preprocess.apply(images)
-    if CORRECT_BIASES in chosen_steps(options):
+    if CORRECT_BIASES in chosen_passes(options):
         observer.averaged = entering_names(graph)
     found = observe_activations(graph, entering, observer, progress)
     if options.preprocess:  # every raw level may come, whatever the sample held
@@ -130,82 +198,78 @@ def observe_tflite(
     return found
 
 
-def embed_tflite(data: bytes, documents: dict[str, str]) -> bytes:
-    """The same file with text documents in its metadata."""
-    model = parse_model(data, "export")
-    add_metadata(model, documents)
-    return pack_model(model)
-
-
 def _write_int8(
-    graph: bytes, ranges: RangeRecord, options: ExportOptions, input_type: str
-) -> tuple[bytes, tuple[str, ...]]:
-    kinds = op_names(parse_model(graph, "float graph"))[0]
-    graph, corrected = with_corrected_biases(graph, ranges, options, [Precision.INT8] * len(kinds))
-    graph, found, refined = refine_squares(graph, ranges.ranges)
-    if not options.micro:
-        found = widen_operands(graph, level_ranges(graph, found))
-    data = quantize(annotate_ranges(graph, found), input_type, _output_type(input_type))
-    data, rewritten = (suit_micro if options.micro else split_products)(data)
-    steps = ("int8 activations, int8 weights a channel, int32 biases", *rewritten)
-    return data, (*corrected, *refined, *steps)
+    source: Source, options: TfliteOptions, ranges: RangeRecord | None, staged: Path, micro: bool
+) -> Written:
+    input_type = check_io_dtype(options, integer=True)
+    graph, record, steps = _calibrated_graph(source, options, ranges)
+    precisions = [Precision.INT8] * len(graph.operators)
+    corrected = _correct_biases(graph, record, options, precisions)
+    known, refined = refine_squares(graph, record.ranges)
+    if not micro:
+        known = widen_operands(graph, level_ranges(graph, known))
+    annotate_ranges(graph, known)
+    quantised = quantize(graph, input_type, _output_type(input_type))
+    graph = TfliteGraph(quantised)
+    rewritten = suit_micro(graph) if micro else split_products(graph)
+    numbers = "int8 activations, int8 weights a channel, int32 biases"
+    lines = (*steps, *corrected, *refined, numbers, *rewritten)
+    return _written(staged, graph, lines, None if rewritten else quantised)
 
 
-def _write_mixed(
-    graph: bytes, ranges: RangeRecord, options: ExportOptions, input_type: str
-) -> tuple[bytes, tuple[str, ...]]:
-    precisions = read_precisions(graph, options.recipe)
-    corrected_graph, corrected = with_corrected_biases(graph, ranges, options, precisions)
-    known = carry_through_reshapes(parse_model(graph, "float graph"), ranges.ranges)
-    known = widen_operands(graph, known)
-    data = write_mixed(corrected_graph, known, precisions, input_type)
-    origin = "planned by kernel costs" if options.recipe is None else "precisions by a recipe"
-    return data, (*corrected, origin, describe_precisions(precisions))
+def _calibrated_graph(
+    source: Source, options: TfliteOptions, ranges: RangeRecord | None
+) -> tuple[TfliteGraph, RangeRecord, tuple[str, ...]]:
+    """(a float graph to be changed, its activation ranges, lines for the manifest)."""
+    if ranges is None:
+        raise ExportError("static integers need activation ranges. Give --calibration PATH.")
+    graph, steps = float_graph(source, options)
+    used = f"activation ranges of {ranges.images} images ({ranges.source})"
+    return graph.copy(), ranges, (*steps, used)
 
 
-def _write_int16(
-    graph: bytes, ranges: RangeRecord, options: ExportOptions, input_type: str
-) -> tuple[bytes, tuple[str, ...]]:
-    known = carry_through_reshapes(parse_model(graph, "float graph"), ranges.ranges)
-    graph, known = expand_gelu(graph, known)
-    kinds = op_names(parse_model(graph, "float graph"))[0]
-    wanted = [Precision.INT16X8] * len(kinds)
-    graph, corrected = with_corrected_biases(graph, ranges, options, wanted)
-    data = write_mixed(graph, known, wanted, input_type, _output_type(input_type) == "float32")
-    return data, (
-        *corrected,
-        "int16 activations, int8 weights a channel, int64 biases",
-        "GELU by its tanh form",
-    )
+def _correct_biases(
+    graph: TfliteGraph, ranges: RangeRecord, options: TfliteOptions, precisions: Sequence[Precision]
+) -> tuple[str, ...]:
+    """Corrects biases for rounded weights, if asked for. A line for the manifest."""
+    if CORRECT_BIASES not in chosen_passes(options):
+        return ()
+    return report_lines([correct_biases(graph, ranges.means, precisions)])
 
 
-def with_corrected_biases(
-    graph: bytes, ranges: RangeRecord, options: ExportOptions, precisions: Sequence[Precision]
-) -> tuple[bytes, tuple[str, ...]]:
-    """(the graph with biases for rounded weights, if asked for; a line for the manifest)."""
-    if CORRECT_BIASES not in chosen_steps(options):
-        return graph, ()
-    graph, changes = correct_biases(graph, ranges.means, precisions)
-    return graph, ((f"{CORRECT_BIASES}: {changes.count}",) if changes.count else ())
+def _write_converted(
+    source: Source, options: TfliteOptions, staged: Path, step: str, types: Sequence[Any] = ()
+) -> Written:
+    """What TensorFlow's converter makes of the weights; ``types``: all that it may make them."""
+    import tensorflow as tf
+
+    traced = trace(source, options, check_io_dtype(options), lowering_of(options))
+    converter = _converter(traced)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if types:
+        converter.target_spec.supported_types = list(types)
+    converted = _convert(converter, source.name)
+    return _written(staged, TfliteGraph(converted), (*traced.steps, step), converted)
 
 
-def _write_int4(graph: bytes, input_type: str) -> bytes:
-    described = read_graph(graph)
-    wanted = []
-    for op in described.ops:
-        precisions = (Precision.DYNAMIC_INT4, Precision.DYNAMIC) if op.weighted else ()
-        wanted.append(next((p for p in precisions if has_kernel(op.kind, p)), Precision.FLOAT32))
-    return write_mixed(graph, {}, wanted, input_type)
+def _written(
+    staged: Path, graph: TfliteGraph, steps: tuple[str, ...], unchanged: bytes | None = None
+) -> Written:
+    """A finished graph.
 
+    Args:
+        staged: place of the file.
+        graph: of the file.
+        steps: for the manifest.
+        unchanged: the bytes that the graph was read from, if nothing was rewritten since.
+    """
 
-# (float graph, ranges, options, input type) -> (file, steps)
-Writer = Callable[[bytes, RangeRecord, ExportOptions, str], tuple[bytes, tuple[str, ...]]]
+    def finish(documents: Mapping[str, str]) -> None:
+        as_it_was = unchanged if not documents else None
+        staged.write_bytes(as_it_was or graph.to_bytes(documents))
 
-STATIC: dict[Precision, Writer] = {
-    Precision.INT8: _write_int8,
-    Precision.INT16X8: _write_int16,
-    Precision.MIXED: _write_mixed,
-}
+    inputs, outputs = signature_specs(graph.model)
+    return Written(steps, inputs, outputs, finish)
 
 
 def _converter(traced: Traced) -> Any:

@@ -1,20 +1,23 @@
-"""A TFLite graph that can be asked and changed; what nothing uses any more is left out."""
+"""A TFLite graph: read once, asked and changed in place, packed once."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from edgevit.formats.tflite.operators import OPERATORS
 from edgevit.formats.tflite.runtime.file import (
+    add_metadata,
     is_constant,
     op_names,
     pack_model,
     parse_model,
     read_schema,
     tensor_name,
+    tensor_shape,
     tensor_type,
 )
 
@@ -32,19 +35,42 @@ class TfliteGraph:
 
     Attributes:
         model: the file, as the schema's object.
-        graph: its subgraph, likewise.
-        tensors: of the subgraph.
-        operators: in the order of execution.
     """
 
     def __init__(self, data: bytes):
         self.model = parse_model(data, "graph")
-        (self.graph,) = self.model.subgraphs
-        self.tensors = self.graph.tensors
-        self.operators = list(self.graph.operators)
+        (graph,) = self.model.subgraphs
+        graph.operators = list(graph.operators)
         self._schema = read_schema()
         (names,) = op_names(self.model)
         self._kinds = {op.opcodeIndex: name for op, name in zip(self.operators, names, strict=True)}
+
+    def copy(self) -> TfliteGraph:
+        """A graph of its own; the stored values, which never change, are shared."""
+        made = copy.copy(self)
+        shared = {id(buffer.data): buffer.data for buffer in self.model.buffers}
+        made.model = copy.deepcopy(self.model, shared)
+        made._kinds = dict(self._kinds)
+        return made
+
+    @property
+    def graph(self) -> Any:
+        """The subgraph, as the schema's object."""
+        return self.model.subgraphs[0]
+
+    @property
+    def tensors(self) -> list[Any]:
+        """The tensors of the subgraph."""
+        return self.graph.tensors
+
+    @property
+    def operators(self) -> list[Any]:
+        """The operators in the order of execution."""
+        return self.graph.operators
+
+    @operators.setter
+    def operators(self, operators: Sequence[Any]) -> None:
+        self.graph.operators = list(operators)
 
     # asking
 
@@ -63,8 +89,7 @@ class TfliteGraph:
 
     def shape(self, tensor: int) -> tuple[int, ...]:
         """Sizes of a tensor; a free batch counts as one."""
-        shape = self.tensors[tensor].shape
-        return tuple(int(size) for size in (() if shape is None else shape))
+        return tensor_shape(self.tensors[tensor])
 
     def is_free(self, tensor: int) -> bool:
         """Whether one of its sizes is not fixed."""
@@ -97,6 +122,14 @@ class TfliteGraph:
     def constant(self, tensor: int) -> np.ndarray | None:
         """The values of a stored tensor; None for a computed or an absent one (-1)."""
         return self.values(tensor) if tensor >= 0 and self.is_constant(tensor) else None
+
+    def activations(self) -> list[tuple[int, str]]:
+        """(index, name) of every float tensor that is computed, not stored."""
+        return [
+            (index, self.name(index))
+            for index in range(len(self.tensors))
+            if self.type(index) == "float32" and not self.is_constant(index)
+        ]
 
     def readers(self, tensor: int) -> Iterator[tuple[Any, int]]:
         """(operator, place among its inputs) of all that take a tensor."""
@@ -216,6 +249,18 @@ class TfliteGraph:
                 setattr(operator.builtinOptions, field, value)
         return operator
 
+    def make_int8(
+        self,
+        kind: str,
+        inputs: Sequence[int],
+        outputs: Sequence[int],
+        options: str = "",
+        **fields: Any,
+    ) -> Any:
+        """As :meth:`make_operator`, of the version that takes int8."""
+        version = OPERATORS[kind].version or 1
+        return self.make_operator(kind, version, inputs, outputs, options, **fields)
+
     def make_reshape(self, source: int, result: int, near: int) -> Any:
         """A new RESHAPE to the sizes of its result, its target called after a tensor's layer."""
         sizes = list(self.shape(result))
@@ -277,12 +322,16 @@ class TfliteGraph:
                     entry.tensorIndex = after
         self.tensors[after].name = self.name(before)
 
-    def to_bytes(self) -> bytes:
-        """The file, without tensors, constants and operator codes that nothing takes any more."""
-        self.graph.operators = self.operators
+    def prune(self) -> None:
+        """Removes tensors, constants and operator codes that nothing takes any more."""
         self._drop_tensors()
         self._drop_buffers()
         self._drop_codes()
+
+    def to_bytes(self, documents: Mapping[str, str] | None = None) -> bytes:
+        """The file, with text documents in its metadata."""
+        if documents:
+            add_metadata(self.model, documents)
         return pack_model(self.model)
 
     def _append(self, tensor: Any, kind: str, values: np.ndarray | None) -> int:
@@ -310,7 +359,7 @@ class TfliteGraph:
                 np.array([places[int(index)] for index in side], np.int32)
                 for side in (part.inputs, part.outputs)
             )
-        graph.tensors = self.tensors = [self.tensors[old] for old in used]
+        graph.tensors = [self.tensors[old] for old in used]
         for signature in self.model.signatureDefs or []:
             for entry in (*signature.inputs, *signature.outputs):
                 entry.tensorIndex = places[int(entry.tensorIndex)]

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from edgevit.base.errors import ConfigError
-from edgevit.formats.tflite.runtime.file import is_constant, parse_model, tensor_name, tensor_type
 from edgevit.formats.tflite.runtime.litert import open_interpreter
+from edgevit.formats.tflite.writer.graph import TfliteGraph
 from edgevit.quantization.observer import Observation, Observer
 
 
 def measure_ranges(
-    graph: bytes, images: np.ndarray, progress: Callable[[int, int], None] | None = None
+    graph: TfliteGraph, images: np.ndarray, progress: Callable[[int, int], None] | None = None
 ) -> dict[str, tuple[float, float]]:
     """Smallest and largest value of every activation; see :func:`observe_activations`."""
     found = observe_activations(graph, images, Observer(), progress)
@@ -23,7 +23,7 @@ def measure_ranges(
 
 
 def observe_activations(
-    graph: bytes,
+    graph: TfliteGraph,
     images: np.ndarray,
     observer: Observer,
     progress: Callable[[int, int], None] | None = None,
@@ -33,7 +33,7 @@ def observe_activations(
     The result does not depend on the order of the images.
 
     Args:
-        graph: float32 .tflite with a batch of one and float32 input.
+        graph: float32 with a batch of one and float32 input.
         images: B H W 3 in the graph's own input type and range.
         observer: what remembers.
         progress: called with (images done, images in all).
@@ -46,11 +46,11 @@ def observe_activations(
         raise ConfigError("calibration needs at least one image. Received: 0")
     with tempfile.TemporaryDirectory(prefix="edgevit-") as folder:
         path = Path(folder) / "float.tflite"
-        path.write_bytes(graph)
+        path.write_bytes(graph.to_bytes())
         interpreter = open_interpreter(path, "builtin", preserve_all=True)
         interpreter.allocate_tensors()
         (entry,) = interpreter.get_input_details()
-        watched = dict(activation_names(graph))
+        watched = dict(graph.activations())
         for number, image in enumerate(images):
             interpreter.set_tensor(entry["index"], image[None].astype(entry["dtype"]))
             interpreter.invoke()
@@ -59,14 +59,3 @@ def observe_activations(
             if progress:
                 progress(number + 1, len(images))
     return observer.observations()
-
-
-def activation_names(graph: bytes) -> list[tuple[int, str]]:
-    """(index, name) of every float tensor that is computed, not stored."""
-    model = parse_model(graph, "float graph")
-    (subgraph,) = model.subgraphs
-    return [
-        (index, tensor_name(tensor))
-        for index, tensor in enumerate(subgraph.tensors)
-        if tensor_type(tensor) == "float32" and not is_constant(model, tensor)
-    ]

@@ -85,18 +85,15 @@ FLOAT_PASSES: tuple[Pass[ir.Model], ...] = (
     share_equal_nodes,
 )
 
-
-# On request, behind those: what pays on some processors only. Names as of --optimize.
-EXTRA_PASSES: dict[str, tuple[Pass[ir.Model], ...]] = {
-    "cpu": (
-        winograd_convolution,
-        cancel_transposes,
-        raise_transposes,
-        sink_transposes,
-        cancel_transposes,
-        merge_reshapes,
-        gather_rows,
-        merge_reshapes,
-        share_equal_nodes,
-    ),
-}
+# Behind those, in onnx-float32-cpu: what pays on CPUs only.
+CPU_PASSES: tuple[Pass[ir.Model], ...] = (
+    winograd_convolution,
+    cancel_transposes,
+    raise_transposes,
+    sink_transposes,
+    cancel_transposes,
+    merge_reshapes,
+    gather_rows,
+    merge_reshapes,
+    share_equal_nodes,
+)

@@ -9,7 +9,7 @@ one), a product with 4 x 16 transforms back, and a Gather puts pixels in order.
 
 onnxruntime convolves directly. Measured in 1.31 on one AVX2 thread, times of the direct form: 0.67
 for 256 channels on 12 x 12, 0.74 on 14 x 14, 0.85 for 128 on 28 x 28; 1.15 for 64 on 24 x 24, which
-therefore stays. Kernels grow by 16/9, so this is done on request (``--optimize cpu``) and in
+therefore stays. Kernels grow by 16/9, so this is done in onnx-float32-cpu only, in
 float32, where the other order of sums costs some 3e-6 of the result's deviation.
 """
 

@@ -1,9 +1,7 @@
 """float16 for ONNX: weights and arithmetic in half precision, inputs and outputs in float32.
 
-Kept in float32: layer normalisation that is written out as single operators, which in float16
-multiplies the mean error of the shipped ShiftViT's logits by eight, and whose squares overflow
-beyond 256 (benchmarks/onnx_half_spots.py measures this with an evaluator that really computes in
-float16; softmax makes no difference there); means, since how they are summed is up to the runtime;
+Kept in float32: layer normalisation that is written out as single operators, whose squares overflow
+beyond 256; means, since how they are summed is up to the runtime;
 preprocessing, which resizes raw pixels; and operators with constants beyond float16's range. GPUs
 and NPUs compute the rest natively; onnxruntime on x86 has few float16 kernels, so there it casts to
 float32 and back.

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from edgevit.formats.passes import Declined
+from edgevit.formats.passes import Declined, PassReport
 from edgevit.formats.tflite.writer.graph import NO_ACTIVATION, TfliteGraph
 from edgevit.formats.tflite.writer.passes.channels import activation
-from edgevit.formats.tflite.writer.passes.reports import Changes
+from edgevit.formats.tflite.writer.passes.rewriting import rewrite_each
 from edgevit.frontend.fold_attention import HEADS_FIRST, HEADS_LAST, AttentionKernels
 
 PRODUCT = "BATCH_MATMUL"
@@ -52,19 +52,17 @@ class Found:
     operators: tuple[Any, ...]
 
 
-def attend_through_tokens(graph: TfliteGraph) -> Changes:
+def attend_through_tokens(graph: TfliteGraph) -> PassReport:
     """Rewrites every layer where that is less work; counts layers."""
-    count, declined = 0, []
-    for operator in graph.operators:
-        if graph.kind(operator) != "SOFTMAX":
-            continue
-        found = _find(graph, operator)
-        if isinstance(found, Declined):
-            declined.append((graph.name(int(operator.outputs[0])), found.reason))
-        elif found is not None:
-            _apply(graph, found)
-            count += 1
-    return Changes(count, tuple(declined))
+    return rewrite_each("attend-through-tokens", graph, graph.operators, _rewrite)
+
+
+def _rewrite(graph: TfliteGraph, operator: Any) -> bool | Declined:
+    found = _find(graph, operator) if graph.kind(operator) == "SOFTMAX" else None
+    if found is None or isinstance(found, Declined):
+        return found or False
+    _apply(graph, found)
+    return True
 
 
 def _find(graph: TfliteGraph, softmax: Any) -> Found | Declined | None:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from edgevit.formats.passes import Declined
+from edgevit.formats.tflite.operators import WEIGHTED
 from edgevit.formats.tflite.writer.graph import NO_ACTIVATION, TfliteGraph
 
-WEIGHTED = ("FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D")
 SAME_PADDING = 0  # schema.Padding
 
 

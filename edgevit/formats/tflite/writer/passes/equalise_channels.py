@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from edgevit.formats.passes import Declined
+from edgevit.formats.passes import Declined, PassReport
+from edgevit.formats.tflite.operators import OPERATORS
 from edgevit.formats.tflite.writer.graph import NO_ACTIVATION, RELU, TfliteGraph
 from edgevit.formats.tflite.writer.passes.channels import (
     Entry,
@@ -23,26 +24,20 @@ from edgevit.formats.tflite.writer.passes.channels import (
     find_entries,
     scale_entry,
 )
-from edgevit.formats.tflite.writer.passes.reports import Changes
+from edgevit.formats.tflite.writer.passes.rewriting import rewrite_each
 
 HOMOGENEOUS = (NO_ACTIVATION, RELU)  # RELU6 is not
 LARGEST = 64.0  # an almost dead channel is not blown up further
 
 
-def equalise_channels(graph: TfliteGraph) -> Changes:
+def equalise_channels(graph: TfliteGraph) -> PassReport:
     """Equalises each layer with those that alone read it; counts pairs of layers."""
-    count, declined = 0, []
-    for operator in graph.operators:
-        outcome = _equalise(graph, operator)
-        if isinstance(outcome, Declined):
-            declined.append((graph.name(int(operator.outputs[0])), outcome.reason))
-        elif outcome:
-            count += 1
-    return Changes(count, tuple(declined))
+    return rewrite_each("equalise-channels", graph, graph.operators, _equalise)
 
 
 def _equalise(graph: TfliteGraph, operator: Any) -> bool | Declined:
-    if graph.kind(operator) not in ("FULLY_CONNECTED", "CONV_2D"):
+    kind = graph.kind(operator)
+    if kind not in OPERATORS or OPERATORS[kind].weights_axis != 0:
         return False
     weights = graph.constant(int(operator.inputs[1]))
     bias = graph.constant(int(operator.inputs[2])) if len(operator.inputs) > 2 else None

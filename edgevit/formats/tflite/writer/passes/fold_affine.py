@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from edgevit.formats.passes import Declined
+from edgevit.formats.passes import Declined, PassReport
+from edgevit.formats.tflite.operators import OPERATORS
 from edgevit.formats.tflite.writer.graph import NO_ACTIVATION, TfliteGraph
 from edgevit.formats.tflite.writer.passes.channels import (
     activation,
@@ -21,26 +22,19 @@ from edgevit.formats.tflite.writer.passes.channels import (
     scale_entry,
     shift_entry,
 )
-from edgevit.formats.tflite.writer.passes.reports import Changes
-
-SIGNS = {"ADD": 1.0, "SUB": -1.0}
+from edgevit.formats.tflite.writer.passes.rewriting import rewrite_each
 
 
-def fold_affine(graph: TfliteGraph) -> Changes:
+def fold_affine(graph: TfliteGraph) -> PassReport:
     """Folds what can be folded, the operator nearest to the layer first; counts operators."""
-    count, declined = 0, []
-    for operator in reversed(graph.operators):
-        outcome = _fold(graph, operator)
-        if isinstance(outcome, Declined):
-            declined.append((graph.name(int(operator.outputs[0])), outcome.reason))
-        count += outcome is True
-    return Changes(count, tuple(declined))
+    return rewrite_each("fold-affine", graph, reversed(graph.operators), _fold)
 
 
 def _fold(graph: TfliteGraph, operator: Any) -> bool | Declined:
     """True: folded. False: nothing that looks like the pattern."""
     kind = graph.kind(operator)
-    if kind not in ("MUL", *SIGNS) or activation(operator) != NO_ACTIVATION:
+    sign = OPERATORS[kind].sign if kind in OPERATORS else None
+    if (kind != "MUL" and sign is None) or activation(operator) != NO_ACTIVATION:
         return False
     values = [graph.constant(int(index)) for index in operator.inputs]
     constants = [place for place, value in enumerate(values) if value is not None]
@@ -57,13 +51,13 @@ def _fold(graph: TfliteGraph, operator: Any) -> bool | Declined:
     found = find_entries(graph, result, channel_labels(shape))
     if isinstance(found, Declined):
         return found
-    if kind in SIGNS and any(pads(graph, entry.operator) for entry in found):
+    if sign is not None and any(pads(graph, entry.operator) for entry in found):
         return Declined("a convolution pads zeros onto it")
     factors = np.broadcast_to(value.reshape(-1), shape[-1:])
     for entry in found:
-        if kind == "MUL":
+        if sign is None:
             scale_entry(graph, entry, factors)
         else:
-            shift_entry(graph, entry, SIGNS[kind] * factors)
+            shift_entry(graph, entry, sign * factors)
     graph.bypass(operator, 1 - place)
     return True

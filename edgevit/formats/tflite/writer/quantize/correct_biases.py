@@ -14,51 +14,50 @@ from typing import Any
 import numpy as np
 
 from edgevit.core.target import Precision
-from edgevit.formats.passes import Declined
-from edgevit.formats.tflite.operators import KINDS
+from edgevit.formats.passes import Declined, PassReport
+from edgevit.formats.tflite.operators import OPERATORS, WEIGHTED
 from edgevit.formats.tflite.writer.graph import TfliteGraph
-from edgevit.formats.tflite.writer.passes.channels import SAME_PADDING, WEIGHTED
-from edgevit.formats.tflite.writer.passes.reports import Changes
-from edgevit.formats.tflite.writer.quantize.mixed import FEWEST_WEIGHTS, channel_scales
-from edgevit.quantization.levels import weight_levels
+from edgevit.formats.tflite.writer.passes import CORRECT_BIASES
+from edgevit.formats.tflite.writer.passes.channels import SAME_PADDING
+from edgevit.formats.tflite.writer.passes.rewriting import rewrite_each
+from edgevit.formats.tflite.writer.quantize.set_precisions import FEWEST_WEIGHTS
+from edgevit.quantization.levels import channel_scales, weight_levels
 
 ROUNDED = (Precision.INT8, Precision.INT16X8, Precision.DYNAMIC)  # their weights have 8 bits
 
 Means = Mapping[str, Sequence[float]]
 
 
-def correct_biases(
-    graph: bytes, means: Means, precisions: Sequence[Precision]
-) -> tuple[bytes, Changes]:
-    """A float graph with the biases that its rounded form needs.
+def correct_biases(graph: TfliteGraph, means: Means, precisions: Sequence[Precision]) -> PassReport:
+    """Gives layers of a float graph the biases that their rounded form needs.
 
     Args:
-        graph: float32 .tflite, about to be quantised.
+        graph: float32, about to be quantised; changed in place.
         means: of each channel of the tensors that enter layers with weights, by name.
         precisions: of each operator; what stays in float is left alone.
-
-    Returns:
-        (the graph, how many layers were corrected).
     """
-    opened = TfliteGraph(graph)
-    count, declined = 0, []
-    for operator, precision in zip(opened.operators, precisions, strict=True):
-        if opened.kind(operator) not in WEIGHTED or precision not in ROUNDED:
-            continue
-        outcome = _correct(opened, operator, means, precision)
-        if isinstance(outcome, Declined):
-            declined.append((opened.name(int(operator.outputs[0])), outcome.reason))
-        count += outcome is True
-    return (opened.to_bytes() if count else graph), Changes(count, tuple(declined))
+    wanted = {
+        id(operator): precision
+        for operator, precision in zip(graph.operators, precisions, strict=True)
+        if graph.kind(operator) in WEIGHTED and precision in ROUNDED
+    }
+
+    def correct(graph: TfliteGraph, operator: Any) -> bool | Declined:
+        precision = wanted.get(id(operator))
+        return precision is not None and _correct(graph, operator, means, precision)
+
+    report = rewrite_each(CORRECT_BIASES, graph, graph.operators, correct)
+    if report.count:
+        graph.prune()
+    return report
 
 
-def entering_names(graph: bytes) -> frozenset[str]:
+def entering_names(graph: TfliteGraph) -> frozenset[str]:
     """Names of the computed tensors that enter layers with weights."""
-    opened = TfliteGraph(graph)
     return frozenset(
-        opened.name(int(operator.inputs[0]))
-        for operator in opened.operators
-        if opened.kind(operator) in WEIGHTED
+        graph.name(int(operator.inputs[0]))
+        for operator in graph.operators
+        if graph.kind(operator) in WEIGHTED
     )
 
 
@@ -75,7 +74,7 @@ def _correct(
     if name not in means:
         return Declined("calibration did not record the means of what enters")
     mean = np.asarray(means[name], np.float64)  # K
-    axis = KINDS[graph.kind(operator)].weights_axis
+    axis = OPERATORS[graph.kind(operator)].weights_axis
     assert axis is not None
     error = _rounding(weights, axis)
     depthwise = graph.kind(operator) == "DEPTHWISE_CONV_2D"

@@ -8,69 +8,75 @@ most 4.8e-4 from the exact one: for layers that ask for the approximation it is 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from edgevit.formats.tflite.runtime.file import tensor_name
 from edgevit.formats.tflite.writer.graph import TfliteGraph
+from edgevit.formats.tflite.writer.quantize.integer import Ranges
 
 SLOPE = 2 * math.sqrt(2 / math.pi)
 CURVE = 0.044715 * SLOPE
 SATURATED = 12.0  # sigmoid(12) is 1 within 6e-6: beyond, int16 may clip
 
 
-def expand_gelu(
-    graph: bytes, ranges: dict[str, tuple[float, float]]
-) -> tuple[bytes, dict[str, tuple[float, float]]]:
-    """A float graph without GELU, and its ranges.
+def expand_gelu(graph: TfliteGraph, ranges: Ranges) -> Ranges:
+    """Rewrites every GELU of a float graph, which is changed in place.
 
     Args:
-        graph: float .tflite.
+        graph: float32.
         ranges: (smallest, largest) of activations by name.
 
     Returns:
-        (graph, ranges): those of the new activations are computed, not measured.
+        The ranges; those of the new activations are computed, not measured.
     """
-    editor = TfliteGraph(graph)
-    if "GELU" not in editor.kinds:
-        return graph, ranges
     found = dict(ranges)
-    operators = []
-    constants = {
-        name: _add_scalar(editor, name, value)
+    if "GELU" not in graph.kinds:
+        return found
+    constants = [
+        _add_scalar(graph, name, value)
         for name, value in {"gelu_slope": SLOPE, "gelu_curve": CURVE}.items()
-    }
-    for operator, kind in zip(editor.operators, editor.kinds, strict=True):
-        if kind != "GELU":
+    ]
+    operators: list[Any] = []
+    for operator in graph.operators:
+        if graph.kind(operator) == "GELU":
+            operators += _write_gelu(graph, operator, constants, found)
+        else:
             operators.append(operator)
-            continue
-        (x,), (result,) = map(int, operator.inputs), map(int, operator.outputs)
-        low, high = found[tensor_name(editor.tensors[x])]
-        square = max(low * low, high * high)
-
-        def write(kind: str, inputs: list[int], suffix: str, limits, out: int | None = None) -> int:
-            made = editor.copy_tensor(result, suffix, "float32") if out is None else out  # noqa: B023
-            if limits is not None:
-                found[tensor_name(editor.tensors[made])] = limits
-            operators.append(editor.make_elementwise(kind, inputs, made))
-            return made
-
-        squared = write("MUL", [x, x], "/square", (0.0, square))
-        curved = write("MUL", [squared, constants["gelu_curve"]], "/curve", (0.0, CURVE * square))
-        steepness = write(
-            "ADD", [curved, constants["gelu_slope"]], "/slope", (0.0, SLOPE + CURVE * square)
-        )
-        ends = [x * (SLOPE + CURVE * x * x) for x in (low, high)]
-        limits = (max(ends[0], -SATURATED), min(ends[1], SATURATED))
-        inner = write("MUL", [x, steepness], "/inner", limits)
-        gate = write("LOGISTIC", [inner], "/gate", (0.0, 1.0))
-        write("MUL", [x, gate], "", None, result)
-    editor.operators = operators
-    return editor.to_bytes(), found
+    graph.operators = operators
+    graph.prune()
+    return found
 
 
-def _add_scalar(editor: TfliteGraph, name: str, value: float) -> int:
-    index = editor.add_constant(int(editor.graph.inputs[0]), "", np.array([value], np.float32))
-    tensor = editor.tensors[index]
+def _write_gelu(
+    graph: TfliteGraph, operator: Any, constants: Sequence[int], ranges: Ranges
+) -> list[Any]:
+    (x,), (result,) = map(int, operator.inputs), map(int, operator.outputs)
+    slope, curve = constants
+    low, high = ranges[graph.name(x)]
+    square = max(low * low, high * high)
+    ends = [end * (SLOPE + CURVE * end * end) for end in (low, high)]
+    written: list[Any] = []
+
+    def write(kind: str, inputs: list[int], suffix: str, low: float, high: float) -> int:
+        made = graph.copy_tensor(result, suffix, "float32")
+        ranges[graph.name(made)] = (low, high)
+        written.append(graph.make_elementwise(kind, inputs, made))
+        return made
+
+    squared = write("MUL", [x, x], "/square", 0.0, square)
+    curved = write("MUL", [squared, curve], "/curve", 0.0, CURVE * square)
+    steepness = write("ADD", [curved, slope], "/slope", 0.0, SLOPE + CURVE * square)
+    inner = write(
+        "MUL", [x, steepness], "/inner", max(ends[0], -SATURATED), min(ends[1], SATURATED)
+    )
+    gate = write("LOGISTIC", [inner], "/gate", 0.0, 1.0)
+    return [*written, graph.make_elementwise("MUL", [x, gate], result)]
+
+
+def _add_scalar(graph: TfliteGraph, name: str, value: float) -> int:
+    index = graph.add_constant(int(graph.graph.inputs[0]), "", np.array([value], np.float32))
+    tensor = graph.tensors[index]
     tensor.name, tensor.shape, tensor.shapeSignature = name, np.array([1], np.int32), None
     return index

@@ -2,64 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from edgevit.base.errors import ExportError
-from edgevit.formats.tflite.runtime.file import (
-    is_constant,
-    op_names,
-    pack_model,
-    parse_model,
-    tensor_name,
-    tensor_type,
-)
+from edgevit.formats.tflite.writer.graph import TfliteGraph
+
+Ranges = dict[str, tuple[float, float]]
 
 
-def annotate_ranges(graph: bytes, ranges: dict[str, tuple[float, float]]) -> bytes:
+def annotate_ranges(graph: TfliteGraph, ranges: Ranges) -> None:
     """Writes ranges into a float graph, where TensorFlow's quantiser looks for them.
 
     Args:
-        graph: float32 .tflite.
+        graph: float32; changed in place.
         ranges: (smallest, largest) by tensor name.
 
     Raises:
         ExportError: an activation has no range: the record belongs to another graph.
     """
-    model = parse_model(graph, "float graph")
-    (subgraph,) = model.subgraphs
-    ranges = carry_through_reshapes(model, ranges)
+    ranges = carry_through_reshapes(graph, ranges)
     missing = []
-    for tensor in subgraph.tensors:
-        if tensor_type(tensor) != "float32" or is_constant(model, tensor):
-            continue
-        name = tensor_name(tensor)
+    for index, name in graph.activations():
         if name not in ranges:
             missing.append(name)
             continue
         low, high = ranges[name]
-        tensor.quantization.min = [min(low, 0.0)]
-        tensor.quantization.max = [max(high, 0.0)]
+        quantization = graph.tensors[index].quantization
+        quantization.min, quantization.max = [min(low, 0.0)], [max(high, 0.0)]
     if missing:
         raise ExportError(
             f"the calibration record has no range for {len(missing)} activations, {missing[0]!r} "
             "among them: it belongs to another graph. Calibrate anew with --calibration PATH."
         )
-    return pack_model(model)
 
 
-def carry_through_reshapes(
-    model: Any, ranges: dict[str, tuple[float, float]]
-) -> dict[str, tuple[float, float]]:
+def carry_through_reshapes(graph: TfliteGraph, ranges: Ranges) -> Ranges:
     """A reshape keeps every value, so both of its sides have the range of either.
 
     A graph with a free batch has reshapes that the calibrated one, with a batch of one, has not.
     """
     found = dict(ranges)
-    (subgraph,), (names,) = model.subgraphs, op_names(model)
-    for operator, name in zip(subgraph.operators, names, strict=True):
-        if name == "RESHAPE":
-            before = tensor_name(subgraph.tensors[operator.inputs[0]])
-            after = tensor_name(subgraph.tensors[operator.outputs[0]])
+    for operator in graph.operators:
+        if graph.kind(operator) == "RESHAPE":
+            before, after = (
+                graph.name(int(side[0])) for side in (operator.inputs, operator.outputs)
+            )
             if before in found:
                 found.setdefault(after, found[before])
             elif after in found:
@@ -67,7 +52,7 @@ def carry_through_reshapes(
     return found
 
 
-def quantize(graph: bytes, input_type: str, output_type: str) -> bytes:
+def quantize(graph: TfliteGraph, input_type: str, output_type: str) -> bytes:
     """Quantises an annotated float graph: int8 activations, int8 weights a channel, int32 biases.
 
     Args:
@@ -84,7 +69,7 @@ def quantize(graph: bytes, input_type: str, output_type: str) -> bytes:
     try:
         return bytes(
             mlir_quantize(
-                graph,
+                graph.to_bytes(),
                 input_data_type=tf.dtypes.as_dtype(input_type),
                 output_data_type=tf.dtypes.as_dtype(output_type),
             )

@@ -24,34 +24,33 @@ from edgevit.formats.tflite.writer.graph import TfliteGraph
 
 LEVELS = 256
 PADDING_VALID = 1  # of the schema
-VERSIONS = {"CAST": 1, "ADD": 1, "GATHER": 2, "CONV_2D": 3}  # for int8
 
 
-def suit_micro(data: bytes) -> tuple[bytes, tuple[str, ...]]:
+def suit_micro(graph: TfliteGraph) -> tuple[str, ...]:
     """Rewrites GELU as a table and Dense layers as convolutions.
 
     Args:
-        data: an integer-only .tflite whose batch is fixed.
+        graph: integer-only, of a fixed batch; changed in place.
 
     Returns:
-        (the new file, steps taken).
+        Steps taken.
     """
-    writer = _Writer(TfliteGraph(data))
-    rows = {"GELU": writer.write_gelu, "FULLY_CONNECTED": writer.write_convolution}
-    counts = dict.fromkeys(rows, 0)
+    writer = _Writer(graph)
+    rewrites = {"GELU": writer.write_gelu, "FULLY_CONNECTED": writer.write_convolution}
+    counts = dict.fromkeys(rewrites, 0)
     operators: list[Any] = []
-    for operator in writer.graph.operators:
-        kind = writer.graph.kind(operator)
-        written = rows[kind](operator) if kind in rows else None
+    for operator in graph.operators:
+        kind = graph.kind(operator)
+        written = rewrites[kind](operator) if kind in rewrites else None
         operators += [operator] if written is None else written
         if written is not None:
             counts[kind] += 1
-    writer.graph.operators = operators
-    steps = (
+    graph.operators = operators
+    graph.prune()
+    return (
         f"{counts['GELU']} GELU as tables of {LEVELS} entries",
         f"{counts['FULLY_CONNECTED']} Dense layers as 1x1 convolutions",
     )
-    return writer.graph.to_bytes(), steps
 
 
 def gelu_table(
@@ -90,19 +89,19 @@ class _Writer:
             return None
         approximate = operator.builtinOptions.approximate
         answers = gelu_table(self._levels(x), self._levels(y), approximate)
-        table = self.graph.add_near(y, "gelu_table", (LEVELS,), "int8", answers)
+        table = graph.add_near(y, "gelu_table", (LEVELS,), "int8", answers)
         graph.tensors[table].quantization = graph.tensors[y].quantization
         if self._offset is None:
             self._offset = self.graph.add_near(
                 y, "gelu_offset", (), "int32", np.array(128, np.int32)
             )
-        level = self.graph.add_near(y, "gelu_level", graph.shape(x), "int32")
-        place = self.graph.add_near(y, "gelu_place", graph.shape(x), "int32")
+        level = graph.add_near(y, "gelu_level", graph.shape(x), "int32")
+        place = graph.add_near(y, "gelu_place", graph.shape(x), "int32")
         types = {"inDataType": graph.tensors[x].type, "outDataType": graph.tensors[level].type}
         return [
-            self._make("CAST", [x], [level], "CastOptions", **types),
-            self._make("ADD", [level, self._offset], [place], "AddOptions"),
-            self._make("GATHER", [table, place], [y], "GatherOptions"),
+            graph.make_int8("CAST", [x], [level], "CastOptions", **types),
+            graph.make_elementwise("ADD", [level, self._offset], place),
+            graph.make_int8("GATHER", [table, place], [y], "GatherOptions"),
         ]
 
     def write_convolution(self, operator: Any) -> list[Any] | None:
@@ -117,15 +116,15 @@ class _Writer:
         source, result = x, y
         before, after = [], []
         if len(graph.shape(x)) != 4 or len(graph.shape(y)) != 4:
-            source = self.graph.add_near(y, "rows", (1, rows, 1, depth), "int8")
+            source = graph.add_near(y, "rows", (1, rows, 1, depth), "int8")
             graph.tensors[source].quantization = graph.tensors[x].quantization
             before.append(graph.make_reshape(x, source, y))
-            result = self.graph.add_near(y, "product", (1, rows, 1, width), "int8")
+            result = graph.add_near(y, "product", (1, rows, 1, width), "int8")
             graph.tensors[result].quantization = graph.tensors[y].quantization
             after.append(graph.make_reshape(result, y, y))
         has_bias = len(operator.inputs) > 2 and operator.inputs[2] >= 0
         bias = int(operator.inputs[2]) if has_bias else self._no_bias(x, kernel, y)
-        product = self._make(
+        product = graph.make_int8(
             "CONV_2D",
             [source, kernel, bias],
             [result],
@@ -144,11 +143,6 @@ class _Writer:
         bias = self.graph.add_near(near, "no_bias", (width,), "int32", np.zeros(width, np.int32))
         self.graph.set_scale(bias, scales, np.zeros(len(scales), np.int64))
         return bias
-
-    def _make(
-        self, kind: str, inputs: list[int], outputs: list[int], options: str, **fields: Any
-    ) -> Any:
-        return self.graph.make_operator(kind, VERSIONS[kind], inputs, outputs, options, **fields)
 
     def _levels(self, tensor: int) -> tuple[float, int]:
         """(scale, zero point) of a tensor that has one of each."""

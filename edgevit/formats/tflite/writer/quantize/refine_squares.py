@@ -21,41 +21,41 @@ from typing import Any
 import numpy as np
 
 from edgevit.formats.tflite.writer.graph import TfliteGraph
+from edgevit.formats.tflite.writer.quantize.integer import Ranges
 
 STEPS = 255  # between the levels of int8
 COARSE = 1.0  # a step of the squares, in smallest means: above, positions lose theirs
 
-Ranges = dict[str, tuple[float, float]]
 
+def refine_squares(graph: TfliteGraph, ranges: Ranges) -> tuple[Ranges, tuple[str, ...]]:
+    """Puts means of squares on two scales, in a float graph that is about to become int8.
 
-def refine_squares(graph: bytes, ranges: Ranges) -> tuple[bytes, Ranges, tuple[str, ...]]:
-    """A graph, about to be quantised to int8, with means of squares on two scales.
-
-    As floats it computes something else, because nothing saturates: it is for the quantiser alone.
+    As floats it computes something else then, because nothing saturates: it is for the quantiser
+    alone.
 
     Args:
-        graph: float32 .tflite.
+        graph: float32; changed in place.
         ranges: (smallest, largest) of activations by name.
 
     Returns:
-        (graph, ranges, steps taken): ranges of the new activations are computed, not measured.
+        (ranges, steps taken): ranges of the new activations are computed, not measured.
     """
-    opened = TfliteGraph(graph)
     found = dict(ranges)
-    made = opened.makers()
+    made = graph.makers()
     operators: list[Any] = []
     count = 0
-    for operator in opened.operators:
-        square = made.get(int(operator.inputs[0])) if opened.kind(operator) == "MEAN" else None
-        if square is not None and _loses_small_ones(opened, square, operator, found):
-            operators += _on_two_scales(opened, square, operator, found)
+    for operator in graph.operators:
+        square = made.get(int(operator.inputs[0])) if graph.kind(operator) == "MEAN" else None
+        if square is not None and _loses_small_ones(graph, square, operator, found):
+            operators += _on_two_scales(graph, square, operator, found)
             count += 1
         else:
             operators.append(operator)
     if not count:
-        return graph, ranges, ()
-    opened.operators = operators
-    return opened.to_bytes(), found, (f"{count} means of squares on two scales",)
+        return found, ()
+    graph.operators = operators
+    graph.prune()
+    return found, (f"{count} means of squares on two scales",)
 
 
 def _loses_small_ones(graph: TfliteGraph, square: Any, mean: Any, ranges: Ranges) -> bool:

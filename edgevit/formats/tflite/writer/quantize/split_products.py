@@ -18,34 +18,32 @@ from typing import Any
 
 import numpy as np
 
+from edgevit.formats.tflite.operators import Role, names_of
 from edgevit.formats.tflite.writer.graph import TfliteGraph
+from edgevit.formats.tflite.writer.quantize.integer import Ranges
 
 LEAST_WORK = 4096  # multiplications of one product; below, UNPACK and PACK cost more than they save
-KEEPS_SCALE = ("RESHAPE", "TRANSPOSE", "STRIDED_SLICE", "SLICE", "SPLIT", "SQUEEZE", "EXPAND_DIMS")
-VERSIONS = {"FULLY_CONNECTED": 4, "UNPACK": 2, "PACK": 2, "TRANSPOSE": 2}  # for int8
+MOVES = names_of(Role.MOVES)
 
 
-def level_ranges(
-    graph: bytes, ranges: dict[str, tuple[float, float]]
-) -> dict[str, tuple[float, float]]:
+def level_ranges(graph: TfliteGraph, ranges: Ranges) -> Ranges:
     """The ranges that give second operands of products a zero point of 0.
 
     Args:
-        graph: float32 .tflite.
+        graph: float32; it stays as it is.
         ranges: (smallest, largest) by tensor name.
 
     Returns:
         The ranges, with those of second operands, and of what they are reshaped from, symmetric:
         -128 and 127 times the scale.
     """
-    opened = TfliteGraph(graph)
-    made = opened.makers()
+    made = graph.makers()
     found = dict(ranges)
-    for product in opened.operators:
-        if opened.kind(product) != "BATCH_MATMUL" or not _pays(opened, product):
+    for product in graph.operators:
+        if graph.kind(product) != "BATCH_MATMUL" or not _pays(graph, product):
             continue
-        moved = tensors_of_equal_scale(opened, made, int(product.inputs[1]))
-        names = [opened.name(tensor) for tensor in moved]
+        moved = tensors_of_equal_scale(graph, made, int(product.inputs[1]))
+        names = [graph.name(tensor) for tensor in moved]
         known = [value for name in names if name in found for value in found[name]]
         if not known:
             continue
@@ -54,44 +52,43 @@ def level_ranges(
     return found
 
 
-def tensors_of_equal_scale(opened: TfliteGraph, made: dict[int, Any], tensor: int) -> list[int]:
+def tensors_of_equal_scale(graph: TfliteGraph, made: dict[int, Any], tensor: int) -> list[int]:
     """A tensor and those that it is moved from: kernels of moves copy levels as they are.
 
     Args:
-        opened: the graph.
+        graph: where they are.
         made: the operator behind each tensor.
         tensor: where to begin.
     """
     found = [tensor]
-    while found[-1] in made and opened.kind(made[found[-1]]) in KEEPS_SCALE:
+    while found[-1] in made and graph.kind(made[found[-1]]) in MOVES:
         found.append(int(made[found[-1]].inputs[0]))
     return found
 
 
-def split_products(data: bytes) -> tuple[bytes, tuple[str, ...]]:
+def split_products(graph: TfliteGraph) -> tuple[str, ...]:
     """Rewrites BATCH_MATMUL where that pays.
 
     Args:
-        data: an integer-only .tflite.
+        graph: integer-only; changed in place.
 
     Returns:
-        (the new file, steps taken).
+        Steps taken; none if the graph is as it was.
     """
-    graph = TfliteGraph(data)
     operators: list[Any] = []
     products = matrices = 0
     for operator in graph.operators:
         if graph.kind(operator) == "BATCH_MATMUL" and _can_be_split(graph, operator):
-            written = _write(graph, operator)
             products, matrices = products + 1, matrices + _count(graph, operator)
-            operators += written
+            operators += _write(graph, operator)
         else:
             operators.append(operator)
     if not products:
-        return data, ()
+        return ()
     graph.operators = operators
     _merge_transposes(graph)
-    return graph.to_bytes(), (f"{products} BATCH_MATMUL as {matrices} FULLY_CONNECTED",)
+    graph.prune()
+    return (f"{products} BATCH_MATMUL as {matrices} FULLY_CONNECTED",)
 
 
 def _pays(graph: TfliteGraph, product: Any) -> bool:
@@ -127,7 +124,7 @@ def _write(graph: TfliteGraph, product: Any) -> list[Any]:
         shape = [graph.shape(other)[axis] for axis in order]
         turned = _like(graph, other, y, "turned", shape)
         places = graph.add_near(y, "order", (rank,), "int32", np.array(order, np.int32))
-        written.append(_make(graph, "TRANSPOSE", [other, places], [turned], "TransposeOptions"))
+        written.append(graph.make_int8("TRANSPOSE", [other, places], [turned], "TransposeOptions"))
         other = turned
     lefts = _unpack(graph, x, y, "left", count, written)
     rights = _unpack(graph, other, y, "right", count, written)
@@ -135,8 +132,7 @@ def _write(graph: TfliteGraph, product: Any) -> list[Any]:
     results = [_like(graph, y, y, "product", size) for _ in range(count)]
     for left, right, result in zip(lefts, rights, results, strict=True):
         written.append(
-            _make(
-                graph,
+            graph.make_int8(
                 "FULLY_CONNECTED",
                 [left, right, -1],
                 [result],
@@ -148,7 +144,7 @@ def _write(graph: TfliteGraph, product: Any) -> list[Any]:
     if count > 1:
         packed = _like(graph, y, y, "products", (count, *size))
         options = {"valuesCount": count, "axis": 0}
-        written.append(_make(graph, "PACK", results, [packed], "PackOptions", **options))
+        written.append(graph.make_int8("PACK", results, [packed], "PackOptions", **options))
     written.append(graph.make_reshape(packed, y, y))
     return written
 
@@ -163,7 +159,7 @@ def _unpack(
     if count == 1:
         return [stacked]
     parts = [_like(graph, tensor, near, role, size) for _ in range(count)]
-    written.append(_make(graph, "UNPACK", [stacked], parts, "UnpackOptions", num=count, axis=0))
+    written.append(graph.make_int8("UNPACK", [stacked], parts, "UnpackOptions", num=count, axis=0))
     return parts
 
 
@@ -194,14 +190,3 @@ def _like(graph: TfliteGraph, tensor: int, near: int, role: str, shape: Any) -> 
     made = graph.add_near(near, role, shape, "int8")
     graph.tensors[made].quantization = graph.tensors[tensor].quantization
     return made
-
-
-def _make(
-    graph: TfliteGraph,
-    kind: str,
-    inputs: list[int],
-    outputs: list[int],
-    options: str,
-    **fields: Any,
-) -> Any:
-    return graph.make_operator(kind, VERSIONS[kind], inputs, outputs, options, **fields)

@@ -11,38 +11,36 @@ from __future__ import annotations
 
 from collections import Counter
 
+from edgevit.formats.tflite.operators import OPERATORS
 from edgevit.formats.tflite.writer.graph import TfliteGraph
+from edgevit.formats.tflite.writer.quantize.integer import Ranges
 from edgevit.formats.tflite.writer.quantize.split_products import tensors_of_equal_scale
 
 SMALLEST = 1 / 1000  # of the result's range; XNNPACK takes 1/1024
-SUMS = ("ADD", "SUB")
 
 
-def widen_operands(
-    graph: bytes, ranges: dict[str, tuple[float, float]]
-) -> dict[str, tuple[float, float]]:
+def widen_operands(graph: TfliteGraph, ranges: Ranges) -> Ranges:
     """The ranges, with those of operands that are too narrow for their sum widened.
 
     Args:
-        graph: float32 .tflite.
+        graph: float32; it stays as it is.
         ranges: (smallest, largest) by tensor name.
     """
-    opened = TfliteGraph(graph)
-    made = opened.makers()
+    made = graph.makers()
     found = dict(ranges)
-    readers = Counter(int(tensor) for op in opened.operators for tensor in op.inputs)
-    for operator in opened.operators:
-        result = opened.name(int(operator.outputs[0]))
-        if opened.kind(operator) not in SUMS or result not in found:
+    readers = Counter(int(tensor) for op in graph.operators for tensor in op.inputs)
+    for operator in graph.operators:
+        kind, result = graph.kind(operator), graph.name(int(operator.outputs[0]))
+        if kind not in OPERATORS or OPERATORS[kind].sign is None or result not in found:
             continue
         wanted = SMALLEST * _width(found[result])
         for operand in (int(index) for index in operator.inputs):
-            name = opened.name(operand)
+            name = graph.name(operand)
             if name not in found or _width(found[name]) >= wanted:
                 continue
-            moved = tensors_of_equal_scale(opened, made, operand)
+            moved = tensors_of_equal_scale(graph, made, operand)
             if all(readers[tensor] == 1 for tensor in moved):  # nobody needs it finer
-                for key in {opened.name(tensor) for tensor in moved} & {*found}:
+                for key in {graph.name(tensor) for tensor in moved} & {*found}:
                     found[key] = _widened(found[key], wanted)
     return found
 

@@ -7,8 +7,9 @@ import pytest
 
 from edgevit.base.errors import ConfigError, ExportError
 from edgevit.core.tensors import Preprocess
+from edgevit.formats.onnx.options import OnnxOptions
 from edgevit.formats.onnx.writer.float_graph import float_model
-from edgevit.frontend.source import ExportOptions, Source
+from edgevit.frontend.source import Source
 
 
 class Spectrum(keras.layers.Layer):
@@ -28,10 +29,10 @@ def source_of(layer: keras.layers.Layer) -> Source:
 
 def test_it_is_named_with_its_layer():
     with pytest.raises(ExportError, match=r"no ONNX form for .*FFT2D \(in layer .*spectrum\)"):
-        float_model(source_of(Spectrum(name="spectrum")), ExportOptions(preprocess=False))
+        float_model(source_of(Spectrum(name="spectrum")), OnnxOptions(preprocess=False))
 
 
 @pytest.mark.parametrize("opset", [16, 21])
 def test_an_opset_that_is_not_written_is_refused(opset):
     with pytest.raises(ConfigError, match="17, 18, 19, 20"):
-        float_model(source_of(Spectrum()), ExportOptions(preprocess=False, opset=opset))
+        OnnxOptions(preprocess=False, opset=opset)

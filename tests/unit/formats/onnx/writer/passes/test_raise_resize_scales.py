@@ -71,20 +71,23 @@ def test_sizes_stay(decline):
 def test_a_network_takes_raw_images_of_any_size():
     """25 pixels become 16 by a scale that float32 rounds down."""
     from edgevit.core.golden_images import draw_images
-    from edgevit.formats.onnx.writer.content import serialise
+    from edgevit.formats.onnx.options import OnnxOptions
+    from edgevit.formats.onnx.writer.content import serialise, to_proto
     from edgevit.formats.onnx.writer.float_graph import float_model
     from edgevit.formats.onnx.writer.names import make_names_canonical
-    from edgevit.frontend.source import ExportOptions, Source
+    from edgevit.frontend.source import Source
     from edgevit.models.build import build_plan, plan_model
+    from edgevit.models.shiftvit import TINY
 
-    sizes = {"image_size": 16, "dim": 16, "depths": (1,), "num_div": 4}
-    plan = plan_model("shiftvit", input_size=(25, 25), **sizes)
+    plan = plan_model("shiftvit", input_size=(25, 25), **TINY)
     network = build_plan(plan)
     source = Source("shiftvit", network, plan.preprocess, (), "0" * 64)
-    model, _ = float_model(source, ExportOptions())
+    model, _ = float_model(source, OnnxOptions())
     make_names_canonical(model)
     images = draw_images(1, (25, 25), seed=1)
-    session = onnxruntime.InferenceSession(serialise(model), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        serialise(to_proto(model)), providers=["CPUExecutionProvider"]
+    )
     (logits,) = session.run(["logits"], {session.get_inputs()[0].name: images})
     expected = network.predict(plan.preprocess.apply(images), verbose=0)["logits"]
     np.testing.assert_allclose(logits, expected, atol=1e-5)

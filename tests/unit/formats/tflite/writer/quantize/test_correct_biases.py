@@ -12,17 +12,24 @@ keras = pytest.importorskip("keras")
 pytest.importorskip("ai_edge_litert")
 
 from edgevit.base.errors import ModelFileError  # noqa: E402
-from edgevit.core.target import Format, Precision, find_target  # noqa: E402
+from edgevit.core.format import Format  # noqa: E402
+from edgevit.core.target import Precision  # noqa: E402
 from edgevit.core.tensors import Preprocess  # noqa: E402
 from edgevit.data.calibration import CalibrationSample  # noqa: E402
 from edgevit.formats.calibration import calibrate  # noqa: E402
+from edgevit.formats.tflite.options import TfliteOptions  # noqa: E402
 from edgevit.formats.tflite.runtime.litert import open_interpreter  # noqa: E402
-from edgevit.formats.tflite.writer.convert import export_tflite, float_graph  # noqa: E402
+from edgevit.formats.tflite.writer.convert import (  # noqa: E402
+    float_graph,
+    write_int8,
+    write_int16x8,
+    write_mixed,
+)
 from edgevit.formats.tflite.writer.graph import TfliteGraph  # noqa: E402
 from edgevit.formats.tflite.writer.passes.channels import WEIGHTED  # noqa: E402
 from edgevit.formats.tflite.writer.passes.table import DEFAULT_STEPS, find_steps  # noqa: E402
 from edgevit.formats.tflite.writer.quantize.correct_biases import correct_biases  # noqa: E402
-from edgevit.frontend.source import ExportOptions, Source  # noqa: E402
+from edgevit.frontend.source import Source  # noqa: E402
 from edgevit.quantization.observer import Observer  # noqa: E402
 from edgevit.quantization.ranges import RangeRecord  # noqa: E402
 
@@ -32,7 +39,6 @@ pytestmark = pytest.mark.skipif(
 SHAPE = (24, 20, 3)
 LAYERS = 5
 STEPS = find_steps("default,correct-biases")
-INT16 = find_target("tflite-int16x8")
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +67,7 @@ def images() -> np.ndarray:
 
 def record_of(source, images, steps=STEPS) -> RangeRecord:
     sample = CalibrationSample(images, "drawn", "00")
-    return calibrate(Format.TFLITE, source, ExportOptions(surgery=steps), sample)
+    return calibrate(Format.TFLITE, source, TfliteOptions(surgery=steps), sample)
 
 
 @pytest.fixture(scope="module")
@@ -93,23 +99,23 @@ def outputs_of(graph: bytes, images: np.ndarray, path) -> list[np.ndarray]:
 
 
 def test_nothing_changes_where_nothing_is_rounded(source, record):
-    graph, _ = float_graph(source, ExportOptions(surgery=STEPS))
+    graph, _ = float_graph(source, TfliteOptions(surgery=STEPS))
     precisions = [Precision.FLOAT32] * len(TfliteGraph(graph).operators)
     after, changes = correct_biases(graph, record.means, precisions)
     assert (after, changes.count) == (graph, 0)
-    plain, _ = float_graph(source, ExportOptions())
+    plain, _ = float_graph(source, TfliteOptions())
     assert graph == plain  # what is calibrated and what tflite-float32 holds is not corrected
 
 
 def test_the_mean_error_of_every_layer_falls(source, images, record, tmp_path):
-    graph, _ = float_graph(source, ExportOptions(surgery=STEPS))
+    graph, _ = float_graph(source, TfliteOptions(surgery=STEPS))
     expected = outputs_of(graph, images, tmp_path / "float.tflite")
     errors = {}
     for steps in (DEFAULT_STEPS, STEPS):
-        options = ExportOptions(surgery=steps)
-        data, lines = export_tflite(source, INT16, options, record)
-        assert (f"correct-biases: {LAYERS}" in lines) == (steps is STEPS)
-        found = outputs_of(data, images, tmp_path / "int16.tflite")
+        options = TfliteOptions(surgery=steps)
+        written = write_int16x8(source, options, record, tmp_path)
+        assert (f"correct-biases: {LAYERS}" in written.steps) == (steps is STEPS)
+        found = outputs_of(written.content, images, tmp_path / "int16.tflite")
         errors[steps] = [
             np.sqrt(np.mean((y - x) ** 2)) for x, y in zip(expected, found, strict=True)
         ]
@@ -118,14 +124,14 @@ def test_the_mean_error_of_every_layer_falls(source, images, record, tmp_path):
         assert after < 0.2 * before
 
 
-@pytest.mark.parametrize("name", ["tflite-int8", "tflite-mixed"])
-def test_other_targets_with_integer_weights_are_corrected_too(source, record, name):
-    _, lines = export_tflite(source, find_target(name), ExportOptions(surgery=STEPS), record)
-    assert any(line.startswith("correct-biases: ") for line in lines)
+@pytest.mark.parametrize("write", [write_int8, write_mixed])
+def test_other_targets_with_integer_weights_are_corrected_too(source, record, write, tmp_path):
+    written = write(source, TfliteOptions(surgery=STEPS), record, tmp_path)
+    assert any(line.startswith("correct-biases: ") for line in written.steps)
 
 
 def test_a_layer_is_left_alone_for_a_reason(source, record):
-    graph, _ = float_graph(source, ExportOptions(surgery=STEPS))
+    graph, _ = float_graph(source, TfliteOptions(surgery=STEPS))
     rounded = [Precision.INT8] * len(TfliteGraph(graph).operators)
     _, changes = correct_biases(graph, {}, rounded)
     assert changes.count == 0

@@ -10,9 +10,9 @@ import pytest
 from edgevit.base.errors import ExportError
 from edgevit.core.target import Precision
 from edgevit.formats.tflite.runtime.file import op_names, parse_model, tensor_type
-from edgevit.formats.tflite.writer.observe import measure_ranges
 from edgevit.formats.tflite.writer.quantize.expand_gelu import expand_gelu
 from edgevit.formats.tflite.writer.quantize.mixed import channel_scales, pack_4bit, write_mixed
+from edgevit.quantization.ranges import measure_ranges
 
 F, D, I = Precision.FLOAT32, Precision.DYNAMIC, Precision.INT8  # noqa: E741
 IMAGES = np.random.default_rng(0).uniform(0, 255, (24, 8, 8, 3)).round().astype(np.float32)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from edgevit.formats.tflite.writer.graph import TfliteGraph
-from edgevit.formats.tflite.writer.observe import measure_ranges
 from edgevit.formats.tflite.writer.quantize import split_products as module
 from edgevit.formats.tflite.writer.quantize.integer import annotate_ranges, quantize
 from edgevit.formats.tflite.writer.quantize.split_products import level_ranges, split_products
+from edgevit.quantization.ranges import measure_ranges
 
 IMAGES = np.random.default_rng(0).uniform(0, 255, (6, 8, 8, 3)).round().astype(np.float32)
 TOKENS, WIDTH = 64, 24

@@ -1,0 +1,186 @@
+"""Writes docs/results.md: a table for each result in the results folder, and what it comes from.
+
+    python benchmarks/results_page.py
+
+tests/golden/test_results.py says when the page is no longer that of the results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from provenance import KEY, RESULTS, ROOT
+
+from edgevit.base.documents import from_plain
+from edgevit.core.measurements import Environment
+from edgevit.core.target import TARGETS
+from edgevit.models import shipped_names
+
+PAGE = ROOT / "docs" / "results.md"
+HEAD = """\
+# Results
+
+Written by `benchmarks/results_page.py` from `benchmarks/results`: not edited by hand. Each result
+names the weights that it was measured with, the commit and the machine; a test refuses one of
+weights that no longer ship. Ratios within one run carry over to other machines, times do not."""
+
+Document = dict[str, Any]
+
+
+def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    PAGE.write_text(render_page(RESULTS))
+
+
+def render_page(folder: Path) -> str:
+    """The page of all results in a folder; a section for which there is none is left out."""
+    parts = [HEAD]
+    for title, pattern, explanation, render in SECTIONS:
+        documents = [json.loads(path.read_text()) for path in sorted(folder.glob(pattern))]
+        if documents:
+            parts += [f"## {title}", explanation, render(documents), render_provenance(documents)]
+    return "\n\n".join(parts) + "\n"
+
+
+def render_provenance(documents: Sequence[Document]) -> str:
+    """Weights, commits and machines, a line for each result."""
+    lines = []
+    for document in documents:
+        found = document[KEY]
+        machine: Environment = from_plain(Environment, found["machine"])
+        weights = ", ".join(f"{name} {sha[:12]}" for name, sha in found["weights_sha256"].items())
+        tools = ", ".join(f"{name} {number}" for name, number in machine.versions.items())
+        lines.append(
+            f"- weights {weights}; commit {found['commit'][:12]}; {machine}, {machine.system} "
+            f"{machine.machine}; {tools}"
+        )
+    return "\n".join(["Measured with:", "", *lines])
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Markdown."""
+    lines = [f"| {' | '.join(headings)} |", f"| --- |{' ---: |' * (len(headings) - 1)}"]
+    lines += [f"| {' | '.join(map(str, row))} |" for row in rows]
+    return "\n".join(lines)
+
+
+def render_accuracy(documents: Sequence[Document]) -> str:
+    """One column for each network, in the order of `edgevit models`."""
+    order = shipped_names()
+    ordered = sorted(documents, key=lambda document: order.index(document["keras"]["model"]))
+    names = [document["keras"]["model"] for document in ordered]
+    rows = [["float Keras", *(f"{document['keras']['top1']:.2f}" for document in ordered)]]
+    rows += [[target, *(_accuracy(d.get(target)) for d in ordered)] for target in TARGETS]
+    return table(["top-1 % (MB)", *names], rows)
+
+
+def _accuracy(row: Document | None) -> str:
+    if row is None:
+        return "-"
+    return f"{row['accuracy']['top1']:.2f} ({row['size_bytes'] / 1e6:.2f})"
+
+
+def render_micro(documents: Sequence[Document]) -> str:
+    """What TensorFlow Lite Micro makes of each file."""
+    rows = []
+    for row in documents[0]["rows"]:
+        missing = ", ".join(f"{count} {op}" for op, count in row["missing"].items())
+        verdict = f"no kernel for {missing}" if missing else row.get("failure", "differs")
+        if row.get("identical"):
+            verdict = "runs, bit-identical"
+        arena = f"{row['arena_bytes'] / 1e3:,.0f}" if "arena_bytes" in row else "-"
+        size = f"{row['size_bytes'] / 1e6:.2f}"
+        rows.append([row["model"], "yes" if row["micro"] else "no", verdict, arena, size])
+    return table(["network", "written for it", "outcome", "arena, kB", "file, MB"], rows)
+
+
+def render_calibration(documents: Sequence[Document]) -> str:
+    """The spread of an int8 file's accuracy."""
+    found = documents[0]
+    rows = [["float Keras", f"{found['float']:.2f}"]]
+    rows += [[f"{count} images", f"{top1:.2f}"] for count, top1 in found["sizes"].items()]
+    draws = f"{len(found['seeds'])} draws of {found['images']} images"
+    rows.append([draws, f"{min(found['seeds']):.2f} to {max(found['seeds']):.2f}"])
+    rows += [[f"method {name}", f"{top1:.2f}"] for name, top1 in found["methods"].items()]
+    return table(["calibrated on", "top-1 %"], rows)
+
+
+def render_times(documents: Sequence[Document]) -> str:
+    """Files of several networks that ran side by side."""
+    rows = []
+    for row in documents[0]["rows"]:
+        if "failure" in row:
+            rows.append([row["model"], row["file"], row["failure"], "-"])
+            continue
+        ratio, low, high = row["ratio"]
+        spread = f"{ratio:.2f} ({low:.2f} to {high:.2f})"
+        rows.append([row["model"], row["file"], f"{row['median_ms']:.3f}", spread])
+    return table(["network", "file", "ms", "ratio (95 %)"], rows)
+
+
+def render_gate(documents: Sequence[Document]) -> str:
+    """Verdicts by kind of comparison."""
+    verdicts = ("ok", "slower", "inconclusive")
+    rows = [
+        [
+            f"slower by {100 * row['slowdown']:g} %" if row["slowdown"] else "the same file",
+            f"{100 * row['limit']:g} %",
+            "yes" if row["busy_core"] else "no",
+            *(row.get(verdict, 0) for verdict in verdicts),
+        ]
+        for row in documents[0]["rows"]
+    ]
+    return table(["candidate", "limit", "busy core beside", *verdicts], rows)
+
+
+SECTIONS: tuple[tuple[str, str, str, Callable[[Sequence[Document]], str]], ...] = (
+    (
+        "Accuracy and size",
+        "accuracy_of_targets_*.json",
+        "Every shipped network and target on the 10,000 test images of CIFAR-10 (JPEG q75); a "
+        "dash: not counted. The JSON has the paired difference to float Keras with its interval, "
+        "and the differences of logits.",
+        render_accuracy,
+    ),
+    (
+        "TensorFlow Lite Micro",
+        "tflm.json",
+        "`tflite-int8` in the microcontroller's runtime, as the file is and written for it, "
+        "against LiteRT's reference kernels. The arena is that of a 64-bit machine.",
+        render_micro,
+    ),
+    (
+        "Calibration",
+        "calibration.json",
+        "`tflite-int8` of ShiftViT on all test images.",
+        render_calibration,
+    ),
+    (
+        "TFLite against TFLiteConverter",
+        "tflite_vs_stock.json",
+        "One thread, batch 1, in turns; the ratio is to TFLiteConverter's int8 of the same "
+        "weights.",
+        render_times,
+    ),
+    (
+        "ONNX against other exporters",
+        "onnx_vs_peers.json",
+        "Float32, one thread, batch 1, in turns; the ratio is to the faster of tf2onnx (with the "
+        "missing handler) and Keras' exporter on torch.",
+        render_times,
+    ),
+    (
+        "The latency gate",
+        "gate_power.json",
+        "How often it calls a file slower than itself, and finds a slowdown that is there.",
+        render_gate,
+    ),
+)
+
+
+if __name__ == "__main__":
+    main()

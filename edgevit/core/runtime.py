@@ -1,0 +1,33 @@
+"""What runs exported files: one row a runtime and kernel set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgevit.core.format import Format
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """A runtime with one of its kernel sets, as users name it.
+
+    Attributes:
+        name: as typed on the command line.
+        format: what it reads.
+        kernels: its kernel set.
+        session: ``(path, kernels, threads) -> Session``, written "module:attribute".
+        library: module that is the runtime.
+        extra: of edgevit, that brings it.
+        device: what it computes on.
+        slow: whether its kernels are written for clarity, not for speed: a verification runs as
+            many golden images in them as time allows, other kernels run all.
+    """
+
+    name: str
+    format: Format
+    kernels: str
+    session: str
+    library: str
+    extra: str
+    device: str = "cpu"
+    slow: bool = False

@@ -1,0 +1,25 @@
+"""The ONNX format and its runtimes."""
+
+from __future__ import annotations
+
+from edgevit.core.format import Format, FormatSpec
+from edgevit.core.runtime import Runtime
+
+SPEC = FormatSpec(
+    Format.ONNX,
+    suffix=".onnx",
+    inspect="edgevit.formats.onnx.runtime.inspect:inspect_onnx",
+    read_metadata="edgevit.formats.onnx.runtime.file:read_metadata",
+    count_cost="edgevit.formats.onnx.runtime.cost:count_cost",
+    open_intermediate="edgevit.formats.onnx.runtime.intermediate:OnnxIntermediateReader",
+    options="edgevit.formats.onnx.options:OnnxOptions",
+    observe="edgevit.formats.onnx.writer.convert:observe_onnx",
+)
+
+_SESSION = "edgevit.formats.onnx.runtime.onnxruntime:OnnxRuntimeSession"
+
+# The first of each device is the one that is used unless another is asked for.
+RUNTIMES = (
+    Runtime("onnxruntime", Format.ONNX, "cpu", _SESSION, "onnxruntime", "onnx"),
+    Runtime("onnxruntime-cuda", Format.ONNX, "cuda", _SESSION, "onnxruntime", "gpu", "gpu"),
+)

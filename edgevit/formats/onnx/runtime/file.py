@@ -1,0 +1,66 @@
+"""The .onnx file as objects, and what it declares."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from edgevit.base.errors import MissingDependencyError, ModelFileError
+from edgevit.core.tensors import TensorSpec
+
+_RENAMED = {"float": "float32", "double": "float64"}  # ONNX's names -> numpy's
+
+
+def read_model(path: Path, purpose: str = "Reading an .onnx file", shapes: bool = False) -> Any:
+    """The file as a ``ModelProto``.
+
+    Args:
+        path: the file.
+        purpose: what it is read for, for the message that onnx is missing.
+        shapes: infer the sizes and element types of intermediate tensors.
+
+    Raises:
+        MissingDependencyError: onnx is not installed.
+        ModelFileError: the file is damaged.
+    """
+    try:
+        import onnx
+    except ImportError:
+        raise MissingDependencyError("onnx", "onnx", purpose) from None
+    try:
+        model = onnx.load(str(path))
+        return onnx.shape_inference.infer_shapes(model) if shapes else model
+    except Exception as error:  # protobuf's and onnx's errors share no public base class
+        reason = " ".join(str(error).split())[:200]
+        raise ModelFileError(f"{path}: the ONNX file is damaged ({reason}).") from None
+
+
+def element_type(code: int) -> str:
+    """numpy's name of an element type, such as "float32"."""
+    from onnx import TensorProto
+
+    name = TensorProto.DataType.Name(code).lower()
+    return _RENAMED.get(name, name)
+
+
+def declared_specs(model: Any) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    """(inputs, outputs) as the file declares them, without a runtime."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+
+    def spec(value: Any) -> TensorSpec:
+        kind = value.type.tensor_type
+        sizes = tuple(size.dim_value or None for size in kind.shape.dim)
+        return TensorSpec(value.name, sizes, element_type(kind.elem_type))
+
+    inputs = [value for value in model.graph.input if value.name not in constants]
+    return tuple(map(spec, inputs)), tuple(map(spec, model.graph.output))
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Text documents that travel inside the file, by key; see :func:`read_model`."""
+    return metadata_of(read_model(path))
+
+
+def metadata_of(model: Any) -> dict[str, str]:
+    """Text documents that travel inside a ``ModelProto``, by key."""
+    return {entry.key: entry.value for entry in model.metadata_props}

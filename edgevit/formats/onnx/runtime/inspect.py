@@ -1,0 +1,49 @@
+"""The contents of an .onnx file."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from edgevit.core.inspection import Inspection, StoredTensor
+from edgevit.formats.onnx.runtime.file import declared_specs, element_type, read_model
+from edgevit.formats.onnx.runtime.onnxruntime import OnnxRuntimeSession
+
+
+def inspect_onnx(path: Path) -> Inspection:
+    """Lists what is inside an .onnx file.
+
+    Raises:
+        ModelFileError: the file is damaged.
+        MissingDependencyError: onnx or onnxruntime is not installed.
+        RuntimeFailure: onnxruntime refuses it, although it knows all operators.
+    """
+    model = read_model(path, "Inspecting an .onnx file", shapes=True)
+    from onnx.helper import tensor_dtype_to_np_dtype
+
+    graph = model.graph
+    types = {tensor.name: element_type(tensor.data_type) for tensor in graph.initializer}
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        types[value.name] = element_type(value.type.tensor_type.elem_type)
+    nodes = [
+        (node.op_type, {types[name] for name in (*node.input, *node.output) if name in types})
+        for node in graph.node
+    ]
+    stored = [
+        StoredTensor(
+            tensor.name,
+            tuple(tensor.dims),
+            types[tensor.name],
+            math.prod(tensor.dims) * tensor_dtype_to_np_dtype(tensor.data_type).itemsize,
+        )
+        for tensor in graph.initializer
+    ]
+    custom = tuple(sorted({f"{node.domain}.{node.op_type}" for node in graph.node if node.domain}))
+    if custom:  # onnxruntime may refuse to load it; what is inside can be told all the same
+        specs = declared_specs(model)
+    else:
+        with OnnxRuntimeSession(path) as session:
+            specs = session.inputs, session.outputs
+    return Inspection.of(
+        "onnx", path.stat().st_size, nodes, types.values(), specs, stored, custom_ops=custom
+    )

@@ -1,0 +1,12 @@
+"""What a user may choose for a SavedModel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgevit.frontend.source import ExportOptions
+
+
+@dataclass(frozen=True)
+class SavedModelOptions(ExportOptions):
+    """Nothing but what every format offers."""

@@ -1,0 +1,38 @@
+"""The TFLite format and its runtimes."""
+
+from __future__ import annotations
+
+from edgevit.core.format import Format, FormatSpec
+from edgevit.core.runtime import Runtime
+
+SPEC = FormatSpec(
+    Format.TFLITE,
+    suffix=".tflite",
+    inspect="edgevit.formats.tflite.runtime.inspect:inspect_tflite",
+    read_metadata="edgevit.formats.tflite.runtime.file:read_metadata",
+    count_cost="edgevit.formats.tflite.runtime.cost:count_cost",
+    open_intermediate="edgevit.formats.tflite.runtime.intermediate:LiteRTIntermediateReader",
+    options="edgevit.formats.tflite.options:TfliteOptions",
+    observe="edgevit.formats.tflite.writer.convert:observe_tflite",
+    describe_graph="edgevit.formats.tflite.writer.passes:describe_passes",
+)
+
+_SESSION = "edgevit.formats.tflite.runtime.litert:LiteRTSession"
+_LITERT = "ai_edge_litert.interpreter"
+_MICRO = "tflite_micro.python.tflite_micro.runtime"
+
+# The first is the one that is used unless another is asked for.
+RUNTIMES = (
+    Runtime("litert", Format.TFLITE, "xnnpack", _SESSION, _LITERT, "litert"),
+    Runtime("litert-builtin", Format.TFLITE, "builtin", _SESSION, _LITERT, "litert"),
+    Runtime("litert-reference", Format.TFLITE, "reference", _SESSION, _LITERT, "litert", slow=True),
+    Runtime(
+        "tflm",
+        Format.TFLITE,
+        "micro",
+        "edgevit.formats.tflite.runtime.tflm:MicroSession",
+        _MICRO,
+        "tflm",
+        slow=True,
+    ),
+)

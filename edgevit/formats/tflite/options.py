@@ -1,0 +1,42 @@
+"""What a user may choose for a TFLite file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from edgevit.core.options import option
+from edgevit.core.target import Precision
+from edgevit.frontend.source import ExportOptions
+from edgevit.quantization.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class TfliteOptions(ExportOptions):
+    """See :class:`ExportOptions`.
+
+    Attributes:
+        surgery: names of the passes that rewrite the graph, in the order of
+            :mod:`edgevit.formats.tflite.writer.passes`; None: those that run by default.
+        recipe: precisions of a tflite-mixed file; None: planned by the table of kernel costs.
+    """
+
+    surgery: tuple[str, ...] | None = field(
+        default=None,
+        metadata=option(
+            metavar="NAME[,NAME...]",
+            help="Passes that rewrite a TFLite graph exactly before it is quantised: default, all, "
+            "none, names, or no-NAME to leave one out. See 'edgevit targets'.",
+            read="edgevit.formats.tflite.writer.passes:find_passes",
+        ),
+    )
+    recipe: Recipe | None = field(
+        default=None,
+        metadata=option(
+            flag="--recipe-file",
+            metavar="FILE",
+            help="tflite-mixed: precisions of a recipe, as --max-drop writes them, instead of a "
+            "search.",
+            read="edgevit.quantization.recipe:read_recipe",
+            precisions=(Precision.MIXED,),
+        ),
+    )

@@ -1,0 +1,142 @@
+"""A package of another author adds a target, a runtime and an architecture by entry point."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import edgevit
+from edgevit.base.errors import ConfigError, UnknownNameError
+from edgevit.core.class_names import CIFAR10_CLASSES
+from edgevit.formats.registry import RUNTIMES, TARGETS, find_runtime, find_target, find_targets
+from edgevit.models import MODELS, find_model, is_known, split_name
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory) -> Path:
+    """The folder that pip installed the package into, from its source and nothing else."""
+    folder = tmp_path_factory.mktemp("plugin")
+    shutil.copytree(ROOT / "tests" / "plugin", folder / "source")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
+    command += ["--no-build-isolation", "--target", folder / "site", folder / "source"]
+    subprocess.run(command, check=True, capture_output=True, text=True)
+    return folder / "site"
+
+
+@pytest.fixture
+def install(monkeypatch):
+    """A function that puts a folder of packages first on the path, for one test."""
+    yield monkeypatch.syspath_prepend
+    for name in [name for name in sys.modules if name.partition(".")[0] == "edgevit_example"]:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def plugin(install, installed) -> None:
+    """The package is installed, for one test."""
+    install(installed)
+
+
+@pytest.fixture
+def run(plugin, tmp_path) -> Path:
+    """A training run of the package's architecture, with seeded weights."""
+    import keras
+
+    from edgevit.models.build import build_plan, plan_model
+    from edgevit.models.weights import WEIGHTS_FILE, save_weights
+
+    keras.utils.set_random_seed(3)
+    plan = plan_model("averagenet", variant="small")
+    weights = build_plan(plan).get_weights()
+    save_weights(tmp_path / "run" / WEIGHTS_FILE, plan, weights, CIFAR10_CLASSES, "float32")
+    return tmp_path / "run"
+
+
+def test_without_the_package_there_is_nothing_of_it():
+    assert "tflite-halved" not in TARGETS
+    for find, name in (
+        (find_target, "tflite-halved"),
+        (find_runtime, "litert-doubled"),
+        (find_model, "averagenet"),
+    ):
+        with pytest.raises(UnknownNameError):
+            find(name)
+
+
+def test_a_process_lists_what_the_package_offers(installed, command_process):
+    path = f"{ROOT}{os.pathsep}{installed}"
+    rows = command_process("targets", "--json", PYTHONPATH=path).document
+    assert [row["name"] for row in rows] == [*TARGETS, "tflite-halved"]
+    assert rows[-1]["runtime"] == "litert-doubled"
+    models = command_process("models", "--json", PYTHONPATH=path).document
+    assert [row["name"] for row in models] == [*MODELS, "averagenet"]
+
+
+def test_its_architecture_arrives_at_its_target_in_its_runtime(run, command, tmp_path):
+    options = ("--format", "tflite-halved,tflite-float32", "--out", tmp_path / "out", "--json")
+    answer = command("export", run, *options)
+    assert answer.code == 0, answer.err
+    halved, plain = answer.document
+    assert halved["path"].endswith("averagenet-small-tflite-halved.tflite")
+    found = command("verify", halved["path"], "--json").document
+    assert (found["verdict"], found["runtime"]) == ("pass", "litert-doubled")
+    assert found["target"] == "tflite-halved"
+    alone = command("verify", halved["path"], "--runtime", "litert", "--json")
+    assert (alone.code, alone.document["verdict"]) == (1, "fail")
+    twice = command("verify", plain["path"], "--runtime", "litert-doubled", "--json")
+    assert (twice.code, twice.document["verdict"]) == (1, "fail")
+
+
+def test_its_runtime_is_opened_by_its_name(run, tmp_path):
+    path = edgevit.export(run, "tflite-halved", tmp_path / "out").artifact.path
+    with edgevit.open_session(path, "litert-doubled") as session:
+        assert session.runtime == "litert-doubled"
+
+
+def test_its_names_are_among_the_near_misses_and_all_is_built_in(plugin):
+    for find, typed, name in (
+        (find_target, "tflite-halve", "tflite-halved"),
+        (find_runtime, "litert-double", "litert-doubled"),
+        (find_model, "averagnet", "averagenet"),
+    ):
+        with pytest.raises(UnknownNameError, match=name):
+            find(typed)
+    assert [row.name for row in find_targets("all")] == [*TARGETS]
+    assert split_name("averagenet:small") == split_name("averagenet-small")
+    assert split_name("averagenet") == ("averagenet", None)
+    assert is_known("averagenet")
+    assert not is_known("averagenet:large")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("from edgevit.core", "import nowhere\nfrom edgevit.core", "No module named 'nowhere'"),
+        ("TARGET = Target(", "TARGET = dict(name='x') or Target(", "no Target of this name"),
+        ('    "tflite-halved",', '    "tflite-quartered",', "no Target of this name"),
+    ],
+)
+def test_a_broken_package_is_named_in_one_line(
+    install, installed, tmp_path, command, old, new, words
+):
+    broken = tmp_path / "site"
+    shutil.copytree(installed, broken, ignore=shutil.ignore_patterns("__pycache__"))
+    rows = broken / "edgevit_example" / "rows.py"
+    rows.write_text(rows.read_text().replace(old, new, 1))
+    install(broken)
+    for find in (find_target, find_targets):
+        with pytest.raises(ConfigError, match="the plug-in edgevit-example") as caught:
+            find("tflite-halved")
+        assert words in str(caught.value)
+    answer = command("targets")
+    assert answer.code == 2
+    assert "the plug-in edgevit-example" in answer.error
+    assert find_target("tflite-int8") is TARGETS["tflite-int8"]  # nothing is loaded for it
+    assert find_runtime("litert") is RUNTIMES["litert"]

@@ -1,0 +1,89 @@
+"""Every committed result says what it comes from, is of what ships, and is on the results page."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgevit.models import ARTIFACTS
+
+ROOT = Path(__file__).parents[2]
+RESULTS = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
+ACCURACIES = [path for path in RESULTS if path.name.startswith("accuracy_of_targets_")]
+
+
+@pytest.fixture(scope="module")
+def scripts():
+    """A function (name) -> a module of benchmarks/, which is no package."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    yield importlib.import_module
+    sys.path.remove(str(ROOT / "benchmarks"))
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
+def test_a_result_names_weights_that_ship_its_commit_and_its_machine(scripts, path):
+    scripts("provenance").check_result(json.loads(path.read_text()))
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "message"),
+    [
+        (["provenance"], None, "there is no 'provenance'"),
+        (["provenance", "commit"], "3cdb505", "no commit"),
+        (["provenance", "machine"], None, "missing: cpu"),
+        (["provenance", "machine", "cpu"], "", "machine is not named"),
+        (["provenance", "machine", "versions"], {}, "machine is not named"),
+        (["provenance", "weights_sha256"], {}, "no digest"),
+        (["provenance", "weights_sha256", "shiftvit:nano"], "0" * 64, "ship now"),
+    ],
+)
+def test_a_result_without_its_origin_or_of_other_weights_is_refused(scripts, keys, value, message):
+    provenance = scripts("provenance")
+    sound = {"provenance": provenance.provenance(["shiftvit:nano"]), "rows": []}
+    provenance.check_result(sound)
+    broken = copy.deepcopy(sound)
+    place = broken
+    for key in keys[:-1]:
+        place = place[key]
+    place[keys[-1]] = value
+    with pytest.raises(ValueError, match=message):
+        provenance.check_result(broken)
+
+
+def test_no_result_is_written_of_code_that_is_in_no_commit(scripts, monkeypatch, tmp_path):
+    provenance = scripts("provenance")
+    monkeypatch.setattr(provenance, "_git", lambda *arguments: " M edgevit/base/files.py")
+    with pytest.raises(argparse.ArgumentTypeError, match=r"core/files\.py"):
+        provenance.result_path(str(tmp_path / "result.json"))
+    monkeypatch.setattr(provenance, "_git", lambda *arguments: "")
+    monkeypatch.setattr(provenance, "read_commit", lambda: "0" * 40)
+    assert provenance.result_path("result.json") == Path("result.json")
+
+
+def test_a_written_result_is_accepted(scripts, tmp_path):
+    provenance = scripts("provenance")
+    path = tmp_path / "results" / "one.json"
+    provenance.write_result(path, {"rows": [1]}, ["shiftvit:nano", "vit"])
+    document = json.loads(path.read_text())
+    provenance.check_result(document)
+    assert document["rows"] == [1]
+
+
+def test_the_results_page_is_that_of_the_results(scripts):
+    page = scripts("results_page")
+    assert page.PAGE.read_text() == page.render_page(ROOT / "benchmarks" / "results"), (
+        "run: python benchmarks/results_page.py"
+    )
+
+
+@pytest.mark.parametrize("path", ACCURACIES, ids=lambda path: path.stem)
+def test_float_accuracies_are_those_of_the_model_cards(path):
+    float_keras = json.loads(path.read_text())["keras"]
+    card = ARTIFACTS / float_keras["model"].replace(":", "-") / "README.md"
+    assert f"{float_keras['top1']:.2f} %" in card.read_text()

@@ -1,0 +1,1 @@
+"""A target, a runtime and an architecture for edgevit."""

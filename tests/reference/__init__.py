@@ -1,0 +1,1 @@
+"""What the package computes, written again in numpy from papers: plain and slow."""
