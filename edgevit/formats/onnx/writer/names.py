@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 import onnx_ir as ir
 
@@ -20,6 +21,7 @@ ROLES = {
     "ReduceMean": {1: "axes"},
 }
 # Parts of a TensorFlow name that are no layer.
+RUNNING = re.compile(r"__\d+")  # tf2onnx's numbers
 NO_LAYERS = re.compile(r"Tensordot(_\d+)?$")
 
 
@@ -65,6 +67,24 @@ def make_names_canonical(model: ir.Model) -> None:
         graph.register_initializer(value)
     graph.name = "edgevit"
     graph.doc_string = ""
+    made = (value for node in graph for value in node.outputs)
+    _number_lengths(dict.fromkeys([*graph.inputs, *graph.outputs, *made, *constants]))
+
+
+def _number_lengths(values: Iterable[ir.Value]) -> None:
+    """Numbers the lengths that are not fixed anew, in the order of the values that have them."""
+    names: dict[str | None, str] = {None: ""}
+
+    def renamed(length: int | ir.SymbolicDim) -> int | str | None:
+        if isinstance(length, int):
+            return length
+        return names.setdefault(length.value, f"free_{len(names)}") or None
+
+    for value in values:
+        for key, text in value.metadata_props.items():
+            value.metadata_props[key] = RUNNING.sub("", text)
+        if value.shape is not None:  # a new one: values share shapes
+            value.shape = ir.Shape(renamed(length) for length in value.shape)
 
 
 def _paths(nodes: list[ir.Node], users: dict[ir.Value | None, tuple[int, int]]) -> list[str]:
