@@ -30,7 +30,7 @@ RARE = ("tflite-int16x8", "tflite-dynamic-int4", "tflite-int8-micro", "onnx-floa
 RARE_FROM = ("shiftvit", "vit")
 EXACT = ("savedmodel", "tflite-float32", "onnx-float32")
 # (runtime, precision of an .onnx file) -> why its version in the lock cannot load it.
-REFUSED: dict[tuple[str, str], str] = {}
+REFUSED = {("tract", "float16"): "tract cannot load it .*F16"}
 
 SIZES = {name: import_architecture(spec).TINY for name, spec in MODELS.items()}
 

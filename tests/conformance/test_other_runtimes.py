@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgevit.base.errors import ModelFileError
+from edgevit.base.errors import ModelFileError, RuntimeFailure
 from edgevit.core.format import Format
 from edgevit.core.parity import Verdict
 from edgevit.formats.registry import RUNTIMES, is_installed, load_session, open_session, runtimes_of
@@ -79,6 +79,14 @@ def test_the_verbs_take_the_runtime_by_name(command, exported, pictures, runtime
     (row,) = measured["rows"]
     assert (row["runtime"], row["failure"]) == (runtime, "")
     assert RUNTIMES[runtime].package in measured["environment"]["versions"]
+
+
+def test_more_threads_than_a_runtime_has_are_refused_in_one_line(exported):
+    if not is_installed(RUNTIMES["tract"]):
+        pytest.skip("tract is not installed: make test-crosscheck")
+    with pytest.raises(RuntimeFailure, match="one thread; 2 were asked for") as caught:
+        open_session(exported["onnx-float32"], "tract", threads=2)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_damaged_file_is_refused_in_one_line(exported, runtime, tmp_path):

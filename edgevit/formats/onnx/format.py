@@ -29,5 +29,13 @@ RUNTIMES = (
         "openvino",
         "openvino",
     ),
+    Runtime(
+        "tract",
+        Format.ONNX,
+        "tract",
+        "edgevit.formats.onnx.runtime.tract:TractSession",
+        "tract",
+        "tract",
+    ),
     Runtime("onnxruntime-cuda", Format.ONNX, "cuda", _SESSION, "onnxruntime", "gpu", "gpu"),
 )
