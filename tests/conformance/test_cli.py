@@ -16,7 +16,7 @@ from edgevit.core.class_names import CIFAR10_CLASSES
 from edgevit.core.golden_images import draw_images
 from edgevit.data.degradations import DEGRADATIONS
 from edgevit.data.evaluation import load_test
-from edgevit.formats.registry import TARGETS, open_session
+from edgevit.formats.registry import RUNTIMES, TARGETS, open_session
 from edgevit.verbs.evaluate import evaluate_robustness
 
 OPTIONS = {
@@ -516,6 +516,10 @@ def test_doctor_says_what_is_there(command, monkeypatch):
     found = command("doctor", "--json").document
     assert set(found) == {"python", "machine", "packages", "checks", "weights"}
     assert found["checks"]["onnx"] == {"ready": True, "missing": [], "get": ""}
+    for name, row in RUNTIMES.items():
+        if row.device == "cpu":
+            assert f"runtime {name}" in found["checks"]
+            assert row.package in found["packages"]
     answer = command("doctor")
     assert (answer.code, answer.err) == (0, "")
     assert "ready" in answer.out
