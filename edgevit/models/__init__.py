@@ -1,4 +1,4 @@
-"""The architectures: a row and a file each. Loads no framework; other packages may add some."""
+"""The architectures: a row here and a file each. Loads no framework; plug-ins may add some."""
 
 from __future__ import annotations
 
