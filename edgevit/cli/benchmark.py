@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgevit.cli import benchmark_text, console, options
+from edgevit.formats.registry import RUNTIMES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,8 +28,7 @@ INCONCLUSIVE_CODE = 3
     "runtimes",
     metavar="NAME,...",
     callback=options.parse_names,
-    help="litert, litert-builtin, litert-reference, onnxruntime, tensorflow; on a GPU "
-    "onnxruntime-cuda, tensorflow-gpu.  [default: the usual one of each file]",
+    help=f"{', '.join(RUNTIMES)}.  [default: the usual one of each file]",
 )
 @click.option(
     "--threads",

@@ -31,16 +31,21 @@ PROGRAMS: dict[str, tuple[str, str]] = {
 @click.command()
 @options.as_json
 def doctor(as_json: bool) -> None:
-    """Say what is installed, what is missing for which target, and how to get it."""
+    """Say what is installed, what is missing for which target and runtime, and how to get it."""
     from edgevit.base.versions import installed_version
+    from edgevit.formats.registry import RUNTIMES
     from edgevit.models import MODELS, shipped_names
 
+    needs = dict(NEEDS)
+    for row in RUNTIMES.values():
+        if row.device == "cpu":
+            needs[f"runtime {row.name}"] = (row.package,), row.extra
     packages = {
         name: installed_version(name)
-        for name in sorted({name for names, _ in NEEDS.values() for name in names})
+        for name in sorted({name for names, _ in needs.values() for name in names})
     }
     checks: dict[str, dict[str, Any]] = {}
-    for purpose, (names, extra) in NEEDS.items():
+    for purpose, (names, extra) in needs.items():
         missing = [name for name in names if packages[name] is None]
         checks[purpose] = {
             "ready": not missing,

@@ -10,8 +10,7 @@ from PIL import Image
 
 from edgevit.base.documents import to_json
 from edgevit.base.errors import ConfigError, MissingDependencyError, ModelFileError, RuntimeFailure
-from edgevit.core.format import Format
-from edgevit.core.seal import BLANK
+from edgevit.core.seal import BLANK, seal
 from edgevit.formats.registry import (
     RUNTIMES,
     TARGETS,
@@ -209,7 +208,7 @@ def test_a_file_that_the_option_wrote_under_the_name_of_the_other_still_verifies
     tflm, micro, tmp_path
 ):
     """Files exported before it was a target: its content, with the manifest of tflite-int8."""
-    from edgevit.formats.registry import embed
+    from edgevit.formats.tflite.runtime.file import add_metadata, pack_model, parse_model
 
     path = tmp_path / "net-tflite-int8.tflite"
     with open_session(micro.artifact.path) as session:
@@ -217,7 +216,10 @@ def test_a_file_that_the_option_wrote_under_the_name_of_the_other_still_verifies
     key = "edgevit.manifest"
     documents[key] = documents[key].replace("tflite-int8-micro", "tflite-int8")
     documents["edgevit.seal"] = to_json(BLANK)
-    embed(Format.TFLITE, micro.artifact.path.read_bytes(), documents, path)
+    model = parse_model(micro.artifact.path.read_bytes(), path.name)
+    add_metadata(model, documents)
+    path.write_bytes(pack_model(model))
+    seal(path)
     found = verify(path)
     assert (found.verdict, found.target.name) == ("pass", "tflite-int8")
     assert verify(path, runtime="tflm").verdict == "pass"

@@ -21,5 +21,21 @@ _SESSION = "edgevit.formats.onnx.runtime.onnxruntime:OnnxRuntimeSession"
 # The first of each device is the one that is used unless another is asked for.
 RUNTIMES = (
     Runtime("onnxruntime", Format.ONNX, "cpu", _SESSION, "onnxruntime", "onnx"),
+    Runtime(
+        "openvino",
+        Format.ONNX,
+        "openvino",
+        "edgevit.formats.onnx.runtime.openvino:OpenVINOSession",
+        "openvino",
+        "openvino",
+    ),
+    Runtime(
+        "tract",
+        Format.ONNX,
+        "tract",
+        "edgevit.formats.onnx.runtime.tract:TractSession",
+        "tract",
+        "tract",
+    ),
     Runtime("onnxruntime-cuda", Format.ONNX, "cuda", _SESSION, "onnxruntime", "gpu", "gpu"),
 )
