@@ -31,21 +31,21 @@ from edgevit.cli.train import train
 from edgevit.cli.verify import verify
 
 VERBS = (
-    *(
-        export,
-        calibrate,
-        verify,
-        inspect,
-        diff,
-        profile,
-        evaluate,
-        benchmark,
-        predict,
-        explain,
-        report,
-        train,
-    ),
-    *(models, targets, doctor),
+    export,
+    calibrate,
+    verify,
+    inspect,
+    diff,
+    profile,
+    evaluate,
+    benchmark,
+    predict,
+    explain,
+    report,
+    train,
+    models,
+    targets,
+    doctor,
 )
 
 
