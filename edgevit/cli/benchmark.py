@@ -27,6 +27,7 @@ INCONCLUSIVE_CODE = 3
     "--runtime",
     "runtimes",
     default="",
+    show_default=False,
     metavar="NAME,...",
     callback=options.parse_names,
     help=f"{', '.join(RUNTIMES)}.  [default: the usual one of each file]",
@@ -34,7 +35,6 @@ INCONCLUSIVE_CODE = 3
 @click.option(
     "--threads",
     default="1",
-    show_default=True,
     metavar="N,...",
     callback=options.parse_counts,
     help="Of the kernels; several are measured each.",
@@ -51,7 +51,6 @@ INCONCLUSIVE_CODE = 3
     "--device",
     type=click.Choice(["cpu", "gpu"]),
     default="cpu",
-    show_default=True,
     help="gpu: onnxruntime's CUDA provider, or TensorFlow. Needs edgevit[gpu].",
 )
 @click.option(
@@ -75,7 +74,6 @@ INCONCLUSIVE_CODE = 3
 @click.option(
     "--max-slowdown",
     default="5%",
-    show_default=True,
     callback=options.parse_share,
     help="Gate: how much slower than the baseline a file may be.",
 )
@@ -92,13 +90,12 @@ INCONCLUSIVE_CODE = 3
     is_flag=True,
     help="Also count instructions per inference by valgrind; a minute or so for each row.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the order of turns.")
+@click.option("--seed", type=int, default=0, help="Of the order of turns.")
 @click.option(
     "--time-limit",
     "limit_s",
     type=click.FloatRange(min=0, min_open=True),
     default=300.0,
-    show_default=True,
     metavar="SECONDS",
     help="For one answer of a worker process; one that takes longer is stopped.",
 )

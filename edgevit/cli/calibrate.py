@@ -22,23 +22,20 @@ METHODS = ("minmax", "percentile", "mse", "entropy")
     "--images",
     type=options.COUNT,
     default=300,
-    show_default=True,
     help="How many training images, the same number of each class.",
 )
 @click.option(
     "--method",
     type=click.Choice(METHODS),
     default="minmax",
-    show_default=True,
     help="How a range is chosen: all that was seen, all but 0.01 % of it, the least squared error "
     "of 256 levels, or the least Kullback-Leibler divergence.",
 )
-@click.option("--seed", default=0, show_default=True, help="Of the draw of images.")
+@click.option("--seed", default=0, help="Of the draw of images.")
 @click.option(
     "--format",
     "kinds",
     default="tflite,onnx",
-    show_default=True,
     metavar="FORMAT[,FORMAT]",
     help="Whose graphs are measured.",
 )

@@ -21,12 +21,11 @@ if TYPE_CHECKING:
 @click.argument("model", required=False)
 @options.data
 @click.option("--limit", type=options.COUNT, help="Images that both see.  [default: 32]")
-@click.option("--top", type=options.COUNT, default=15, show_default=True, help="Rows.")
+@click.option("--top", type=options.COUNT, default=15, help="Rows.")
 @click.option(
     "--order",
     type=click.Choice(["suspicion", "network"]),
     default="suspicion",
-    show_default=True,
     help="Of the rows: the most suspicious layer first, or as the network computes them (all).",
 )
 @click.option(

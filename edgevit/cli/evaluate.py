@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     "--split",
     type=click.Choice(["test", "validation"]),
     default="test",
-    show_default=True,
     help="validation: training images that nothing behind MODEL's weights has learnt from, to "
     "choose by. MODEL is then no exported file.",
 )

@@ -17,14 +17,12 @@ from edgevit.cli import console, options
     "--out",
     type=options.PATH,
     default=Path("explanations"),
-    show_default=True,
     help="Folder for the drawings.",
 )
 @click.option(
     "--method",
     type=click.Choice(["auto", "attention", "gates", "modulator", "occlusion"]),
     default="auto",
-    show_default=True,
     help="auto: every map that the network gives, occlusion where it gives none.",
 )
 @options.reading

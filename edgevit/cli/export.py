@@ -43,7 +43,6 @@ class Export(click.Command):
     "--out",
     type=options.PATH,
     default=Path("exports"),
-    show_default=True,
     help="Folder for the files.",
 )
 @click.option(
@@ -71,7 +70,6 @@ class Export(click.Command):
     "--validation-images",
     type=click.IntRange(min=10),
     default=1000,
-    show_default=True,
     help="How many images --max-drop measures on.",
 )
 @options.reading

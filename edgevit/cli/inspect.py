@@ -28,7 +28,7 @@ SLOWEST = 8  # nodes of a profile; --json lists all of them
     is_flag=True,
     help="Run it under its runtime's profiler too: which operators and nodes take the time.",
 )
-@click.option("--runs", type=options.COUNT, default=50, show_default=True, help="With --profile.")
+@click.option("--runs", type=options.COUNT, default=50, help="With --profile.")
 @options.as_json
 def inspect(file: Path, profiled: bool, runs: int, as_json: bool) -> None:
     """List what is really inside FILE.

@@ -49,6 +49,9 @@ VERBS = (
 )
 
 
+SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True}
+
+
 class Verbs(click.Group):
     """A group that lists its verbs in the order of use and names near misses."""
 
@@ -63,7 +66,7 @@ class Verbs(click.Group):
         return super().resolve_command(context, args)
 
 
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Verbs, context_settings=SETTINGS)
 @click.version_option(__version__, prog_name="edgevit")
 @click.option("--verbose", is_flag=True, help="Show what converters and runtimes print.")
 @click.pass_context

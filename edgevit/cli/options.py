@@ -68,25 +68,16 @@ def of_formats(*names: str) -> Callable[[Callable], Callable]:
 def _click_option(field: Field) -> Callable[[Callable], Callable]:
     words, flag = field.metadata[KEY], flag_of(field)
     text = words.help + (f" Default: {words.shown_default}." if words.shown_default else "")
-    if isinstance(field.default, bool):
-        chosen = flag[2:] if field.default else f"no-{flag[2:]}"
-        return click.option(
-            f"{flag}/--no-{flag[2:]}",
-            field.name,
-            default=field.default,
-            help=f"{text}  [default: {chosen}]",
-        )
+    named = f"{flag}/--no-{flag[2:]}" if isinstance(field.default, bool) else flag
 
     def read(value: Any) -> Any:
         return load_attribute(words.read)(value) if words.read and value is not None else value
 
-    kind = click.Choice(words.choices) if words.choices else str if words.read else None
     return click.option(
-        flag,
+        named,
         field.name,
-        type=kind,
+        type=click.Choice(words.choices) if words.choices else str if words.read else None,
         default=field.default,
-        show_default=field.default is not None,
         metavar=words.metavar or None,
         callback=_of_value(read),
         help=text,

@@ -13,7 +13,7 @@ from edgevit.cli import console, options
 @click.command()
 @options.file
 @click.argument("images", nargs=-1, required=True, type=options.PATH)
-@click.option("--top", type=options.COUNT, default=3, show_default=True, help="Classes.")
+@click.option("--top", type=options.COUNT, default=3, help="Classes.")
 @options.runtime
 @options.as_json
 def predict(

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     "--by",
     type=click.Choice(["op", "layer", "node", "kernel"]),
     default="op",
-    show_default=True,
     help="Sum over operators, over Keras layers, over nodes of the file, or over what the "
     "runtime calls its kernels.",
 )
@@ -29,15 +28,15 @@ if TYPE_CHECKING:
     type=options.COUNT,
     help="With --by layer: only so many parts of a layer's path. Default: all.",
 )
-@click.option("--top", type=options.COUNT, default=15, show_default=True, help="Rows.")
+@click.option("--top", type=options.COUNT, default=15, help="Rows.")
 @click.option(
     "--runtime",
     "kernels",
     metavar="NAME",
     help="litert-xnnpack (what devices run), litert-builtin or litert-reference; onnxruntime.",
 )
-@click.option("--runs", type=options.COUNT, default=50, show_default=True, help="Runs.")
-@click.option("--threads", type=options.COUNT, default=1, show_default=True, help="Threads.")
+@click.option("--runs", type=options.COUNT, default=50, help="Runs.")
+@click.option("--threads", type=options.COUNT, default=1, help="Threads.")
 @click.option("--chart", type=options.PATH, metavar="PICTURE", help="Bars as .png, .svg or .pdf.")
 @options.as_json
 def profile(
