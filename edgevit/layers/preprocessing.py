@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import keras
 from keras import ops
 
 from edgevit.core.tensors import Preprocess
+from edgevit.layers.configured import ConfiguredLayer
 
 
-class Preprocessing(keras.layers.Layer):
+class Preprocessing(ConfiguredLayer):
     """Executes a :class:`edgevit.core.tensors.Preprocess` inside the graph.
 
     Input: B H W 3 in 0..255, uint8 or float. Output: float B h w 3.
@@ -35,9 +35,6 @@ class Preprocessing(keras.layers.Layer):
             contract.network_size, contract.resize, contract.scale, contract.offset, name=name
         )
 
-    def build(self, input_shape):
-        self.built = True
-
     def call(self, images):
         contract = self.contract
         x = ops.cast(images, self.compute_dtype)  # B H W 3
@@ -55,17 +52,3 @@ class Preprocessing(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], *self.contract.network_size, input_shape[-1])
-
-    def compute_output_spec(self, images):
-        shape = self.compute_output_shape(images.shape)
-        return keras.KerasTensor(shape, dtype=self.compute_dtype)
-
-    def get_config(self):
-        contract = self.contract
-        return {
-            **super().get_config(),
-            "network_size": contract.network_size,
-            "resize": contract.resize,
-            "scale": contract.scale,
-            "offset": contract.offset,
-        }

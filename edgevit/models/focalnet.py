@@ -151,7 +151,6 @@ class PatchEmbedding(ConfiguredLayer):
     def build(self, input_shape):
         self.projection.build(input_shape)
         self.norm.build(self.compute_output_shape(input_shape))
-        self.built = True
 
     def call(self, x):
         return self.norm(self.projection(x))
@@ -191,7 +190,6 @@ class FocalModulation(ConfiguredLayer):
         self.drop = layers.Dropout(self.config["dropout"], name="drop")
         for part in (*self.filters, self.modulate, self.project):
             part.build(input_shape)
-        self.built = True
 
     def call(self, x, training=False):
         channels, levels = x.shape[-1], self.config["levels"]
@@ -265,7 +263,6 @@ class FocalNetBlock(ConfiguredLayer):
             if part is not None:
                 part.build(input_shape)
         self.project.build((*input_shape[:-1], hidden))
-        self.built = True
 
     def call(self, x, training=False):
         y = x if self.norm1 is None else self.norm1(x)

@@ -155,7 +155,6 @@ class Stem(ConfiguredLayer):
         self.down = Downsample(double=False, epsilon=self.config["epsilon"], name="down")
         self.project.build(input_shape)
         self.down.build(self._projected(input_shape))
-        self.built = True
 
     def call(self, images):
         return self.down(self.project(pad_for_stride(images)))
@@ -226,7 +225,6 @@ class GCViTBlock(ConfiguredLayer):
         for layer in (*self.scales, self.norm1, self.attention, self.norm2, self.expand):
             layer.build(x_shape)
         self.project.build((*x_shape[:-1], hidden))
-        self.built = True
 
     def call(self, x, query=None, training=False):
         y, weights = self.attention(self.norm1(x), query, training=training)  # B H W C, M K N N
@@ -291,7 +289,6 @@ class GCViTLevel(ConfiguredLayer):
         self.query.build(input_shape)
         for block in self.blocks:
             block.build(input_shape)
-        self.built = True
 
     def call(self, x, training=False):
         query, weights = self.query(x), None  # B w w C

@@ -136,7 +136,6 @@ class ConvolutionalStem(ConfiguredLayer):
         for convolution in self.convolutions:
             convolution.build(input_shape)
             input_shape = convolution.compute_output_shape(input_shape)
-        self.built = True
 
     def call(self, x):
         for convolution in self.convolutions:
@@ -190,7 +189,6 @@ class TrunkBlock(ConfiguredLayer):
             self.parts.append(LayerScale(config["layer_scale"], name="scale"))
         for part in self.parts:
             part.build(input_shape)
-        self.built = True
 
     def call(self, x, training=False):
         y = x
@@ -250,7 +248,6 @@ class AttentionPooling(ConfiguredLayer):
         for part in (self.norm2, self.norm3, self.expand, *self.scales):
             part.build((batch, channels))
         self.project.build((batch, hidden))
-        self.built = True
 
     def call(self, x, training=False):
         _, rows, columns, channels = x.shape

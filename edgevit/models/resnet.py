@@ -126,7 +126,6 @@ class NormedConv2D(ConfiguredLayer):
     def build(self, input_shape):
         self.convolution.build(input_shape)
         self.norm.build(self.compute_output_shape(input_shape))
-        self.built = True
 
     def call(self, x, training=False):
         x = self.norm(self.convolution(x), training=training)  # B h w filters
@@ -163,7 +162,6 @@ class ResidualBlock(ConfiguredLayer):
                 filters, 1, stride, relu=False, epsilon=self.config["epsilon"], name="shortcut"
             )
             self.shortcut.build(input_shape)
-        self.built = True
 
     def call(self, x, training=False):
         y = self.conv2(self.conv1(x, training=training), training=training)  # B h w filters

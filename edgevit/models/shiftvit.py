@@ -202,7 +202,6 @@ class ShiftViTBlock(ConfiguredLayer):
         for step, shape in zip(self.steps, shapes, strict=True):
             if not step.built:
                 step.build(shape)
-        self.built = True
 
     def call(self, x, training=False):
         x = self.shift(x)  # B H W C
@@ -232,7 +231,6 @@ class PatchMerging(ConfiguredLayer):
         else:
             self.norm = layers.BatchNormalization(epsilon=epsilon, name="norm")
             self.norm.build(self.compute_output_shape(input_shape))
-        self.built = True
 
     def call(self, x):
         if self.config["norm"] == "layer":
@@ -281,7 +279,6 @@ class StridedStem(ConfiguredLayer):
         for step in self.steps:
             step.build(input_shape)
             input_shape = step.compute_output_shape(input_shape)
-        self.built = True
 
     def call(self, x):
         for step in self.steps:

@@ -169,7 +169,6 @@ class InputNormalization(ConfiguredLayer):
         self.mean = self._add_constant("mean", shape, mean)
         self.variance = self._add_constant("variance", shape, variance)
         self.count = self._add_constant("count", (), 0, dtype="int")
-        self.built = True
 
     def call(self, images):
         # As Keras does, a channel without variance is not divided by zero.
@@ -226,7 +225,6 @@ class TransformerBlock(ConfiguredLayer):
         for part in (self.norm1, self.attention, self.norm2, self.expand):
             part.build(input_shape)
         self.project.build((*input_shape[:-1], self.config["mlp_dim"]))
-        self.built = True
 
     def call(self, x, training=False):
         y, attention = self.attention(self.norm1(x), training=training)  # B N C, B K N N
