@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import field, fields
 from typing import Any
 
 from edgevit.base.errors import ConfigError
 from edgevit.core.tensors import Preprocess
+
+FORMS = ("paper", "tutorial")
 
 
 class ModelConfig:
@@ -34,6 +37,22 @@ class ModelConfig:
     def preprocess(self) -> Preprocess:
         """The pixels that the weights expect: [0, 1] at the network's size."""
         return Preprocess(network_size=(self.image_size, self.image_size))
+
+    def layer(self, kind: Any, name: str, **own: Any) -> Any:
+        """A layer of a class, which takes each of these fields whose name it knows.
+
+        Args:
+            kind: the class.
+            name: of the layer.
+            **own: further arguments, and those that differ from the field of their name.
+        """
+        known = inspect.signature(kind.__init__).parameters
+        sizes = {
+            one.name: getattr(self, one.name)
+            for one in fields(self)  # type: ignore[arg-type]
+            if one.name in known
+        }
+        return kind(**{**sizes, **own}, name=name)
 
 
 def choice(default: str, allowed: Iterable[str]) -> Any:

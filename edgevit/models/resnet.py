@@ -30,7 +30,7 @@ DOWNSAMPLING = ("strided", "merged")
 
 
 @dataclass(frozen=True)
-class ResNetConfig(ModelConfig):
+class Config(ModelConfig):
     """Sizes of one ResNet.
 
     Attributes:
@@ -107,14 +107,6 @@ class NormedConv2D(ConfiguredLayer):
 
     def __init__(self, filters, side=3, stride=1, relu=True, gamma="ones", epsilon=1e-5, **kwargs):
         super().__init__(**kwargs)
-        self.config = {
-            "filters": filters,
-            "side": side,
-            "stride": stride,
-            "relu": relu,
-            "gamma": gamma,
-            "epsilon": epsilon,
-        }
         options = {"use_bias": False, "kernel_initializer": "he_normal", "name": "convolution"}
         self.convolution = (
             TileConv2D(filters, side, **options)
@@ -129,7 +121,7 @@ class NormedConv2D(ConfiguredLayer):
 
     def call(self, x, training=False):
         x = self.norm(self.convolution(x), training=training)  # B h w filters
-        return ops.relu(x) if self.config["relu"] else x
+        return ops.relu(x) if self.relu else x
 
     def compute_output_shape(self, input_shape):
         return tuple(self.convolution.compute_output_shape(input_shape))
@@ -140,12 +132,6 @@ class ResidualBlock(ConfiguredLayer):
 
     def __init__(self, filters, stride=1, drop_path=0.0, epsilon=1e-5, **kwargs):
         super().__init__(**kwargs)
-        self.config = {
-            "filters": filters,
-            "stride": stride,
-            "drop_path": drop_path,
-            "epsilon": epsilon,
-        }
         self.conv1 = NormedConv2D(filters, 3, stride, epsilon=epsilon, name="conv1")
         self.conv2 = NormedConv2D(
             filters, 3, relu=False, gamma="zeros", epsilon=epsilon, name="conv2"
@@ -154,12 +140,11 @@ class ResidualBlock(ConfiguredLayer):
         self.shortcut = None
 
     def build(self, input_shape):
-        filters, stride = self.config["filters"], self.config["stride"]
         self.conv1.build(input_shape)
         self.conv2.build(self.compute_output_shape(input_shape))
-        if stride > 1 or input_shape[-1] != filters:
+        if self.stride > 1 or input_shape[-1] != self.filters:
             self.shortcut = NormedConv2D(
-                filters, 1, stride, relu=False, epsilon=self.config["epsilon"], name="shortcut"
+                self.filters, 1, self.stride, relu=False, epsilon=self.epsilon, name="shortcut"
             )
             self.shortcut.build(input_shape)
 
@@ -172,7 +157,7 @@ class ResidualBlock(ConfiguredLayer):
         return self.conv1.compute_output_shape(input_shape)
 
 
-def forward(images, config: ResNetConfig):
+def forward(images, config: Config):
     """Builds the network on symbolic images B H W 3 in [0, 1]; returns {"logits": B classes}."""
     x = NormedConv2D(config.stem, epsilon=config.epsilon, name="stem")(images)  # B H W stem
     last, number = max(sum(config.depths) - 1, 1), 0
@@ -195,6 +180,3 @@ def forward(images, config: ResNetConfig):
     x = layers.GlobalAveragePooling2D(name="pool")(x)  # B C
     x = layers.Dropout(config.dropout, name="drop")(x)
     return {"logits": layers.Dense(config.num_classes, name="classifier")(x)}  # B classes
-
-
-Config = ResNetConfig
