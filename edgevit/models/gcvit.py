@@ -15,6 +15,7 @@ with minus infinity, which differs where all pixels along the upper or left bord
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from keras import layers, ops
 
@@ -170,6 +171,8 @@ class GCViTBlock(ConfiguredLayer):
     Inputs: B H W C; with a global query also that query, B w w C. Outputs: B H W C, and the
     attention weights as :class:`WindowAttention` returns them, M K N N.
     """
+
+    drop_path: Any  # its rate until the block is built, then the layer
 
     def __init__(
         self,

@@ -18,7 +18,7 @@ from urllib.parse import urlparse
 
 import numpy as np
 
-from edgevit.base.errors import ModelFileError
+from edgevit.base.errors import ModelFileError, in_one_line
 
 if TYPE_CHECKING:
     import keras
@@ -58,8 +58,9 @@ def read_ported(source: str | Path, network: keras.Model, config: Config) -> lis
         with _open_hdf5(path) as file:
             return _read_arrays(path, file, network, config)
     except (OSError, KeyError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        text = " ".join(str(error).split())
-        raise ModelFileError(f"{path}: truncated or damaged weights ({text[:160]}).") from None
+        raise ModelFileError(
+            f"{path}: truncated or damaged weights ({in_one_line(error, 160)})."
+        ) from None
 
 
 def ported_names(config: Config) -> list[str]:
@@ -115,9 +116,9 @@ def _fetch(url: str) -> str:
     try:
         return str(keras.utils.get_file(Path(urlparse(url).path).name, url))
     except Exception as error:  # Keras raises a bare Exception, and what urllib raises
-        text = " ".join(str(error).split())
         raise ModelFileError(
-            f"{url}: cannot be downloaded ({text[:160]}). Fetch the file and give its path."
+            f"{url}: cannot be downloaded ({in_one_line(error, 160)}). "
+            "Fetch the file and give its path."
         ) from None
 
 
