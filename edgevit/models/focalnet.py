@@ -26,12 +26,11 @@ from edgevit.models.config import FORMS, ModelConfig, choice, positive, rate, si
 
 @dataclass(frozen=True)
 class Config(ModelConfig):
-    """Sizes of one FocalNet.
+    """Sizes of one FocalNet; see also :class:`ModelConfig`.
 
     Attributes:
         form: "paper" (a norm before the modulation) or "tutorial" (what the published Keras code
             computes).
-        image_size: side of the square image that enters the network, in pixels.
         patch_size: side of a patch, in pixels.
         dim: channels of the first stage; each stage doubles them and halves the grid.
         depths: blocks in each stage.
@@ -45,7 +44,6 @@ class Config(ModelConfig):
         embed_epsilon: of the LayerNormalization after patches and before the classifier.
         explained: (stage, block), counted from 1, whose gates and modulator are the outputs of
             these names; None: the last block of the middle stage, as in the tutorial's pictures.
-        num_classes: length of the logits.
     """
 
     form: str = choice("paper", FORMS)

@@ -34,12 +34,11 @@ from edgevit.models.config import FORMS, ModelConfig, choice, positive, rate, si
 
 @dataclass(frozen=True)
 class Config(ModelConfig):
-    """Sizes of one GCViT.
+    """Sizes of one GCViT; see also :class:`ModelConfig`.
 
     Attributes:
         form: "paper" (a position bias for each head) or "tutorial" (what the published Keras code
             computes).
-        image_size: side of the square image that enters the network, in pixels.
         dim: channels of the first level; each level doubles them.
         depths: blocks in each level; the first is local, the second global, and so on.
         num_heads: heads in each level; they share its channels.
@@ -50,7 +49,6 @@ class Config(ModelConfig):
         drop_path: largest stochastic-depth rate, reached by the last block of the network.
         layer_scale: initial factor of the residual branches; None: no factors.
         epsilon: of LayerNormalization.
-        num_classes: length of the logits.
     """
 
     form: str = choice("paper", FORMS)

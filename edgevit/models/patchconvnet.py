@@ -35,13 +35,12 @@ STEM_STRIDES = {"compact": (2, 2), "deep": (2, 2, 2, 2)}
 
 @dataclass(frozen=True)
 class Config(ModelConfig):
-    """Sizes of one PatchConvNet.
+    """Sizes of one PatchConvNet; see also :class:`ModelConfig`.
 
     Attributes:
         form: "paper" (independent blocks, exact GELU) or "tutorial" (what the published Keras
             code computes).
         design: "compact" (the Keras example's reduction) or "deep" (the paper's network).
-        image_size: side of the square image that enters the network, in pixels.
         dim: channels of the trunk.
         depth: blocks of the trunk.
         stem_strides: of the stem's 3x3 convolutions, whose channels double up to ``dim``; empty:
@@ -52,7 +51,6 @@ class Config(ModelConfig):
         drop_path: stochastic-depth rate of every block of the trunk.
         layer_scale: initial factor of the residual branches; "deep" only.
         epsilon: of LayerNormalization.
-        num_classes: length of the logits.
     """
 
     form: str = choice("paper", GELUS)

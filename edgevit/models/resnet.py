@@ -31,11 +31,10 @@ DOWNSAMPLING = ("strided", "merged")
 
 @dataclass(frozen=True)
 class Config(ModelConfig):
-    """Sizes of one ResNet.
+    """Sizes of one ResNet; see also :class:`ModelConfig`.
 
     Attributes:
         form: "paper".
-        image_size: side of the square image that enters the network, in pixels.
         stem: channels of the first 3x3 convolution.
         widths: channels of each stage.
         depths: blocks of each stage, two convolutions each.
@@ -46,7 +45,6 @@ class Config(ModelConfig):
         dropout: rate before the classifier, training only.
         drop_path: largest stochastic-depth rate, reached by the last block.
         epsilon: of BatchNormalization.
-        num_classes: length of the logits.
     """
 
     form: str = choice("paper", FORMS)

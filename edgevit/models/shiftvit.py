@@ -39,11 +39,10 @@ ACTIVATIONS = {"gelu": gelu_exact, "relu": ops.relu}
 
 @dataclass(frozen=True)
 class Config(ModelConfig):
-    """Sizes of one ShiftViT.
+    """Sizes of one ShiftViT; see also :class:`ModelConfig`.
 
     Attributes:
         form: "paper" (a real shift) or "tutorial" (what the published Keras code computes).
-        image_size: side of the square image that enters the network, in pixels.
         patch_size: side of a patch, in pixels.
         dim: channels of the first stage; each stage doubles them.
         depths: shift blocks in each stage.
@@ -53,7 +52,6 @@ class Config(ModelConfig):
         dropout: rate after each Dense of the MLP, training only.
         drop_path: largest stochastic-depth rate, reached by the last block of each stage.
         epsilon: of LayerNormalization.
-        num_classes: length of the logits.
         norm: "layer" (LayerNormalization before each product, as published) or "batch"
             (BatchNormalization behind it, which inference folds into the product).
         activation: of the MLP: "gelu" (exact, as published) or "relu".

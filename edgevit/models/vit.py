@@ -39,11 +39,10 @@ CIFAR10_DEVIATION = (0.2470, 0.2435, 0.2616)
 
 @dataclass(frozen=True)
 class Config(ModelConfig):
-    """Sizes of one ViT.
+    """Sizes of one ViT; see also :class:`ModelConfig`.
 
     Attributes:
         form: "paper", or "tutorial" for the normalisation of pixels inside the network.
-        image_size: side of the square image that enters the network, in pixels.
         patch_size: side of a patch, in pixels.
         dim: width of a token.
         depth: transformer blocks.
@@ -61,7 +60,6 @@ class Config(ModelConfig):
         epsilon: of LayerNormalization.
         pixel_mean: of R, G, B in [0, 1] over the training images.
         pixel_deviation: standard deviation of R, G, B in [0, 1] over the training images.
-        num_classes: length of the logits.
     """
 
     form: str = choice("paper", FORMS)
