@@ -29,11 +29,10 @@ class Preprocessing(ConfiguredLayer):
         )
 
     @classmethod
-    def of(cls, contract: Preprocess, name: str = "preprocessing") -> Preprocessing:
-        """The layer that executes this contract."""
-        return cls(
-            contract.network_size, contract.resize, contract.scale, contract.offset, name=name
-        )
+    def of(cls, contract: Preprocess) -> Preprocessing:
+        """The layer that executes this contract, named "preprocessing"."""
+        size, resize = contract.network_size, contract.resize
+        return cls(size, resize, contract.scale, contract.offset, name="preprocessing")
 
     def call(self, images):
         contract = self.contract
