@@ -214,7 +214,7 @@ def test_export_for_people_shows_a_table_and_the_status_goes_to_stderr(
 def test_a_file_that_fails_its_verification_exits_with_1_and_is_kept_only_on_request(
     command, tiny_run, tmp_path, monkeypatch, keep
 ):
-    from edgevit.formats.onnx.writer import convert as onnx
+    from edgevit.formats.onnx.writer import float_graph as onnx
 
     lower = onnx.trace
 
