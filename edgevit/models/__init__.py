@@ -1,4 +1,4 @@
-"""The architectures. Importing this table imports no framework; other packages add to it."""
+"""The architectures: a row here and a file each. Loads no framework; plug-ins may add some."""
 
 from __future__ import annotations
 

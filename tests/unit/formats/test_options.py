@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from typing import get_type_hints
 
 import click
 import pytest
@@ -19,7 +20,7 @@ from edgevit.formats.tflite.options import TfliteOptions
 from edgevit.frontend.opening import Opening
 from edgevit.frontend.source import ExportOptions
 from edgevit.quantization.recipe import Recipe
-from edgevit.verbs.export import ExportArguments, Request, export, export_all
+from edgevit.verbs.export import ExportArguments, export, export_all, plan_export
 
 # Arguments of export that no writer sees: what the verb itself does with them.
 OF_THE_VERB = {
@@ -29,9 +30,14 @@ RECIPE = Recipe("net", ())
 
 
 def test_keyword_arguments_are_the_fields_of_all_formats_and_those_of_the_verb():
-    own = set(ExportArguments.__annotations__) - set(Opening.__annotations__)
+    types = get_type_hints(ExportArguments)
+    own = set(types) - set(Opening.__annotations__)
     assert own - OF_THE_VERB == set(list_options()) - {"preprocess"}
-    assert "preprocess" in Opening.__annotations__
+    rows = [load_attribute(spec.options) for spec in FORMATS.values()]
+    for name, field in list_options().items():
+        if name in own:
+            (declared,) = {hints[name] for hints in map(get_type_hints, rows) if name in hints}
+            assert types[name] == declared, field
 
 
 @pytest.mark.parametrize("kind", Format)
@@ -85,7 +91,7 @@ def test_a_default_chooses_nothing_so_every_target_bears_it():
     every = {name: field.default for name, field in list_options().items()}
     for target in find_targets("all"):
         choose_options([target], every)
-        Request.of([target], {**every, "ranges": None, "budget": None})
+        plan_export([target], {**every, "ranges": None, "budget": None})
 
 
 def test_an_argument_that_does_not_exist_is_the_error_that_python_raises(tmp_path):

@@ -15,13 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from edgevit.formats.onnx.writer.passes.attention import (
-    Heads,
-    find_heads,
-    is_plain,
-    normalises,
-)
-from edgevit.formats.onnx.writer.passes.editing import (
+from edgevit.formats.onnx.writer.graph import (
     add_constant,
     add_node,
     attribute,
@@ -34,7 +28,13 @@ from edgevit.formats.onnx.writer.passes.editing import (
     sole_reader,
     trained,
 )
-from edgevit.formats.onnx.writer.passes.rewriting import Rewrite
+from edgevit.formats.onnx.writer.passes.attention import (
+    Heads,
+    find_heads,
+    is_plain,
+    normalises,
+)
+from edgevit.formats.onnx.writer.passes.rewriting import rewrite_pass
 from edgevit.formats.passes import Declined
 from edgevit.frontend.fold_attention import HEADS_FIRST, HEADS_LAST, AttentionKernels
 
@@ -164,6 +164,10 @@ def _output_of(mixed: ir.Node, queries: Heads) -> ir.Node | Declined | None:
     return gemm
 
 
-attend_through_tokens = Rewrite(
-    "attend_through_tokens", ("Softmax",), find_self_attention, apply_self_attention
+attend_through_tokens = rewrite_pass(
+    "attend_through_tokens",
+    "self-attention of heads as wide as tokens without keys and values",
+    ("Softmax",),
+    find_self_attention,
+    apply_self_attention,
 )

@@ -17,12 +17,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from edgevit.formats.onnx.writer.passes.attention import (
-    Heads,
-    find_heads,
-    normalises,
-)
-from edgevit.formats.onnx.writer.passes.editing import (
+from edgevit.formats.onnx.writer.graph import (
     add_constant,
     add_node,
     dims,
@@ -31,7 +26,12 @@ from edgevit.formats.onnx.writer.passes.editing import (
     reshape,
     sole_reader,
 )
-from edgevit.formats.onnx.writer.passes.rewriting import Rewrite
+from edgevit.formats.onnx.writer.passes.attention import (
+    Heads,
+    find_heads,
+    normalises,
+)
+from edgevit.formats.onnx.writer.passes.rewriting import rewrite_pass
 from edgevit.formats.passes import Declined
 from edgevit.frontend.fold_attention import HEADS_FIRST, HEADS_LAST
 
@@ -149,5 +149,13 @@ def _swap(before: ir.Node, value: ir.Value, shape: tuple[int | None, ...]) -> ir
     return add_node(before, "Transpose", [value], shape, {"perm": [0, 2, 1]})
 
 
-ask_tokens = Rewrite("ask_tokens", ("MatMul",), find_scores, apply_scores)
-mix_tokens = Rewrite("mix_tokens", ("MatMul",), find_result, apply_result)
+ask_tokens = rewrite_pass(
+    "ask_tokens", "scores of a single query without keys", ("MatMul",), find_scores, apply_scores
+)
+mix_tokens = rewrite_pass(
+    "mix_tokens",
+    "the result of a single query without values",
+    ("MatMul",),
+    find_result,
+    apply_result,
+)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from edgevit.formats.onnx.writer.passes.editing import (
+from edgevit.formats.onnx.writer.graph import (
     add_constant,
     add_node,
     attribute,
@@ -27,7 +27,7 @@ from edgevit.formats.onnx.writer.passes.editing import (
     sole_reader,
     trained,
 )
-from edgevit.formats.onnx.writer.passes.rewriting import Rewrite
+from edgevit.formats.onnx.writer.passes.rewriting import rewrite_pass
 from edgevit.formats.passes import Declined
 
 UNARY = ("Gelu", "Relu", "Sigmoid", "Tanh", "Erf", "Sqrt", "Neg", "Exp", "Abs", "Clip", "Cast")
@@ -212,6 +212,24 @@ def _moves_nothing(order: tuple[int, ...], shape: tuple[int | None, ...]) -> boo
     return bool(shape) and kept == sorted(kept)
 
 
-cancel_transposes = Rewrite("cancel_transposes", ("Transpose",), find_pair, apply_pair)
-sink_transposes = Rewrite("sink_transposes", (*UNARY, *WITH_CONSTANT), find_sinking, apply_sinking)
-raise_transposes = Rewrite("raise_transposes", ("Transpose",), find_below_pad, apply_below_pad)
+cancel_transposes = rewrite_pass(
+    "cancel_transposes",
+    "one Transpose for two in a row, a Reshape for one that moves nothing",
+    ("Transpose",),
+    find_pair,
+    apply_pair,
+)
+sink_transposes = rewrite_pass(
+    "sink_transposes",
+    "Transposes below elementwise nodes, where they meet others",
+    (*UNARY, *WITH_CONSTANT),
+    find_sinking,
+    apply_sinking,
+)
+raise_transposes = rewrite_pass(
+    "raise_transposes",
+    "a Transpose below a Pad above it",
+    ("Transpose",),
+    find_below_pad,
+    apply_below_pad,
+)

@@ -17,8 +17,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from edgevit.formats.onnx.writer.passes.attention import is_plain
-from edgevit.formats.onnx.writer.passes.editing import (
+from edgevit.formats.onnx.writer.graph import (
     add_constant,
     add_node,
     attribute,
@@ -30,9 +29,10 @@ from edgevit.formats.onnx.writer.passes.editing import (
     sole_reader,
     trained,
 )
+from edgevit.formats.onnx.writer.passes.attention import is_plain
 from edgevit.formats.onnx.writer.passes.gather_rows import BINARY
 from edgevit.formats.onnx.writer.passes.lower_convolution import TO_CHANNELS_FIRST, TO_CHANNELS_LAST
-from edgevit.formats.onnx.writer.passes.rewriting import Rewrite
+from edgevit.formats.onnx.writer.passes.rewriting import rewrite_pass
 from edgevit.formats.passes import Declined
 
 FEWEST_WEIGHTS = 1024 * 1024  # smaller kernels stay in the caches, where a Gemm is as quick
@@ -116,4 +116,10 @@ def _before_transposing(node: ir.Node, x: ir.Value, shape: tuple[int, ...]) -> i
     return add_node(node, inner.op_type, operands, shape, attributes)
 
 
-convolve_few_rows = Rewrite("convolve_few_rows", ("Gemm",), find_few_rows, apply_few_rows)
+convolve_few_rows = rewrite_pass(
+    "convolve_few_rows",
+    "few rows times a large kernel as a 1x1 convolution",
+    ("Gemm",),
+    find_few_rows,
+    apply_few_rows,
+)

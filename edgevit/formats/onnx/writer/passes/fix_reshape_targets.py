@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from edgevit.formats.onnx.writer.passes.editing import add_constant, constant, dims
-from edgevit.formats.onnx.writer.passes.rewriting import Rewrite
+from edgevit.formats.onnx.writer.graph import add_constant, constant, dims
+from edgevit.formats.onnx.writer.passes.rewriting import rewrite_pass
 from edgevit.formats.passes import Declined
 
 
@@ -32,6 +32,10 @@ def apply_constant_target(node: ir.Node) -> None:
     node.replace_input_with(1, add_constant(node, np.array(target, np.int64), "shape"))
 
 
-fix_reshape_targets = Rewrite(
-    "fix_reshape_targets", ("Reshape",), find_computed_target, apply_constant_target
+fix_reshape_targets = rewrite_pass(
+    "fix_reshape_targets",
+    "a known target of a Reshape as a constant",
+    ("Reshape",),
+    find_computed_target,
+    apply_constant_target,
 )

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from edgevit.formats.onnx.writer.passes.editing import (
+from edgevit.formats.onnx.writer.graph import (
     add_constant,
     attribute,
     constant,
     dims,
     readers,
 )
-from edgevit.formats.onnx.writer.passes.rewriting import Rewrite
+from edgevit.formats.onnx.writer.passes.rewriting import rewrite_pass
 from edgevit.formats.passes import Declined
 
 
@@ -77,6 +77,11 @@ def apply_affine(found: Found) -> None:
         node.resize_inputs(2)
 
 
-fold_norm_affine = Rewrite(
-    "fold_norm_affine", ("LayerNormalization",), find_affine, apply_affine, opset=17
+fold_norm_affine = rewrite_pass(
+    "fold_norm_affine",
+    "scale and offset of a LayerNormalization into the Gemms behind it",
+    ("LayerNormalization",),
+    find_affine,
+    apply_affine,
+    opset=17,
 )

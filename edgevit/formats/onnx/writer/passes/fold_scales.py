@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from edgevit.formats.onnx.writer.passes.editing import (
+from edgevit.formats.onnx.writer.graph import (
     add_constant,
     add_node,
     attribute,
@@ -27,7 +27,7 @@ from edgevit.formats.onnx.writer.passes.editing import (
     sole_reader,
     trained,
 )
-from edgevit.formats.onnx.writer.passes.rewriting import Rewrite
+from edgevit.formats.onnx.writer.passes.rewriting import rewrite_pass
 from edgevit.formats.passes import Declined
 
 TO_CHANNELS_FIRST = (0, 3, 1, 2)
@@ -162,5 +162,17 @@ def _is_padded(node: ir.Node) -> bool:
     return any(attribute(node, "pads", ())) or automatic not in ("NOTSET", "VALID")
 
 
-fold_input_scale = Rewrite("fold_input_scale", ("Conv",), find_scaled_input, apply_scaled_input)
-fold_output_scale = Rewrite("fold_output_scale", ("Gemm",), find_scaled_output, apply_scaled_output)
+fold_input_scale = rewrite_pass(
+    "fold_input_scale",
+    "scale and offset of the preprocessing into the convolution behind them",
+    ("Conv",),
+    find_scaled_input,
+    apply_scaled_input,
+)
+fold_output_scale = rewrite_pass(
+    "fold_output_scale",
+    "a factor behind a Gemm into its weights",
+    ("Gemm",),
+    find_scaled_output,
+    apply_scaled_output,
+)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from edgevit.formats.onnx.writer.passes.editing import (
+from edgevit.formats.onnx.writer.graph import (
     add_constant,
     attribute,
     constant,
@@ -16,7 +16,7 @@ from edgevit.formats.onnx.writer.passes.editing import (
     replace,
     sole_reader,
 )
-from edgevit.formats.onnx.writer.passes.rewriting import Rewrite
+from edgevit.formats.onnx.writer.passes.rewriting import rewrite_pass
 from edgevit.formats.passes import Declined
 
 
@@ -66,4 +66,10 @@ def apply_conv_bias(found: Found) -> None:
     replace(found.add.outputs[0], found.before)
 
 
-fuse_conv_bias = Rewrite("fuse_conv_bias", ("Conv",), find_conv_bias, apply_conv_bias)
+fuse_conv_bias = rewrite_pass(
+    "fuse_conv_bias",
+    "a bias behind a convolution into it",
+    ("Conv",),
+    find_conv_bias,
+    apply_conv_bias,
+)

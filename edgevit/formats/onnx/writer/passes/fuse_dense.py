@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from edgevit.formats.onnx.writer.passes.editing import (
+from edgevit.formats.onnx.writer.graph import (
     add_constant,
     add_node,
     constant,
@@ -27,7 +27,7 @@ from edgevit.formats.onnx.writer.passes.editing import (
     sole_reader,
     trained,
 )
-from edgevit.formats.onnx.writer.passes.rewriting import Rewrite
+from edgevit.formats.onnx.writer.passes.rewriting import rewrite_pass
 from edgevit.formats.passes import Declined
 
 
@@ -84,4 +84,10 @@ def _read_bias(value: ir.Value, width: int) -> tuple[ir.Value, np.ndarray | None
     return value, None
 
 
-fuse_dense = Rewrite("fuse_dense", ("MatMul",), find_dense, apply_dense)
+fuse_dense = rewrite_pass(
+    "fuse_dense",
+    "a product with a constant matrix and its bias as one Gemm on rows",
+    ("MatMul",),
+    find_dense,
+    apply_dense,
+)

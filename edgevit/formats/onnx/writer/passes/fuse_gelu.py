@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from edgevit.formats.onnx.writer.passes.editing import (
+from edgevit.formats.onnx.writer.graph import (
     add_node,
     dims,
     read_outside,
@@ -25,7 +25,7 @@ from edgevit.formats.onnx.writer.passes.editing import (
     replace,
     scalar,
 )
-from edgevit.formats.onnx.writer.passes.rewriting import Rewrite
+from edgevit.formats.onnx.writer.passes.rewriting import rewrite_pass
 from edgevit.formats.passes import Declined
 
 POINTS = np.linspace(-6.0, 6.0, 241)
@@ -158,4 +158,6 @@ def _compute(result: ir.Value, x: ir.Value) -> np.ndarray | None:
     return values if values is not None and values.shape == POINTS.shape else None
 
 
-fuse_gelu = Rewrite("fuse_gelu", ("Erf", "Tanh"), find_gelu, apply_gelu, opset=20)
+fuse_gelu = rewrite_pass(
+    "fuse_gelu", "Gelu out of its pieces", ("Erf", "Tanh"), find_gelu, apply_gelu, opset=20
+)

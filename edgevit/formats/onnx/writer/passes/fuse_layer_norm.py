@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from edgevit.formats.onnx.writer.passes.editing import (
+from edgevit.formats.onnx.writer.graph import (
     add_constant,
     add_node,
     attribute,
@@ -31,7 +31,7 @@ from edgevit.formats.onnx.writer.passes.editing import (
     scalar,
     sole_reader,
 )
-from edgevit.formats.onnx.writer.passes.rewriting import Rewrite
+from edgevit.formats.onnx.writer.passes.rewriting import rewrite_pass
 from edgevit.formats.passes import Declined
 
 
@@ -251,6 +251,11 @@ def _over_axes(
         return None
 
 
-fuse_layer_norm = Rewrite(
-    "fuse_layer_norm", ("ReduceMean",), find_layer_norm, apply_layer_norm, opset=17
+fuse_layer_norm = rewrite_pass(
+    "fuse_layer_norm",
+    "LayerNormalization out of its pieces",
+    ("ReduceMean",),
+    find_layer_norm,
+    apply_layer_norm,
+    opset=17,
 )

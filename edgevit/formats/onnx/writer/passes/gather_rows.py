@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from edgevit.formats.onnx.writer.passes.editing import (
+from edgevit.formats.onnx.writer.graph import (
     add_constant,
     add_node,
     attribute,
@@ -26,7 +26,7 @@ from edgevit.formats.onnx.writer.passes.editing import (
     replace,
     reshape,
 )
-from edgevit.formats.onnx.writer.passes.rewriting import Rewrite
+from edgevit.formats.onnx.writer.passes.rewriting import rewrite_pass
 from edgevit.formats.passes import Declined
 
 UNARY = ("Gelu", "Relu", "Sigmoid", "Tanh", "LayerNormalization")
@@ -147,5 +147,13 @@ def _as_rows(array: np.ndarray | None, shape: tuple[int | None, ...]) -> np.ndar
     return np.broadcast_to(full, lengths).reshape(-1, lengths[-1])
 
 
-gather_rows = Rewrite("gather_rows", (*UNARY, *BINARY), find_rows, apply_rows)
-merge_reshapes = Rewrite("merge_reshapes", ("Reshape",), find_chain, apply_chain)
+gather_rows = rewrite_pass(
+    "gather_rows",
+    "what treats rows by themselves on rows, as the Gemms beside it",
+    (*UNARY, *BINARY),
+    find_rows,
+    apply_rows,
+)
+merge_reshapes = rewrite_pass(
+    "merge_reshapes", "one Reshape for several in a row", ("Reshape",), find_chain, apply_chain
+)

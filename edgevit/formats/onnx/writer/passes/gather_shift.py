@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from edgevit.formats.onnx.writer.passes.editing import (
+from edgevit.formats.onnx.writer.graph import (
     add_constant,
     add_node,
     attribute,
@@ -26,7 +26,7 @@ from edgevit.formats.onnx.writer.passes.editing import (
     scalar,
 )
 from edgevit.formats.onnx.writer.passes.merge_slices import read_pads
-from edgevit.formats.onnx.writer.passes.rewriting import Rewrite
+from edgevit.formats.onnx.writer.passes.rewriting import rewrite_pass
 from edgevit.formats.passes import Declined
 
 
@@ -125,4 +125,6 @@ def _rows(lengths: list[int], group: int, pieces: list[tuple[int, int, tuple]]) 
     return np.concatenate(result, axis=-1).reshape(-1)
 
 
-gather_shift = Rewrite("gather_shift", ("Concat",), find_shift, apply_shift)
+gather_shift = rewrite_pass(
+    "gather_shift", "a shift of channel groups as one Gather", ("Concat",), find_shift, apply_shift
+)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from edgevit.formats.onnx.writer.passes.editing import (
+from edgevit.formats.onnx.writer.graph import (
     add_constant,
     add_node,
     attribute,
@@ -29,7 +29,7 @@ from edgevit.formats.onnx.writer.passes.editing import (
     sole_reader,
     trained,
 )
-from edgevit.formats.onnx.writer.passes.rewriting import Rewrite
+from edgevit.formats.onnx.writer.passes.rewriting import rewrite_pass
 from edgevit.formats.passes import Declined
 
 TO_CHANNELS_FIRST = (0, 3, 1, 2)
@@ -124,4 +124,10 @@ def _permutes(node: ir.Node, order: tuple[int, ...]) -> bool:
     return node.op_type == "Transpose" and tuple(attribute(node, "perm", ())) == order
 
 
-lower_convolution = Rewrite("lower_convolution", ("Conv",), find_product, apply_product)
+lower_convolution = rewrite_pass(
+    "lower_convolution",
+    "convolutions whose windows do not overlap as Gemms",
+    ("Conv",),
+    find_product,
+    apply_product,
+)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from edgevit.formats.onnx.writer.passes.editing import (
+from edgevit.formats.onnx.writer.graph import (
     add_constant,
     add_node,
     axes_of,
@@ -19,7 +19,7 @@ from edgevit.formats.onnx.writer.passes.editing import (
     replace,
     reshape,
 )
-from edgevit.formats.onnx.writer.passes.rewriting import Rewrite
+from edgevit.formats.onnx.writer.passes.rewriting import rewrite_pass
 from edgevit.formats.passes import Declined
 
 # Below, the call of a kernel costs more than its loop.
@@ -61,4 +61,10 @@ def apply_mean(found: Found) -> None:
     replace(node.outputs[0], reshape(node, mean, dims(node.outputs[0])))
 
 
-mean_as_product = Rewrite("mean_as_product", ("ReduceMean",), find_mean, apply_mean)
+mean_as_product = rewrite_pass(
+    "mean_as_product",
+    "the mean over all pixels as a product",
+    ("ReduceMean",),
+    find_mean,
+    apply_mean,
+)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from edgevit.formats.onnx.writer.passes.editing import (
+from edgevit.formats.onnx.writer.graph import (
     add_constant,
     add_node,
     attribute,
@@ -23,7 +23,7 @@ from edgevit.formats.onnx.writer.passes.editing import (
     readers,
     replace,
 )
-from edgevit.formats.onnx.writer.passes.rewriting import Rewrite
+from edgevit.formats.onnx.writer.passes.rewriting import rewrite_pass
 from edgevit.formats.passes import Declined
 
 Bounds = dict[int, tuple[int, int]]
@@ -209,5 +209,9 @@ def add_slice(before: ir.Node, x: ir.Value, bounds: Bounds, shape: list[int | No
     return add_node(before, "Slice", [x, *inputs], shape)
 
 
-merge_slices = Rewrite("merge_slices", ("Slice",), find_cut, apply_cut)
-join_slices = Rewrite("join_slices", ("Slice",), find_parts, apply_parts)
+merge_slices = rewrite_pass(
+    "merge_slices", "a Slice of a Slice or Pad as one of them", ("Slice",), find_cut, apply_cut
+)
+join_slices = rewrite_pass(
+    "join_slices", "Slices of consecutive parts as one Split", ("Slice",), find_parts, apply_parts
+)

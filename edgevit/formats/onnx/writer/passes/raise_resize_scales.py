@@ -15,8 +15,8 @@ from fractions import Fraction
 import numpy as np
 import onnx_ir as ir
 
-from edgevit.formats.onnx.writer.passes.editing import add_constant, constant
-from edgevit.formats.onnx.writer.passes.rewriting import Rewrite
+from edgevit.formats.onnx.writer.graph import add_constant, constant
+from edgevit.formats.onnx.writer.passes.rewriting import rewrite_pass
 
 LONGEST = 8192  # pixels of a side, as the command line accepts them
 RAISED = "edgevit.raised"
@@ -47,4 +47,10 @@ def apply_scales(found: Found) -> None:
     found.node.replace_input_with(2, add_constant(found.node, found.scales, "scales"))
 
 
-raise_resize_scales = Rewrite("raise_resize_scales", ("Resize",), find_rounded_scales, apply_scales)
+raise_resize_scales = rewrite_pass(
+    "raise_resize_scales",
+    "scales of a Resize that reach the size they stand for",
+    ("Resize",),
+    find_rounded_scales,
+    apply_scales,
+)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from edgevit.formats.onnx.writer.passes.editing import (
+from edgevit.formats.onnx.writer.graph import (
     add_node,
     attribute,
     constant,
@@ -22,7 +22,7 @@ from edgevit.formats.onnx.writer.passes.editing import (
     reshape,
     sole_reader,
 )
-from edgevit.formats.onnx.writer.passes.rewriting import Rewrite
+from edgevit.formats.onnx.writer.passes.rewriting import rewrite_pass
 from edgevit.formats.passes import Declined
 
 
@@ -87,4 +87,10 @@ def apply_gated_product(found: Found) -> None:
     node.replace_input_with(0, reshape(node, found.x, dims(rows)))
 
 
-scale_kernel = Rewrite("scale_kernel", ("Gemm",), find_gated_product, apply_gated_product)
+scale_kernel = rewrite_pass(
+    "scale_kernel",
+    "a gate on many rows into the kernel behind it",
+    ("Gemm",),
+    find_gated_product,
+    apply_gated_product,
+)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from edgevit.formats.onnx.writer.passes.editing import (
+from edgevit.formats.onnx.writer.graph import (
     add_constant,
     add_node,
     attribute,
@@ -24,7 +24,7 @@ from edgevit.formats.onnx.writer.passes.editing import (
     sole_reader,
 )
 from edgevit.formats.onnx.writer.passes.merge_slices import add_slice, read_bounds
-from edgevit.formats.onnx.writer.passes.rewriting import Rewrite
+from edgevit.formats.onnx.writer.passes.rewriting import rewrite_pass
 from edgevit.formats.passes import Declined
 
 # What reads the parts of a shift: there one product and a Split are less work.
@@ -110,4 +110,10 @@ def _groups(parts: tuple[Part, ...]) -> list[list[Part]]:
     return groups
 
 
-split_dense = Rewrite("split_dense", ("Gemm",), find_parts, apply_parts)
+split_dense = rewrite_pass(
+    "split_dense",
+    "one Gemm for each part of a result that is cut",
+    ("Gemm",),
+    find_parts,
+    apply_parts,
+)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from edgevit.formats.onnx.writer.passes.editing import (
+from edgevit.formats.onnx.writer.graph import (
     add_constant,
     add_node,
     attribute,
@@ -27,7 +27,7 @@ from edgevit.formats.onnx.writer.passes.editing import (
     sole_reader,
 )
 from edgevit.formats.onnx.writer.passes.merge_slices import read_pads
-from edgevit.formats.onnx.writer.passes.rewriting import Rewrite
+from edgevit.formats.onnx.writer.passes.rewriting import rewrite_pass
 from edgevit.formats.passes import Declined
 
 LOWEST = np.finfo(np.float32).min
@@ -108,6 +108,10 @@ def _touches(
     return np.any(inside_before | inside_after, axis=1)
 
 
-split_padded_max_pool = Rewrite(
-    "split_padded_max_pool", ("MaxPool",), find_padded_pool, apply_padded_pool
+split_padded_max_pool = rewrite_pass(
+    "split_padded_max_pool",
+    "zeros padded before a max pooling as a Max behind it",
+    ("MaxPool",),
+    find_padded_pool,
+    apply_padded_pool,
 )

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from edgevit.formats.onnx.writer.passes.editing import (
+from edgevit.formats.onnx.writer.graph import (
     add_constant,
     add_node,
     attribute,
@@ -31,7 +31,7 @@ from edgevit.formats.onnx.writer.passes.editing import (
     replace,
     reshape,
 )
-from edgevit.formats.onnx.writer.passes.rewriting import Rewrite
+from edgevit.formats.onnx.writer.passes.rewriting import rewrite_pass
 from edgevit.formats.passes import Declined
 
 FEWEST_CHANNELS = 128  # narrower, the transforms cost more than the products save
@@ -163,6 +163,10 @@ def _split(before: ir.Node, x: ir.Value, batch: int | None) -> list[ir.Value]:
     return outputs
 
 
-winograd_convolution = Rewrite(
-    "winograd_convolution", ("Conv",), find_wide_convolution, apply_winograd
+winograd_convolution = rewrite_pass(
+    "winograd_convolution",
+    "wide 3x3 convolutions by Winograd's minimal filtering",
+    ("Conv",),
+    find_wide_convolution,
+    apply_winograd,
 )

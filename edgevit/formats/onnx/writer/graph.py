@@ -1,4 +1,4 @@
-"""Looking at an ONNX graph and changing it: what the rewrites of this room share.
+"""Looking at an ONNX graph and changing it: what passes and quantisers share.
 
 Values and nodes are those of onnx-ir, where a value knows its producer and its readers.
 """
@@ -196,10 +196,14 @@ def add_constant(before: ir.Node, array: np.ndarray, role: str) -> ir.Value:
     while name in graph.initializers:
         number += 1
         name = f"{wanted}_{number}"
-    tensor = ir.tensor(np.ascontiguousarray(array), name=name)
-    value = ir.Value(
-        name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor
-    )
+    return initializer(graph, array, name)
+
+
+def initializer(graph: ir.Graph, array: np.ndarray, name: str) -> ir.Value:
+    """A constant of a graph under a name that no other has."""
+    tensor = ir.tensor(np.asarray(array, order="C"), name=name)
+    kind, shape = ir.TensorType(tensor.dtype), ir.Shape(array.shape)
+    value = ir.Value(name=name, shape=shape, type=kind, const_value=tensor)
     graph.register_initializer(value)
     return value
 
@@ -228,6 +232,52 @@ def replace(old: ir.Value, new: ir.Value) -> None:
         new.name = name
         new.shape = old.shape
     old.replace_all_uses_with(new, replace_graph_outputs=True)
+
+
+def named_node(
+    op_type: str,
+    inputs: Sequence[ir.Value | None],
+    name: str,
+    attributes: Mapping[str, Any] | None = None,
+    outputs: Sequence[ir.Value] = (),
+    count: int = 1,
+) -> ir.Node:
+    """A node that is in no graph yet.
+
+    Args:
+        op_type: operator of standard ONNX.
+        inputs: its operands.
+        name: its name; outputs are called after it and their place.
+        attributes: by name.
+        outputs: values that it computes; none: new ones.
+        count: how many new ones.
+    """
+    made = [ir.Value(name=f"{name}:{place}") for place in range(0 if outputs else count)]
+    return ir.node(
+        op_type, inputs, attributes=attributes or {}, outputs=[*outputs, *made], name=name
+    )
+
+
+def split_off(value: ir.Value, name: str) -> ir.Value:
+    """A value without a producer that takes the readers and the name of another.
+
+    Args:
+        value: what is read now; the graph may return it.
+        name: that it has from now on.
+    """
+    outer = ir.Value(name=value.name, shape=value.shape, type=value.type)
+    value.name = name
+    value.replace_all_uses_with(outer, replace_graph_outputs=True)
+    return outer
+
+
+def forget_shapes(model: ir.Model) -> None:
+    """Shapes and types are kept of what the graph takes and returns only."""
+    graph = model.graph
+    inner = [value for node in graph for value in node.outputs if not value.is_graph_output()]
+    for value in (*inner, *graph.initializers.values()):
+        value.shape, value.type = None, None
+        value.metadata_props.clear()
 
 
 def remove_unread(model: ir.Model) -> None:
