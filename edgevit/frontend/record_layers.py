@@ -115,15 +115,14 @@ def _look_at(
     """Tells what a layer did; returns its result, or what takes its place."""
     value = _first(result)
     if value is None or not _is_float(value):
-        note(path, layer, Role.OTHER, None)
-        return result
-    if any(value is given for given in args):
-        note(path, layer, Role.PASSES, None)
-        return result
-    if any(value is made for made in inside):
-        note(path, layer, Role.CONTAINS, None)
-        return result
-    replaced = note(path, layer, Role.COMPUTES, value)
+        role = Role.OTHER
+    elif any(value is argument for argument in args):
+        role = Role.PASSES
+    elif any(value is made for made in inside):
+        role = Role.CONTAINS
+    else:
+        role = Role.COMPUTES
+    replaced = note(path, layer, role, value)
     if replaced is None:
         return result
     return (replaced, *result[1:]) if isinstance(result, (tuple, list)) else replaced
