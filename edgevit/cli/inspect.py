@@ -13,7 +13,7 @@ from edgevit.cli import console, options
 if TYPE_CHECKING:
     from edgevit.core.inspection import Inspection
     from edgevit.core.parity import Profile
-    from edgevit.core.roofline import Work
+    from edgevit.core.roofline import Cost
 
 SHOWN = 5  # of the largest tensors; --json lists all of them
 SLOWEST = 8  # nodes of a profile; --json lists all of them
@@ -98,7 +98,7 @@ def _text(found: Inspection, measured: Profile | None) -> str:
     return "\n".join(lines)
 
 
-def _work(work: Work) -> str:
+def _work(work: Cost) -> str:
     """``104.3 million multiply-accumulates a run (100.1 int8, 4.2 float32)``."""
     text = f"{work.total_macs / 1e6:,.1f} million multiply-accumulates a run"
     kinds = [f"{count / 1e6:,.1f} {kind}" for kind, count in work.macs.items() if count]
