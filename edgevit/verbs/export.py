@@ -15,6 +15,7 @@ import numpy as np
 from edgevit.base.errors import ConfigError
 from edgevit.base.files import check_writable, digest_path, move_whole, size_path, write_whole
 from edgevit.base.loading import load_attribute
+from edgevit.base.progress import Progress, Status
 from edgevit.base.versions import tool_versions
 from edgevit.core.format import Format
 from edgevit.core.manifest import Artifact, Manifest, manifest_path
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
 
     from edgevit.quantization.search import SearchReport
 
-Status = Callable[[str], None]
-Progress = Callable[[int, int], None]
 RECIPE_SUFFIX = ".recipe.toml"
 # What was an option once and wrote another file under the same name: the target that it is now.
 REPLACED = {"micro": "tflite-int8-micro", "optimize": "onnx-float32-cpu"}
@@ -125,66 +124,33 @@ class ExportArguments(Opening, ExportChoices, TfliteChoices, OnnxChoices, total=
     finished: Callable[[Outcome], None] | None
 
 
-@dataclass(frozen=True)
-class Request:
-    """What an export is asked for, checked before anything slow begins.
+def plan_export(
+    targets: Sequence[Target] | str, arguments: ExportArguments
+) -> tuple[tuple[Target, ...], dict[Format, ExportOptions]]:
+    """What an export writes, checked before anything slow begins.
 
-    Attributes:
-        targets: what is written, in this order.
-        options: of each target's format.
-        opening: how the model is read.
-        calibration: see :class:`ExportArguments`, as for all that follow.
-        ranges: a file, or None.
-        budget: for tflite-mixed.
-        keep_failed: whether files are published that fail.
-        say: told what is being done.
-        progress: of a calibration or a search.
-        finished: told each outcome.
+    Args:
+        targets: see :func:`export_all`.
+        arguments: likewise.
+
+    Returns:
+        The targets in their order, and the options of each format.
+
+    Raises:
+        UnknownNameError: no such target.
+        ConfigError: arguments that do not go together, or that no target takes.
+        TypeError: an argument that does not exist.
     """
-
-    targets: tuple[Target, ...]
-    options: dict[Format, ExportOptions]
-    opening: Opening
-    calibration: str | Path | np.ndarray | None
-    ranges: Path | None
-    budget: Budget | None
-    keep_failed: bool
-    say: Status
-    progress: Progress | None
-    finished: Callable[[Outcome], None]
-
-    @classmethod
-    def of(cls, targets: Sequence[Target] | str, arguments: ExportArguments) -> Request:
-        """Reads and checks the arguments of :func:`export_all`.
-
-        Raises:
-            UnknownNameError: no such target.
-            ConfigError: arguments that do not go together, or that no target takes.
-            TypeError: an argument that does not exist.
-        """
-        given: dict[str, Any] = dict(arguments)
-        _check_names(given)
-        chosen = {name: given[name] for name in list_options() if name in given}
-        chosen["preprocess"] = bool(given.get("preprocess", True))
-        rows = _choose_targets(targets, free_batch=chosen.get("batch", 1) is None)
-        opening: Any = {name: given[name] for name in Opening.__annotations__ if name in given}
-        budget, calibration, ranges = map(given.get, ("budget", "calibration", "ranges"))
-        if calibration is not None and ranges is not None:
-            raise ConfigError("--ranges and --calibration say the same twice. Give one of them.")
-        if budget is not None:
-            _check_budget(rows, chosen)
-        return cls(
-            targets=rows,
-            options=choose_options(rows, chosen),
-            opening=opening,
-            calibration=calibration,
-            ranges=None if ranges is None else Path(ranges),
-            budget=budget,
-            keep_failed=bool(given.get("keep_failed")),
-            say=given.get("status") or (lambda line: None),
-            progress=given.get("progress"),
-            finished=given.get("finished") or (lambda outcome: None),
-        )
+    given: dict[str, Any] = dict(arguments)
+    _check_names(given)
+    chosen = {name: given[name] for name in list_options() if name in given}
+    chosen["preprocess"] = bool(given.get("preprocess", True))
+    rows = _choose_targets(targets, free_batch=chosen.get("batch", 1) is None)
+    if given.get("calibration") is not None and given.get("ranges") is not None:
+        raise ConfigError("--ranges and --calibration say the same twice. Give one of them.")
+    if given.get("budget") is not None:
+        _check_budget(rows, chosen)
+    return rows, choose_options(rows, chosen)
 
 
 def export(
@@ -227,45 +193,58 @@ def export_all(
     """
     from edgevit.frontend.record_reference import record_reference
 
-    request = Request.of(targets, arguments)
-    check_writable(Path(out))
-    request.say("loading the model")
-    source = open_source(model, **request.opening)
+    rows, options = plan_export(targets, arguments)
+    folder, ranges = Path(out), arguments.get("ranges")
+    check_writable(folder)
+    say = arguments.get("status") or (lambda line: None)
+    say("loading the model")
+    given: dict[str, Any] = dict(arguments)
+    opening: Any = {name: given[name] for name in Opening.__annotations__ if name in given}
+    source = open_source(model, **opening)
     records = {
         kind: find_ranges(
             source,
             kind,
-            request.options[kind],
-            request.calibration,
-            request.ranges,
-            request.say,
-            request.progress,
+            options[kind],
+            arguments.get("calibration"),
+            None if ranges is None else Path(ranges),
+            say,
+            arguments.get("progress"),
         )
-        for kind in dict.fromkeys(row.format for row in request.targets if row.needs_calibration)
+        for kind in dict.fromkeys(row.format for row in rows if row.needs_calibration)
     }
-    request.say("recording the float model's logits on golden images")
+    say("recording the float model's logits on golden images")
     reference = record_reference(source)
     outcomes = []
-    for target in request.targets:
-        ranges = records[target.format] if target.needs_calibration else None
-        outcomes.append(_export_one(source, target, request, ranges, reference, Path(out)))
-        request.finished(outcomes[-1])
+    for row in rows:
+        record = records[row.format] if row.needs_calibration else None
+        own = options[row.format]
+        outcomes.append(_export_one(source, row, own, record, reference, folder, arguments))
+        finished = arguments.get("finished")
+        if finished:
+            finished(outcomes[-1])
     return outcomes
 
 
 def _export_one(
     source: Source,
     target: Target,
-    request: Request,
+    options: ExportOptions,
     ranges: RangeRecord | None,
     reference: ReferenceSet,
     folder: Path,
+    arguments: ExportArguments,
 ) -> Outcome:
     started = time.perf_counter()
-    say, options, search = request.say, request.options[target.format], None
+    say, search = arguments.get("status") or (lambda line: None), None
+    budget = arguments.get("budget")
     mixed = target.precision is Precision.MIXED
-    if mixed and request.budget and ranges and isinstance(options, TfliteOptions):
-        search = _search(source, options, ranges, request.budget, request)
+    if mixed and budget and ranges and isinstance(options, TfliteOptions):
+        from edgevit.verbs.search import search_recipe
+
+        limits = budget.data, budget.max_drop, budget.images
+        progress = arguments.get("progress")
+        search = search_recipe(source, options, ranges, *limits, say, progress)
         options = replace(options, recipe=search.recipe)
     name = target.file_name(source.name)
     with tempfile.TemporaryDirectory(prefix="edgevit-") as place:
@@ -303,7 +282,7 @@ def _export_one(
             tuple(missing),
             search,
         )
-        if outcome.verdict is not Verdict.PASS and not request.keep_failed:
+        if outcome.verdict is not Verdict.PASS and not arguments.get("keep_failed"):
             return outcome
         artifact = publish(staged, folder / name, manifest)
         if search:
@@ -326,15 +305,6 @@ def publish(staged: Path, path: Path, manifest: Manifest) -> Artifact:
 def recipe_path(path: Path) -> Path:
     """Where the recipe that a search found lies: beside the file, with its whole name."""
     return path.with_name(path.name + RECIPE_SUFFIX)
-
-
-def _search(
-    source: Source, options: TfliteOptions, ranges: RangeRecord, budget: Budget, request: Request
-) -> SearchReport:
-    from edgevit.verbs.search import search_recipe
-
-    limits = budget.data, budget.max_drop, budget.images
-    return search_recipe(source, options, ranges, *limits, request.say, request.progress)
 
 
 def _check_names(given: dict[str, Any]) -> None:

@@ -19,7 +19,7 @@ from edgevit.formats.registry import (
     open_session,
 )
 from edgevit.formats.tflite.runtime.litert import open_interpreter
-from edgevit.verbs.export import Request, export_all
+from edgevit.verbs.export import export_all, plan_export
 from edgevit.verbs.verify import verify
 from edgevit.verification.audit import inspect
 
@@ -230,9 +230,9 @@ def test_a_free_batch_is_refused_and_left_out_of_all(tiny_run, tmp_path):
         with pytest.raises(ConfigError, match="fixed batch"):
             export_all(tiny_run, names, tmp_path / "out", batch=None)
     assert not (tmp_path / "out").exists()
-    names = [target.name for target in Request.of("all", {"batch": None}).targets]
+    names = [target.name for target in plan_export("all", {"batch": None})[0]]
     assert names == [name for name in TARGETS if name != "tflite-int8-micro"]
-    assert len(Request.of("all", {}).targets) == len(TARGETS)
+    assert len(plan_export("all", {})[0]) == len(TARGETS)
 
 
 def test_the_option_that_it_was_is_answered_with_the_target(tiny_run, tmp_path, command):

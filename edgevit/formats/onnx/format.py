@@ -12,6 +12,7 @@ SPEC = FormatSpec(
     read_metadata="edgevit.formats.onnx.runtime.file:read_metadata",
     count_cost="edgevit.formats.onnx.runtime.cost:count_cost",
     open_intermediate="edgevit.formats.onnx.runtime.intermediate:OnnxIntermediateReader",
+    profile="edgevit.formats.onnx.runtime.profiler:profile_onnx",
     options="edgevit.formats.onnx.options:OnnxOptions",
     observe="edgevit.formats.onnx.writer.convert:observe_onnx",
 )

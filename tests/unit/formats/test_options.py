@@ -20,7 +20,7 @@ from edgevit.formats.tflite.options import TfliteOptions
 from edgevit.frontend.opening import Opening
 from edgevit.frontend.source import ExportOptions
 from edgevit.quantization.recipe import Recipe
-from edgevit.verbs.export import ExportArguments, Request, export, export_all
+from edgevit.verbs.export import ExportArguments, export, export_all, plan_export
 
 # Arguments of export that no writer sees: what the verb itself does with them.
 OF_THE_VERB = {
@@ -91,7 +91,7 @@ def test_a_default_chooses_nothing_so_every_target_bears_it():
     every = {name: field.default for name, field in list_options().items()}
     for target in find_targets("all"):
         choose_options([target], every)
-        Request.of([target], {**every, "ranges": None, "budget": None})
+        plan_export([target], {**every, "ranges": None, "budget": None})
 
 
 def test_an_argument_that_does_not_exist_is_the_error_that_python_raises(tmp_path):
