@@ -77,7 +77,7 @@ def score_int8(source: Source, record: RangeRecord, tests: ImageDataset) -> floa
     """Top-1 in percent of the int8 file that a record of ranges leads to."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "int8.tflite"
-        path.write_bytes(write_int8(source, TfliteOptions(), record, path).finish({}))
+        write_int8(source, TfliteOptions(), record, path).finish({})
         with open_session(path) as session:
             logits = run_all(
                 lambda images: find_output(session.run(images), "logits", session), tests.images

@@ -54,8 +54,7 @@ def write_files(model: str, folder: Path) -> tuple[dict[str, Path], dict[str, st
     source = open_source(model, outputs=("logits",))
     for name, write in ((OURS, write_float32), (OPTIMIZED, write_float32_cpu)):
         files[name] = folder / f"{name}.onnx"
-        written = write(source, OnnxOptions(preprocess=False), None, files[name])
-        files[name].write_bytes(written.finish({}))
+        write(source, OnnxOptions(preprocess=False), None, files[name]).finish({})
     if files[OURS].read_bytes() == files[OPTIMIZED].read_bytes():
         del files[OPTIMIZED]
     for peer, backend in BACKENDS.items():

@@ -32,17 +32,17 @@ from edgevit.base.documents import to_json
 from edgevit.bench.environment import describe_environment
 from edgevit.bench.measure import measure_interleaved
 from edgevit.core.target import Precision
+from edgevit.formats.tflite.operators import has_kernel
 from edgevit.formats.tflite.options import TfliteOptions
-from edgevit.formats.tflite.runtime.file import tensor_name
 from edgevit.formats.tflite.runtime.litert import count_partitions, open_interpreter
 from edgevit.formats.tflite.writer.convert import float_graph
 from edgevit.formats.tflite.writer.graph import TfliteGraph
-from edgevit.formats.tflite.writer.quantize.mixed import has_kernel, write_mixed
-from edgevit.formats.tflite.writer.quantize.plan import read_graph
+from edgevit.formats.tflite.writer.quantize.float_graph import describe_graph
+from edgevit.formats.tflite.writer.quantize.set_precisions import set_precisions
 from edgevit.frontend.opening import open_source
 from edgevit.models import MODELS
 from edgevit.quantization import kernel_costs
-from edgevit.quantization.kernel_costs import Work
+from edgevit.quantization.kernel_costs import OpSize
 
 MOST_COPIES = 9
 WEIGHT_BYTES = 24_000_000  # of all copies together: more than caches hold, less than a machine
@@ -58,12 +58,12 @@ def main() -> None:
     parser.add_argument("--raw", type=Path, help="where to write every measurement")
     parser.add_argument("--kinds", help="only these, with commas between; other rows stay")
     options = parser.parse_args()
-    samples: dict[tuple[str, Precision], list[tuple[Work, float]]] = defaultdict(list)
+    samples: dict[tuple[str, Precision], list[tuple[OpSize, float]]] = defaultdict(list)
     seen: set[tuple] = set()
     left: Counter[str] = Counter()
     for name in options.models:
         graph, _ = float_graph(open_source(edgevit.build(name)), TfliteOptions())
-        print(f"{name}: {len(read_graph(graph).ops)} operators", file=sys.stderr, flush=True)
+        print(f"{name}: {len(graph.operators)} operators", file=sys.stderr, flush=True)
         kinds = options.kinds.split(",") if options.kinds else []
         measure_graph(graph, options.rounds, samples, seen, left, kinds)
         publish(samples, left, measure_interruption(graph, options.rounds), options)
@@ -91,48 +91,43 @@ def publish(samples: dict, left: Counter, interruption: float, options) -> None:
     options.out.write_text(to_json(document, indent=1) + "\n")
     if options.raw:
         rows = [
-            [kind, str(precision), work.elements, work.products, work.stored, round(ns, 1)]
+            [kind, str(precision), size.elements, size.macs, size.weights, round(ns, 1)]
             for (kind, precision), found in sorted(samples.items())
-            for work, ns in found
+            for size, ns in found
         ]
         options.raw.write_text(to_json(rows) + "\n")
 
 
 def measure_graph(
-    data: bytes, rounds: int, samples: dict, seen: set, left: Counter, kinds: list[str]
+    graph: TfliteGraph, rounds: int, samples: dict, seen: set, left: Counter, kinds: list[str]
 ) -> None:
     """Adds the measurements of all operators of a graph that were not seen before."""
-    editor = TfliteGraph(data)
-    for place, op in enumerate(read_graph(data).ops):
-        operator = editor.operators[place]
-        shapes = tuple(
-            tuple(() if editor.tensors[i].shape is None else editor.tensors[i].shape)
-            for i in (*operator.inputs, *operator.outputs)
-            if i >= 0
-        )
+    for place, op in enumerate(describe_graph(graph).ops):
+        operator = graph.operators[place]
+        shapes = tuple(graph.shape(int(i)) for i in (*operator.inputs, *operator.outputs) if i >= 0)
         key = (op.kind, shapes, len(op.inputs))
         if key in seen or not op.inputs or (kinds and op.kind not in kinds):
             continue
         seen.add(key)
         weights = sum(
-            editor.values(int(i)).nbytes for i in operator.inputs if is_float_constant(editor, i)
+            graph.values(int(i)).nbytes for i in operator.inputs if is_float_constant(graph, i)
         )
         copies = int(np.clip(WEIGHT_BYTES // max(weights, 1), 2, MOST_COPIES))
         wanted = [Precision.FLOAT32]
         wanted += [Precision.INT8] if has_kernel(op.kind, Precision.INT8) else []
         dynamic = op.weighted and has_kernel(op.kind, Precision.DYNAMIC)
         wanted += [Precision.DYNAMIC] if dynamic else []
-        alone = cut_out(data, place, 1, Precision.FLOAT32)  # small, so what follows is quick
+        alone = cut_out(graph, place, 1, Precision.FLOAT32)  # small, so what follows is quick
         times = measure_operator(alone, 0, copies, wanted, rounds, left)
         for precision, ns in times.items():
-            samples[op.kind, precision].append((op.work, ns))
+            samples[op.kind, precision].append((op.size, ns))
         for kind in ("QUANTIZE", "DEQUANTIZE"):
             size = max(int(np.prod(shapes[-1])), 1)
             if (kind, size) in seen or op.kind not in ("ADD", "FULLY_CONNECTED"):
                 continue
             seen.add((kind, size))
             ns = measure_conversion(alone, 0, kind, rounds)
-            samples[kind, Precision.INT8].append((Work(size), ns))
+            samples[kind, Precision.INT8].append((OpSize(size), ns))
 
 
 def is_float_constant(editor: TfliteGraph, index: int) -> bool:
@@ -140,7 +135,7 @@ def is_float_constant(editor: TfliteGraph, index: int) -> bool:
 
 
 def measure_operator(
-    data: bytes, place: int, copies: int, wanted: list[Precision], rounds: int, left: Counter
+    graph: TfliteGraph, place: int, copies: int, wanted: list[Precision], rounds: int, left: Counter
 ) -> dict[Precision, float]:
     """ns of one operator in each precision."""
     with tempfile.TemporaryDirectory() as folder:
@@ -148,25 +143,25 @@ def measure_operator(
         for precision in wanted:
             for count in (1, copies):
                 path = Path(folder) / f"{precision}-{count}.tflite"
-                path.write_bytes(cut_out(data, place, count, precision))
+                path.write_bytes(cut_out(graph, place, count, precision).to_bytes())
                 paths[precision, count] = path
         times = time_files(paths, rounds)
         if Precision.INT8 in wanted:
             parts = count_partitions(paths[Precision.INT8, copies])
             if not parts["delegated"]:
-                left[TfliteGraph(data).kinds[place]] += 1
+                left[graph.kinds[place]] += 1
     return {
         precision: max(times[precision, copies] - times[precision, 1], 1.0) / (copies - 1)
         for precision in wanted
     }
 
 
-def measure_conversion(data: bytes, place: int, kind: str, rounds: int) -> float:
+def measure_conversion(graph: TfliteGraph, place: int, kind: str, rounds: int) -> float:
     """ns of a QUANTIZE or DEQUANTIZE of an operator's output."""
     with tempfile.TemporaryDirectory() as folder:
         paths = {}
         for count in (1, MOST_COPIES):
-            editor = TfliteGraph(data)
+            editor = graph.copy()
             index = int(editor.operators[place].outputs[0])
             operators, inputs, outputs = [], [], []
             for number in range(count):
@@ -178,21 +173,22 @@ def measure_conversion(data: bytes, place: int, kind: str, rounds: int) -> float
                 inputs.append(sides[0])
                 outputs.append(sides[1])
             paths[count] = Path(folder) / f"{count}.tflite"
-            paths[count].write_bytes(finish(editor, operators, inputs, outputs))
+            finish(editor, operators, inputs, outputs)
+            paths[count].write_bytes(editor.to_bytes())
         times = time_files(paths, rounds)
     return max(times[MOST_COPIES] - times[1], 1.0) / (MOST_COPIES - 1)
 
 
-def measure_interruption(data: bytes, rounds: int) -> float:
+def measure_interruption(graph: TfliteGraph, rounds: int) -> float:
     """ns that one operator costs XNNPACK which it does not take over, beyond its own time."""
-    place = next(n for n, op in enumerate(read_graph(data).ops) if op.kind == "GELU")
+    place = graph.kinds.index("GELU")
     with tempfile.TemporaryDirectory() as folder:
         paths = {}
         for name, kinds in {
             "alternating": ["MUL", "GELU"] * CHAIN,
             "apart": ["MUL"] * CHAIN + ["GELU"] * CHAIN,
         }.items():
-            editor = TfliteGraph(data)
+            editor = graph.copy()
             gelu = editor.operators[place]
             current = first = editor.copy_tensor(int(gelu.inputs[0]), "_first", "int8")
             editor.set_scale(first, [0.01], [0])
@@ -208,14 +204,15 @@ def measure_interruption(data: bytes, rounds: int) -> float:
                 operators.append(operator)
                 current = made
             paths[name] = Path(folder) / f"{name}.tflite"
-            paths[name].write_bytes(finish(editor, operators, [first], [current]))
+            finish(editor, operators, [first], [current])
+            paths[name].write_bytes(editor.to_bytes())
         times = time_files(paths, rounds)
     return max(times["alternating"] - times["apart"], 0.0) / (CHAIN - 1)
 
 
-def cut_out(data: bytes, place: int, copies: int, precision: Precision) -> bytes:
+def cut_out(graph: TfliteGraph, place: int, copies: int, precision: Precision) -> TfliteGraph:
     """A graph of copies of one operator, in one precision from its inputs to its outputs."""
-    editor = TfliteGraph(data)
+    editor = graph.copy()
     operator = editor.operators[place]
     inputs = [
         int(i)
@@ -236,16 +233,16 @@ def cut_out(data: bytes, place: int, copies: int, precision: Precision) -> bytes
         operators.append(made)
         outputs += [int(i) for i in made.outputs]
     for index in (*inputs, *outputs):
-        ranges[tensor_name(editor.tensors[index])] = (0.0, 4.0)  # RSQRT wants positive numbers
-    plain = finish(editor, operators, inputs, outputs)
-    if precision is Precision.FLOAT32:
-        return plain
-    return without_borders(write_mixed(plain, ranges, [precision] * copies))
+        ranges[editor.name(index)] = (0.0, 4.0)  # RSQRT wants positive numbers
+    finish(editor, operators, inputs, outputs)
+    if precision is not Precision.FLOAT32:
+        set_precisions(editor, ranges, [precision] * copies)
+        remove_borders(editor)
+    return editor
 
 
-def without_borders(data: bytes) -> bytes:
+def remove_borders(editor: TfliteGraph) -> None:
     """Takes QUANTIZE from the inputs and DEQUANTIZE from the outputs of a graph."""
-    editor = TfliteGraph(data)
     inner = {int(i): int(i) for i in (*editor.graph.inputs, *editor.graph.outputs)}
     operators = []
     for operator, kind in zip(editor.operators, editor.kinds, strict=True):
@@ -257,14 +254,14 @@ def without_borders(data: bytes) -> bytes:
         else:
             operators.append(operator)
     inputs = [inner[int(i)] for i in editor.graph.inputs]
-    return finish(editor, operators, inputs, [inner[int(i)] for i in editor.graph.outputs])
+    finish(editor, operators, inputs, [inner[int(i)] for i in editor.graph.outputs])
 
 
-def finish(editor: TfliteGraph, operators: list, inputs: list[int], outputs: list[int]) -> bytes:
+def finish(editor: TfliteGraph, operators: list, inputs: list[int], outputs: list[int]) -> None:
     editor.graph.inputs, editor.graph.outputs = inputs, outputs
     editor.model.signatureDefs = []
     editor.operators = operators
-    return editor.to_bytes()
+    editor.prune()
 
 
 def time_files(paths: dict, rounds: int) -> dict:
@@ -283,7 +280,7 @@ def time_files(paths: dict, rounds: int) -> dict:
     return {key: float(min(samples.latency_ns[key])) for key in paths}
 
 
-def fit(found: list[tuple[Work, float]]) -> list[float]:
+def fit(found: list[tuple[OpSize, float]]) -> list[float]:
     """The line with the smallest sum of absolute relative errors, none of its terms negative.
 
     Absolute errors, by reweighting (Schlossmacher 1973): one wild sample of a busy machine must not
@@ -292,7 +289,7 @@ def fit(found: list[tuple[Work, float]]) -> list[float]:
     from scipy.optimize import nnls
 
     times = np.array([max(ns, 20.0) for _, ns in found])
-    terms = np.array([[1.0, work.elements, work.products, work.stored] for work, _ in found])
+    terms = np.array([[1.0, size.elements, size.macs, size.weights] for size, _ in found])
     weights = 1 / np.maximum(times, np.median(times) / 100)
     solution = np.zeros(4)
     for _ in range(30):

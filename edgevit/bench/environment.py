@@ -10,9 +10,10 @@ from pathlib import Path
 from edgevit.base.processor import describe_processor
 from edgevit.base.versions import tool_versions
 from edgevit.core.measurements import Environment
+from edgevit.formats.registry import RUNTIMES
 
 FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
-TOOLS = ("numpy", "tensorflow", "keras", "ai-edge-litert", "onnxruntime", "tf2onnx")
+TOOLS = ("numpy", "keras", "tf2onnx", *dict.fromkeys(row.package for row in RUNTIMES.values()))
 _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 _IDENTITIES = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgevit.cli import benchmark_text, console, options
+from edgevit.formats.registry import RUNTIMES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,19 +22,19 @@ INCONCLUSIVE_CODE = 3
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True, type=options.PATH)
 @click.option(
     "--runtime",
     "runtimes",
+    default="",
+    show_default=False,
     metavar="NAME,...",
     callback=options.parse_names,
-    help="litert, litert-builtin, litert-reference, onnxruntime, tensorflow; on a GPU "
-    "onnxruntime-cuda, tensorflow-gpu.  [default: the usual one of each file]",
+    help=f"{', '.join(RUNTIMES)}.  [default: the usual one of each file]",
 )
 @click.option(
     "--threads",
     default="1",
-    show_default=True,
     metavar="N,...",
     callback=options.parse_counts,
     help="Of the kernels; several are measured each.",
@@ -50,31 +51,29 @@ INCONCLUSIVE_CODE = 3
     "--device",
     type=click.Choice(["cpu", "gpu"]),
     default="cpu",
-    show_default=True,
     help="gpu: onnxruntime's CUDA provider, or TensorFlow. Needs edgevit[gpu].",
 )
 @click.option(
     "--against",
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     metavar="FILE|RESULT.json",
     help="What ratios refer to: a file (measured along), or an earlier result of this machine.  "
     "[default: the first row]",
 )
 @click.option(
     "--rounds",
-    type=click.IntRange(min=1),
+    type=options.COUNT,
     help="Turns of each row.  [default: 30; with --baseline, at most 64]",
 )
 @click.option(
     "--baseline",
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     metavar="FILE|RESULT.json",
     help="Gate: hold each FILE against this one, or against the files that a result names.",
 )
 @click.option(
     "--max-slowdown",
     default="5%",
-    show_default=True,
     callback=options.parse_share,
     help="Gate: how much slower than the baseline a file may be.",
 )
@@ -91,36 +90,26 @@ INCONCLUSIVE_CODE = 3
     is_flag=True,
     help="Also count instructions per inference by valgrind; a minute or so for each row.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the order of turns.")
+@click.option("--seed", type=int, default=0, help="Of the order of turns.")
 @click.option(
     "--time-limit",
+    "limit_s",
     type=click.FloatRange(min=0, min_open=True),
     default=300.0,
-    show_default=True,
     metavar="SECONDS",
     help="For one answer of a worker process; one that takes longer is stopped.",
 )
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Write raw samples and environment as JSON."
-)
+@click.option("--out", type=options.PATH, help="Write raw samples and environment as JSON.")
 @options.as_json
 def benchmark(
     files: tuple[Path, ...],
-    runtimes: tuple[str, ...] | None,
-    threads: tuple[int, ...],
-    batches: tuple[int, ...],
-    device: str,
     against: Path | None,
-    rounds: int | None,
     baseline: Path | None,
     max_slowdown: float,
     inconclusive_ok: bool,
-    roofline: bool,
-    instructions: bool,
-    seed: int,
-    time_limit: float,
     out: Path | None,
     as_json: bool,
+    **chosen: Any,
 ) -> None:
     """Measure how fast FILES are, side by side.
 
@@ -142,51 +131,41 @@ def benchmark(
     edgevit benchmark free.onnx --batch 1,4,16 --out result.json
     edgevit benchmark new.tflite --baseline old.tflite --max-slowdown 5%
     """
+    from edgevit.base.files import check_writable, write_whole
     from edgevit.bench.cases import plan_cases
 
     # What cannot be measured is refused before a folder is made.
-    cases = plan_cases(files, runtimes or (), threads, batches or (), device)
-    if instructions:
+    told = ("runtimes", "threads", "batches", "device")
+    cases = plan_cases(files, *(chosen[name] for name in told))
+    if chosen["instructions"]:
         from edgevit.bench.instructions import find_valgrind
 
         find_valgrind()
     if out is not None:
-        from edgevit.base.files import check_writable
-
         check_writable(out.parent)
     if baseline is not None:
         from edgevit.cli.gate import run_gates
 
-        code = run_gates(cases, baseline, max_slowdown, rounds, seed, time_limit, out, as_json)
+        limits = {name: chosen[name] for name in ("rounds", "seed", "limit_s")}
+        code = run_gates(cases, baseline, max_slowdown, out, as_json, **limits)
         sys.exit(0 if code == INCONCLUSIVE_CODE and inconclusive_ok else code)
     from edgevit.verbs.benchmark import benchmark as run
 
-    recorded = None if against is None else _read_recorded(against, device)
-    with console.live_table() as table:
+    recorded = None if against is None else _read_recorded(against, chosen["device"])
+    if chosen["rounds"] is None:
+        del chosen["rounds"]
+    with console.working(still=True) as work:
 
         def watch(status: str, done: int, total: int, rows: Sequence[Measurement]) -> None:
-            shown = benchmark_text.LIVE_COLUMNS, benchmark_text.live(rows)
-            table.show(status, f"{done}/{total}", *shown)
+            work.status(status)
+            work.advance(done, total)
+            work.show(benchmark_text.live(rows))
 
-        result = run(
-            files,
-            runtimes=runtimes or (),
-            threads=threads,
-            batches=batches or (),
-            device=device,
-            against=against if recorded is None else None,
-            **({} if rounds is None else {"rounds": rounds}),
-            roofline=roofline,
-            instructions=instructions,
-            seed=seed,
-            limit_s=time_limit,
-            watch=watch,
-        )
+        measured_along = against if recorded is None else None
+        result = run(files, against=measured_along, watch=watch, **chosen)
     if recorded is not None:
         result = replace(result, reference=None)
     if out is not None:
-        from edgevit.base.files import write_whole
-
         write_whole(out, result.to_text().encode())
     _answer(result, recorded, str(against), as_json)
 

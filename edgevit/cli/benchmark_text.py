@@ -14,24 +14,6 @@ if TYPE_CHECKING:
     from edgevit.core.measurements import Measurement
     from edgevit.core.roofline import Roofline
 
-COLUMNS = [
-    "file",
-    "runtime",
-    "thr",
-    "batch",
-    "median ms",
-    "+-",
-    "p95",
-    "MAD",
-    "images/s",
-    "cold ms",
-    "peak MB",
-    "ratio",
-    "interval",
-]
-LIVE_COLUMNS = ["file", "runtime", "threads", "batch", "median ms", "samples", ""]
-ROOF_COLUMNS = ["MMAC", "MB moved", "limit ms", "of limit", "bound by"]
-
 
 def describe_roofs(roofline: Roofline) -> dict[str, Any]:
     """What the machine could do at best, for --json."""
@@ -57,70 +39,52 @@ def describe_roofs(roofline: Roofline) -> dict[str, Any]:
     }
 
 
-def live(rows: Sequence[Measurement]) -> list[list[str]]:
-    """Cells of LIVE_COLUMNS, from what is measured so far."""
+def live(rows: Sequence[Measurement]) -> list[dict[str, str]]:
+    """A table of what is measured so far."""
     import statistics
 
     return [
-        [
-            Path(row.case.file).name,
-            row.case.runtime,
-            str(row.case.threads),
-            str(row.batch or row.case.batch or ""),
-            f"{statistics.median(row.round_medians_ns) / 1e6:.3f}" if row.measured else "",
-            str(sum(map(len, row.latency_ns))),
-            "failed" if row.failure else "",
-        ]
+        {
+            "file": Path(row.case.file).name,
+            "runtime": row.case.runtime,
+            "threads": str(row.case.threads),
+            "batch": str(row.batch or row.case.batch or ""),
+            "median ms": (
+                f"{statistics.median(row.round_medians_ns) / 1e6:.3f}" if row.measured else ""
+            ),
+            "samples": str(sum(map(len, row.latency_ns))),
+            "": "failed" if row.failure else "",
+        }
         for row in rows
     ]
 
 
 def text(result: BenchmarkResult, summary: list[dict[str, Any]]) -> str:
     """The whole answer for people."""
-    lines = [str(result.environment)]
     files = {Path(figures["file"]) for figures in summary}
     brief = len({file.name for file in files}) == len(files)
-    rows = [_cells(figures, brief) for figures in summary]
-    columns = list(COLUMNS)
+    rows = [_name(figures, brief) | _times(figures) for figures in summary]
     if any("instructions" in figures for figures in summary):
-        columns.append("Minstr")
         for cells, figures in zip(rows, summary, strict=True):
             count = figures.get("instructions")
-            cells.append("-" if count is None else f"{count / 1e6:.3f}")
-    shown = console.table(columns, rows, right=tuple(columns[2:]), least=32)
-    lines.append(shown)
+            cells["Minstr"] = "-" if count is None else f"{count / 1e6:.3f}"
+    lines = [str(result.environment), console.table(rows, words=("file", "runtime"), least=32)]
     if result.roofline is not None:
-        lines += _roofline_text(result, summary, brief)
+        shares = [_name(figures, brief) | _shares(figures) for figures in summary]
+        lines.append(console.table(shares, words=("file", "runtime", "bound by"), least=32))
+        lines += _roofs(result.roofline)
     return "\n".join(lines)
 
 
-def _roofline_text(
-    result: BenchmarkResult, summary: list[dict[str, Any]], brief: bool
-) -> list[str]:
-    assert result.roofline is not None
-    rows = []
-    for row in summary:
-        counted = row["macs"] is not None and not row["uncounted"]
-        limited = row["share_of_limit"] is not None
-        rows.append(
-            [
-                *_cells(row, brief)[:4],
-                f"{row['macs'] / 1e6:.1f}" if counted else "-",
-                f"{row['bytes'] / 1e6:.1f}" if counted else "-",
-                f"{row['limit_ms']:.3f}" if limited else "-",
-                f"{100 * row['share_of_limit']:.0f} %" if limited else "-",
-                row["bound"] or ", ".join(row["uncounted"] or ()) or "not counted",
-            ]
-        )
-    columns = [*COLUMNS[:4], *ROOF_COLUMNS]
-    lines = [console.table(columns, rows, right=(*COLUMNS[2:4], *ROOF_COLUMNS[:4]), least=32)]
-    for roof in result.roofline.roofs:
+def _roofs(roofline: Roofline) -> list[str]:
+    lines = []
+    for roof in roofline.roofs:
         case = roof.measurement.case
         rate = f"{roof.macs_per_second / 1e9:.1f} GMAC/s" if roof.measurement.measured else "failed"
         lines.append(
             f"a large {roof.precision} product in {case.runtime}, {case.threads} threads: {rate}"
         )
-    for one in result.roofline.bandwidths:
+    for one in roofline.bandwidths:
         lines.append(
             f"copying in a working set of {one.working_set_bytes / 1e6:.1f} MB, {one.threads} "
             f"threads: {one.bytes_per_second / 1e9:.1f} GB/s"
@@ -128,29 +92,46 @@ def _roofline_text(
     return lines
 
 
-def _cells(row: dict[str, Any], brief: bool) -> list[str]:
+def _name(row: dict[str, Any], brief: bool) -> dict[str, str]:
+    return {
+        "file": Path(row["file"]).name if brief else console.shown_path(Path(row["file"])),
+        "runtime": row["runtime"],
+        "thr": str(row["threads"]),
+        "batch": str(row["batch"] or "-"),
+    }
+
+
+def _shares(row: dict[str, Any]) -> dict[str, str]:
+    counted = row["macs"] is not None and not row["uncounted"]
+    limited = row["share_of_limit"] is not None
+    return {
+        "MMAC": f"{row['macs'] / 1e6:.1f}" if counted else "-",
+        "MB moved": f"{row['bytes'] / 1e6:.1f}" if counted else "-",
+        "limit ms": f"{row['limit_ms']:.3f}" if limited else "-",
+        "of limit": f"{100 * row['share_of_limit']:.0f} %" if limited else "-",
+        "bound by": row["bound"] or ", ".join(row["uncounted"] or ()) or "not counted",
+    }
+
+
+def _times(row: dict[str, Any]) -> dict[str, str]:
     def number(key: str, form: str = ".3f", scale: float = 1.0) -> str:
         return "-" if row[key] is None else format(row[key] / scale, form)
 
     if row["median_ms"] is None:
-        middle = ["failed" if row["failure"] else "-", "-"]
+        median, spread = "failed" if row["failure"] else "-", "-"
     else:
         low, high = row["interval_ms"]
-        half = 50 * (high - low) / row["median_ms"]
-        middle = [("" if row["settled"] else "~") + number("median_ms"), f"{half:.1f} %"]
+        median = ("" if row["settled"] else "~") + number("median_ms")
+        spread = f"{50 * (high - low) / row['median_ms']:.1f} %"
     low, high = row["ratio_interval"] or (1, 1)
-    ends = f"{low:.3f}..{high:.3f}" if low != high else ""
-    return [
-        Path(row["file"]).name if brief else console.shown_path(Path(row["file"])),
-        row["runtime"],
-        str(row["threads"]),
-        str(row["batch"] or "-"),
-        *middle,
-        number("p95_ms"),
-        number("mad_ms"),
-        number("images_per_second", ".1f"),
-        number("cold_start_ms", ".1f"),
-        number("peak_bytes", ".0f", 1e6),
-        number("ratio"),
-        ends,
-    ]
+    return {
+        "median ms": median,
+        "+-": spread,
+        "p95": number("p95_ms"),
+        "MAD": number("mad_ms"),
+        "images/s": number("images_per_second", ".1f"),
+        "cold ms": number("cold_start_ms", ".1f"),
+        "peak MB": number("peak_bytes", ".0f", 1e6),
+        "ratio": number("ratio"),
+        "interval": f"{low:.3f}..{high:.3f}" if low != high else "",
+    }

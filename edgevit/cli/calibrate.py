@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,31 +20,28 @@ METHODS = ("minmax", "percentile", "mse", "entropy")
 @options.data
 @click.option(
     "--images",
-    type=click.IntRange(min=1),
+    type=options.COUNT,
     default=300,
-    show_default=True,
     help="How many training images, the same number of each class.",
 )
 @click.option(
     "--method",
     type=click.Choice(METHODS),
     default="minmax",
-    show_default=True,
     help="How a range is chosen: all that was seen, all but 0.01 % of it, the least squared error "
     "of 256 levels, or the least Kullback-Leibler divergence.",
 )
-@click.option("--seed", default=0, show_default=True, help="Of the draw of images.")
+@click.option("--seed", default=0, help="Of the draw of images.")
 @click.option(
     "--format",
     "kinds",
     default="tflite,onnx",
-    show_default=True,
     metavar="FORMAT[,FORMAT]",
     help="Whose graphs are measured.",
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     metavar="FILE",
     help="The file of ranges.  [default: <model>-ranges.json here]",
 )
@@ -55,15 +51,9 @@ METHODS = ("minmax", "percentile", "mse", "entropy")
 def calibrate(
     model: str,
     data: str | None,
-    images: int,
-    method: str,
-    seed: int,
     kinds: str,
-    out: Path | None,
-    surgery: tuple[str, ...] | None,
-    preprocess: bool,
     as_json: bool,
-    **reading: Any,
+    **chosen: Any,
 ) -> None:
     """Measure the activation ranges that int8 files of MODEL need, and write them to a file.
 
@@ -76,29 +66,19 @@ def calibrate(
     edgevit export runs/vit --format tflite-int8,onnx-int8 --ranges vit-ranges.json
     edgevit calibrate my.keras --scaling unit --data photos/ --images 500 --method mse
     """
-    from edgevit.models import split_name
-
     formats = _read_formats(kinds)
-    if not Path(model).exists() and not model.endswith((".keras", ".safetensors")):
-        split_name(model)
+    options.check_model(model)
     with console.working() as work:
         from edgevit.data.datasets import find_source
         from edgevit.verbs.calibrate import calibrate as measure
 
-        opening = options.opening(**reading)
-        opening["preprocess"] = preprocess
         found = measure(
             model,
             find_source(data),
-            out,
-            images=images,
-            method=method,
-            seed=seed,
             formats=formats,
-            surgery=surgery,
             status=work.status,
             progress=work.advance,
-            **opening,
+            **chosen,
         )
     console.answer(_document(found), as_json, lambda: _text(found))
 

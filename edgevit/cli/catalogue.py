@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from edgevit.cli import console, options
@@ -15,44 +13,42 @@ def models(as_json: bool) -> None:
     """List the architectures, their sizes and whether weights ship with them."""
     from edgevit.models import list_models, shipped_names
 
-    rows: list[dict[str, Any]] = []
     there = shipped_names()
-    for spec in list_models().values():
-        rows.append(
-            {
-                "name": spec.name,
-                "title": spec.title,
-                "paper": spec.paper,
-                "variants": list(spec.variants),
-                "outputs": list(spec.outputs),
-                "extra_outputs": list(spec.extra_outputs),
-                "classes": list(spec.class_names),
-                "weights": spec.name in there,
-                "shipped": [name for name in there if name.partition(":")[0] == spec.name],
-            }
-        )
+    shipped = {
+        spec: [name for name in there if name.partition(":")[0] == spec] for spec in list_models()
+    }
+    document = [
+        {
+            "name": spec.name,
+            "title": spec.title,
+            "paper": spec.paper,
+            "variants": spec.variants,
+            "outputs": spec.outputs,
+            "extra_outputs": spec.extra_outputs,
+            "classes": spec.class_names,
+            "weights": spec.name in there,
+            "shipped": shipped[spec.name],
+        }
+        for spec in list_models().values()
+    ]
 
     def text() -> str:
-        return (
-            console.table(
-                ["model", "variants", "outputs", "weights", "paper"],
-                [
-                    [
-                        row["name"],
-                        ", ".join(row["variants"]),
-                        ", ".join(
-                            [*row["outputs"], *(f"({name})" for name in row["extra_outputs"])]
-                        ),
-                        ", ".join(row["shipped"]) or "-",
-                        f"{row['title']}: {row['paper']}",
-                    ]
-                    for row in rows
-                ],
-            )
-            + "\n(in brackets): outputs on request, --outputs NAME or --outputs all."
-        )
+        rows = [
+            {
+                "model": spec.name,
+                "variants": ", ".join(spec.variants),
+                "outputs": ", ".join(
+                    [*spec.outputs, *(f"({name})" for name in spec.extra_outputs)]
+                ),
+                "weights": ", ".join(shipped[spec.name]) or "-",
+                "paper": f"{spec.title}: {spec.paper}",
+            }
+            for spec in list_models().values()
+        ]
+        note = "(in brackets): outputs on request, --outputs NAME or --outputs all."
+        return f"{console.table(rows)}\n{note}"
 
-    console.answer(rows, as_json, text)
+    console.answer(document, as_json, text)
 
 
 @click.command()
@@ -76,11 +72,15 @@ def targets(as_json: bool) -> None:
 
     def text() -> str:
         drawn = console.table(
-            ["target", "runtime", "passes if", "what it is"],
             [
-                [target.name, target.runtimes[0], _limits(target.tolerance), target.summary]
+                {
+                    "target": target.name,
+                    "runtime": target.runtimes[0],
+                    "passes if": _limits(target.tolerance),
+                    "what it is": target.summary,
+                }
                 for target in list_targets().values()
-            ],
+            ]
         )
         steps = (
             f"  {step.name}{'' if step.default else ' (on request)'}: {step.summary}"

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,15 +71,15 @@ def native_output_hidden(verbose: bool) -> Iterator[None]:
 
 
 def table(
-    columns: list[str], rows: list[list[str]], right: tuple[str, ...] = (), least: int = 1
+    rows: Sequence[dict[str, str]], words: Collection[str] | None = None, least: int = 1
 ) -> str:
     """A table as text.
 
     Args:
-        columns: headings.
-        rows: cells.
-        right: headings of the columns that are aligned to the right.
-        least: characters that the other columns keep, so that names stay whole; the table may then
+        rows: cells by heading, of which all rows have the same.
+        words: headings of the columns of text; the others hold figures, which are aligned to the
+            right and never broken. None: all columns.
+        least: characters that columns of text keep, so that names stay whole; the table may then
             be wider than the terminal.
     """
     from io import StringIO
@@ -87,96 +87,53 @@ def table(
     from rich.console import Console
 
     stream = StringIO()
-    longest = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
     needed = sum(
-        3 + (size if name in right else min(size, least))
-        for name, size in zip(columns, longest, strict=True)
+        3 + (size if _holds_figures(name, words) else min(size, least))
+        for name, size in _widths(rows).items()
     )
     width = max(80, _terminal_width(), needed)
     console = Console(file=stream, width=width, color_system=None, markup=False)
-    drawn = _draw_table(columns, rows, right, least)
-    console.print(drawn)
+    console.print(_draw_table(rows, words, least))
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines() if line.strip())
 
 
+def _widths(rows: Sequence[dict[str, str]]) -> dict[str, int]:
+    """Characters of the longest text in each column."""
+    names = rows[0] if rows else ()
+    return {name: max(len(name), *(len(row[name]) for row in rows)) for name in names}
+
+
+def _holds_figures(name: str, words: Collection[str] | None) -> bool:
+    return words is not None and name not in words
+
+
 def _draw_table(
-    columns: list[str], rows: list[list[str]], right: tuple[str, ...], least: int = 1
+    rows: Sequence[dict[str, str]], words: Collection[str] | None = None, least: int = 1
 ) -> Any:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for place, name in enumerate(columns):
-        if name in right:  # a figure that is broken in two cannot be read
+    for name, size in _widths(rows).items():
+        if _holds_figures(name, words):  # a figure that is broken in two cannot be read
             drawn.add_column(name, justify="right", no_wrap=True)
         else:
-            longest = max(len(text) for text in (name, *(row[place] for row in rows)))
-            drawn.add_column(name, overflow="fold", min_width=min(least, longest))
+            drawn.add_column(name, overflow="fold", min_width=min(least, size))
     for row in rows:
-        drawn.add_row(*map(Text, row))
+        drawn.add_row(*map(Text, row.values()))
     return drawn
 
 
 @contextlib.contextmanager
-def live_table() -> Iterator[LiveTable]:
-    """A table on stderr that is drawn anew while work goes on, where stderr is a terminal."""
-    from rich.console import Console
-    from rich.live import Live
-
-    with os.fdopen(os.dup(_stderr_fd), "w") as stream:
-        console = Console(file=stream, force_terminal=os.isatty(stream.fileno()))
-        if not console.is_terminal:
-            yield LiveTable(None)
-            return
-        with Live(console=console, transient=True, auto_refresh=False) as live:
-            yield LiveTable(live)
-
-
-class LiveTable:
-    """What :func:`live_table` hands out.
+def working(still: bool = False) -> Iterator[Working]:
+    """A status line, a progress bar and a table on stderr; lines where stderr is no terminal.
 
     Args:
-        live: rich's live display; None: there is no terminal, and each new status is a line.
+        still: draw only when :meth:`Working.show` is called, while the machine is being timed.
     """
-
-    def __init__(self, live: Any):
-        self._live = live
-        self._status = ""
-
-    def show(
-        self,
-        status: str,
-        progress: str,
-        columns: list[str],
-        rows: list[list[str]],
-        right: tuple[str, ...] = (),
-    ) -> None:
-        """Draws the table.
-
-        Args:
-            status: what is being done.
-            progress: how far it is; shown only where the line can be drawn again.
-            columns: headings.
-            rows: cells.
-            right: headings of the columns that are aligned to the right.
-        """
-        if self._live is None:
-            if status != self._status:
-                say(status)
-            self._status = status
-            return
-        from rich.console import Group
-        from rich.text import Text
-
-        drawn = _draw_table(columns, rows, right)
-        self._live.update(Group(drawn, Text(f"{status} {progress}")), refresh=True)
-
-
-@contextlib.contextmanager
-def working(quiet: bool = False) -> Iterator[Working]:
-    """A live status line and progress bar on stderr, where stderr is a terminal."""
     from rich.console import Console
+    from rich.live import Live
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -193,22 +150,24 @@ def working(quiet: bool = False) -> Iterator[Working]:
             MofNCompleteColumn(),
             TimeRemainingColumn(elapsed_when_finished=True),
         )
-        live = console.is_terminal and not quiet
-        with Progress(*columns, console=console, transient=True, disable=not live) as progress:
-            yield Working(progress, None if quiet else (None if live else say))
+        bar = Progress(*columns, console=console)
+        if not console.is_terminal:
+            yield Working(bar, None)
+            return
+        with Live(bar, console=console, transient=True, auto_refresh=not still) as live:
+            yield Working(bar, live)
 
 
 class Working:
-    """What :func:`working` hands out: a status line and a progress bar.
+    """What :func:`working` hands out.
 
     Args:
-        progress: rich's live display.
-        plain: where lines go if there is no live display; None: nowhere.
+        bar: rich's progress bar.
+        live: rich's live display of it; None: there is no terminal, and each new status is a line.
     """
 
-    def __init__(self, progress: Any, plain: Callable[[str], None] | None):
-        self._progress = progress
-        self._plain = plain
+    def __init__(self, bar: Any, live: Any):
+        self._bar, self._live = bar, live
         self._task: Any = None
         self._line = ""
 
@@ -217,20 +176,27 @@ class Working:
         if line == self._line and self._task is not None:
             return
         self._line = line
-        if self._plain:
-            self._plain(line)
+        if self._live is None:
+            say(line)
         self._start(None)
 
     def advance(self, done: int, total: int) -> None:
         """Moves the bar; a total of 0 is unknown."""
         if self._task is None:
             self._start(total or None)
-        self._progress.update(self._task, completed=done, total=total or None)
+        self._bar.update(self._task, completed=done, total=total or None)
+
+    def show(self, rows: Sequence[dict[str, str]]) -> None:
+        """Draws a table above the bar, as :func:`table`."""
+        if self._live is not None:
+            from rich.console import Group
+
+            self._live.update(Group(_draw_table(rows), self._bar), refresh=True)
 
     def _start(self, total: int | None) -> None:
         if self._task is not None:
-            self._progress.remove_task(self._task)
-        self._task = self._progress.add_task(self._line, total=total)
+            self._bar.remove_task(self._task)
+        self._task = self._bar.add_task(self._line, total=total)
 
 
 def megabytes(size_bytes: int) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,25 +17,20 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@options.file
 @click.argument("model", required=False)
 @options.data
-@click.option(
-    "--limit",
-    type=click.IntRange(min=1),
-    help="Images that both see.  [default: 32]",
-)
-@click.option("--top", type=click.IntRange(min=1), default=15, show_default=True, help="Rows.")
+@click.option("--limit", type=options.COUNT, help="Images that both see.  [default: 32]")
+@click.option("--top", type=options.COUNT, default=15, help="Rows.")
 @click.option(
     "--order",
     type=click.Choice(["suspicion", "network"]),
     default="suspicion",
-    show_default=True,
     help="Of the rows: the most suspicious layer first, or as the network computes them (all).",
 )
 @click.option(
     "--picture",
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     metavar="PICTURE",
     help="Error through the network, as .png, .svg or .pdf.",
 )
@@ -46,18 +42,7 @@ if TYPE_CHECKING:
 @options.trust_code
 @options.as_json
 def diff(
-    file: Path,
-    model: str | None,
-    data: str | None,
-    limit: int | None,
-    top: int,
-    order: str,
-    picture: Path | None,
-    unsealed: bool,
-    weights: Path | None,
-    modules: tuple[str, ...],
-    trust_code: bool,
-    as_json: bool,
+    file: Path, top: int, order: str, picture: Path | None, as_json: bool, **chosen: Any
 ) -> None:
     """Find the layer that is wrong: FILE against the float Keras model, layer by layer.
 
@@ -82,41 +67,20 @@ def diff(
         check_picture_path(picture)
         check_writable(picture.parent)
     with console.working() as work:
-        options.import_modules(modules)
         from edgevit.verbs.diff import diff as diff_file
 
-        found = diff_file(
-            file,
-            model,
-            data,
-            limit,
-            unsealed,
-            work.status,
-            work.advance,
-            weights=weights,
-            trust_code=trust_code,
-        )
+        found = diff_file(file, status=work.status, progress=work.advance, **chosen)
     if picture:
         draw_layers(found, picture)
     suspects = found.suspects
     document = {
-        "file": found.file,
-        "sha256": found.sha256,
-        "model": found.model,
-        "target": found.target,
-        "runtime": found.runtime,
-        "images": found.images,
-        "source": found.source,
         "verdict": "fail" if suspects else "pass",
         "suspects": [row.layer for row in suspects],
         "noisy": [row.layer for row in found.noisy],
         "ranking": [row.layer for row in found.ranked],
         "aligned": len(found.layers),
-        "layers": found.layers,
-        "unaligned": found.unaligned,
-        "skipped": found.skipped,
-        "warnings": found.warnings,
-        "picture": str(picture) if picture else None,
+        **asdict(found),
+        "picture": picture,
     }
     console.answer(document, as_json, lambda: _text(found, top, order, picture))
     if suspects:
@@ -125,23 +89,25 @@ def diff(
 
 def _text(found: LayerDiff, top: int, order: str, picture: Path | None) -> str:
     rows = list(found.layers) if order == "network" else found.ranked[:top]
-    headings = ["layer", "computed by", "adds dB", "cosine", "total dB", "total cosine"]
     integers = any(row.saturated is not None for row in found.layers)
-    headings += [*(["saturated", "clipped"] if integers else []), "beyond dB"]
     cells = [
-        [
-            row.layer,
-            row.op,
-            _decibels(row.sqnr_db),
-            _cosine(row.cosine),
-            _decibels(row.total_sqnr_db),
-            _cosine(row.total_cosine),
-            *([_share(row.saturated), _share(row.clipped)] if integers else []),
-            f"{row.excess_db:+.1f}",
-        ]
+        {
+            "layer": row.layer,
+            "computed by": row.op,
+            "adds dB": _decibels(row.sqnr_db),
+            "cosine": f"{row.cosine:.5f}",
+            "total dB": _decibels(row.total_sqnr_db),
+            "total cosine": f"{row.total_cosine:.5f}",
+            **(
+                {"saturated": _share(row.saturated), "clipped": _share(row.clipped)}
+                if integers
+                else {}
+            ),
+            "beyond dB": f"{row.excess_db:+.1f}",
+        }
         for row in rows
     ]
-    lines = [console.table(headings, cells, right=tuple(headings[2:]), least=24)]
+    lines = [console.table(cells, words=("layer", "computed by"), least=24)]
     lines += [f"warning: {line}" for line in found.warnings]
     lines.append(_coverage(found))
     reasons = Counter(row.reason for row in found.unaligned)
@@ -190,10 +156,6 @@ def _noise(row: LayerError) -> str:
 
 def _decibels(value: float | None) -> str:
     return "exact" if value is None else f"{value:.1f}"
-
-
-def _cosine(value: float) -> str:
-    return f"{value:.5f}"
 
 
 def _share(value: float | None) -> str:

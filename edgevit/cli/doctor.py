@@ -31,29 +31,32 @@ PROGRAMS: dict[str, tuple[str, str]] = {
 @click.command()
 @options.as_json
 def doctor(as_json: bool) -> None:
-    """Say what is installed, what is missing for which target, and how to get it."""
+    """Say what is installed, what is missing for which target and runtime, and how to get it."""
     from edgevit.base.versions import installed_version
+    from edgevit.formats.registry import RUNTIMES
     from edgevit.models import MODELS, shipped_names
 
+    needs = dict(NEEDS)
+    for row in RUNTIMES.values():
+        if row.device == "cpu":
+            needs[f"runtime {row.name}"] = (row.package,), row.extra
     packages = {
         name: installed_version(name)
-        for name in sorted({name for names, _ in NEEDS.values() for name in names})
+        for name in sorted({name for names, _ in needs.values() for name in names})
     }
-    checks: dict[str, dict[str, Any]] = {}
-    for purpose, (names, extra) in NEEDS.items():
-        missing = [name for name in names if packages[name] is None]
-        checks[purpose] = {
-            "ready": not missing,
-            "missing": missing,
-            "get": f"pip install 'edgevit[{extra}]'" if missing else "",
-        }
+    found = {
+        purpose: (
+            [name for name in names if packages[name] is None],
+            f"pip install 'edgevit[{extra}]'",
+        )
+        for purpose, (names, extra) in needs.items()
+    }
     for purpose, (program, how) in PROGRAMS.items():
-        there = shutil.which(program) is not None
-        checks[purpose] = {
-            "ready": there,
-            "missing": [] if there else [program],
-            "get": "" if there else how,
-        }
+        found[purpose] = ([] if shutil.which(program) else [program], how)
+    checks: dict[str, dict[str, Any]] = {
+        purpose: {"ready": not missing, "missing": missing, "get": how if missing else ""}
+        for purpose, (missing, how) in found.items()
+    }
     weighted = shipped_names()
     shipped = {name: name in weighted for name in [*MODELS, *weighted]}
     document = {
@@ -66,11 +69,11 @@ def doctor(as_json: bool) -> None:
 
     def text() -> str:
         rows = [
-            [
-                purpose,
-                "ready" if check["ready"] else "missing " + ", ".join(check["missing"]),
-                check["get"],
-            ]
+            {
+                "for": purpose,
+                "state": "ready" if check["ready"] else "missing " + ", ".join(check["missing"]),
+                "get it with": check["get"],
+            }
             for purpose, check in checks.items()
         ]
         versions = ", ".join(f"{name} {number}" for name, number in packages.items() if number)
@@ -81,7 +84,7 @@ def doctor(as_json: bool) -> None:
             [
                 f"Python {platform.python_version()} on {platform.machine()}",
                 versions or "no framework is installed",
-                console.table(["for", "state", "get it with"], rows),
+                console.table(rows),
                 f"shipped weights: {weights}",
             ]
         )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model")
 @options.data
-@click.option("--limit", type=click.IntRange(min=1), help="Only so many images, drawn by a seed.")
+@click.option("--limit", type=options.COUNT, help="Only so many images, drawn by a seed.")
 @click.option("--kernels", help="LiteRT kernels: xnnpack (default), builtin or reference.")
 @click.option(
     "--robustness",
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     "--split",
     type=click.Choice(["test", "validation"]),
     default="test",
-    show_default=True,
     help="validation: training images that nothing behind MODEL's weights has learnt from, to "
     "choose by. MODEL is then no exported file.",
 )
@@ -38,13 +37,11 @@ if TYPE_CHECKING:
 def evaluate(
     model: str,
     data: str | None,
-    limit: int | None,
     kernels: str | None,
     robustness: bool,
-    split: str,
     runtime: str | None,
     as_json: bool,
-    **reading: Any,
+    **chosen: Any,
 ) -> None:
     """Top-1 and top-5 accuracy of MODEL over the test or validation images of a dataset.
 
@@ -59,38 +56,35 @@ def evaluate(
     edgevit evaluate runs/shiftvit --data cifar10.tar.gz --split validation
     """
     from edgevit.base.files import digest_path
-    from edgevit.models import split_name
 
     if runtime:
         kernels = _choose_kernels(model, runtime, kernels)
-    if not Path(model).exists() and Path(model).suffix == "":
-        split_name(model)
+    options.check_model(model)
     with console.working() as work:
         from edgevit.data.datasets import find_source
+        from edgevit.verbs.evaluate import AS_IS, evaluate_robustness
         from edgevit.verbs.evaluate import evaluate as evaluate_model
-        from edgevit.verbs.evaluate import evaluate_robustness
 
-        arguments = (model, find_source(data), limit, kernels, work.status, work.advance, split)
-        given = options.opening(**reading)
-        degraded: dict[str, AccuracyReport] = {}
+        chosen |= {"kernels": kernels, "status": work.status, "progress": work.advance}
+        source = find_source(data)
         if robustness:
-            degraded = evaluate_robustness(*arguments, **given)
-            found = degraded["as is"]
+            reports = evaluate_robustness(model, source, **chosen)
         else:
-            found = evaluate_model(*arguments, **given)
+            reports = {AS_IS: evaluate_model(model, source, **chosen)}
+    found, split = reports[AS_IS], chosen["split"]
 
     def text() -> str:
         line = (
             f"{model}: top-1 {found.top1:.2f} %, top-5 {found.top5:.2f} % of {found.images:,} "
             f"{split} images ({found.source}), run by {found.runtime} in "
-            f"{sum(report.seconds for report in (degraded or {'': found}).values()):.0f} s"
+            f"{sum(report.seconds for report in reports.values()):.0f} s"
         )
-        return f"{line}\n{_draw(degraded)}" if degraded else line
+        return f"{line}\n{_draw(reports)}" if robustness else line
 
     document = {"model": model, "split": split, **asdict(found)}
-    if degraded:
+    if robustness:
         document["robustness"] = {
-            name: {"top1": report.top1, "top5": report.top5} for name, report in degraded.items()
+            name: {"top1": report.top1, "top5": report.top5} for name, report in reports.items()
         }
     if found.runtime != "keras":
         document["sha256"] = digest_path(Path(model))
@@ -104,17 +98,16 @@ def _draw(degraded: dict[str, AccuracyReport]) -> str:
     summaries = {way.name: way.summary for way in DEGRADATIONS}
     base = next(iter(degraded.values()))
     rows = [
-        [
-            name,
-            f"{report.top1:.2f} %",
-            f"{report.top1 - base.top1:+.2f}" if report is not base else "",
-            f"{report.top5:.2f} %",
-            summaries.get(name, "as the dataset has them"),
-        ]
+        {
+            "images": name,
+            "top-1": f"{report.top1:.2f} %",
+            "points": f"{report.top1 - base.top1:+.2f}" if report is not base else "",
+            "top-5": f"{report.top5:.2f} %",
+            "what was done to them": summaries.get(name, "as the dataset has them"),
+        }
         for name, report in degraded.items()
     ]
-    headings = ["images", "top-1", "points", "top-5", "what was done to them"]
-    return console.table(headings, rows, right=("top-1", "points", "top-5"))
+    return console.table(rows, words=("images", "what was done to them"))
 
 
 def _choose_kernels(model: str, runtime: str, kernels: str | None) -> str:

@@ -12,26 +12,22 @@ from edgevit.cli import console, options
 
 @click.command()
 @click.argument("model")
-@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("images", nargs=-1, required=True, type=options.PATH)
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     default=Path("explanations"),
-    show_default=True,
     help="Folder for the drawings.",
 )
 @click.option(
     "--method",
     type=click.Choice(["auto", "attention", "gates", "modulator", "occlusion"]),
     default="auto",
-    show_default=True,
     help="auto: every map that the network gives, occlusion where it gives none.",
 )
 @options.reading
 @options.as_json
-def explain(
-    model: str, images: tuple[Path, ...], out: Path, method: str, as_json: bool, **reading: Any
-) -> None:
+def explain(model: str, images: tuple[Path, ...], as_json: bool, **chosen: Any) -> None:
     """Draw where MODEL looks on pictures.
 
     MODEL is an exported file, which runs in its own runtime, or an architecture or .keras file,
@@ -44,20 +40,15 @@ def explain(
     edgevit export patchconvnet --format tflite-int8 --outputs logits,attention
     edgevit explain exports/patchconvnet-tflite-int8.tflite cat.jpg --out drawings
     """
-    from edgevit.models import split_name
-
-    if not Path(model).exists() and Path(model).suffix == "":
-        split_name(model)
+    options.check_model(model)
     with console.working() as work:
         from edgevit.verbs.explain import explain as explain_pictures
 
-        drawn = explain_pictures(
-            model, list(images), out, method, work.status, **options.opening(**reading)
-        )
+        drawn = explain_pictures(model, list(images), status=work.status, **chosen)
     document = [
         {
-            "image": str(item.image),
-            "path": str(item.path),
+            "image": item.image,
+            "path": item.path,
             "method": item.explanation.method,
             "class": item.explanation.label,
             "probability": item.explanation.probability,

@@ -41,9 +41,8 @@ class Export(click.Command):
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     default=Path("exports"),
-    show_default=True,
     help="Folder for the files.",
 )
 @click.option(
@@ -54,7 +53,7 @@ class Export(click.Command):
 )
 @click.option(
     "--ranges",
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     metavar="FILE",
     help="Activation ranges for int8, written by 'edgevit calibrate'.",
 )
@@ -71,7 +70,6 @@ class Export(click.Command):
     "--validation-images",
     type=click.IntRange(min=10),
     default=1000,
-    show_default=True,
     help="How many images --max-drop measures on.",
 )
 @options.reading
@@ -105,11 +103,9 @@ def export(
     edgevit export shiftvit --format tflite-mixed --recipe-file edited.toml
     """
     from edgevit.formats.registry import find_targets
-    from edgevit.models import split_name
 
     find_targets(formats)  # before anything slow is imported
-    if not Path(model).exists() and not model.endswith((".keras", ".safetensors")):
-        split_name(model)
+    options.check_model(model)
     with console.working() as work:
         from edgevit.data.datasets import find_source
         from edgevit.verbs.export import Budget, export_all
@@ -117,12 +113,7 @@ def export(
         if max_drop is not None:
             chosen["budget"] = Budget(max_drop, find_source(data), validation_images)
         outcomes = export_all(
-            model,
-            formats,
-            out,
-            status=work.status,
-            progress=work.advance,
-            **options.opening(**chosen),
+            model, formats, out, status=work.status, progress=work.advance, **chosen
         )
     console.answer([_document(outcome) for outcome in outcomes], as_json, lambda: _text(outcomes))
     if any(outcome.verdict != "pass" for outcome in outcomes):
@@ -157,18 +148,17 @@ def _search_text(search: SearchReport) -> list[str]:
     from edgevit.quantization.search import describe_drop
 
     rows = [
-        [
-            trial.name + (" (chosen)" if number == search.chosen else ""),
-            "-" if trial.drop is None else f"{trial.drop.points:.2f}",
-            f"{trial.latency_ms:.2f}",
-            *(str(count) for count in trial.operators.values()),
-        ]
+        {
+            "precisions": trial.name + (" (chosen)" if number == search.chosen else ""),
+            "points lost": "-" if trial.drop is None else f"{trial.drop.points:.2f}",
+            "ms here": f"{trial.latency_ms:.2f}",
+            **{name: str(count) for name, count in trial.operators.items()},
+        }
         for number, trial in enumerate(search.trials)
     ]
-    headings = ["precisions", "points lost", "ms here", *search.trials[0].operators]
     drop = describe_drop(search.drop, search.drop.interval())
     return [
-        console.table(headings, rows, right=tuple(headings[1:])),
+        console.table(rows, words=("precisions",)),
         f"{search.images} validation images of {search.source}, float32 {search.accuracy:.2f} %: "
         f"{drop}; {search.evaluations} evaluations.",
     ]
@@ -208,22 +198,21 @@ def _text(outcomes: list[Outcome]) -> str:
         figures = summarise_parity(outcome.reports)
         artifact = outcome.artifact
         rows.append(
-            [
-                outcome.target.name,
-                str(outcome.verdict),
-                console.megabytes(artifact.size_bytes) if artifact else "-",
-                f"{figures['max_abs']:.2g}",
-                f"{100 * figures['relative']:.2g} %",
-                f"{100 * figures['top1_agreement']:.1f} %",
-                f"{outcome.seconds:.1f}",
-                console.shown_path(artifact.path) if artifact else "not written",
-            ]
+            {
+                "target": outcome.target.name,
+                "verdict": str(outcome.verdict),
+                "MB": console.megabytes(artifact.size_bytes) if artifact else "-",
+                "max |diff|": f"{figures['max_abs']:.2g}",
+                "mean/std": f"{100 * figures['relative']:.2g} %",
+                "same top-1": f"{100 * figures['top1_agreement']:.1f} %",
+                "s": f"{outcome.seconds:.1f}",
+                "file": console.shown_path(artifact.path) if artifact else "not written",
+            }
         )
-    headings = ["target", "verdict", "MB", "max |diff|", "mean/std", "same top-1", "s", "file"]
     images = outcomes[0].reports[0].images
     runtimes = sorted({report.runtime for outcome in outcomes for report in outcome.reports})
     note = f"{images} golden images, each file against float Keras, run in {', '.join(runtimes)}."
-    lines = [console.table(headings, rows, right=tuple(headings[2:7])), note]
+    lines = [console.table(rows, words=("target", "verdict", "file")), note]
     for outcome in outcomes:
         lines += console.not_run_lines(outcome.target, outcome.not_run)
         if outcome.search:

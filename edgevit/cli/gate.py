@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,19 +12,19 @@ if TYPE_CHECKING:
     from edgevit.bench.gating import GateReport, RecordedReport
     from edgevit.core.measurements import BenchmarkCase
 
-CODES = {"ok": 0, "slower": 1, "inconclusive": 3}  # the first of slower, inconclusive, ok wins
-COLUMNS = ["file", "runtime", "threads", "verdict", "ratio", "interval", "limit", "how"]
+CODES = {"ok": 0, "inconclusive": 3, "slower": 1}  # the last verdict of any row wins
+ORDER = list(CODES)
 
 
 def run_gates(
     cases: list[BenchmarkCase],
     baseline: Path,
     max_slowdown: float,
-    rounds: int | None,
-    seed: int,
-    time_limit: float,
     out: Path | None,
     as_json: bool,
+    rounds: int | None,
+    seed: int,
+    limit_s: float,
 ) -> int:
     """Gates each case, answers, and returns the exit code."""
     from edgevit.base.documents import to_json
@@ -34,18 +35,19 @@ def run_gates(
     rule = make_rule(max_slowdown, rounds)
     pairs = find_baselines(cases, baseline)
     reports: list[GateReport | RecordedReport] = []
-    with console.live_table() as table:
+    with console.working(still=True) as work:
 
         def show(done: int, most: int, ratio: Any) -> None:
             name = Path(pairs[len(reports)].candidate.file).name
-            cells = [[name, f"{ratio.middle:.3f}", f"{ratio.low:.3f} .. {ratio.high:.3f}"]]
-            table.show(f"gating {name}", f"{done} of at most {most} rounds", SHOWN, cells)
+            work.status(f"gating {name}")
+            work.advance(done, most)
+            work.show([{"file": name, **_ratio(ratio.middle, (ratio.low, ratio.high))}])
 
         for pair in pairs:
-            reports.append(gate_baseline(pair, rule, str(baseline), seed, time_limit, show))
+            reports.append(gate_baseline(pair, rule, str(baseline), seed, limit_s, show))
     rows = [_row(report) for report in reports]
     document = {
-        "verdict": max((row["verdict"] for row in rows), key=["ok", *_WORSE].index),
+        "verdict": max((row["verdict"] for row in rows), key=ORDER.index),
         "rows": rows,
     }
     if out is not None:
@@ -54,10 +56,6 @@ def run_gates(
         write_whole(out, (to_json({"kind": "edgevit.gate", "reports": reports}) + "\n").encode())
     console.answer(document, as_json, lambda: _text(rows))
     return CODES[document["verdict"]]
-
-
-_WORSE = ["inconclusive", "slower"]
-SHOWN = ["file", "ratio", "interval"]
 
 
 def _row(report: GateReport | RecordedReport) -> dict[str, Any]:
@@ -93,16 +91,19 @@ def _row(report: GateReport | RecordedReport) -> dict[str, Any]:
 
 def _text(rows: list[dict[str, Any]]) -> str:
     cells = [
-        [
-            console.shown_path(Path(row["file"])),
-            row["runtime"],
-            str(row["threads"]),
-            row["verdict"] + (" (faster)" if row.get("faster") else ""),
-            f"{row['ratio']:.3f}",
-            f"{row['interval'][0]:.3f} .. {row['interval'][1]:.3f}",
-            f"{1 + row['max_slowdown']:.3f}",
-            row["how"],
-        ]
+        {
+            "file": console.shown_path(Path(row["file"])),
+            "runtime": row["runtime"],
+            "threads": str(row["threads"]),
+            "verdict": row["verdict"] + (" (faster)" if row.get("faster") else ""),
+            **_ratio(row["ratio"], row["interval"]),
+            "limit": f"{1 + row['max_slowdown']:.3f}",
+            "how": row["how"],
+        }
         for row in rows
     ]
-    return console.table(COLUMNS, cells, right=("threads", "ratio", "interval", "limit"))
+    return console.table(cells, words=("file", "runtime", "verdict", "how"))
+
+
+def _ratio(middle: float, interval: Sequence[float]) -> dict[str, str]:
+    return {"ratio": f"{middle:.3f}", "interval": f"{interval[0]:.3f} .. {interval[1]:.3f}"}

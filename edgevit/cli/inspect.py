@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgevit.cli import console, options
+from edgevit.cli.profile import measure, summarise
 
 if TYPE_CHECKING:
     from edgevit.core.inspection import Inspection
@@ -20,16 +21,14 @@ SLOWEST = 8  # nodes of a profile; --json lists all of them
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@options.file
 @click.option(
     "--profile",
     "profiled",
     is_flag=True,
     help="Run it under its runtime's profiler too: which operators and nodes take the time.",
 )
-@click.option(
-    "--runs", type=click.IntRange(min=1), default=50, show_default=True, help="With --profile."
-)
+@click.option("--runs", type=options.COUNT, default=50, help="With --profile.")
 @options.as_json
 def inspect(file: Path, profiled: bool, runs: int, as_json: bool) -> None:
     """List what is really inside FILE.
@@ -48,7 +47,7 @@ def inspect(file: Path, profiled: bool, runs: int, as_json: bool) -> None:
     from edgevit.verification.audit import inspect as inspect_file
 
     detect_format(file)
-    measured = _profile(file, runs) if profiled else None
+    measured = measure(file, runs) if profiled else None
     found = inspect_file(file, optimized=True, work=True)
     document = {**asdict(found), "macs": found.work.total_macs if found.work else None}
     if measured is not None:
@@ -56,20 +55,16 @@ def inspect(file: Path, profiled: bool, runs: int, as_json: bool) -> None:
     console.answer(document, as_json, lambda: _text(found, measured))
 
 
-def _profile(file: Path, runs: int) -> Profile:
-    from edgevit.bench.profile import profile
-
-    with console.working() as work:
-        work.status(f"running {file.name} {runs} times with the profiler and {runs} times without")
-        return profile(file, runs=runs)
-
-
 def _text(found: Inspection, measured: Profile | None) -> str:
     rows = [
-        [name, str(count), str(found.float_ops.get(name, "")) or "-"]
+        {
+            "operator": name,
+            "count": str(count),
+            "on floats": str(found.float_ops.get(name, "-")),
+        }
         for name, count in found.ops.items()
     ]
-    lines = [console.table(["operator", "count", "on floats"], rows, ("count", "on floats"))]
+    lines = [console.table(rows, words=("operator",))]
     if found.optimized_ops is not None:
         before, after = sum(found.ops.values()), sum(found.optimized_ops.values())
         listed = ", ".join(f"{count} {name}" for name, count in found.optimized_ops.items())
@@ -110,16 +105,11 @@ def _work(work: Work) -> str:
 
 
 def _profile_document(measured: Profile) -> dict[str, Any]:
-    from edgevit.bench.profile import group_rows, matrix_share, typical_us
+    from edgevit.bench.profile import group_rows, typical_us
 
     slowest = sorted(measured.nodes, key=lambda node: (-typical_us(node.time_us), node.node))
     return {
-        "runtime": measured.runtime,
-        "threads": measured.threads,
-        "runs": len(measured.plain_us),
-        "plain_us": typical_us(measured.plain_us),
-        "profiled_us": typical_us(measured.profiled_us),
-        "matrix_share": matrix_share(measured),
+        **summarise(measured),
         "ops": group_rows(measured, "op"),
         "nodes": [
             {
@@ -136,47 +126,38 @@ def _profile_document(measured: Profile) -> dict[str, Any]:
 
 def _profile_text(measured: Profile) -> list[str]:
     """Two tables, operators and the slowest nodes, and what a run takes."""
-    from edgevit.bench.profile import group_rows
+    from edgevit.bench.profile import ProfileRow, group_rows
 
-    tables = []
-    for by, limit in (("op", None), ("node", SLOWEST)):
-        rows = group_rows(measured, by)[:limit]
-        names = {"op": "operator that ran", "node": "slowest nodes"}
-        cells = [
-            [
-                row.name,
-                *([row.ops[0]] if by == "node" else [str(row.count)]),
-                f"{row.time_us:,.1f}",
-                f"{100 * row.share:.1f} %",
-            ]
-            for row in rows
-        ]
-        second = "operator" if by == "node" else "count"
-        headings = [names[by], second, "µs a run", "share"]
-        tables.append(console.table(headings, cells, ("count", "µs a run", "share")))
-    return [*tables, _profile_line(measured)]
+    def times(row: ProfileRow) -> dict[str, str]:
+        return {"µs a run": f"{row.time_us:,.1f}", "share": f"{100 * row.share:.1f} %"}
 
-
-def _profile_line(measured: Profile) -> str:
-    from edgevit.bench.profile import matrix_share, typical_us
-
-    return (
-        f"{measured.runtime}, 1 thread: {typical_us(measured.plain_us):,.0f} µs a run, "
-        f"{typical_us(measured.profiled_us):,.0f} with the profiler on; "
-        f"{100 * matrix_share(measured):.0f} % of the operators' time in products and convolutions"
-    )
+    ops = [
+        {"operator that ran": row.name, "count": str(row.count), **times(row)}
+        for row in group_rows(measured, "op")
+    ]
+    nodes = [
+        {"slowest nodes": row.name, "operator": row.ops[0], **times(row)}
+        for row in group_rows(measured, "node")[:SLOWEST]
+    ]
+    whole = summarise(measured)
+    return [
+        console.table(ops, words=("operator that ran",)),
+        console.table(nodes, words=("slowest nodes", "operator")),
+        f"{measured.runtime}, 1 thread: {whole['plain_us']:,.0f} µs a run, "
+        f"{whole['profiled_us']:,.0f} with the profiler on; "
+        f"{100 * whole['matrix_share']:.0f} % of the operators' time in products and convolutions",
+    ]
 
 
 def _largest(found: Inspection) -> str:
     rows = [
-        [
-            tensor.name,
-            " ".join(map(str, tensor.shape)) or "scalar",
-            tensor.dtype,
-            f"{tensor.size_bytes / 1e3:,.1f}",
-            f"{100 * tensor.size_bytes / found.size_bytes:.1f} %",
-        ]
+        {
+            "largest tensors": tensor.name,
+            "shape": " ".join(map(str, tensor.shape)) or "scalar",
+            "type": tensor.dtype,
+            "kB": f"{tensor.size_bytes / 1e3:,.1f}",
+            "of the file": f"{100 * tensor.size_bytes / found.size_bytes:.1f} %",
+        }
         for tensor in found.largest[:SHOWN]
     ]
-    headings = ["largest tensors", "shape", "type", "kB", "of the file"]
-    return console.table(headings, rows, right=("kB", "of the file"))
+    return console.table(rows, words=("largest tensors", "shape", "type"))

@@ -31,22 +31,25 @@ from edgevit.cli.train import train
 from edgevit.cli.verify import verify
 
 VERBS = (
-    *(
-        export,
-        calibrate,
-        verify,
-        inspect,
-        diff,
-        profile,
-        evaluate,
-        benchmark,
-        predict,
-        explain,
-        report,
-        train,
-    ),
-    *(models, targets, doctor),
+    export,
+    calibrate,
+    verify,
+    inspect,
+    diff,
+    profile,
+    evaluate,
+    benchmark,
+    predict,
+    explain,
+    report,
+    train,
+    models,
+    targets,
+    doctor,
 )
+
+
+SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True}
 
 
 class Verbs(click.Group):
@@ -63,7 +66,7 @@ class Verbs(click.Group):
         return super().resolve_command(context, args)
 
 
-@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Verbs, context_settings=SETTINGS)
 @click.version_option(__version__, prog_name="edgevit")
 @click.option("--verbose", is_flag=True, help="Show what converters and runtimes print.")
 @click.pass_context

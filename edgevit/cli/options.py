@@ -19,6 +19,11 @@ from edgevit.core.options import KEY
 from edgevit.formats.options import flag_of, list_options
 from edgevit.formats.registry import RUNTIMES
 
+PATH = click.Path(path_type=Path)
+COUNT = click.IntRange(min=1)
+
+file = click.argument("file", type=PATH)
+
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 
 data = click.option(
@@ -37,10 +42,15 @@ runtime = click.option(
 
 weights = click.option(
     "--weights",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="PATH",
     help="Weights instead of the shipped ones: a .safetensors file, or a training run's folder.",
 )
+
+
+def _of_value(read: Callable[[Any], Any]) -> Callable:
+    """A callback of click that reads an option's value."""
+    return lambda context, parameter, value: read(value)
 
 
 def of_formats(*names: str) -> Callable[[Callable], Callable]:
@@ -58,34 +68,24 @@ def of_formats(*names: str) -> Callable[[Callable], Callable]:
 def _click_option(field: Field) -> Callable[[Callable], Callable]:
     words, flag = field.metadata[KEY], flag_of(field)
     text = words.help + (f" Default: {words.shown_default}." if words.shown_default else "")
-    if isinstance(field.default, bool):
-        chosen = flag[2:] if field.default else f"no-{flag[2:]}"
-        return click.option(
-            f"{flag}/--no-{flag[2:]}",
-            field.name,
-            default=field.default,
-            help=f"{text}  [default: {chosen}]",
-        )
+    named = f"{flag}/--no-{flag[2:]}" if isinstance(field.default, bool) else flag
 
-    def read(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+    def read(value: Any) -> Any:
         return load_attribute(words.read)(value) if words.read and value is not None else value
 
-    kind = click.Choice(words.choices) if words.choices else str if words.read else None
     return click.option(
-        flag,
+        named,
         field.name,
-        type=kind,
+        type=click.Choice(words.choices) if words.choices else str if words.read else None,
         default=field.default,
-        show_default=field.default is not None,
         metavar=words.metavar or None,
-        callback=read,
+        callback=_of_value(read),
         help=text,
     )
 
 
-def parse_size(
-    context: click.Context, parameter: click.Parameter, value: str | None
-) -> tuple[int, int] | None:
+@_of_value
+def parse_size(value: str | None) -> tuple[int, int] | None:
     """``--image-size 64`` or ``--image-size 48x64`` (rows x columns)."""
     if value is None:
         return None
@@ -95,9 +95,8 @@ def parse_size(
     return int(parts[0]), int(parts[-1])
 
 
-def parse_counts(
-    context: click.Context, parameter: click.Parameter, value: str | None
-) -> tuple[int, ...]:
+@_of_value
+def parse_counts(value: str | None) -> tuple[int, ...]:
     """``--threads 1,2``: numbers of at least 1; nothing where the option is not given."""
     if value is None:
         return ()
@@ -107,16 +106,16 @@ def parse_counts(
     return tuple(int(part) for part in parts)
 
 
-def parse_share(context: click.Context, parameter: click.Parameter, value: str) -> float:
+@_of_value
+def parse_share(value: str) -> float:
     """``--max-slowdown 5%`` or ``--max-slowdown 0.05``."""
     from edgevit.bench.gating import read_share
 
     return read_share(value)
 
 
-def read_fields(
-    context: click.Context, parameter: click.Parameter, value: tuple[str, ...]
-) -> dict[str, Any]:
+@_of_value
+def read_fields(value: tuple[str, ...]) -> dict[str, Any]:
     """``--set image_size=64 --set window_sizes=2,2,4,2``: values are Python literals, else text."""
     found: dict[str, Any] = {}
     for entry in value:
@@ -130,13 +129,55 @@ def read_fields(
     return found
 
 
-def parse_names(
-    context: click.Context, parameter: click.Parameter, value: str | None
-) -> tuple[str, ...] | None:
+@_of_value
+def parse_names(value: str | None) -> tuple[str, ...] | None:
     """``--outputs logits,attention``."""
     if value is None:
         return None
     return tuple(name.strip() for name in value.split(",") if name.strip())
+
+
+@_of_value
+def read_labels(path: Path | None) -> tuple[str, ...]:
+    """``--labels names.txt`` (one a line) or a JSON list; nothing where it is not given.
+
+    Raises:
+        ConfigError: no such file, no text, or no name in it.
+    """
+    if path is None:
+        return ()
+    try:
+        text = path.read_text()
+        names = json.loads(text) if path.suffix == ".json" else text.split("\n")
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path}: the labels cannot be read ({error}).") from None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"{path}: expected a JSON list of class names.")
+    found = tuple(name.strip() for name in names if name.strip())
+    if not found:
+        raise ConfigError(f"{path}: holds no class name.")
+    return found
+
+
+@_of_value
+def import_modules(names: tuple[str, ...]) -> None:
+    """``--import my_layers``: registers the classes of a .keras file.
+
+    Raises:
+        ConfigError: one that cannot be imported.
+    """
+    folder = str(Path.cwd())
+    if names and folder not in sys.path:
+        sys.path.insert(0, folder)
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # whatever a user's module raises
+            reason = " ".join(str(error).split())[:200]
+            raise ConfigError(
+                f"--import {name}: cannot be imported ({type(error).__name__}: {reason}). It is "
+                "looked for in this folder and among the installed packages."
+            ) from None
 
 
 image_size = click.option(
@@ -148,8 +189,9 @@ image_size = click.option(
 
 modules = click.option(
     "--import",
-    "modules",
     multiple=True,
+    callback=import_modules,
+    expose_value=False,
     metavar="MODULE",
     help="A .keras file of your own: Python module that registers its classes.",
 )
@@ -177,7 +219,9 @@ _READING = (
     ),
     click.option(
         "--labels",
-        type=click.Path(path_type=Path),
+        "class_names",
+        type=PATH,
+        callback=read_labels,
         metavar="FILE",
         help="A .keras file of your own: its class names, one a line or a JSON list.",
     ),
@@ -187,62 +231,19 @@ _READING = (
 
 
 def reading(command: Callable) -> Callable:
-    """The options that say how MODEL is read; :func:`opening` takes their values."""
+    """The options that say how MODEL is read: :class:`edgevit.frontend.opening.Opening`."""
     for option in reversed(_READING):
         command = option(command)
     return command
 
 
-def opening(labels: Path | None, modules: tuple[str, ...], **values: Any) -> Any:
-    """What the options of :func:`reading` mean to a verb; others pass through.
-
-    Call it after the Keras backend was chosen: it imports the modules.
+def check_model(model: str) -> None:
+    """Refuses the name of no architecture before anything slow is imported.
 
     Raises:
-        ConfigError: a module that cannot be imported, or a file of labels without any.
+        UnknownNameError: it looks like a name, and there is no such file either.
     """
-    import_modules(modules)
-    return {**values, "class_names": read_labels(labels) if labels else ()}
+    from edgevit.models import split_name
 
-
-def read_labels(path: Path) -> tuple[str, ...]:
-    """Class names out of a text file (one a line) or a JSON list.
-
-    Raises:
-        ConfigError: no such file, no text, or no name in it.
-    """
-    try:
-        text = path.read_text()
-        names = json.loads(text) if path.suffix == ".json" else text.split("\n")
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: the labels cannot be read ({error}).") from None
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ConfigError(f"{path}: expected a JSON list of class names.")
-    found = tuple(name.strip() for name in names if name.strip())
-    if not found:
-        raise ConfigError(f"{path}: holds no class name.")
-    return found
-
-
-def import_modules(names: tuple[str, ...]) -> None:
-    """Imports what registers the classes of a .keras file.
-
-    Raises:
-        ConfigError: one that cannot be imported.
-    """
-    for name in names:
-        _import_module(name)
-
-
-def _import_module(name: str) -> None:
-    folder = str(Path.cwd())
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
-    try:
-        importlib.import_module(name)
-    except Exception as error:  # whatever a user's module raises
-        reason = " ".join(str(error).split())[:200]
-        raise ConfigError(
-            f"--import {name}: cannot be imported ({type(error).__name__}: {reason}). It is looked "
-            "for in this folder and among the installed packages."
-        ) from None
+    if not Path(model).exists() and not Path(model).suffix:
+        split_name(model)

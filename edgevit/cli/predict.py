@@ -11,9 +11,9 @@ from edgevit.cli import console, options
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--top", type=click.IntRange(min=1), default=3, show_default=True, help="Classes.")
+@options.file
+@click.argument("images", nargs=-1, required=True, type=options.PATH)
+@click.option("--top", type=options.COUNT, default=3, help="Classes.")
 @options.runtime
 @options.as_json
 def predict(

@@ -15,48 +15,38 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@options.file
 @click.option(
     "--by",
     type=click.Choice(["op", "layer", "node", "kernel"]),
     default="op",
-    show_default=True,
     help="Sum over operators, over Keras layers, over nodes of the file, or over what the "
     "runtime calls its kernels.",
 )
 @click.option(
     "--depth",
-    type=click.IntRange(min=1),
+    type=options.COUNT,
     help="With --by layer: only so many parts of a layer's path. Default: all.",
 )
-@click.option("--top", type=click.IntRange(min=1), default=15, show_default=True, help="Rows.")
+@click.option("--top", type=options.COUNT, default=15, help="Rows.")
 @click.option(
     "--runtime",
     "kernels",
     metavar="NAME",
     help="litert-xnnpack (what devices run), litert-builtin or litert-reference; onnxruntime.",
 )
-@click.option("--runs", type=click.IntRange(min=1), default=50, show_default=True, help="Runs.")
-@click.option(
-    "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads."
-)
-@click.option(
-    "--chart",
-    type=click.Path(path_type=Path),
-    metavar="PICTURE",
-    help="Bars as .png, .svg or .pdf.",
-)
+@click.option("--runs", type=options.COUNT, default=50, help="Runs.")
+@click.option("--threads", type=options.COUNT, default=1, help="Threads.")
+@click.option("--chart", type=options.PATH, metavar="PICTURE", help="Bars as .png, .svg or .pdf.")
 @options.as_json
 def profile(
     file: Path,
     by: str,
     depth: int | None,
     top: int,
-    kernels: str | None,
-    runs: int,
-    threads: int,
     chart: Path | None,
     as_json: bool,
+    **chosen: Any,
 ) -> None:
     """Show which operators and which Keras layers of FILE take the time.
 
@@ -72,85 +62,87 @@ def profile(
     from edgevit.base.files import check_writable
     from edgevit.bench.chart import check_chart_path, draw_profile
     from edgevit.bench.profile import group_rows
-    from edgevit.bench.profile import profile as profile_file
 
     if chart:
         check_chart_path(chart)
         check_writable(chart.parent)
-    with console.working() as work:
-        work.status(f"running {file.name} {runs} times with the profiler and {runs} times without")
-        found = profile_file(file, kernels, threads, runs)
+    found = measure(file, **chosen)
     rows = group_rows(found, by, depth)
     if chart:
-        title = f"{found.file}, {found.runtime}, {_threads(threads)}, by {by}"
+        title = f"{found.file}, {found.runtime}, {_threads(found.threads)}, by {by}"
         draw_profile(rows[:top], rows[top:], title, chart)
-    console.answer(
-        _document(found, rows, by, chart), as_json, lambda: _text(found, rows, by, top, chart)
-    )
-
-
-def _document(
-    found: Profile, rows: list[ProfileRow], by: str, chart: Path | None
-) -> dict[str, Any]:
-    from edgevit.bench.profile import matrix_share, typical_us
-
-    return {
+    document = {
         "file": found.file,
         "sha256": found.sha256,
-        "runtime": found.runtime,
-        "threads": found.threads,
-        "runs": len(found.plain_us),
+        **summarise(found),
         "by": by,
         "rows": rows,
         "operators_us": sum(row.time_us for row in rows),
+        "chart": chart,
+        "profile": found,
+    }
+    console.answer(document, as_json, lambda: _text(found, rows, by, top, chart))
+
+
+def measure(file: Path, runs: int, **chosen: Any) -> Profile:
+    """Runs a file under its profiler, as :func:`edgevit.bench.profile.profile`."""
+    from edgevit.bench.profile import profile as profile_file
+
+    with console.working() as work:
+        work.status(f"running {file.name} {runs} times with the profiler and {runs} times without")
+        return profile_file(file, runs=runs, **chosen)
+
+
+def summarise(found: Profile) -> dict[str, Any]:
+    """The figures of a whole run, for --json."""
+    from edgevit.bench.profile import matrix_share, typical_us
+
+    return {
+        "runtime": found.runtime,
+        "threads": found.threads,
+        "runs": len(found.plain_us),
         "plain_us": typical_us(found.plain_us),
         "profiled_us": typical_us(found.profiled_us),
         "matrix_share": matrix_share(found),
-        "chart": str(chart) if chart else None,
-        "profile": found,
     }
 
 
 def _text(found: Profile, rows: list[ProfileRow], by: str, top: int, chart: Path | None) -> str:
-    from edgevit.bench.profile import matrix_share, typical_us
-
-    wide = by == "layer"
-    headings = [by, "µs a run", "share", "cumulated", "kernels", *(["operators"] if wide else [])]
+    shown, left = rows[:top], rows[top:]
     cells = [
-        [
-            row.name,
-            f"{row.time_us:,.1f}",
-            f"{100 * row.share:.1f} %",
-            f"{100 * row.cumulated:.1f} %",
-            str(row.count),
-            *([", ".join(row.ops[:3]) + (" ..." if len(row.ops) > 3 else "")] if wide else []),
-        ]
-        for row in rows[:top]
+        {
+            by: row.name,
+            "µs a run": f"{row.time_us:,.1f}",
+            "share": f"{100 * row.share:.1f} %",
+            "cumulated": f"{100 * row.cumulated:.1f} %",
+            "kernels": str(row.count),
+            "operators": ", ".join(row.ops[:3]) + (" ..." if len(row.ops) > 3 else ""),
+        }
+        for row in shown
     ]
-    if len(rows) > top:
-        left = rows[top:]
+    if left:
         cells.append(
-            [
-                f"{len(left)} more",
-                f"{sum(row.time_us for row in left):,.1f}",
-                f"{100 * sum(row.share for row in left):.1f} %",
-                "100.0 %",
-                str(sum(row.count for row in left)),
-                *([""] if wide else []),
-            ]
+            {
+                by: f"{len(left)} more",
+                "µs a run": f"{sum(row.time_us for row in left):,.1f}",
+                "share": f"{100 * sum(row.share for row in left):.1f} %",
+                "cumulated": "100.0 %",
+                "kernels": str(sum(row.count for row in left)),
+                "operators": "",
+            }
         )
-    lines = [console.table(headings, cells, right=tuple(headings[1:5]))]
-    operators = sum(row.time_us for row in rows)
-    plain, profiled = typical_us(found.plain_us), typical_us(found.profiled_us)
-    lines.append(
+    if by != "layer":
+        cells = [{name: row[name] for name in row if name != "operators"} for row in cells]
+    whole = summarise(found)
+    plain, profiled = whole["plain_us"], whole["profiled_us"]
+    lines = [
+        console.table(cells, words=(by, "operators")),
         f"{found.file} in {found.runtime}, {_threads(found.threads)}: {plain:,.0f} µs a run; "
-        f"{profiled:,.0f} µs with the profiler on ({100 * (profiled / plain - 1):+.0f} %)."
-    )
-    lines.append(
-        f"All operators together: {operators:,.0f} µs, of it {100 * matrix_share(found):.0f} % in "
-        "matrix products and convolutions. Kernels are timed in whole microseconds; short ones "
-        "are off by up to one each."
-    )
+        f"{profiled:,.0f} µs with the profiler on ({100 * (profiled / plain - 1):+.0f} %).",
+        f"All operators together: {sum(row.time_us for row in rows):,.0f} µs, of it "
+        f"{100 * whole['matrix_share']:.0f} % in matrix products and convolutions. Kernels are "
+        "timed in whole microseconds; short ones are off by up to one each.",
+    ]
     if chart:
         lines.append(f"chart: {console.shown_path(chart)}")
     return "\n".join(lines)

@@ -11,10 +11,10 @@ from edgevit.cli import console, options
 
 
 @click.command()
-@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="DIR", type=options.PATH)
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     metavar="FILE",
     help="The page. Default: DIR/report.html, with --markdown DIR/report.md.",
 )
@@ -26,7 +26,7 @@ from edgevit.cli import console, options
     "--with",
     "evidence",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     metavar="PATH",
     help="More evidence: JSON of other commands, or a folder of it or of drawings. Repeatable.",
 )
@@ -80,7 +80,7 @@ def report(
         lines.append(f"{console.shown_path(place)}, {len(text.encode()) / 1e3:,.0f} kB")
         return "\n".join(lines)
 
-    document = {"path": str(place), "verdict": str(found.verdict), "report": found}
+    document = {"path": place, "verdict": found.verdict, "report": found}
     console.answer(document, as_json, answer)
     if found.verdict == "fail":
         sys.exit(1)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@options.file
 @options.data
 @click.option(
     "--against",
@@ -23,17 +23,10 @@ if TYPE_CHECKING:
     help="Float model for agreement on --data. Default: the shipped weights, if the file came "
     "from them.",
 )
-@click.option("--limit", type=click.IntRange(min=1), help="Only so many images of --data.")
+@click.option("--limit", type=options.COUNT, help="Only so many images of --data.")
 @options.runtime
 @options.as_json
-def verify(
-    file: Path,
-    data: str | None,
-    against: str | None,
-    limit: int | None,
-    runtime: str | None,
-    as_json: bool,
-) -> None:
+def verify(file: Path, as_json: bool, **chosen: Any) -> None:
     """Run FILE in its runtime and hold it against the float model's logits.
 
     The golden images and logits were recorded at export and travel inside the file. A TFLite file
@@ -47,16 +40,14 @@ def verify(
     edgevit verify exports/shiftvit-tflite-int8.tflite --runtime tflm
     """
     from edgevit.base.files import digest_path
-    from edgevit.formats.registry import choose_runtime, detect_format
+    from edgevit.formats.registry import choose_runtime
     from edgevit.reports.text import summarise_parity
 
-    detect_format(file)
-    if runtime:
-        choose_runtime(file, runtime)  # before anything slow
+    choose_runtime(file, chosen["runtime"])  # before anything slow
     with console.working() as work:
         from edgevit.verbs.verify import verify as verify_file
 
-        found = verify_file(file, data, against, limit, work.status, work.advance, runtime)
+        found = verify_file(file, status=work.status, progress=work.advance, **chosen)
     figures = summarise_parity(found.reports)
     document: dict[str, Any] = {
         "file": str(file),
@@ -91,22 +82,21 @@ def _text(found: Verification) -> str:
     if found.target is None:
         return f"{shown}: {found.damage}\n{shown}: {found.verdict}"
     tolerance = found.target.tolerance
-    headings = ["runtime", "images", "verdict", "max |diff|", "mean |diff|", "same top-1"]
     runs = [("golden", report) for report in found.reports]
     if found.real:
         runs.append(("real", found.real))
     rows = [
-        [
-            report.runtime,
-            f"{report.images} {kind}",
-            str(report.verdict(tolerance)) if kind == "golden" else "",
-            f"{report.max_abs:.3g}",
-            f"{report.mean_abs:.3g}",
-            f"{100 * report.top1_agreement:.2f} %",
-        ]
+        {
+            "runtime": report.runtime,
+            "images": f"{report.images} {kind}",
+            "verdict": str(report.verdict(tolerance)) if kind == "golden" else "",
+            "max |diff|": f"{report.max_abs:.3g}",
+            "mean |diff|": f"{report.mean_abs:.3g}",
+            "same top-1": f"{100 * report.top1_agreement:.2f} %",
+        }
         for kind, report in runs
     ]
-    lines = [console.table(headings, rows, right=tuple(headings[3:]))]
+    lines = [console.table(rows, words=("runtime", "images", "verdict"))]
     if found.accuracy:
         lines.append(
             f"{found.accuracy.images} test images of {found.accuracy.source}: "

@@ -31,3 +31,8 @@ class Runtime:
     extra: str
     device: str = "cpu"
     slow: bool = False
+
+    @property
+    def package(self) -> str:
+        """Name of the distribution that the library comes with."""
+        return self.library.partition(".")[0].replace("_", "-")

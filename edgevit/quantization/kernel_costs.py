@@ -87,5 +87,5 @@ class KernelCosts:
 @functools.cache
 def shipped_costs() -> KernelCosts:
     """The table that comes with edgevit."""
-    text = files("edgevit.export.quantize").joinpath(TABLE).read_text()
+    text = files("edgevit.quantization").joinpath(TABLE).read_text()
     return KernelCosts.from_text(text, TABLE)

@@ -15,7 +15,7 @@ def render_markdown(report: Report) -> str:
     head = ["File", "Verdict", *(column.title for column in columns)]
     rows = [
         [
-            _escape(file.name),
+            file.name,
             view.verdict_text(file),
             *(_cell(column.text(file), column.note(file)) for column in columns),
         ]
@@ -32,7 +32,7 @@ def render_markdown(report: Report) -> str:
         if file.damage:
             lines += [f"**Damaged:** {_escape(file.damage)}.", ""]
         lines += [f"{_escape(note)}\n" for note in file.notes]
-        lines += _table(["", ""], [[_escape(n), _escape(v)] for n, v in view.facts(file)], 0)
+        lines += _table(["", ""], view.facts(file), 0)
         if file.manifest:
             lines += [
                 "",
@@ -48,8 +48,7 @@ def render_markdown(report: Report) -> str:
                 lines += ["", f"{title}: {_escape(listed)}"]
         lines.append("")
     lines += ["## Machine and versions", ""]
-    machine = [[_escape(name), _escape(value)] for name, value in view.machine_text(report)]
-    lines += _table(["", ""], machine, 0)
+    lines += _table(["", ""], view.machine_text(report), 0)
     if report.gaps:
         lines += ["", "## Not measured yet", ""]
         lines += [f"- {_escape(gap.what)}: {_code(gap.command)}" for gap in report.gaps]
@@ -58,13 +57,14 @@ def render_markdown(report: Report) -> str:
 
 
 def _cell(text: str, note: str) -> str:
-    return f"{_escape(text)} ({_escape(note)})" if text and note else _escape(text)
+    return f"{text} ({note})" if text and note else text
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], right: int) -> list[str]:
-    """A table whose last columns are aligned to the right."""
+    """A table whose last columns are aligned to the right; cells are shown as they are."""
     rule = ["---"] * (len(head) - right) + ["---:"] * right
-    return [f"| {' | '.join(row)} |" for row in (head, rule, *rows)]
+    shown = ([*map(_escape, row)] for row in rows)
+    return [f"| {' | '.join(row)} |" for row in (head, rule, *shown)]
 
 
 def _escape(text: str) -> str:

@@ -21,13 +21,11 @@ class Column:
         title: heading.
         text: of a file; empty where nothing is known.
         note: small print below it.
-        right: whether it is aligned to the right.
     """
 
     title: str
     text: Callable[[FileReport], str]
     note: Callable[[FileReport], str] = lambda file: ""
-    right: bool = True
 
 
 @dataclass(frozen=True)
@@ -250,53 +248,34 @@ class Plot:
 
 def choose_plot(report: Report) -> Plot | None:
     """Accuracy against latency; against size where no latency is known; None without accuracy."""
-    labels = report.labels
-    timed = [file for file in report.files if file.accuracy and file.fastest]
-    if len(timed) >= 2:
-        points = tuple(_timed_point(file, labels[file.name]) for file in timed)
-        return Plot(
-            "Accuracy, latency and size",
-            "Up and left is better. The area of a point is the size of its file; the line joins "
-            "the files that no other beats in both ways; thin lines are 95 % intervals.",
-            points,
-            "latency in ms",
-            "top-1 in %",
-        )
     scored = [file for file in report.files if file.accuracy]
-    if len(scored) >= 2:
-        points = tuple(
-            Point(
-                labels[f.name],
-                f.size_bytes / 1e6,
-                f.accuracy.top1,
-                0.0,
-                None,
-                accuracy_range(f.accuracy),
-            )
-            for f in scored
-            if f.accuracy
-        )
-        return Plot(
-            "Accuracy and size",
-            "Up and left is better. The line joins the files that no other beats in both ways; "
-            "thin lines are 95 % intervals.",
-            points,
-            "size in MB",
-            "top-1 in %",
-        )
-    return None
-
-
-def _timed_point(file: FileReport, label: str) -> Point:
-    row, accuracy = file.fastest, file.accuracy
-    if row is None or accuracy is None:
-        raise ValueError(f"{file.name}: neither measured nor scored")
-    across = None
-    if row.low_ms is not None and row.high_ms is not None:
-        across = (row.low_ms, row.high_ms)
-    return Point(
-        label, row.median_ms, accuracy.top1, file.size_bytes, across, accuracy_range(accuracy)
+    timed = [file for file in scored if file.fastest]
+    by_time = len(timed) >= 2
+    labels = report.labels
+    points = tuple(
+        _point(file, file.accuracy, file.fastest if by_time else None, labels[file.name])
+        for file in (timed if by_time else scored)
+        if file.accuracy
     )
+    if len(points) < 2:
+        return None
+    area = "The area of a point is the size of its file; the" if by_time else "The"
+    return Plot(
+        "Accuracy, latency and size" if by_time else "Accuracy and size",
+        f"Up and left is better. {area} line joins the files that no other beats in both ways; "
+        "thin lines are 95 % intervals.",
+        points,
+        "latency in ms" if by_time else "size in MB",
+        "top-1 in %",
+    )
+
+
+def _point(file: FileReport, accuracy: AccuracyReport, row: Latency | None, label: str) -> Point:
+    upright = accuracy_range(accuracy)
+    if row is None:
+        return Point(label, file.size_bytes / 1e6, accuracy.top1, y_range=upright)
+    across = None if row.low_ms is None or row.high_ms is None else (row.low_ms, row.high_ms)
+    return Point(label, row.median_ms, accuracy.top1, file.size_bytes, across, upright)
 
 
 def machine_text(report: Report) -> list[tuple[str, str]]:

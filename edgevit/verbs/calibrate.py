@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from edgevit.base.errors import ConfigError
 from edgevit.base.files import check_writable
+from edgevit.base.progress import Progress, Status
 from edgevit.core.format import Format
 from edgevit.data.calibration import leave_out, load_unseen, sample_source
 from edgevit.formats.calibration import CALIBRATION_IMAGES
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from edgevit.quantization.ranges import RangeRecord
 
-Status = Callable[[str], None]
-Progress = Callable[[int, int], None]
 CALIBRATED = tuple(kind for kind, spec in FORMATS.items() if spec.observe)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
@@ -11,6 +10,7 @@ import numpy as np
 
 from edgevit.base.errors import ConfigError, ModelFileError
 from edgevit.base.files import digest_path
+from edgevit.base.progress import Progress, Status
 from edgevit.core.golden_images import draw_images
 from edgevit.core.layer_errors import LayerDiff
 from edgevit.core.manifest import Manifest
@@ -23,8 +23,6 @@ from edgevit.verification.layer_diff import compare_layers
 if TYPE_CHECKING:
     from edgevit.frontend.source import Source
 
-Status = Callable[[str], None]
-Progress = Callable[[int, int], None]
 IMAGES = 32
 
 

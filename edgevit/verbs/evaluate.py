@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import Unpack
 
 import numpy as np
 
 from edgevit.base.errors import ConfigError
+from edgevit.base.progress import Progress, Status
 from edgevit.core.parity import AccuracyReport
-from edgevit.data.degradations import DEGRADATIONS
+from edgevit.data.degradations import DEGRADATIONS, Degradation
 from edgevit.data.evaluation import load_test, load_validation
 from edgevit.formats.registry import open_session
 from edgevit.formats.session import image_size
@@ -20,13 +21,8 @@ from edgevit.frontend.opening import Opening, is_exported, open_source
 from edgevit.verbs.verify import logits_of
 from edgevit.verification.parity import measure_accuracy
 
-if TYPE_CHECKING:
-    from edgevit.data.datasets import ImageDataset
-
 AS_IS = "as is"
 TEST, VALIDATION = SPLITS = ("test", "validation")
-Status = Callable[[str], None]
-Progress = Callable[[int, int], None]
 
 
 def evaluate(
@@ -56,8 +52,8 @@ def evaluate(
         ConfigError: validation images of an exported file, which does not tell what its weights
             have seen; an unknown split.
     """
-    with _opened(model, data, limit, kernels, status, opening, split) as tested:
-        return tested.measure(tested.dataset.images, progress)
+    arguments = model, data, limit, kernels, status, progress, split
+    return evaluate_robustness(*arguments, degradations=(), **opening)[AS_IS]
 
 
 def evaluate_robustness(
@@ -68,77 +64,59 @@ def evaluate_robustness(
     status: Status | None = None,
     progress: Progress | None = None,
     split: str = TEST,
+    degradations: Sequence[Degradation] = DEGRADATIONS,
     **opening: Unpack[Opening],
 ) -> dict[str, AccuracyReport]:
-    """Accuracy on the images as they are, and after each of :data:`DEGRADATIONS`.
+    """Accuracy on the images as they are, and after each of some degradations.
 
     Args:
         model: see :func:`evaluate`; so are the others.
+        degradations: of all images.
 
     Returns:
         "as is", then the name of each degradation. All on the same images.
     """
     say = status or (lambda line: None)
-    found = {}
-    with _opened(model, data, limit, kernels, status, opening, split) as tested:
-        dataset = tested.dataset
-        for name, degrade in {
-            AS_IS: lambda images: images,
-            **{way.name: way.apply for way in DEGRADATIONS},
-        }.items():
-            say(f"{name}: {len(dataset):,} {split} images")
-            found[name] = tested.measure(degrade(dataset.images), progress)
-    return found
-
-
-@dataclass(frozen=True)
-class _Tested:
-    """What is measured: logits of raw images, on the images of a dataset."""
-
-    run: Callable[[np.ndarray], np.ndarray]
-    runtime: str
-    dataset: ImageDataset
-
-    def measure(self, images: np.ndarray, progress: Progress | None) -> AccuracyReport:
-        """Accuracy on the dataset's images, or on what was made of them."""
-        labels, source = self.dataset.labels, self.dataset.source
-        return measure_accuracy(self.run, images, labels, self.runtime, source, progress)
-
-
-@contextmanager
-def _opened(
-    model: str | Path,
-    data: str | Path,
-    limit: int | None,
-    kernels: str | None,
-    status: Status | None,
-    opening: Opening,
-    split: str,
-) -> Iterator[_Tested]:
-    say = status or (lambda line: None)
     if split not in SPLITS:
         raise ConfigError(f"split must be one of {SPLITS}. Received: split={split!r}")
     path = Path(model)
-    if is_exported(path):
-        if split != TEST:
-            raise ConfigError(
-                f"{path}: an exported file does not tell which images its weights learnt from. "
-                "Evaluate the model that it was made of, or drop --split."
-            )
-        with open_session(path, kernels) as session:
+    with ExitStack() as stack:
+        if is_exported(path):
+            if split != TEST:
+                raise ConfigError(
+                    f"{path}: an exported file does not tell which images its weights learnt from. "
+                    "Evaluate the model that it was made of, or drop --split."
+                )
+            session = stack.enter_context(open_session(path, kernels))
             say("reading the test images")
             names = session.manifest.class_names if session.manifest else ()
             dataset = load_test(data, image_size(session), names, limit)
-            yield _Tested(logits_of(session), session.runtime, dataset)
-        return
-    from edgevit.frontend.record_reference import float_logits
+            run, runtime = logits_of(session), session.runtime
+        else:
+            from edgevit.frontend.record_reference import float_logits
 
-    say("loading the model")
-    source = open_source(model, **opening)
-    say(f"reading the {split} images")
-    size, names = source.preprocess.input_size, source.class_names
-    if split == TEST:
-        dataset = load_test(data, size, names, limit)
-    else:
-        dataset = load_validation(data, size, names, limit, source.share_unseen)
-    yield _Tested(lambda images: float_logits(source, images), "keras", dataset)
+            say("loading the model")
+            source = open_source(model, **opening)
+            say(f"reading the {split} images")
+            size, names = source.preprocess.input_size, source.class_names
+            if split == TEST:
+                dataset = load_test(data, size, names, limit)
+            else:
+                dataset = load_validation(data, size, names, limit, source.share_unseen)
+            run, runtime = partial(float_logits, source), "keras"
+        found = {}
+        for name, images in _variants(dataset.images, degradations):
+            if degradations:
+                say(f"{name}: {len(dataset):,} {split} images")
+            found[name] = measure_accuracy(
+                run, images, dataset.labels, runtime, dataset.source, progress
+            )
+    return found
+
+
+def _variants(
+    images: np.ndarray, degradations: Sequence[Degradation]
+) -> Iterator[tuple[str, np.ndarray]]:
+    yield AS_IS, images
+    for way in degradations:
+        yield way.name, way.apply(images)

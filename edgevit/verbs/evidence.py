@@ -30,10 +30,6 @@ KEYS = {
 }
 
 
-class Misplaced(Exception):
-    """A document that belongs to no file here."""
-
-
 @dataclass(frozen=True)
 class _Layer:
     layer: str
@@ -144,32 +140,21 @@ class Evidence:
             return finding.failure
         if finding.is_empty:
             return "not the output of an edgevit command"
-        try:
-            name = self.find(path, finding)
-        except Misplaced as reason:
-            return str(reason)
-        self.files[name] = finding.put(self.files[name])
-        return ""
-
-    def find(self, path: Path, finding: Finding) -> str:
-        """Name of the file that a finding in a document is about.
-
-        Raises:
-            Misplaced: there is none, or the file changed since.
-        """
         sound = {name: entry for name, entry in self.files.items() if not entry.damage}
         base = Path(finding.file).name if finding.file else ""
+        reason = f"is about {base or 'a file'}, which is not here or is damaged"
         if finding.sha256:
-            for name, entry in sound.items():
-                if entry.sha256 == finding.sha256:
-                    return name
-            raise Misplaced(f"was measured with another version of {base or 'a file'}")
-        if base in sound:
-            return base
-        own = [name for name in sound if path.name.startswith((name, Path(name).stem + "."))]
-        if own and not base:
-            return max(own, key=len)
-        raise Misplaced(f"is about {base or 'a file'}, which is not here or is damaged")
+            reason = f"was measured with another version of {base or 'a file'}"
+            named = [name for name, entry in sound.items() if entry.sha256 == finding.sha256]
+        elif base:
+            named = [base] if base in sound else []
+        else:
+            own = [name for name in sound if path.name.startswith((name, Path(name).stem + "."))]
+            named = sorted(own, key=len, reverse=True)
+        if not named:
+            return reason
+        self.files[named[0]] = finding.put(self.files[named[0]])
+        return ""
 
 
 def list_documents(folders: Sequence[Path]) -> list[Path]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Unpack
@@ -11,12 +10,11 @@ import numpy as np
 
 from edgevit.attribution.explanation import explain_outputs
 from edgevit.attribution.pictures import Explanation, draw_explanation
+from edgevit.base.progress import Status
 from edgevit.formats.registry import open_session
 from edgevit.formats.session import image_size
 from edgevit.frontend.opening import Opening, is_exported, open_source
 from edgevit.verification.parity import find_output
-
-Status = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import numpy as np
 from edgevit.base.errors import ConfigError
 from edgevit.base.files import check_writable, digest_path, move_whole, size_path, write_whole
 from edgevit.base.loading import load_attribute
+from edgevit.base.progress import Progress, Status
 from edgevit.base.versions import tool_versions
 from edgevit.core.format import Format
 from edgevit.core.manifest import Artifact, Manifest, manifest_path
@@ -25,13 +26,13 @@ from edgevit.core.runtime import Runtime
 from edgevit.core.seal import seal
 from edgevit.core.target import Precision, Target, Written
 from edgevit.formats.calibration import find_ranges
+from edgevit.formats.onnx.options import OnnxChoices
 from edgevit.formats.options import choose_options, list_options
 from edgevit.formats.registry import ALL, find_target, find_targets, verifying_runtimes
-from edgevit.formats.tflite.options import TfliteOptions
+from edgevit.formats.tflite.options import TfliteChoices, TfliteOptions
 from edgevit.frontend.opening import Opening, open_source
-from edgevit.frontend.source import ExportOptions, Source
+from edgevit.frontend.source import ExportChoices, ExportOptions, Source
 from edgevit.quantization.ranges import RangeRecord
-from edgevit.quantization.recipe import Recipe
 from edgevit.verification.audit import audit, inspect
 from edgevit.verification.parity import compare_in
 
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
 
     from edgevit.quantization.search import SearchReport
 
-Status = Callable[[str], None]
-Progress = Callable[[int, int], None]
 RECIPE_SUFFIX = ".recipe.toml"
 # What was an option once and wrote another file under the same name: the target that it is now.
 REPLACED = {"micro": "tflite-int8-micro", "optimize": "onnx-float32-cpu"}
@@ -95,20 +94,19 @@ class Outcome:
         return worst([report.verdict(self.target.tolerance) for report in self.reports])
 
 
-class ExportArguments(Opening, total=False):
+class ExportArguments(Opening, ExportChoices, TfliteChoices, OnnxChoices, total=False):
     """Keyword arguments of :func:`export`; what is left out is None, False or the default.
+
+    Beside these: what :class:`Opening` says of the model, and the options of the formats, such as
+    ``batch=4`` (:class:`edgevit.frontend.source.ExportOptions`), ``opset=17``
+    (:class:`edgevit.formats.onnx.options.OnnxOptions`) or ``surgery=()``
+    (:class:`edgevit.formats.tflite.options.TfliteOptions`).
 
     Attributes:
         calibration: images to calibrate an int8 file with: a dataset (see
             :func:`edgevit.data.datasets.load_dataset`) or uint8 B H W 3. None: the ranges that ship
             with the weights.
         ranges: a file of :func:`edgevit.verbs.calibrate.calibrate` instead of images.
-        batch: images a run; None leaves it free. Default: 1.
-        io_dtype: "uint8", "int8" or "float32"; None: uint8 for raw images.
-        surgery: names of the passes that rewrite a TFLite graph before it is quantised; see
-            :mod:`edgevit.formats.tflite.writer.passes`. None: those that run by default.
-        recipe: for tflite-mixed: its precisions, instead of a budget.
-        opset: of an ONNX file, 17 to 20. Default: 20.
         budget: for tflite-mixed: how much accuracy may be lost, and on which images that is
             measured. The recipe that is found is written beside the file.
         keep_failed: publish the file even if its verification fails.
@@ -119,11 +117,6 @@ class ExportArguments(Opening, total=False):
 
     calibration: str | Path | np.ndarray | None
     ranges: str | Path | None
-    batch: int | None
-    io_dtype: str | None
-    surgery: tuple[str, ...] | None
-    recipe: Recipe | None
-    opset: int
     budget: Budget | None
     keep_failed: bool
     status: Status | None
@@ -131,66 +124,33 @@ class ExportArguments(Opening, total=False):
     finished: Callable[[Outcome], None] | None
 
 
-@dataclass(frozen=True)
-class Request:
-    """What an export is asked for, checked before anything slow begins.
+def plan_export(
+    targets: Sequence[Target] | str, arguments: ExportArguments
+) -> tuple[tuple[Target, ...], dict[Format, ExportOptions]]:
+    """What an export writes, checked before anything slow begins.
 
-    Attributes:
-        targets: what is written, in this order.
-        options: of each target's format.
-        opening: how the model is read.
-        calibration: see :class:`ExportArguments`, as for all that follow.
-        ranges: a file, or None.
-        budget: for tflite-mixed.
-        keep_failed: whether files are published that fail.
-        say: told what is being done.
-        progress: of a calibration or a search.
-        finished: told each outcome.
+    Args:
+        targets: see :func:`export_all`.
+        arguments: likewise.
+
+    Returns:
+        The targets in their order, and the options of each format.
+
+    Raises:
+        UnknownNameError: no such target.
+        ConfigError: arguments that do not go together, or that no target takes.
+        TypeError: an argument that does not exist.
     """
-
-    targets: tuple[Target, ...]
-    options: dict[Format, ExportOptions]
-    opening: Opening
-    calibration: str | Path | np.ndarray | None
-    ranges: Path | None
-    budget: Budget | None
-    keep_failed: bool
-    say: Status
-    progress: Progress | None
-    finished: Callable[[Outcome], None]
-
-    @classmethod
-    def of(cls, targets: Sequence[Target] | str, arguments: ExportArguments) -> Request:
-        """Reads and checks the arguments of :func:`export_all`.
-
-        Raises:
-            UnknownNameError: no such target.
-            ConfigError: arguments that do not go together, or that no target takes.
-            TypeError: an argument that does not exist.
-        """
-        given: dict[str, Any] = dict(arguments)
-        _check_names(given)
-        chosen = {name: given[name] for name in list_options() if name in given}
-        chosen["preprocess"] = bool(given.get("preprocess", True))
-        rows = _choose_targets(targets, free_batch=chosen.get("batch", 1) is None)
-        opening: Any = {name: given[name] for name in Opening.__annotations__ if name in given}
-        budget, calibration, ranges = map(given.get, ("budget", "calibration", "ranges"))
-        if calibration is not None and ranges is not None:
-            raise ConfigError("--ranges and --calibration say the same twice. Give one of them.")
-        if budget is not None:
-            _check_budget(rows, chosen)
-        return cls(
-            targets=rows,
-            options=choose_options(rows, chosen),
-            opening=opening,
-            calibration=calibration,
-            ranges=None if ranges is None else Path(ranges),
-            budget=budget,
-            keep_failed=bool(given.get("keep_failed")),
-            say=given.get("status") or (lambda line: None),
-            progress=given.get("progress"),
-            finished=given.get("finished") or (lambda outcome: None),
-        )
+    given: dict[str, Any] = dict(arguments)
+    _check_names(given)
+    chosen = {name: given[name] for name in list_options() if name in given}
+    chosen["preprocess"] = bool(given.get("preprocess", True))
+    rows = _choose_targets(targets, free_batch=chosen.get("batch", 1) is None)
+    if given.get("calibration") is not None and given.get("ranges") is not None:
+        raise ConfigError("--ranges and --calibration say the same twice. Give one of them.")
+    if given.get("budget") is not None:
+        _check_budget(rows, chosen)
+    return rows, choose_options(rows, chosen)
 
 
 def export(
@@ -206,8 +166,7 @@ def export(
             keras.Model with one image input.
         target: name of a target, such as "tflite-int8".
         out: folder for the file; made if missing.
-        **arguments: see :class:`ExportArguments`; weights, outputs, scaling and more: see
-            :class:`edgevit.frontend.opening.Opening`.
+        **arguments: calibration, options, weights and more: see :class:`ExportArguments`.
 
     Returns:
         The outcome; its verdict is PASS only if the runtime agrees with the float model.
@@ -234,45 +193,58 @@ def export_all(
     """
     from edgevit.frontend.record_reference import record_reference
 
-    request = Request.of(targets, arguments)
-    check_writable(Path(out))
-    request.say("loading the model")
-    source = open_source(model, **request.opening)
+    rows, options = plan_export(targets, arguments)
+    folder, ranges = Path(out), arguments.get("ranges")
+    check_writable(folder)
+    say = arguments.get("status") or (lambda line: None)
+    say("loading the model")
+    given: dict[str, Any] = dict(arguments)
+    opening: Any = {name: given[name] for name in Opening.__annotations__ if name in given}
+    source = open_source(model, **opening)
     records = {
         kind: find_ranges(
             source,
             kind,
-            request.options[kind],
-            request.calibration,
-            request.ranges,
-            request.say,
-            request.progress,
+            options[kind],
+            arguments.get("calibration"),
+            None if ranges is None else Path(ranges),
+            say,
+            arguments.get("progress"),
         )
-        for kind in dict.fromkeys(row.format for row in request.targets if row.needs_calibration)
+        for kind in dict.fromkeys(row.format for row in rows if row.needs_calibration)
     }
-    request.say("recording the float model's logits on golden images")
+    say("recording the float model's logits on golden images")
     reference = record_reference(source)
     outcomes = []
-    for target in request.targets:
-        ranges = records[target.format] if target.needs_calibration else None
-        outcomes.append(_export_one(source, target, request, ranges, reference, Path(out)))
-        request.finished(outcomes[-1])
+    for row in rows:
+        record = records[row.format] if row.needs_calibration else None
+        own = options[row.format]
+        outcomes.append(_export_one(source, row, own, record, reference, folder, arguments))
+        finished = arguments.get("finished")
+        if finished:
+            finished(outcomes[-1])
     return outcomes
 
 
 def _export_one(
     source: Source,
     target: Target,
-    request: Request,
+    options: ExportOptions,
     ranges: RangeRecord | None,
     reference: ReferenceSet,
     folder: Path,
+    arguments: ExportArguments,
 ) -> Outcome:
     started = time.perf_counter()
-    say, options, search = request.say, request.options[target.format], None
+    say, search = arguments.get("status") or (lambda line: None), None
+    budget = arguments.get("budget")
     mixed = target.precision is Precision.MIXED
-    if mixed and request.budget and ranges and isinstance(options, TfliteOptions):
-        search = _search(source, options, ranges, request.budget, request)
+    if mixed and budget and ranges and isinstance(options, TfliteOptions):
+        from edgevit.verbs.search import search_recipe
+
+        limits = budget.data, budget.max_drop, budget.images
+        progress = arguments.get("progress")
+        search = search_recipe(source, options, ranges, *limits, say, progress)
         options = replace(options, recipe=search.recipe)
     name = target.file_name(source.name)
     with tempfile.TemporaryDirectory(prefix="edgevit-") as place:
@@ -310,7 +282,7 @@ def _export_one(
             tuple(missing),
             search,
         )
-        if outcome.verdict is not Verdict.PASS and not request.keep_failed:
+        if outcome.verdict is not Verdict.PASS and not arguments.get("keep_failed"):
             return outcome
         artifact = publish(staged, folder / name, manifest)
         if search:
@@ -335,20 +307,11 @@ def recipe_path(path: Path) -> Path:
     return path.with_name(path.name + RECIPE_SUFFIX)
 
 
-def _search(
-    source: Source, options: TfliteOptions, ranges: RangeRecord, budget: Budget, request: Request
-) -> SearchReport:
-    from edgevit.verbs.search import search_recipe
-
-    limits = budget.data, budget.max_drop, budget.images
-    return search_recipe(source, options, ranges, *limits, request.say, request.progress)
-
-
 def _check_names(given: dict[str, Any]) -> None:
     for name in given:
         if name in REPLACED:
             raise ConfigError(describe_replaced(name))
-        if name not in {**ExportArguments.__annotations__, **Opening.__annotations__}:
+        if name not in ExportArguments.__annotations__:
             raise TypeError(f"export() got an unexpected keyword argument {name!r}")
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from edgevit.base.errors import EdgevitError, MissingDependencyError, ModelFileError
 from edgevit.base.files import digest_path, size_path
+from edgevit.base.progress import Status
 from edgevit.bench.profile import record_environment
 from edgevit.core.format import Format
 from edgevit.core.manifest import Manifest, find_change, read_manifest_file
@@ -21,7 +22,6 @@ from edgevit.verbs.evidence import Evidence, list_documents
 from edgevit.verbs.verify import verify
 from edgevit.verification.audit import inspect
 
-Status = Callable[[str], None]
 PICTURES = 12  # at most, in one page
 PICTURE_SIDE = 900  # pixels
 METHODS = ("attention", "gates", "modulator", "occlusion")  # of edgevit explain, in file names

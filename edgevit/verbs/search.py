@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,8 @@ from edgevit.quantization.kernel_costs import shipped_costs
 from edgevit.quantization.planner import FloatGraph
 from edgevit.quantization.precisions import recipe_of
 from edgevit.quantization.search import Precisions, Progress, Sample, Search, SearchReport, Status
-from edgevit.verification.parity import find_output, run_all
+from edgevit.verbs.verify import logits_of
+from edgevit.verification.parity import run_all
 
 if TYPE_CHECKING:
     from edgevit.formats.tflite.options import TfliteOptions
@@ -75,27 +76,25 @@ def search_recipe(
         return search.run(source.name)
 
 
+@dataclass
 class MixedFiles:
     """Files of the target tflite-mixed; see :class:`edgevit.quantization.search.Candidates`.
 
-    Args:
+    Attributes:
         source: the model.
         options: of each file, but for its recipe.
         ranges: of activations.
         graph: operators of the float graph.
         folder: where the files are written.
+        count: files so far.
     """
 
-    def __init__(
-        self,
-        source: Source,
-        options: TfliteOptions,
-        ranges: RangeRecord,
-        graph: FloatGraph,
-        folder: Path,
-    ):
-        self.source, self.options, self.ranges = source, options, ranges
-        self.graph, self.folder, self.count = graph, folder, 0
+    source: Source
+    options: TfliteOptions
+    ranges: RangeRecord
+    graph: FloatGraph
+    folder: Path
+    count: int = 0
 
     def write(self, precisions: Precisions) -> Path:
         from edgevit.formats.tflite.writer.convert import write_mixed
@@ -108,9 +107,7 @@ class MixedFiles:
 
     def classify(self, path: Path, images: np.ndarray, progress: Progress | None) -> np.ndarray:
         with load_session(path) as session:
-            return run_all(
-                lambda chunk: find_output(session.run(chunk), "logits", session), images, progress
-            )
+            return run_all(logits_of(session), images, progress)
 
     def time(self, paths: Sequence[Path]) -> list[float]:
         rows, columns = self.source.preprocess.input_size

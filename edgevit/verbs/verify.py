@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgevit.base.errors import ConfigError, MissingDependencyError, ModelFileError
+from edgevit.base.progress import Progress, Status
 from edgevit.core.manifest import Manifest, find_change
 from edgevit.core.parity import AccuracyReport, ParityReport, Verdict, worst
 from edgevit.core.runtime import Runtime
@@ -36,9 +37,6 @@ from edgevit.verification.parity import (
 if TYPE_CHECKING:
     from edgevit.formats.session import Session
     from edgevit.frontend.source import Source
-
-Status = Callable[[str], None]
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -138,7 +136,7 @@ def verify(
     say("reading the test images")
     size = manifest.preprocess.input_size if manifest.preprocess else None
     dataset = load_test(data, size, manifest.class_names, limit)
-    with open_session(path, first.name) as session:
+    with open_session(path, rows[0].name) as session:
         say(f"classifying {len(dataset)} test images with {session.runtime}")
         started = time.perf_counter()
         logits = run_all(logits_of(session), dataset.images, progress)

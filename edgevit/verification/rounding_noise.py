@@ -15,13 +15,16 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from edgevit.formats.intermediate import IntermediateTensor, Product, Rounding
-from edgevit.formats.tflite.operators import Role, names_of
+from edgevit.formats.tflite.operators import OPERATORS, Role, names_of
 
 ROWS = 256  # of what enters that are kept, of each chunk of images
 LEVELS = 255  # steps between the smallest and the largest value that 8 bits tell apart
 ROUNDS = 20  # of the power iteration: a tenth of the value is accuracy enough
 # What these compute is used for many values at once: how it is rounded shows in all of them.
-SHARED = ("MEAN", "SUM", "RSQRT", "SOFTMAX", "BATCH_MATMUL", "ReduceMean", "Softmax", "MatMul")
+SHARED = (
+    *(name for name, spec in OPERATORS.items() if spec.shared),
+    *("ReduceMean", "Softmax", "MatMul"),
+)
 # Weights of a mean: what rounding does to them averages out over what they weigh.
 AVERAGED = ("SOFTMAX", "Softmax")
 # These only move values: what they round was rounded before.

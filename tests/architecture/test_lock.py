@@ -11,6 +11,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from edgevit.formats.registry import RUNTIMES
+
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
@@ -73,6 +75,12 @@ def test_the_runtimes_to_cross_check_with_are_pinned_with_all_that_they_need():
         except metadata.PackageNotFoundError:
             pytest.skip(f"{name} is not installed: make test-crosscheck")
     assert CROSSCHECK <= list_needed("crosscheck") <= set(PINS)
+
+
+@pytest.mark.parametrize("row", RUNTIMES.values(), ids=RUNTIMES)
+def test_every_runtime_comes_with_the_extra_that_its_row_names(row):
+    brought = {Requirement(text).name for text in PROJECT["optional-dependencies"][row.extra]}
+    assert {row.package, f"{row.package}-gpu"} & brought
 
 
 def test_every_package_that_is_asked_for_is_pinned():

@@ -16,7 +16,7 @@ from edgevit.core.class_names import CIFAR10_CLASSES
 from edgevit.core.golden_images import draw_images
 from edgevit.data.degradations import DEGRADATIONS
 from edgevit.data.evaluation import load_test
-from edgevit.formats.registry import TARGETS, open_session
+from edgevit.formats.registry import RUNTIMES, TARGETS, open_session
 from edgevit.verbs.evaluate import evaluate_robustness
 
 OPTIONS = {
@@ -486,9 +486,10 @@ def test_a_file_that_takes_no_images_is_refused_by_every_verb_that_shows_it_pict
 
 
 def test_models_names_every_architecture_and_its_weights(command):
+    from edgevit.models import MODELS
+
     found = command("models", "--json").document
-    names = ["shiftvit", "patchconvnet", "focalnet", "gcvit", "vit", "resnet"]
-    assert sorted(row["name"] for row in found) == sorted(names)
+    assert [row["name"] for row in found][: len(MODELS)] == [*MODELS]
     assert set(found[0]) >= {"name", "title", "paper", "variants", "outputs", "classes", "weights"}
     assert next(row for row in found if row["name"] == "shiftvit")["weights"]
     assert {row["name"]: row["extra_outputs"] for row in found}["focalnet"] == [
@@ -516,6 +517,10 @@ def test_doctor_says_what_is_there(command, monkeypatch):
     found = command("doctor", "--json").document
     assert set(found) == {"python", "machine", "packages", "checks", "weights"}
     assert found["checks"]["onnx"] == {"ready": True, "missing": [], "get": ""}
+    for name, row in RUNTIMES.items():
+        if row.device == "cpu":
+            assert f"runtime {name}" in found["checks"]
+            assert row.package in found["packages"]
     answer = command("doctor")
     assert (answer.code, answer.err) == (0, "")
     assert "ready" in answer.out

@@ -10,8 +10,7 @@ from PIL import Image
 
 from edgevit.base.documents import to_json
 from edgevit.base.errors import ConfigError, MissingDependencyError, ModelFileError, RuntimeFailure
-from edgevit.core.format import Format
-from edgevit.core.seal import BLANK
+from edgevit.core.seal import BLANK, seal
 from edgevit.formats.registry import (
     RUNTIMES,
     TARGETS,
@@ -20,7 +19,7 @@ from edgevit.formats.registry import (
     open_session,
 )
 from edgevit.formats.tflite.runtime.litert import open_interpreter
-from edgevit.verbs.export import Request, export_all
+from edgevit.verbs.export import export_all, plan_export
 from edgevit.verbs.verify import verify
 from edgevit.verification.audit import inspect
 
@@ -209,7 +208,7 @@ def test_a_file_that_the_option_wrote_under_the_name_of_the_other_still_verifies
     tflm, micro, tmp_path
 ):
     """Files exported before it was a target: its content, with the manifest of tflite-int8."""
-    from edgevit.formats.registry import embed
+    from edgevit.formats.tflite.runtime.file import add_metadata, pack_model, parse_model
 
     path = tmp_path / "net-tflite-int8.tflite"
     with open_session(micro.artifact.path) as session:
@@ -217,7 +216,10 @@ def test_a_file_that_the_option_wrote_under_the_name_of_the_other_still_verifies
     key = "edgevit.manifest"
     documents[key] = documents[key].replace("tflite-int8-micro", "tflite-int8")
     documents["edgevit.seal"] = to_json(BLANK)
-    embed(Format.TFLITE, micro.artifact.path.read_bytes(), documents, path)
+    model = parse_model(micro.artifact.path.read_bytes(), path.name)
+    add_metadata(model, documents)
+    path.write_bytes(pack_model(model))
+    seal(path)
     found = verify(path)
     assert (found.verdict, found.target.name) == ("pass", "tflite-int8")
     assert verify(path, runtime="tflm").verdict == "pass"
@@ -228,9 +230,9 @@ def test_a_free_batch_is_refused_and_left_out_of_all(tiny_run, tmp_path):
         with pytest.raises(ConfigError, match="fixed batch"):
             export_all(tiny_run, names, tmp_path / "out", batch=None)
     assert not (tmp_path / "out").exists()
-    names = [target.name for target in Request.of("all", {"batch": None}).targets]
+    names = [target.name for target in plan_export("all", {"batch": None})[0]]
     assert names == [name for name in TARGETS if name != "tflite-int8-micro"]
-    assert len(Request.of("all", {}).targets) == len(TARGETS)
+    assert len(plan_export("all", {})[0]) == len(TARGETS)
 
 
 def test_the_option_that_it_was_is_answered_with_the_target(tiny_run, tmp_path, command):

@@ -53,6 +53,7 @@ class OpSpec:
         sign: of the second operand, for a sum of two; None for everything else.
         delicate: whether 8 bits take accuracy from it first: residual sums, the insides of
             LayerNormalization, attention.
+        shared: whether what it computes is used for many values at once.
         kernels: families of XNNPACK's kernels that may compute it.
     """
 
@@ -68,6 +69,7 @@ class OpSpec:
     sum_length: SumLength | None = None
     sign: float | None = None
     delicate: bool = False
+    shared: bool = False
     kernels: tuple[str, ...] = ()
 
     def version_in(self, precision: Precision) -> int | None:
@@ -141,6 +143,7 @@ OPERATORS: dict[str, OpSpec] = {
         version16=3,
         sum_length=_product_sum,
         delicate=True,
+        shared=True,
         kernels=("Batch Matrix Multiply",),
     ),
     "TRANSPOSE_CONV": OpSpec(_MULTIPLIES, kernels=("Deconvolution",)),
@@ -161,10 +164,13 @@ OPERATORS: dict[str, OpSpec] = {
         version=2,
         version16=3,
         delicate=True,
+        shared=True,
         kernels=("Mean", "Mean Squared", "Average Pooling"),
     ),
-    "SUM": OpSpec(_COMPUTES, 2, delicate=True, kernels=("Sum",)),
-    "RSQRT": OpSpec(_COMPUTES, 2, version16=3, delicate=True, kernels=("Reciprocal Square Root",)),
+    "SUM": OpSpec(_COMPUTES, 2, delicate=True, shared=True, kernels=("Sum",)),
+    "RSQRT": OpSpec(
+        _COMPUTES, 2, version16=3, delicate=True, shared=True, kernels=("Reciprocal Square Root",)
+    ),
     "SQRT": OpSpec(_COMPUTES, kernels=("Square Root",)),
     "SQUARE": OpSpec(_COMPUTES, kernels=("Square",)),
     "SQUARED_DIFFERENCE": OpSpec(_COMPUTES, kernels=("Squared Difference",)),
@@ -194,6 +200,7 @@ OPERATORS: dict[str, OpSpec] = {
         version16=3,
         output16=SYMMETRIC,
         delicate=True,
+        shared=True,
         kernels=("Softmax",),
     ),
     "TANH": OpSpec(

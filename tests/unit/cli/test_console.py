@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import sys
 from pathlib import Path
 
@@ -57,7 +58,8 @@ def test_an_answer_is_one_document_or_one_text(capfd):
 
 
 def test_a_table_shows_every_cell_and_aligns_figures_to_the_right():
-    text = console.table(["name", "MB"], [["a[b]", "1.25"], ["longer", "10.50"]], right=("MB",))
+    rows = [{"name": "a[b]", "MB": "1.25"}, {"name": "longer", "MB": "10.50"}]
+    text = console.table(rows, words=("name",))
     header, rule, first, second = text.splitlines()
     assert header.split() == ["name", "MB"]
     assert set(rule.strip()) == {"─"}
@@ -68,7 +70,7 @@ def test_a_table_shows_every_cell_and_aligns_figures_to_the_right():
 
 def test_a_table_that_is_piped_folds_long_cells_and_loses_nothing():
     long = "x" * 500
-    text = console.table(["name"], [[long]])
+    text = console.table([{"name": long}])
     assert text.count("x") == 500
     assert max(len(line) for line in text.splitlines()) <= 200
 
@@ -78,11 +80,8 @@ def test_status_lines_go_to_stderr_where_no_terminal_is(capfd):
         work.status("loading")
         work.advance(1, 10)
         work.advance(3, 0)
+        work.show([{"file": "a.tflite"}])
     assert capfd.readouterr() == ("", "loading\n")
-    with console.working(quiet=True) as work:
-        work.status("loading")
-        work.advance(2, 2)
-    assert capfd.readouterr() == ("", "")
 
 
 def test_a_status_that_stays_is_said_once(capfd):
@@ -102,3 +101,20 @@ def test_a_path_is_shown_as_it_would_be_typed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert console.shown_path(tmp_path / "exports" / "a.onnx") == "exports/a.onnx"
     assert console.shown_path(Path("/elsewhere/a.onnx")) == "/elsewhere/a.onnx"
+
+
+@pytest.mark.parametrize("still", [False, True])
+def test_a_terminal_shows_the_table_above_the_bar_and_is_left_clean(monkeypatch, still):
+    shown, terminal = pty.openpty()
+    monkeypatch.setattr(console, "_stderr_fd", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    with console.working(still=still) as work:
+        work.status("measuring")
+        work.advance(3, 7)
+        work.show([{"file": "a.tflite", "samples": "12"}])
+    os.close(terminal)
+    text = os.read(shown, 1 << 16).decode()
+    os.close(shown)
+    places = [text.rindex(word) for word in ("a.tflite", "measuring", "3/7")]
+    assert places == sorted(places)
+    assert text.endswith("\x1b[2K")  # the last line is erased again

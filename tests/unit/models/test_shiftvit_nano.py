@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from edgevit.base.errors import ConfigError, ModelFileError, UnknownNameError
+from edgevit.core.class_names import CIFAR10_CLASSES
 from edgevit.frontend.opening import open_source
 from edgevit.models import MODELS, is_known, shipped_names, split_name
 from edgevit.models.build import build, custom_objects, find_variant, plan_model
-from edgevit.models.spec import CIFAR10_CLASSES
 from edgevit.models.weights import load_model, save_weights
 from edgevit.verbs.export import export_all
 from edgevit.verification.audit import inspect

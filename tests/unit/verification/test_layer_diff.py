@@ -59,7 +59,7 @@ def files(source, tmp_path_factory) -> dict:
         target = find_target(name)
         path = found[name] = folder / f"net{target.suffix}"
         options = build_options(target.format, {})
-        path.write_bytes(load_attribute(target.write)(source, options, None, path).content)
+        load_attribute(target.write)(source, options, None, path).finish({})
     return found
 
 

@@ -17,6 +17,7 @@ from edgevit.core.target import Precision  # noqa: E402
 from edgevit.core.tensors import Preprocess  # noqa: E402
 from edgevit.data.calibration import CalibrationSample  # noqa: E402
 from edgevit.formats.calibration import calibrate  # noqa: E402
+from edgevit.formats.tflite.operators import WEIGHTED  # noqa: E402
 from edgevit.formats.tflite.options import TfliteOptions  # noqa: E402
 from edgevit.formats.tflite.runtime.litert import open_interpreter  # noqa: E402
 from edgevit.formats.tflite.writer.convert import (  # noqa: E402
@@ -26,8 +27,7 @@ from edgevit.formats.tflite.writer.convert import (  # noqa: E402
     write_mixed,
 )
 from edgevit.formats.tflite.writer.graph import TfliteGraph  # noqa: E402
-from edgevit.formats.tflite.writer.passes.channels import WEIGHTED  # noqa: E402
-from edgevit.formats.tflite.writer.passes.table import DEFAULT_STEPS, find_steps  # noqa: E402
+from edgevit.formats.tflite.writer.passes import DEFAULT_PASSES, find_passes  # noqa: E402
 from edgevit.formats.tflite.writer.quantize.correct_biases import correct_biases  # noqa: E402
 from edgevit.frontend.source import Source  # noqa: E402
 from edgevit.quantization.observer import Observer  # noqa: E402
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.skipif(
 )
 SHAPE = (24, 20, 3)
 LAYERS = 5
-STEPS = find_steps("default,correct-biases")
+STEPS = find_passes("default,correct-biases")
 
 
 @pytest.fixture(scope="module")
@@ -100,27 +100,32 @@ def outputs_of(graph: bytes, images: np.ndarray, path) -> list[np.ndarray]:
 
 def test_nothing_changes_where_nothing_is_rounded(source, record):
     graph, _ = float_graph(source, TfliteOptions(surgery=STEPS))
-    precisions = [Precision.FLOAT32] * len(TfliteGraph(graph).operators)
-    after, changes = correct_biases(graph, record.means, precisions)
-    assert (after, changes.count) == (graph, 0)
+    before, after = graph.to_bytes(), graph.copy()
+    precisions = [Precision.FLOAT32] * len(graph.operators)
+    assert correct_biases(after, record.means, precisions).count == 0
+    assert after.to_bytes() == before
     plain, _ = float_graph(source, TfliteOptions())
-    assert graph == plain  # what is calibrated and what tflite-float32 holds is not corrected
+    assert (
+        plain.to_bytes() == before
+    )  # what is calibrated and what tflite-float32 holds is not corrected
 
 
 def test_the_mean_error_of_every_layer_falls(source, images, record, tmp_path):
     graph, _ = float_graph(source, TfliteOptions(surgery=STEPS))
-    expected = outputs_of(graph, images, tmp_path / "float.tflite")
+    expected = outputs_of(graph.to_bytes(), images, tmp_path / "float.tflite")
     errors = {}
-    for steps in (DEFAULT_STEPS, STEPS):
+    for steps in (DEFAULT_PASSES, STEPS):
         options = TfliteOptions(surgery=steps)
-        written = write_int16x8(source, options, record, tmp_path)
+        path = tmp_path / "int16.tflite"
+        written = write_int16x8(source, options, record, path)
         assert (f"correct-biases: {LAYERS}" in written.steps) == (steps is STEPS)
-        found = outputs_of(written.content, images, tmp_path / "int16.tflite")
+        written.finish({})
+        found = outputs_of(path.read_bytes(), images, path)
         errors[steps] = [
             np.sqrt(np.mean((y - x) ** 2)) for x, y in zip(expected, found, strict=True)
         ]
     assert len(expected) == LAYERS
-    for before, after in zip(errors[DEFAULT_STEPS], errors[STEPS], strict=True):
+    for before, after in zip(errors[DEFAULT_PASSES], errors[STEPS], strict=True):
         assert after < 0.2 * before
 
 
@@ -132,25 +137,25 @@ def test_other_targets_with_integer_weights_are_corrected_too(source, record, wr
 
 def test_a_layer_is_left_alone_for_a_reason(source, record):
     graph, _ = float_graph(source, TfliteOptions(surgery=STEPS))
-    rounded = [Precision.INT8] * len(TfliteGraph(graph).operators)
-    _, changes = correct_biases(graph, {}, rounded)
-    assert changes.count == 0
-    assert {reason for _, reason in changes.declined} == {
+    rounded = [Precision.INT8] * len(graph.operators)
+    report = correct_biases(graph.copy(), {}, rounded)
+    assert report.count == 0
+    assert {reason for _, reason in report.skipped} == {
         "calibration did not record the means of what enters"
     }
     wrong = {name: means[:2] for name, means in record.means.items()}
-    _, changes = correct_biases(graph, wrong, rounded)
-    reasons = [reason for _, reason in changes.declined]
+    report = correct_biases(graph.copy(), wrong, rounded)
+    reasons = [reason for _, reason in report.skipped]
     assert set(reasons) == {"what enters has other channels than its weights"}
     dynamic = [Precision.DYNAMIC] * len(rounded)
-    _, changes = correct_biases(graph, record.means, dynamic)
-    assert "its weights are too few to be rounded" in {reason for _, reason in changes.declined}
-    assert 0 < changes.count < LAYERS
+    report = correct_biases(graph.copy(), record.means, dynamic)
+    assert "its weights are too few to be rounded" in {reason for _, reason in report.skipped}
+    assert 0 < report.count < LAYERS
 
 
 def test_means_are_recorded_on_demand_and_travel_with_the_record(source, images, record):
     assert len(record.means) == LAYERS
-    assert record_of(source, images, DEFAULT_STEPS).means == {}
+    assert record_of(source, images, DEFAULT_PASSES).means == {}
     assert RangeRecord.from_text(record.to_text(), "record") == record
     text = record.to_text().replace('"means": {', '"means": {"stranger": [0.5],')
     with pytest.raises(ModelFileError, match="'stranger' has no range"):

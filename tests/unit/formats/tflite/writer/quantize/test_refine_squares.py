@@ -12,7 +12,6 @@ from edgevit.formats.tflite.runtime.litert import count_partitions  # noqa: E402
 from edgevit.formats.tflite.writer.graph import TfliteGraph  # noqa: E402
 from edgevit.formats.tflite.writer.quantize.integer import annotate_ranges, quantize  # noqa: E402
 from edgevit.formats.tflite.writer.quantize.refine_squares import refine_squares  # noqa: E402
-from edgevit.quantization.ranges import activation_names  # noqa: E402
 
 POSITIONS, CHANNELS = 64, 128
 SHAPE = (1, POSITIONS, CHANNELS)
@@ -38,13 +37,24 @@ def draw() -> np.ndarray:
     return x.astype(np.float32)
 
 
+def refine(graph: bytes, ranges: dict[str, tuple[float, float]]):
+    """(the graph about to be quantised, its ranges, steps taken)."""
+    opened = TfliteGraph(graph)
+    return opened, *refine_squares(opened, ranges)
+
+
+def to_int8(graph: TfliteGraph, ranges: dict[str, tuple[float, float]]) -> bytes:
+    annotate_ranges(graph, ranges)
+    return quantize(graph, "float32", "float32")
+
+
 def ranges_of(graph: bytes, x: np.ndarray) -> dict[str, tuple[float, float]]:
     """Those of the activations of a graph of :func:`variances`."""
     opened = TfliteGraph(graph)
     squares, makers = x * x, opened.makers()
     values = {"": x, "MUL": squares, "SQRT": np.abs(x), "MEAN": squares.mean(-1)}
     found = {}
-    for tensor, name in activation_names(graph):
+    for tensor, name in opened.activations():
         maker = makers.get(tensor)
         seen = values[opened.kind(maker) if maker else ""]
         found[name] = (float(seen.min()), float(seen.max()))
@@ -54,13 +64,13 @@ def ranges_of(graph: bytes, x: np.ndarray) -> dict[str, tuple[float, float]]:
 def test_small_variances_survive_a_large_square(graph, run_tflite, tmp_path):
     x = draw()
     plain = ranges_of(graph, x)
-    refined, ranges, steps = refine_squares(graph, plain)
+    refined, ranges, steps = refine(graph, plain)
     assert steps == ("1 means of squares on two scales",)
     wanted = np.mean(x.astype(np.float64) ** 2, -1, keepdims=True)
     errors, left = [], []
-    for number, (data, known) in enumerate(((graph, plain), (refined, ranges))):
+    for number, (opened, known) in enumerate(((TfliteGraph(graph), plain), (refined, ranges))):
         path = tmp_path / f"{number}.tflite"
-        written = quantize(annotate_ranges(data, known), "float32", "float32")
+        written = to_int8(opened, known)
         path.write_bytes(written)
         errors.append(np.abs(run_tflite(written, x) / wanted - 1))
         left.append(count_partitions(path)["left"])
@@ -74,7 +84,7 @@ def test_small_variances_survive_a_large_square(graph, run_tflite, tmp_path):
 def test_fine_squares_end_at_the_largest_mean(graph):
     x = draw()
     plain = ranges_of(graph, x)
-    refined, ranges, _ = refine_squares(graph, plain)
+    refined, ranges, _ = refine(graph, plain)
     squares, means = float((x * x).max()), float(np.mean(x * x, -1).max())
     added = {(name.rpartition("/")[2], ranges[name]) for name in ranges if name not in plain}
     upto = {role: sorted(high for found, (_, high) in added if found == role) for role, _ in added}
@@ -83,7 +93,7 @@ def test_fine_squares_end_at_the_largest_mean(graph):
         "excess": pytest.approx([means, squares - means]),
     }
     assert {low for _, (low, _) in added} == {0.0}
-    kinds = TfliteGraph(refined).kinds
+    kinds = refined.kinds
     assert sorted(kinds) == ["ADD", "ADD", "MEAN", "MEAN", "MUL", "MUL"]
 
 
@@ -93,7 +103,8 @@ def test_means_that_are_large_enough_stay(graph):
     for name, (_, high) in list(ranges.items()):
         if high == pytest.approx(float(np.mean(x * x, -1).max())):
             ranges[name] = (0.05, high)  # more than a level of the squares
-    assert refine_squares(graph, ranges) == (graph, ranges, ())
+    opened, found, steps = refine(graph, ranges)
+    assert (opened.to_bytes(), found, steps) == (TfliteGraph(graph).to_bytes(), ranges, ())
 
 
 @pytest.mark.parametrize("use", [lambda squares: squares, tf.sqrt], ids=["output", "reader"])
@@ -104,10 +115,10 @@ def test_whoever_else_reads_the_squares_finds_them_as_before(convert_tflite, use
 
     graph = convert_tflite(forward, SHAPE, "x")
     plain = ranges_of(graph, draw())
-    refined, ranges, steps = refine_squares(graph, plain)
+    refined, ranges, steps = refine(graph, plain)
     assert len(steps) == 1
     assert {name: ranges[name] for name in plain} == plain
-    kinds = TfliteGraph(refined).kinds
+    kinds = refined.kinds
     assert (kinds.count("MUL"), kinds.count("MEAN")) == (2, 2)
 
 
@@ -116,5 +127,5 @@ def test_other_products_stay(convert_tflite):
         return tf.reduce_mean(x * tf.nn.relu(x), -1, keepdims=True)
 
     graph = convert_tflite(forward, (1, 8, 16), "x")
-    ranges = {name: (0.0, 9.0) for _, name in activation_names(graph)}
-    assert refine_squares(graph, ranges)[2] == ()
+    ranges = {name: (0.0, 9.0) for _, name in TfliteGraph(graph).activations()}
+    assert refine(graph, ranges)[2] == ()

@@ -9,7 +9,6 @@ from edgevit.formats.tflite.writer.graph import TfliteGraph
 from edgevit.formats.tflite.writer.quantize import split_products as module
 from edgevit.formats.tflite.writer.quantize.integer import annotate_ranges, quantize
 from edgevit.formats.tflite.writer.quantize.split_products import level_ranges, split_products
-from edgevit.quantization.ranges import measure_ranges
 
 IMAGES = np.random.default_rng(0).uniform(0, 255, (6, 8, 8, 3)).round().astype(np.float32)
 TOKENS, WIDTH = 64, 24
@@ -43,16 +42,30 @@ def convert(convert_tflite):
     return write
 
 
-def to_int8(graph: bytes) -> bytes:
-    ranges = level_ranges(graph, measure_ranges(graph, IMAGES))
-    return quantize(annotate_ranges(graph, ranges), "float32", "float32")
+@pytest.fixture
+def to_int8(measure_ranges):
+    """A function float file -> integer-only file."""
+
+    def quantise(data: bytes) -> bytes:
+        graph = TfliteGraph(data)
+        annotate_ranges(graph, level_ranges(graph, measure_ranges(graph, IMAGES)))
+        return quantize(graph, "float32", "float32")
+
+    return quantise
+
+
+def split(data: bytes) -> tuple[bytes, tuple[str, ...]]:
+    """(the rewritten file, steps taken)."""
+    graph = TfliteGraph(data)
+    steps = split_products(graph)
+    return graph.to_bytes(), steps
 
 
 @pytest.mark.parametrize(("heads", "transposed"), [(1, False), (3, False), (3, True)])
-def test_answers_stay_within_a_level(convert, run_tflite, heads, transposed):
+def test_answers_stay_within_a_level(convert, to_int8, run_tflite, heads, transposed):
     data = to_int8(convert(heads, transposed))
-    split, steps = split_products(data)
-    kinds = TfliteGraph(split).kinds
+    rewritten, steps = split(data)
+    kinds = TfliteGraph(rewritten).kinds
     assert steps == (f"2 BATCH_MATMUL as {2 * heads} FULLY_CONNECTED",)
     assert "BATCH_MATMUL" not in kinds
     assert (
@@ -60,7 +73,7 @@ def test_answers_stay_within_a_level(convert, run_tflite, heads, transposed):
         == TfliteGraph(data).kinds.count("FULLY_CONNECTED") + 2 * heads
     )
     for kernels in ("reference", "builtin", "xnnpack"):
-        found, wanted = (run_tflite(file, IMAGES, kernels) for file in (split, data))
+        found, wanted = (run_tflite(file, IMAGES, kernels) for file in (rewritten, data))
         levels = np.unique(wanted)
         assert len(levels) > 20
         off = np.abs(found - wanted)
@@ -68,9 +81,9 @@ def test_answers_stay_within_a_level(convert, run_tflite, heads, transposed):
         assert np.mean(off > 0) <= 0.05
 
 
-def test_what_turns_an_operand_twice_turns_it_once(convert):
+def test_what_turns_an_operand_twice_turns_it_once(convert, to_int8):
     data = to_int8(convert(3))
-    before, after = TfliteGraph(data), TfliteGraph(split_products(data)[0])
+    before, after = TfliteGraph(data), TfliteGraph(split(data)[0])
     assert after.kinds.count("TRANSPOSE") <= before.kinds.count("TRANSPOSE")
     orders = [
         after.constant(int(op.inputs[1])).tolist()
@@ -80,8 +93,8 @@ def test_what_turns_an_operand_twice_turns_it_once(convert):
     assert [0, 2, 3, 1] in orders  # values, straight to channels by tokens
 
 
-def test_second_operands_have_a_zero_point_of_zero(convert):
-    graph = TfliteGraph(split_products(to_int8(convert(3)))[0])
+def test_second_operands_have_a_zero_point_of_zero(convert, to_int8):
+    graph = TfliteGraph(split(to_int8(convert(3)))[0])
     computed = [
         int(op.inputs[1])
         for op in graph.operators
@@ -91,12 +104,11 @@ def test_second_operands_have_a_zero_point_of_zero(convert):
     assert {int(graph.tensors[tensor].quantization.zeroPoint[0]) for tensor in computed} == {0}
 
 
-def test_ranges_are_levelled_back_to_the_layer_that_computes_them(convert):
-    graph = convert(3)
-    known = measure_ranges(graph, IMAGES)
-    found = level_ranges(graph, known)
+def test_ranges_are_levelled_back_to_the_layer_that_computes_them(convert, measure_ranges):
+    opened = TfliteGraph(convert(3))
+    known = measure_ranges(opened, IMAGES)
+    found = level_ranges(opened, known)
     changed = {name for name in known if found[name] != known[name]}
-    opened = TfliteGraph(graph)
     operands = {
         opened.name(int(op.inputs[1]))
         for op in opened.operators
@@ -109,17 +121,17 @@ def test_ranges_are_levelled_back_to_the_layer_that_computes_them(convert):
         assert high >= max(map(abs, known[name])) - 1e-6
 
 
-def test_small_products_stay(convert, monkeypatch):
+def test_small_products_stay(convert, to_int8, monkeypatch):
     data = to_int8(convert(3))
     work = TOKENS * TOKENS * WIDTH // 3
     monkeypatch.setattr(module, "LEAST_WORK", work)
-    assert split_products(data)[1]
+    assert split(data)[1]
     monkeypatch.setattr(module, "LEAST_WORK", work + 1)
-    assert split_products(data) == (data, ())
+    assert split(data) == (TfliteGraph(data).to_bytes(), ())
 
 
-def test_floats_and_free_batches_stay(convert):
+def test_floats_and_free_batches_stay(convert, to_int8):
     graph = convert(3)
-    assert split_products(graph) == (graph, ())
+    assert split(graph) == (TfliteGraph(graph).to_bytes(), ())
     free = convert(3, batch=None)
-    assert split_products(to_int8(free))[1] == ()
+    assert split(to_int8(free))[1] == ()

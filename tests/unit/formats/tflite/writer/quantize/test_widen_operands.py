@@ -9,9 +9,9 @@ tf = pytest.importorskip("tensorflow")
 pytest.importorskip("ai_edge_litert")
 
 from edgevit.formats.tflite.runtime.litert import count_partitions  # noqa: E402
+from edgevit.formats.tflite.writer.graph import TfliteGraph  # noqa: E402
 from edgevit.formats.tflite.writer.quantize.integer import annotate_ranges, quantize  # noqa: E402
 from edgevit.formats.tflite.writer.quantize.widen_operands import widen_operands  # noqa: E402
-from edgevit.quantization.ranges import activation_names  # noqa: E402
 
 SHAPE = (1, 64, 32)
 
@@ -20,12 +20,12 @@ SHAPE = (1, 64, 32)
 def convert(convert_tflite):
     """A function (combine, also) -> a graph that combines x with its mean over the last axis."""
 
-    def write(combine, also=lambda mean: {}) -> bytes:
+    def write(combine, also=lambda mean: {}) -> TfliteGraph:
         def forward(x):
             mean = tf.reduce_mean(x, -1, keepdims=True)
             return {"y": combine(x, mean), **also(mean)}
 
-        return convert_tflite(forward, SHAPE, "x")
+        return TfliteGraph(convert_tflite(forward, SHAPE, "x"))
 
     return write
 
@@ -38,9 +38,9 @@ def subtract_moved(x, mean):
     return x - tf.reshape(mean, (64, 1))
 
 
-def ranges_of(graph: bytes, mean: tuple[float, float]) -> dict[str, tuple[float, float]]:
+def ranges_of(graph: TfliteGraph, mean: tuple[float, float]) -> dict[str, tuple[float, float]]:
     """Those of the means as given, all others -4 to 4."""
-    found = {name: (-4.0, 4.0) for _, name in activation_names(graph)}
+    found = {name: (-4.0, 4.0) for _, name in graph.activations()}
     narrow = [name for name in found if "Mean" in name or "Reshape" in name]
     assert narrow
     return found | dict.fromkeys(narrow, mean)
@@ -79,7 +79,9 @@ def test_xnnpack_takes_the_sum_afterwards_and_the_answer_is_as_good(convert, run
     left, answers = [], []
     for number, ranges in enumerate((narrow, widen_operands(graph, narrow))):
         path = tmp_path / f"{number}.tflite"
-        written = quantize(annotate_ranges(graph, ranges), "float32", "float32")
+        annotated = graph.copy()
+        annotate_ranges(annotated, ranges)
+        written = quantize(annotated, "float32", "float32")
         path.write_bytes(written)
         left.append(count_partitions(path)["left"])
         answers.append(run_tflite(written, x))

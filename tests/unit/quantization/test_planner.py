@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 
 from edgevit.core.target import Precision
-from edgevit.formats.tflite.writer.quantize.plan import (
+from edgevit.quantization.kernel_costs import KernelCosts, Line, OpSize, shipped_costs
+from edgevit.quantization.planner import (
     FloatGraph,
     PlannedOp,
     list_groups,
     plan_precisions,
     predict,
 )
-from edgevit.formats.tflite.writer.quantize.precisions import precisions_of, recipe_of
-from edgevit.quantization.kernel_costs import KernelCosts, Line, Work, shipped_costs
+from edgevit.quantization.precisions import precisions_of, recipe_of
 
+STATIC = frozenset((Precision.FLOAT32, Precision.INT8))
 KINDS = ("FULLY_CONNECTED", "ADD", "MUL", "GELU", "RESHAPE")
 
 
@@ -29,10 +30,11 @@ def random_graph(seed: int, count: int = 7) -> FloatGraph:
         kind = KINDS[rng.integers(len(KINDS))]
         reads = rng.integers(0, number + 1, 2 if kind in ("ADD", "MUL") else 1)
         layer = f"net/block{number if number != 3 else 2}"
-        work = Work(int(rng.integers(1, 100)), int(rng.integers(1, 100)))
+        size = OpSize(int(rng.integers(1, 100)), int(rng.integers(1, 100)))
         inputs = tuple(int(index) for index in reads)
         weighted = kind == "FULLY_CONNECTED"
-        ops.append(PlannedOp(kind, layer, inputs, (number + 1,), work, weighted))
+        kernels = STATIC | {Precision.DYNAMIC} if weighted else STATIC
+        ops.append(PlannedOp(kind, layer, inputs, (number + 1,), size, kernels, weighted))
     sizes = {index: int(rng.integers(1, 60)) for index in range(count + 1)}
     return FloatGraph(tuple(ops), (0,), (count, count - 2), sizes)
 
@@ -88,7 +90,7 @@ def test_a_margin_keeps_float_where_int8_gains_little():
     line = {Precision.FLOAT32: Line(105, 0, 0), Precision.INT8: Line(100, 0, 0)}
     free = {Precision.INT8: Line(0, 0, 0)}
     costs = KernelCosts("drawn", {"GELU": line, "QUANTIZE": free, "DEQUANTIZE": free})
-    op = PlannedOp("GELU", "net", (0,), (1,), Work(1), False)
+    op = PlannedOp("GELU", "net", (0,), (1,), OpSize(1), STATIC)
     graph = FloatGraph((op,), (0,), (1,), {0: 1, 1: 1})
     assert plan_precisions(graph, costs) == (Precision.INT8,)
     assert plan_precisions(graph, costs, margin=1.1) == (Precision.FLOAT32,)
@@ -115,7 +117,7 @@ def test_a_tensor_that_crosses_is_paid_once_a_direction():
         },
     )
     ops = tuple(
-        PlannedOp("ADD", f"l{number}", (reads,), (number + 1,), Work(1), False)
+        PlannedOp("ADD", f"l{number}", (reads,), (number + 1,), OpSize(1), STATIC)
         for number, reads in enumerate((0, 1, 1, 1))
     )
     graph = FloatGraph(ops, (0,), (2, 3, 4), dict.fromkeys(range(5), 1))
@@ -132,13 +134,13 @@ def test_the_shipped_table_knows_every_kind_and_names_its_machine():
         assert set(costs.lines[kind]) == {Precision.FLOAT32, Precision.DYNAMIC, Precision.INT8}
     for kind in ("ADD", "MUL", "SUB", "MEAN", "RSQRT", "GELU", "SOFTMAX", "BATCH_MATMUL"):
         assert set(costs.lines[kind]) == {Precision.FLOAT32, Precision.INT8}
-    work = Work(20_000, 1_000_000)
-    assert costs.cost("SOFTMAX", Precision.INT8, work) > costs.cost(
-        "SOFTMAX", Precision.FLOAT32, work
+    size = OpSize(20_000, 1_000_000)
+    assert costs.cost("SOFTMAX", Precision.INT8, size) > costs.cost(
+        "SOFTMAX", Precision.FLOAT32, size
     )
-    streamed = Work(1_000, 1_000_000, 1_000_000)
+    streamed = OpSize(1_000, 1_000_000, 1_000_000)
     for kind in ("FULLY_CONNECTED", "CONV_2D"):
         assert costs.cost(kind, Precision.DYNAMIC, streamed) < costs.cost(
             kind, Precision.FLOAT32, streamed
         )
-    assert costs.cost("QUANTIZE", Precision.INT8, work) > 0
+    assert costs.cost("QUANTIZE", Precision.INT8, size) > 0

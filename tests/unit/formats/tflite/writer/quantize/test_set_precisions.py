@@ -1,4 +1,4 @@
-"""The writer of mixed files: where conversions stand, what is stored, and what comes out."""
+"""Files of mixed precisions: where conversions stand, what is stored, and what comes out."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import pytest
 from edgevit.base.errors import ExportError
 from edgevit.core.target import Precision
 from edgevit.formats.tflite.runtime.file import op_names, parse_model, tensor_type
+from edgevit.formats.tflite.writer.graph import TfliteGraph
 from edgevit.formats.tflite.writer.quantize.expand_gelu import expand_gelu
-from edgevit.formats.tflite.writer.quantize.mixed import channel_scales, pack_4bit, write_mixed
-from edgevit.quantization.ranges import measure_ranges
+from edgevit.formats.tflite.writer.quantize.set_precisions import set_precisions
+from edgevit.quantization.levels import channel_scales, pack_4bit
 
 F, D, I = Precision.FLOAT32, Precision.DYNAMIC, Precision.INT8  # noqa: E741
 IMAGES = np.random.default_rng(0).uniform(0, 255, (24, 8, 8, 3)).round().astype(np.float32)
@@ -43,14 +44,21 @@ def graph(convert_tflite) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def ranges(graph) -> dict:
-    return measure_ranges(graph, IMAGES)
+def ranges(graph, measure_ranges) -> dict:
+    return measure_ranges(TfliteGraph(graph), IMAGES)
 
 
 @pytest.fixture
 def run(run_tflite):
     """A function (file, kernels) -> float logits of IMAGES."""
     return lambda data, kernels="xnnpack": run_tflite(data, IMAGES, kernels, real=True)
+
+
+def write(graph: bytes, ranges: dict, precisions: list[Precision], *options, **more) -> bytes:
+    """The file with a precision for every operator."""
+    opened = TfliteGraph(graph)
+    set_precisions(opened, ranges, precisions, *options, **more)
+    return opened.to_bytes()
 
 
 def kinds_of(data: bytes) -> list[str]:
@@ -66,14 +74,14 @@ def error(values: np.ndarray, expected: np.ndarray) -> float:
 
 
 def test_all_float_is_the_same_file_in_effect(graph, ranges, run):
-    written = write_mixed(graph, {}, by_kind(graph))
+    written = write(graph, {}, by_kind(graph))
     assert kinds_of(written) == kinds_of(graph)
     np.testing.assert_array_equal(run(written), run(graph))
 
 
 @pytest.mark.parametrize("kernels", ["xnnpack", "reference"])
 def test_all_int8_has_one_conversion_in_and_one_out(graph, ranges, run, kernels):
-    written = write_mixed(graph, ranges, [I] * len(kinds_of(graph)))
+    written = write(graph, ranges, [I] * len(kinds_of(graph)))
     counts = Counter(kinds_of(written))
     assert (counts["QUANTIZE"], counts["DEQUANTIZE"]) in ((1, 1), (2, 1))  # softmax's own scale
     model = parse_model(written, "net")
@@ -85,19 +93,19 @@ def test_all_int8_has_one_conversion_in_and_one_out(graph, ranges, run, kernels)
 def test_raw_bytes_enter_an_int8_graph_without_a_float(graph, ranges, run):
     raw = {**ranges, next(iter(ranges)): (0.0, 255.0)}
     first = kinds_of(graph)[0]
-    written = write_mixed(graph, raw, [I] * len(kinds_of(graph)), "uint8")
+    written = write(graph, raw, [I] * len(kinds_of(graph)), "uint8")
     assert "CAST" not in kinds_of(written)
     model = parse_model(written, "net")
     assert tensor_type(model.subgraphs[0].tensors[model.subgraphs[0].inputs[0]]) == "uint8"
     assert error(run(written), run(graph)) < 0.1
-    in_float = write_mixed(graph, raw, by_kind(graph), "uint8")
+    in_float = write(graph, raw, by_kind(graph), "uint8")
     assert kinds_of(in_float)[:2] == ["CAST", first]
     np.testing.assert_array_equal(run(in_float), run(graph))
 
 
 def test_only_weighted_int8_converts_around_each_and_once_a_tensor(graph, ranges, run):
     wanted = by_kind(graph, CONV_2D=I, FULLY_CONNECTED=I)
-    written = write_mixed(graph, ranges, wanted)
+    written = write(graph, ranges, wanted)
     counts = Counter(kinds_of(written))
     weighted = sum(p is I for p in wanted)
     assert counts["QUANTIZE"] == counts["DEQUANTIZE"] == weighted
@@ -106,10 +114,10 @@ def test_only_weighted_int8_converts_around_each_and_once_a_tensor(graph, ranges
 
 
 def test_a_tensor_that_several_read_is_converted_once(graph, ranges, run):
-    one = write_mixed(graph, ranges, by_kind(graph, CONCATENATION=I))  # three read it in float
+    one = write(graph, ranges, by_kind(graph, CONCATENATION=I))  # three read it in float
     counts = Counter(kinds_of(one))
     assert (counts["QUANTIZE"], counts["DEQUANTIZE"]) == (1, 1)
-    two = write_mixed(graph, ranges, by_kind(graph, SOFTMAX=I, MUL=I))  # both read it in int8
+    two = write(graph, ranges, by_kind(graph, SOFTMAX=I, MUL=I))  # both read it in int8
     (subgraph,) = parse_model(two, "net").subgraphs
     pairs = zip(subgraph.operators, kinds_of(two), strict=True)
     quantised = [int(operator.inputs[0]) for operator, kind in pairs if kind == "QUANTIZE"]
@@ -119,15 +127,15 @@ def test_a_tensor_that_several_read_is_converted_once(graph, ranges, run):
 
 
 def test_dynamic_weights_need_no_ranges(graph, run):
-    written = write_mixed(graph, {}, by_kind(graph, FULLY_CONNECTED=D, CONV_2D=D))
+    written = write(graph, {}, by_kind(graph, FULLY_CONNECTED=D, CONV_2D=D))
     assert kinds_of(written) == kinds_of(graph)
     assert 0 < error(run(written), run(graph)) < 0.05
     assert error(run(written, "reference"), run(graph)) < 0.05
 
 
 def test_four_bit_weights_are_half_of_eight(graph, run):
-    eight = write_mixed(graph, {}, by_kind(graph, FULLY_CONNECTED=D))
-    four = write_mixed(graph, {}, by_kind(graph, FULLY_CONNECTED=Precision.DYNAMIC_INT4))
+    eight = write(graph, {}, by_kind(graph, FULLY_CONNECTED=D))
+    four = write(graph, {}, by_kind(graph, FULLY_CONNECTED=Precision.DYNAMIC_INT4))
     saved = 2 * 32 * 64 / 2  # bytes: two matrices; the head is too small to be worth it
     assert len(eight) - len(four) == pytest.approx(saved, abs=64)
     for kernels in ("xnnpack", "reference"):
@@ -141,11 +149,13 @@ def test_four_bit_levels_go_two_a_byte_the_first_below():
 
 
 def test_int16_is_integers_throughout_and_much_closer_than_int8(graph, ranges, run):
-    plain, known = expand_gelu(graph, ranges)
+    opened = TfliteGraph(graph)
+    known = expand_gelu(opened, ranges)
+    plain = opened.to_bytes()
     assert "GELU" not in kinds_of(plain)
     assert error(run(plain), run(graph)) < 2e-3
     wanted = [Precision.INT16X8] * len(kinds_of(plain))
-    written = write_mixed(plain, known, wanted, float_outputs=False)
+    written = write(plain, known, wanted, float_outputs=False)
     model = parse_model(written, "net")
     types = Counter(tensor_type(tensor) for tensor in model.subgraphs[0].tensors)
     assert types["float32"] == 1  # its own input
@@ -156,15 +166,15 @@ def test_int16_is_integers_throughout_and_much_closer_than_int8(graph, ranges, r
 def test_a_kernel_that_is_missing_is_named_with_its_layer(graph, ranges):
     wanted = [Precision.INT16X8] * len(kinds_of(graph))
     with pytest.raises(ExportError, match=r"GELU of layer .* no kernel for int16"):
-        write_mixed(graph, ranges, wanted)
+        write(graph, ranges, wanted)
     with pytest.raises(ExportError, match="ADD has no kernel with integer weights"):
-        write_mixed(graph, ranges, by_kind(graph, ADD=D))
+        write(graph, ranges, by_kind(graph, ADD=D))
 
 
 def test_a_missing_range_is_an_error(graph, ranges):
     short = dict(list(ranges.items())[:2])
     with pytest.raises(ExportError, match="no range for"):
-        write_mixed(graph, short, by_kind(graph, FULLY_CONNECTED=I))
+        write(graph, short, by_kind(graph, FULLY_CONNECTED=I))
 
 
 def test_a_channel_of_zeros_has_a_scale_too():

@@ -1,4 +1,4 @@
-"""Every step of surgery leaves what the float network says, whatever its weights."""
+"""Every pass leaves what the float network returns, whatever its weights."""
 
 from __future__ import annotations
 
@@ -19,11 +19,16 @@ from edgevit.formats.tflite.runtime.litert import open_interpreter  # noqa: E402
 from edgevit.formats.tflite.runtime.nodes import list_nodes  # noqa: E402
 from edgevit.formats.tflite.writer.convert import float_graph  # noqa: E402
 from edgevit.formats.tflite.writer.graph import TfliteGraph  # noqa: E402
+from edgevit.formats.tflite.writer.passes import (  # noqa: E402
+    DEFAULT_PASSES,
+    PASSES,
+    find_passes,
+    run_passes,
+)
 from edgevit.formats.tflite.writer.passes.attend_through_tokens import (  # noqa: E402
     attend_through_tokens,
 )
 from edgevit.formats.tflite.writer.passes.fold_affine import fold_affine  # noqa: E402
-from edgevit.formats.tflite.writer.passes.table import DEFAULT_STEPS, STEPS, find_steps, operate  # noqa: E402
 from edgevit.frontend.source import Source  # noqa: E402
 from edgevit.layers.attention import TokenAttention  # noqa: E402
 from edgevit.models import MODELS  # noqa: E402
@@ -73,6 +78,13 @@ def kinds(graph: bytes) -> list[str]:
     return [opened.kind(operator) for operator in opened.operators]
 
 
+def rewrite(graph: bytes, names: tuple[str, ...]) -> tuple[bytes, tuple[str, ...]]:
+    """(the rewritten file, lines for the manifest)."""
+    opened = TfliteGraph(graph)
+    lines = run_passes(opened, names)
+    return opened.to_bytes(), lines
+
+
 def assert_equal(before: bytes, after: bytes, shape, tmp_path) -> None:
     image = np.random.default_rng(1).uniform(0, 255, (1, *shape)).astype(np.float32)
     expected, found = run(before, image, tmp_path), run(after, image, tmp_path)
@@ -88,26 +100,26 @@ def graphs() -> dict[str, bytes]:
     for name, sizes in SMALL.items():
         network = randomised(build(name, **sizes))
         options = TfliteOptions(surgery=("centre-norms",))
-        found[name] = float_graph(source_of(network), options)[0]
+        found[name] = float_graph(source_of(network), options)[0].to_bytes()
     return found
 
 
-@pytest.mark.parametrize("step", [name for name, step in STEPS.items() if step.apply])
+@pytest.mark.parametrize("step", list(PASSES))
 @pytest.mark.parametrize("name", SMALL)
-def test_a_step_leaves_what_the_network_says(graphs, name, step, tmp_path):
-    after, _ = operate(graphs[name], (step,))
+def test_a_pass_leaves_what_the_network_returns(graphs, name, step, tmp_path):
+    after, _ = rewrite(graphs[name], (step,))
     shape = TfliteGraph(graphs[name]).shape(0)[1:]
     assert_equal(graphs[name], after, shape, tmp_path)
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_all_steps_together_leave_what_the_network_says(graphs, name, tmp_path):
-    after, _ = operate(graphs[name], find_steps("all"))
+def test_all_passes_together_leave_what_the_network_returns(graphs, name, tmp_path):
+    after, _ = rewrite(graphs[name], find_passes("all"))
     assert_equal(graphs[name], after, TfliteGraph(graphs[name]).shape(0)[1:], tmp_path)
 
 
 def test_gamma_and_beta_leave_every_norm_of_shiftvit_that_no_padding_follows(graphs):
-    before, after = kinds(graphs["shiftvit"]), kinds(operate(graphs["shiftvit"], DEFAULT_STEPS)[0])
+    before, after = kinds(graphs["shiftvit"]), kinds(rewrite(graphs["shiftvit"], DEFAULT_PASSES)[0])
     # Three blocks and two merges. The second merge pads its 3x3 tokens to 4x4, so its beta, and
     # with it gamma, stay.
     assert before.count("RSQRT") == after.count("RSQRT") == 5
@@ -116,8 +128,8 @@ def test_gamma_and_beta_leave_every_norm_of_shiftvit_that_no_padding_follows(gra
     assert len(before) - len(after) == 8
 
 
-def test_steps_are_told_in_the_manifest_with_how_often_they_did_something(graphs):
-    _, lines = operate(graphs["shiftvit"], DEFAULT_STEPS)
+def test_passes_are_told_in_the_manifest_with_how_often_they_did_something(graphs):
+    _, lines = rewrite(graphs["shiftvit"], DEFAULT_PASSES)
     assert lines == ("fold-affine: 8",)
 
 
@@ -125,7 +137,7 @@ def small_net(build_layers, shape=(8, 8, 3)) -> bytes:
     images = keras.Input(shape, name="images")
     network = randomised(keras.Model(images, {"logits": build_layers(images)}))
     options = TfliteOptions(preprocess=False, surgery=("centre-norms",))
-    return float_graph(source_of(network), options)[0]
+    return float_graph(source_of(network), options)[0].to_bytes()
 
 
 def test_a_norm_that_something_else_reads_too_stays(tmp_path):
@@ -137,7 +149,7 @@ def test_a_norm_that_something_else_reads_too_stays(tmp_path):
     opened = TfliteGraph(graph)
     changes = fold_affine(opened)
     assert changes.count == 0
-    reasons = {reason for name, reason in changes.declined if "norm" in name}
+    reasons = {reason for name, reason in changes.skipped if "norm" in name}
     assert any("ADD" in reason for reason in reasons)
 
 
@@ -149,7 +161,7 @@ def test_gamma_stays_where_a_padded_convolution_needs_beta(tmp_path):
     graph = small_net(layers)
     changes = fold_affine(TfliteGraph(graph))
     assert changes.count == 0
-    assert "a convolution pads zeros onto it" in {reason for _, reason in changes.declined}
+    assert "a convolution pads zeros onto it" in {reason for _, reason in changes.skipped}
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -165,7 +177,7 @@ def test_scale_and_offset_fold_into_convolutions_of_any_form(kind, padding, stri
         return keras.layers.Flatten()(layer(y))
 
     graph = small_net(layers)
-    after, _ = operate(graph, ("fold-affine",))
+    after, _ = rewrite(graph, ("fold-affine",))
     folded = len(kinds(graph)) - len(kinds(after))
     padded = padding == "same" and stride == 1
     assert folded == (0 if padded else 2)
@@ -184,7 +196,7 @@ def test_channels_are_followed_through_windows_flattening_and_means(tmp_path):
         return keras.layers.Concatenate()([first, flat, pooled])
 
     graph = small_net(layers)
-    after, lines = operate(graph, ("fold-affine",))
+    after, lines = rewrite(graph, ("fold-affine",))
     assert lines == ("fold-affine: 2",)
     assert_equal(graph, after, (8, 8, 3), tmp_path)
 
@@ -196,7 +208,7 @@ def test_two_linear_layers_get_even_channels(tmp_path):
         return keras.layers.Dense(4, name="second")(y)
 
     graph = small_net(layers)
-    after, lines = operate(graph, ("equalise-channels",))
+    after, lines = rewrite(graph, ("equalise-channels",))
     assert lines == ("equalise-channels: 1",)
     assert_equal(graph, after, (8, 8, 3), tmp_path)
     opened = TfliteGraph(after)
@@ -226,13 +238,13 @@ def attention_net(heads=2, depth=6, between=lambda x: x, also=lambda attention: 
     logits = keras.layers.Dense(3, name="last")(keras.layers.Flatten()(tokens + mixed))
     network = randomised(keras.Model(images, {"logits": logits, **also(attention)}))
     options = TfliteOptions(preprocess=False, surgery=("centre-norms",))
-    return float_graph(source_of(network), options)[0]
+    return float_graph(source_of(network), options)[0].to_bytes()
 
 
 @pytest.mark.parametrize("depth", [6, 9])
 def test_heads_as_wide_as_tokens_need_no_keys_and_values(depth, tmp_path):
     graph = attention_net(depth=depth)
-    after, lines = operate(graph, ("attend-through-tokens",))
+    after, lines = rewrite(graph, ("attend-through-tokens",))
     assert lines == ("attend-through-tokens: 1",)
     before, left = Counter(kinds(graph)), Counter(kinds(after))
     assert before["TRANSPOSE"] == 4
@@ -244,7 +256,7 @@ def test_heads_as_wide_as_tokens_need_no_keys_and_values(depth, tmp_path):
 
 def test_gamma_and_beta_go_before_the_products_of_activations_come(tmp_path):
     graph = attention_net()
-    after, lines = operate(graph, DEFAULT_STEPS)
+    after, lines = rewrite(graph, DEFAULT_PASSES)
     assert lines == ("fold-affine: 2", "attend-through-tokens: 1")
     assert_equal(graph, after, (8, 8, 3), tmp_path)
 
@@ -263,12 +275,12 @@ def test_other_attention_stays_with_a_reason(options, reason):
     opened = TfliteGraph(attention_net(**options))
     changes = attend_through_tokens(opened)
     assert changes.count == 0
-    assert [reason in line for _, line in changes.declined] == [True]
+    assert [reason in line for _, line in changes.skipped] == [True]
 
 
 @pytest.mark.parametrize(("name", "pairs"), [("vit", 1), ("shiftvit", 0)])
 def test_values_of_an_attention_are_equalised_with_its_output_layer(graphs, name, pairs):
-    _, lines = operate(graphs[name], ("equalise-channels",))
+    _, lines = rewrite(graphs[name], ("equalise-channels",))
     assert lines == ((f"equalise-channels: {pairs}",) if pairs else ())
 
 
@@ -276,21 +288,21 @@ def test_values_of_an_attention_are_equalised_with_its_output_layer(graphs, name
     ("text", "expected"),
     [
         ("none", ()),
-        ("default", DEFAULT_STEPS),
-        ("all", tuple(STEPS)),
+        ("default", DEFAULT_PASSES),
+        ("all", tuple(PASSES)),
         ("fold-affine,centre-norms", ("centre-norms", "fold-affine")),
-        ("default,no-fold-affine", tuple(n for n in DEFAULT_STEPS if n != "fold-affine")),
+        ("default,no-fold-affine", tuple(n for n in DEFAULT_PASSES if n != "fold-affine")),
     ],
 )
-def test_steps_are_chosen_by_name_and_done_in_the_order_of_the_table(text, expected):
-    assert find_steps(text) == expected
+def test_passes_are_chosen_by_name_and_run_in_the_order_of_the_table(text, expected):
+    assert find_passes(text) == expected
 
 
-def test_an_unknown_step_is_refused_with_its_near_misses():
+def test_an_unknown_pass_is_refused_with_its_near_misses():
     with pytest.raises(UnknownNameError, match="Did you mean fold-affine"):
-        find_steps("fold-afine")
+        find_passes("fold-afine")
     with pytest.raises(UnknownNameError, match="unknown surgery step 'no-thing'"):
-        find_steps("no-thing")
+        find_passes("no-thing")
 
 
 def test_the_weights_of_the_last_layer_keep_its_name_when_a_norm_is_folded_into_them():
@@ -299,7 +311,7 @@ def test_the_weights_of_the_last_layer_keep_its_name_when_a_norm_is_folded_into_
         return keras.layers.Dense(4, name="last")(keras.layers.Flatten()(y))
 
     graph = small_net(layers)
-    after, lines = operate(graph, ("fold-affine",))
+    after, lines = rewrite(graph, ("fold-affine",))
     assert lines
     (last,) = [node for node in list_nodes(parse_model(after, "x")) if node.op == "FULLY_CONNECTED"]
     assert last.layer.split("/")[-1] == "last"
