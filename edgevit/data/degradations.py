@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-
-from edgevit.data.images import encode_jpegs
+from PIL import Image
 
 SHIFT_PIXELS = 2
 # (down, right): the eight neighbours.
@@ -31,8 +31,13 @@ class Degradation:
 
 
 def as_jpeg(images: np.ndarray, quality: int) -> np.ndarray:
-    """Images as they come back from JPEG files of one quality. uint8 N H W 3."""
-    return encode_jpegs(images, np.full(len(images), quality))
+    """Images as they come back from JPEG files of one quality, 1 to 100. uint8 N H W 3."""
+    result = np.empty_like(images)
+    for number, image in enumerate(images):
+        stream = io.BytesIO()
+        Image.fromarray(image).save(stream, "JPEG", quality=quality)
+        result[number] = np.asarray(Image.open(stream))
+    return result
 
 
 def shift(images: np.ndarray, pixels: int) -> np.ndarray:

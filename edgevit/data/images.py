@@ -83,21 +83,3 @@ def read_image(path: Path | str, size: tuple[int, int] | None = None) -> np.ndar
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
     return decode_image(data, str(path), size)
-
-
-def encode_jpegs(images: np.ndarray, quality: np.ndarray) -> np.ndarray:
-    """Images as they come back from JPEG files of these qualities.
-
-    Args:
-        images: uint8 N H W 3.
-        quality: whole numbers from 1 to 100, N; 0: the image stays as it is.
-
-    Returns:
-        uint8 N H W 3, a copy.
-    """
-    result = images.copy()
-    for number in np.flatnonzero(quality):
-        stream = io.BytesIO()
-        Image.fromarray(images[number]).save(stream, "JPEG", quality=int(quality[number]))
-        result[number] = np.asarray(Image.open(stream))
-    return result
