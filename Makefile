@@ -33,7 +33,7 @@ test-web: $(TEST_READY) ## tools/run_onnx.mjs in onnxruntime-web; installs that 
 
 test-crosscheck: $(TEST_READY) ## the ONNX files in OpenVINO and tract too; installs both (200 MB)
 	@$(PIP_INSTALL) --constraint constraints.txt --editable '.[crosscheck]'
-	@$(BIN)/pytest tests/conformance/test_architectures.py -k other_runtimes $(ARGS)
+	@$(BIN)/pytest tests/conformance -k other_runtimes $(ARGS)
 
 lint: $(TEST_READY) ## ruff, mypy and the import contracts
 	@echo "ruff check" && $(BIN)/ruff check --quiet

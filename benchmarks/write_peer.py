@@ -33,7 +33,7 @@ def write_tf2onnx(model, shape: tuple[int, ...], path: str) -> None:
     import tensorflow as tf
     import tf2onnx
 
-    from edgevit.formats.onnx.writer.convert import erfc_handler
+    from edgevit.formats.onnx.writer.float_graph import erfc_handler
 
     tf2onnx.convert.from_function(
         tf.function(lambda images: model(images, training=False)),

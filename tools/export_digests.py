@@ -24,6 +24,7 @@ from typing import Any
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # as the command line sets it
 
+from edgevit.base.errors import EdgevitError
 from edgevit.base.files import digest_path
 from edgevit.base.loading import load_attribute
 from edgevit.base.processor import describe_processor
@@ -86,7 +87,7 @@ def lower(source: Source, target: Target, chosen: dict[str, Any]) -> dict[str, A
             written.finish({})
             digest = digest_path(staged)
         return {"sha256": digest, "steps": list(written.steps)}
-    except Exception as error:  # a refusal is a result, too
+    except EdgevitError as error:  # a refusal is a result, too
         return {"error": f"{type(error).__name__}: {error}"}
 
 

@@ -49,23 +49,19 @@ def explain_outputs(
             "if the architecture has."
         )
     shares = softmax(outputs["logits"])
-    found = []
-    for number, image in enumerate(images):
-        label = int(np.argmax(shares[number]))
-        found.append(
-            tuple(
-                Explanation(
-                    image=image,
-                    label=class_names[label] if label < len(class_names) else str(label),
-                    probability=float(shares[number, label]),
-                    method=name,
-                    maps=tuple(
-                        EXPLAINERS[name].read(outputs[name][number])
-                        if name in EXPLAINERS
-                        else [occlude(lambda covered: run(covered)["logits"], image)]
-                    ),
-                )
-                for name in chosen
-            )
+
+    def explain(number: int, name: str) -> Explanation:
+        image, label = images[number], int(np.argmax(shares[number]))
+        if name in EXPLAINERS:
+            maps = EXPLAINERS[name](outputs[name][number])
+        else:
+            maps = [occlude(lambda covered: run(covered)["logits"], image)]
+        return Explanation(
+            image=image,
+            label=class_names[label] if label < len(class_names) else str(label),
+            probability=float(shares[number, label]),
+            method=name,
+            maps=tuple(maps),
         )
-    return found
+
+    return [tuple(explain(number, name) for name in chosen) for number in range(len(images))]

@@ -24,21 +24,6 @@ class Map:
     values: np.ndarray
 
 
-@dataclass(frozen=True)
-class Explainer:
-    """How one output becomes maps.
-
-    Attributes:
-        output: its name.
-        title: of the picture.
-        read: the output for one image (no batch axis) -> maps.
-    """
-
-    output: str
-    title: str
-    read: Callable[[np.ndarray], list[Map]]
-
-
 def read_attention(values: np.ndarray) -> list[Map]:
     """Attention that each token receives.
 
@@ -71,13 +56,11 @@ def read_modulator(values: np.ndarray) -> list[Map]:
     return [Map("norm of the modulator", np.linalg.norm(values, axis=-1))]
 
 
-EXPLAINERS: dict[str, Explainer] = {
-    explainer.output: explainer
-    for explainer in (
-        Explainer("attention", "attention", read_attention),
-        Explainer("gates", "focal gates", read_gates),
-        Explainer("modulator", "focal modulator", read_modulator),
-    )
+# By the name of an output: its values for one image (no batch axis) -> maps.
+EXPLAINERS: dict[str, Callable[[np.ndarray], list[Map]]] = {
+    "attention": read_attention,
+    "gates": read_gates,
+    "modulator": read_modulator,
 }
 
 

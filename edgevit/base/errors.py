@@ -24,6 +24,11 @@ from typing import TypeVar
 Row = TypeVar("Row")
 
 
+def in_one_line(error: object, most: int | None = None) -> str:
+    """An error's text without line breaks, cut after ``most`` characters."""
+    return " ".join(str(error).split())[:most]
+
+
 class EdgevitError(Exception):
     """Base of all errors of this package.
 

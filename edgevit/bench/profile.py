@@ -11,10 +11,12 @@ import numpy as np
 
 from edgevit.base.errors import ConfigError
 from edgevit.base.files import digest_path
+from edgevit.base.loading import load_attribute
 from edgevit.bench.environment import describe_environment
 from edgevit.core.format import Format
 from edgevit.core.parity import NodeTime, Profile
-from edgevit.formats.registry import RUNTIMES, detect_format, refuse_damage, runtimes_of
+from edgevit.formats.recording import Recording
+from edgevit.formats.registry import FORMATS, RUNTIMES, detect_format, refuse_damage, runtimes_of
 from edgevit.formats.tflite.operators import Role, names_of
 
 TRIM = 0.1  # share of the slowest and of the fastest runs that does not count
@@ -88,20 +90,21 @@ def profile(
     """
     path = Path(path)
     kind = detect_format(path)
-    if kind not in _RECORDERS:
+    record = FORMATS[kind].profile
+    if record is None:
         raise ConfigError(
             f"{path}: TensorFlow tells no times of single operators here. Profile the .tflite or "
             ".onnx file of the same model."
         )
     refuse_damage(path)
     chosen = choose_kernels(kind, kernels)
-    nodes, found = _RECORDERS[kind](path, chosen, threads, runs, warmup)
+    found: Recording[NodeTime] = load_attribute(record)(path, chosen, threads, runs, warmup)
     return Profile(
         file=path.name,
         sha256=digest_path(path),
         runtime=f"{runtimes_of(kind)[0]}-{chosen}",
         threads=threads,
-        nodes=nodes,
+        nodes=found.rows,
         profiled_us=found.profiled_us,
         plain_us=found.plain_us,
         environment=record_environment(),
@@ -180,33 +183,3 @@ def matrix_share(found: Profile) -> float:
     times = [(node.op, typical_us(node.time_us)) for node in found.nodes]
     whole = sum(time for _, time in times)
     return sum(time for op, time in times if op in MATRIX_OPS) / whole if whole else float("nan")
-
-
-def _record_tflite(
-    path: Path, kernels: str, threads: int, runs: int, warmup: int
-) -> tuple[tuple[NodeTime, ...], Any]:
-    from edgevit.formats.tflite.runtime.litert import list_partitions
-    from edgevit.formats.tflite.runtime.nodes import name_kernels, read_nodes
-    from edgevit.formats.tflite.runtime.profiler import record_litert
-
-    nodes = read_nodes(path)
-    found = record_litert(path, kernels, threads, runs, warmup)
-    parts = list_partitions(path) if kernels == "xnnpack" else []
-    return name_kernels(found.rows, nodes, parts), found
-
-
-def _record_onnx(
-    path: Path, kernels: str, threads: int, runs: int, warmup: int
-) -> tuple[tuple[NodeTime, ...], Any]:
-    from edgevit.formats.onnx.runtime.profiler import record_onnxruntime
-
-    found = record_onnxruntime(path, threads, runs, warmup)
-    rows = (NodeTime(row.name, row.op, row.op, row.layer, row.time_us) for row in found.rows)
-    return tuple(rows), found
-
-
-# Each returns the kernels' times, and what the runtime's profiler recorded of whole runs.
-_RECORDERS: dict[Format, Callable[[Path, str, int, int, int], tuple[tuple[NodeTime, ...], Any]]] = {
-    Format.TFLITE: _record_tflite,
-    Format.ONNX: _record_onnx,
-}

@@ -16,13 +16,15 @@ from edgevit.cli import console, options
 @click.command()
 @click.argument("model")
 @options.data
-@click.option("--recipe", "recipe_name", default="cpu-progressive", show_default=True, help="How.")
-@click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipe's.")
 @click.option(
-    "--minutes",
-    type=click.FloatRange(min=0, min_open=True),
-    help="As many of the recipe's epochs as fit into this time here, by timing a few steps.",
+    "--recipe",
+    "recipe_name",
+    default="default",
+    show_default=True,
+    metavar="NAME|PATH",
+    help="How: default, quick, finetune, distill; or the recipe.json beside weights.",
 )
+@click.option("--epochs", type=click.IntRange(min=1), help="Instead of the recipe's.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Instead of the recipe's.")
 @click.option("--learning-rate", type=float, help="Peak, instead of the recipe's.")
 @click.option("--form", help="paper or tutorial.  [default: that of --init, else paper]")
@@ -41,9 +43,9 @@ from edgevit.cli import console, options
     "teachers",
     multiple=True,
     metavar="MODEL|PATH",
-    help="A trained network to learn from (distillation): an architecture with shipped weights, a "
-    "weights file or a run's folder. Repeatable: several teach the mean of their answers. Needs a "
-    "recipe that listens to one, such as nano.",
+    help="A trained network to distil from: an architecture with shipped weights, a weights file "
+    "or a run's folder. Repeatable: the mean of their outputs counts. Needs a recipe with a "
+    "teacher_share, such as distill.",
 )
 @click.option(
     "--set",
@@ -59,7 +61,8 @@ from edgevit.cli import console, options
     "--limit",
     type=click.IntRange(min=10),
     metavar="N",
-    help="Learn from N training images, the same share of every class: for a quick trial.",
+    help="Learn from N training images, the same share of every class, and validate on as many at "
+    "most: for a quick trial.",
 )
 @options.image_size
 @click.option(
@@ -79,8 +82,7 @@ from edgevit.cli import console, options
     type=click.Choice(["jax", "torch", "tensorflow"]),
     default="jax",
     show_default=True,
-    help="What Keras trains on. On a CPU torch is faster for most; with AVX-512 BF16 by two "
-    "times, together with --precision bfloat16.",
+    help="What Keras trains on.",
 )
 @click.option(
     "--precision",
@@ -95,7 +97,6 @@ def train(
     data: str | None,
     recipe_name: str,
     epochs: int | None,
-    minutes: float | None,
     batch_size: int | None,
     learning_rate: float | None,
     form: str | None,
@@ -118,52 +119,51 @@ def train(
     MODEL is an architecture, or one of its sizes, such as shiftvit:nano.
     Pictures of one size stay as they are, up to the network's; others are resized to it.
     A run that was killed goes on where it stopped, to the same weights, when the same command is
-    given again. The folder then holds weights (float16), log.csv, curves.png and a model card, and
-    'edgevit export FOLDER --format ...' exports it.
+    given again. log.csv and curves.png grow with every epoch. The folder then holds weights
+    (float16) and recipe.json too, and 'edgevit export FOLDER --format ...' exports it.
 
     \b
     edgevit train shiftvit --data cifar10.tar.gz
     edgevit train shiftvit --data flowers/ --recipe finetune --out runs/flowers \\
         --init artifacts/shiftvit/weights.safetensors
-    edgevit train shiftvit:nano --data cifar10.tar.gz --recipe nano --teacher shiftvit
-    edgevit train focalnet --data cifar10.tar.gz --recipe gpu-long --precision bfloat16 \\
-        --minutes 20
+    edgevit train shiftvit:nano --data cifar10.tar.gz --recipe distill --teacher shiftvit
+    edgevit train shiftvit --data cifar10.tar.gz --recipe artifacts/shiftvit/recipe.json
     edgevit train gcvit --data cifar10.tar.gz --limit 5000 --epochs 3 \\
         --set image_size=64 --set window_sizes=2,2,4,2
     """
-    from edgevit.base.allocator import keep_freed_memory
     from edgevit.base.files import check_writable
     from edgevit.models import split_name
-    from edgevit.training.recipe import find_recipe
+    from edgevit.training.recipe import open_recipe
 
     folder = out or Path("runs") / model.replace(":", "-")
     model, size = split_name(model)
     if size and variant:
         raise ConfigError(f"--variant and the size in {model}:{size} say the same: give one.")
     variant = variant or size
-    recipe = find_recipe(recipe_name)
-    changes: dict[str, Any] = {
+    recipe, unused = open_recipe(recipe_name)
+    given: dict[str, Any] = {
         "epochs": epochs,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
     }
-    recipe = replace(recipe, **{key: value for key, value in changes.items() if value is not None})
+    recipe = replace(recipe, **{key: value for key, value in given.items() if value is not None})
+    if unused:
+        console.say(
+            f"edgevit: note: {recipe_name} comes from an earlier trainer. Nothing reads these of "
+            f"its values any more: {', '.join(unused)}."
+        )
     os.environ["KERAS_BACKEND"] = backend
-    if backend == "torch":
-        keep_freed_memory()
     with console.working() as work:
         from edgevit.data.datasets import find_source, limit_images, load_dataset, split_validation
 
         source = find_source(data)
-        from edgevit.training.loop import check_teaching
-        from edgevit.training.pace import shorten_recipe
+        from edgevit.training.distillation import check_teaching
         from edgevit.training.precision import is_emulated
         from edgevit.training.run import train_model
-        from edgevit.training.start import fit_start, hold_out, open_start
+        from edgevit.training.start import hold_out, open_start
 
         check_teaching(recipe, bool(teachers))
         start = open_start(model, form, variant, init, fields)
-        network_size = start.plan.preprocess.network_size
         check_writable(folder)
         if is_emulated(precision):
             console.say(
@@ -171,10 +171,12 @@ def train(
                 "them, which takes longer than float32. Drop --precision."
             )
         work.status("reading the training images")
-        dataset = load_dataset(source, "train", image_size, work.advance, at_most=network_size)
+        largest = start.plan.preprocess.network_size
+        dataset = load_dataset(source, "train", image_size, work.advance, at_most=largest)
         recipe = hold_out(recipe, dataset.source, start, teachers)
         training, validation = split_validation(dataset, recipe.held_out, seed=0)
-        training = limit_images(training, limit or len(training), seed=0)
+        if limit:
+            training, validation = (limit_images(one, limit) for one in (training, validation))
         pictures = None
         if explain_every:
             from edgevit.attribution.during_training import EpochPictures
@@ -182,21 +184,10 @@ def train(
             pictures = EpochPictures(
                 validation.images[:8], dataset.class_names, folder / "explain", explain_every
             )
-        if minutes:
-            work.status("timing a few steps")
-            plan = fit_start(start, training, seed).plan
-            recipe = shorten_recipe(recipe, plan, len(training), minutes, folder, precision)
-        busy = f"training {model} on {len(training):,} images with {backend}"
-        work.status(busy)
-        total = recipe.epochs
+        work.status(f"training {model} on {len(training):,} images with {backend}")
 
         def progress(epoch: int, step: int, steps: int, values: dict) -> None:
-            work.status(busy)
-            work.advance(epoch * steps + step, total * steps)
-
-        def teaching(view: int, done: int, images: int) -> None:
-            work.status(f"{', '.join(teachers)} answers to view {view + 1}")
-            work.advance(done, images)
+            work.advance(epoch * steps + step, recipe.epochs * steps)
 
         result = train_model(
             model,
@@ -212,7 +203,6 @@ def train(
             pictures,
             fields,
             teachers,
-            teaching,
             precision,
         )
     document = {

@@ -25,9 +25,11 @@ class FormatSpec:
         inspect: ``(path) -> Inspection``.
         read_metadata: ``(path) -> {key: text}``: the documents inside a file, read without a
             runtime.
-        count_cost: ``(path, batch) -> Work``; None: multiply-accumulates are not counted.
+        count_cost: ``(path, batch) -> Cost``; None: multiply-accumulates are not counted.
         open_intermediate: ``(path) -> IntermediateReader``; None: its intermediate tensors
             cannot be read.
+        profile: ``(path, kernels, threads, runs, warmup) -> Recording`` of the runtime's own
+            profiler; None: it tells no times of single operators.
         options: dataclass of what a user may choose for its targets.
         observe: ``(source, options, images, observer, progress) -> {name: Observation}``, which
             runs the float graph; None: nothing of this format is calibrated.
@@ -43,5 +45,6 @@ class FormatSpec:
     marker: str = ""
     count_cost: str | None = None
     open_intermediate: str | None = None
+    profile: str | None = None
     observe: str | None = None
     describe_graph: str | None = None

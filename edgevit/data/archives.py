@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from edgevit.base.errors import DataError
+from edgevit.base.errors import DataError, in_one_line
 from edgevit.data.images import MAX_FILE_BYTES, is_image_name
 
 SPLITS = ("train", "test")
+# Name, bytes and contents of what an archive holds; no contents: it is no file.
+Member = tuple[str, int, Callable[[], bytes] | None]
 
 # What the standard library raises on a damaged archive; RuntimeError: an encrypted zip member.
 READ_ERRORS = (
@@ -87,23 +89,21 @@ def list_archive(path: Path) -> Iterator[ImageFile]:
     """
     try:
         if tarfile.is_tarfile(path):
-            return _list_tar(path)
-        if zipfile.is_zipfile(path):
-            return _list_zip(path)
+            members = _list_tar(path)
+        elif zipfile.is_zipfile(path):
+            members = _list_zip(path)
+        else:
+            raise DataError(
+                f"{path}: neither a directory nor a readable tar, zip or npz file. "
+                "It may be cut short."
+            )
+        for name, size, read in members:
+            _check_member(path, name, size)
+            file = None if read is None else _classify(name, read)
+            if file is not None:
+                yield file
     except READ_ERRORS as error:
-        raise _damaged(path, error) from None
-    raise DataError(
-        f"{path}: neither a directory nor a readable tar, zip or npz file. It may be cut short."
-    )
-
-
-def _damaged(path: Path | str, error: BaseException) -> DataError:
-    return DataError(f"{path}: the archive is damaged ({in_one_line(error)}).")
-
-
-def in_one_line(error: BaseException) -> str:
-    """An error's text without line breaks."""
-    return " ".join(str(error).split())
+        raise DataError(f"{path}: the archive is damaged ({in_one_line(error)}).") from None
 
 
 def _check_size(source: Path, name: str, size: int) -> None:
@@ -123,18 +123,12 @@ def _check_member(archive: Path, name: str, size: int) -> None:
     _check_size(archive, name, size)
 
 
-def _list_tar(path: Path) -> Iterator[ImageFile]:
-    try:
-        with tarfile.open(path) as archive:
-            for member in archive:
-                _check_member(path, member.name, member.size)
-                if member.isreg():
-                    file = _classify(member.name, _tar_reader(archive, member))
-                    if file is not None:
-                        yield file
-            _check_tar_end(path, archive)
-    except READ_ERRORS as error:
-        raise _damaged(path, error) from None
+def _list_tar(path: Path) -> Iterator[Member]:
+    with tarfile.open(path) as archive:
+        for member in archive:
+            read = partial(_read_tar, archive, member) if member.isreg() else None
+            yield member.name, member.size, read
+        _check_tar_end(path, archive)
 
 
 def _check_tar_end(path: Path, archive: tarfile.TarFile) -> None:
@@ -152,25 +146,16 @@ def _check_tar_end(path: Path, archive: tarfile.TarFile) -> None:
         pass
 
 
-def _tar_reader(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Callable[[], bytes]:
-    def read() -> bytes:
-        stream = archive.extractfile(member)
-        return stream.read() if stream is not None else b""
-
-    return read
+def _read_tar(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    stream = archive.extractfile(member)
+    return stream.read() if stream is not None else b""
 
 
-def _list_zip(path: Path) -> Iterator[ImageFile]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
-                _check_member(path, member.filename, member.file_size)
-                if not member.is_dir():
-                    file = _classify(member.filename, partial(archive.read, member))
-                    if file is not None:
-                        yield file
-    except READ_ERRORS as error:
-        raise _damaged(path, error) from None
+def _list_zip(path: Path) -> Iterator[Member]:
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            read = None if member.is_dir() else partial(archive.read, member)
+            yield member.filename, member.file_size, read
 
 
 def read_file(file: ImageFile, source: str) -> bytes:
@@ -182,5 +167,4 @@ def read_file(file: ImageFile, source: str) -> bytes:
     try:
         return file.read()
     except READ_ERRORS as error:
-        reason = in_one_line(error)
-        raise DataError(f"{source}/{file.name}: cannot be read ({reason}).") from None
+        raise DataError(f"{source}/{file.name}: cannot be read ({in_one_line(error)}).") from None

@@ -9,6 +9,7 @@ import numpy as np
 
 from edgevit.base.errors import DataError
 from edgevit.data.datasets import ImageDataset, digest_arrays, load_dataset
+from edgevit.data.images import is_image_name, read_image
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,7 @@ def sample_images(dataset: ImageDataset, count: int, seed: int = 0) -> Calibrati
         raise DataError(
             f"calibration draws from training images only. Received: split={dataset.split!r}"
         )
-    rng = np.random.default_rng(seed)
-    groups = [
-        rng.permutation(np.flatnonzero(dataset.labels == label))
-        for label in range(len(dataset.class_names))
-    ]
+    groups = dataset.shuffle_classes(seed)
     # One of each class in turn, until there are enough.
     longest = max(len(group) for group in groups)
     turns = [group[turn] for turn in range(longest) for group in groups if turn < len(group)]
@@ -84,8 +81,6 @@ def sample_source(
     if path.is_dir():
         pictures = _plain_pictures(path)
         if pictures:
-            from edgevit.data.images import read_image
-
             rng = np.random.default_rng(seed)
             chosen = sorted(rng.permutation(len(pictures))[:count])
             images = np.stack([read_image(pictures[index], size) for index in chosen])
@@ -139,8 +134,6 @@ def digest_images(images: np.ndarray) -> str:
 
 
 def _plain_pictures(folder: Path) -> list[Path]:
-    from edgevit.data.images import is_image_name
-
     entries = sorted(folder.iterdir())
     if any(entry.is_dir() for entry in entries):
         return []

@@ -10,14 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from edgevit.base.errors import ConfigError, DataError
+from edgevit.base.errors import ConfigError, DataError, in_one_line
 from edgevit.core.class_names import CIFAR10_CLASSES
 from edgevit.data.archives import (
     READ_ERRORS,
     SPLITS,
     ImageFile,
     find_archive,
-    in_one_line,
     list_archive,
     list_folder,
     read_file,
@@ -58,12 +57,14 @@ class ImageDataset:
 
     def select(self, indices: np.ndarray, split: str | None = None) -> ImageDataset:
         """The images at these indices, in this order."""
-        return replace(
-            self,
-            images=self.images[indices],
-            labels=self.labels[indices],
-            split=split or self.split,
-        )
+        images, labels = self.images[indices], self.labels[indices]
+        return replace(self, images=images, labels=labels, split=split or self.split)
+
+    def shuffle_classes(self, seed: int) -> list[np.ndarray]:
+        """The indices of each class's images, in a seeded order."""
+        rng = np.random.default_rng(seed)
+        classes = range(len(self.class_names))
+        return [rng.permutation(np.flatnonzero(self.labels == label)) for label in classes]
 
 
 def digest_arrays(*arrays: np.ndarray) -> str:
@@ -144,10 +145,8 @@ def split_validation(
     """
     if not 0.0 < held_out < 1.0:
         raise ConfigError(f"held_out must lie between 0 and 1. Received: held_out={held_out}")
-    rng = np.random.default_rng(seed)
     kept, held = [], []
-    for label in range(len(dataset.class_names)):
-        members = rng.permutation(np.flatnonzero(dataset.labels == label))
+    for members in dataset.shuffle_classes(seed):
         count = round(len(members) * held_out)
         held.append(members[:count])
         kept.append(members[count:])
@@ -162,12 +161,11 @@ def limit_images(dataset: ImageDataset, count: int, seed: int = 0) -> ImageDatas
     """
     if count >= len(dataset):
         return dataset
-    rng = np.random.default_rng(seed)
-    kept = []
-    for label in range(len(dataset.class_names)):
-        members = rng.permutation(np.flatnonzero(dataset.labels == label))
-        kept.append(members[: max(1, round(len(members) * count / len(dataset)))])
-    return dataset.select(np.sort(np.concatenate(kept)), dataset.split)
+    kept = [
+        members[: max(1, round(len(members) * count / len(dataset)))]
+        for members in dataset.shuffle_classes(seed)
+    ]
+    return dataset.select(np.sort(np.concatenate(kept)))
 
 
 def _read_class_folders(

@@ -53,9 +53,7 @@ def load_validation(
     test images.
 
     Args:
-        data: the dataset.
-        size: (rows, columns) that every image is resized to; None: the images' own.
-        class_names: of the logits.
+        data, size, class_names: as for :func:`load_test`.
         count: images wanted; fewer where fewer are held out. None: all.
         share_unseen: name of a dataset -> share of its training images that the weights have not
             learnt from, such as :meth:`edgevit.frontend.source.Source.share_unseen`.

@@ -1,11 +1,14 @@
-"""What a runtime's own profiler said, whichever runtime it was."""
+"""What a runtime's own profiler recorded, whichever runtime it was."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 Row = TypeVar("Row")
+Plain = TypeVar("Plain")
+Profiled = TypeVar("Profiled")
 
 
 @dataclass(frozen=True)
@@ -21,3 +24,11 @@ class Recording(Generic[Row]):
     rows: tuple[Row, ...]
     profiled_us: tuple[float, ...]
     plain_us: tuple[float, ...]
+
+
+def take_turns(
+    plain: Callable[[], Plain], profiled: Callable[[], Profiled], runs: int, warmup: int
+) -> tuple[list[Plain], list[Profiled]]:
+    """Calls both in turns, so that both meet the same disturbances; results of the last runs."""
+    pairs = [(plain(), profiled()) for _ in range(warmup + runs)][warmup:]
+    return [first for first, _ in pairs], [second for _, second in pairs]

@@ -217,6 +217,13 @@ def draw_input(session: Session, batch: int | None, seed: int = 0) -> np.ndarray
     return rng.integers(limits.min, limits.max, shape, dtype=kind, endpoint=True)
 
 
+def dequantize(values: np.ndarray, scale: float, zero: int) -> np.ndarray:
+    """float32 values of integer levels; as they are where the scale is 0, for no levels."""
+    if values.dtype.kind in "iu" and scale:
+        return (values.astype(np.float32) - zero) * np.float32(scale)
+    return values.astype(np.float32)
+
+
 def load_failure(path: Path, runtime: str, error: Exception) -> RuntimeFailure:
     """One clear line for a file that a runtime refuses."""
     reason = " ".join(str(error).split())[:200] or type(error).__name__

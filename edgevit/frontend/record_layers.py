@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -12,14 +11,6 @@ import numpy as np
 
 from edgevit.core.layer_errors import PREPROCESSING, FloatLayer, FloatNetwork, Role, Visitor
 from edgevit.frontend.source import Source
-
-
-@dataclass
-class _Frame:
-    """A layer that is being called: its name, and what the layers inside it returned."""
-
-    name: str
-    results: list[Any]
 
 
 def record_layers(source: Source, images: np.ndarray) -> FloatNetwork:
@@ -90,19 +81,20 @@ def _watched(note: Callable[[str, Any, Role, Any], Any]) -> Iterator[None]:
     import keras
 
     own = keras.layers.Layer.__call__
-    frames: list[_Frame] = []
+    # Of each layer that is being called: its name, and what the layers inside it returned.
+    frames: list[tuple[str, list[Any]]] = []
 
     def call(self, *args, **kwargs):
-        path = "/".join((*(frame.name for frame in frames), self.name))
-        frame = _Frame(self.name, [])
-        frames.append(frame)
+        path = "/".join((*(name for name, _ in frames), self.name))
+        inside: list[Any] = []
+        frames.append((self.name, inside))
         try:
             result = own(self, *args, **kwargs)
         finally:
             frames.pop()
-        result = _look_at(note, path, self, result, args, frame.results)
+        result = _look_at(note, path, self, result, args, inside)
         if frames:
-            frames[-1].results.append(_first(result))
+            frames[-1][1].append(_first(result))
         return result
 
     keras.layers.Layer.__call__ = call
@@ -123,15 +115,14 @@ def _look_at(
     """Tells what a layer did; returns its result, or what takes its place."""
     value = _first(result)
     if value is None or not _is_float(value):
-        note(path, layer, Role.OTHER, None)
-        return result
-    if any(value is given for given in args):
-        note(path, layer, Role.PASSES, None)
-        return result
-    if any(value is made for made in inside):
-        note(path, layer, Role.CONTAINS, None)
-        return result
-    replaced = note(path, layer, Role.COMPUTES, value)
+        role = Role.OTHER
+    elif any(value is argument for argument in args):
+        role = Role.PASSES
+    elif any(value is made for made in inside):
+        role = Role.CONTAINS
+    else:
+        role = Role.COMPUTES
+    replaced = note(path, layer, role, value)
     if replaced is None:
         return result
     return (replaced, *result[1:]) if isinstance(result, (tuple, list)) else replaced

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from edgevit.base.errors import ConfigError
 from edgevit.core.format import Format
@@ -61,6 +61,13 @@ class Source:
 
 
 INPUT_TYPES = ("uint8", "int8", "float32")
+
+
+class ExportChoices(TypedDict, total=False):
+    """The fields of :class:`ExportOptions` as keyword arguments; see there."""
+
+    batch: int | None
+    io_dtype: str | None
 
 
 @dataclass(frozen=True)

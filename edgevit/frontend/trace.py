@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from edgevit.base.errors import ConfigError, ExportError
+from edgevit.base.errors import ConfigError, ExportError, in_one_line
 from edgevit.frontend.lowering import KERAS, Lowering, applied
 from edgevit.frontend.source import ExportOptions, Source
 
@@ -88,7 +88,7 @@ def trace(source: Source, options: ExportOptions, dtype: str, lowering: Lowering
             function = module.forward.get_concrete_function()
     except Exception as error:  # whatever a user's layer raises while it is traced
         raise ExportError(
-            f"{source.name}: TensorFlow cannot trace it ({' '.join(str(error).split())[:300]})."
+            f"{source.name}: TensorFlow cannot trace it ({in_one_line(error, 300)})."
         ) from None
     read = {id(variable) for variable in function.variables}  # not the seeds of random layers
     module.variables_ = [v.value for v in network.variables if id(v.value) in read]

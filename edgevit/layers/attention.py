@@ -6,8 +6,10 @@ import math
 
 from keras import layers, ops
 
+from edgevit.layers.configured import ConfiguredLayer
 
-class TokenAttention(layers.Layer):
+
+class TokenAttention(ConfiguredLayer):
     """Scaled dot-product attention of query tokens over tokens, with several heads.
 
     Source: Vaswani et al. 2017, "Attention Is All You Need" (arXiv:1706.03762), section 3.2. No
@@ -38,9 +40,6 @@ class TokenAttention(layers.Layer):
                 "TokenAttention needs at least one head of at least one channel. "
                 f"Received: num_heads={num_heads}, head_dim={head_dim}"
             )
-        self.num_heads = num_heads
-        self.head_dim = head_dim
-        self.dropout = dropout
         self.drop = layers.Dropout(dropout, name="drop")
 
     def build(self, queries_shape, tokens_shape=None):
@@ -53,7 +52,6 @@ class TokenAttention(layers.Layer):
             (heads, width, queries_shape[-1]), "glorot_uniform", name="output_kernel"
         )
         self.output_bias = self.add_weight((queries_shape[-1],), "zeros", name="output_bias")
-        self.built = True
 
     def call(self, queries, tokens=None, training=False):
         heads, width = self.num_heads, self.head_dim
@@ -75,14 +73,6 @@ class TokenAttention(layers.Layer):
         tokens_shape = tokens_shape or queries_shape
         attention = (queries_shape[0], self.num_heads, queries_shape[1], tokens_shape[1])
         return tuple(queries_shape), attention
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "num_heads": self.num_heads,
-            "head_dim": self.head_dim,
-            "dropout": self.dropout,
-        }
 
     def _add_projection(self, name, channels):
         heads, width = self.num_heads, self.head_dim

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from keras import layers, ops
+from keras import ops
+
+from edgevit.layers.configured import ConfiguredLayer
 
 
-class DepthwiseFilter(layers.Layer):
+class DepthwiseFilter(ConfiguredLayer):
     """Depthwise convolution without bias, with the kernel of a grouped one. B H W C -> B H W C.
 
     The result is that of ``keras.layers.Conv2D(C, side, padding="same", groups=C)``, and the
@@ -24,7 +26,6 @@ class DepthwiseFilter(layers.Layer):
         super().__init__(**kwargs)
         if side < 1 or side % 2 == 0:
             raise ValueError(f"DepthwiseFilter needs an odd side. Received: side={side}")
-        self.side = side
 
     def build(self, input_shape):
         self.kernel = self.add_weight(
@@ -33,7 +34,6 @@ class DepthwiseFilter(layers.Layer):
             autocast=False,
             name="kernel",
         )
-        self.built = True
 
     def call(self, x):
         kernel = ops.reshape(self.kernel, (self.side, self.side, x.shape[-1], 1))  # s s C 1
@@ -42,12 +42,6 @@ class DepthwiseFilter(layers.Layer):
         wide = ops.cast(x, kernel.dtype)
         y = ops.depthwise_conv(wide, kernel, padding="same", data_format="channels_last")
         return ops.cast(y, self.compute_dtype)
-
-    def compute_output_shape(self, input_shape):
-        return tuple(input_shape)
-
-    def get_config(self):
-        return {**super().get_config(), "side": self.side}
 
 
 def _unreached(side: int, extent: int | None) -> int:

@@ -20,19 +20,17 @@ class Downsample(ConfiguredLayer):
 
     def __init__(self, double=True, epsilon=1e-5, **kwargs):
         super().__init__(**kwargs)
-        self.config = {"double": double, "epsilon": epsilon}
 
     def build(self, input_shape):
-        epsilon, width = self.config["epsilon"], self.compute_output_shape(input_shape)[-1]
+        width = self.compute_output_shape(input_shape)[-1]
         # The tutorial creates the norms last; its checkpoints are in that order.
         self.mbconv = FusedMBConv(name="mbconv")
         self.reduction = layers.Conv2D(width, 3, strides=2, use_bias=False, name="reduction")
-        self.norm1 = layers.LayerNormalization(epsilon=epsilon, name="norm1")
-        self.norm2 = layers.LayerNormalization(epsilon=epsilon, name="norm2")
+        self.norm1 = layers.LayerNormalization(epsilon=self.epsilon, name="norm1")
+        self.norm2 = layers.LayerNormalization(epsilon=self.epsilon, name="norm2")
         for layer in (self.mbconv, self.reduction, self.norm1):
             layer.build(input_shape)
         self.norm2.build(self.compute_output_shape(input_shape))
-        self.built = True
 
     def call(self, x):
         x = self.mbconv(self.norm1(x))  # B H W C
@@ -40,12 +38,7 @@ class Downsample(ConfiguredLayer):
 
     def compute_output_shape(self, input_shape):
         batch, rows, columns, channels = input_shape
-        return (
-            batch,
-            -(-rows // 2),
-            -(-columns // 2),
-            channels * (2 if self.config["double"] else 1),
-        )
+        return (batch, -(-rows // 2), -(-columns // 2), channels * (2 if self.double else 1))
 
 
 def pad_for_stride(x):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from edgevit.layers.configured import ConfiguredLayer
 
-class DropPath(keras.layers.Layer):
+
+class DropPath(ConfiguredLayer):
     """Drops a residual branch of whole samples while training; the identity at inference.
 
     Source: Huang et al. 2016, "Deep Networks with Stochastic Depth" (arXiv:1603.09382). The kept
@@ -23,8 +25,6 @@ class DropPath(keras.layers.Layer):
         super().__init__(**kwargs)
         if not 0.0 <= rate < 1.0:
             raise ValueError(f"DropPath needs a rate in [0, 1). Received: rate={rate}")
-        self.rate = rate
-        self.seed = seed
         if rate > 0.0:
             self.seed_generator = keras.random.SeedGenerator(seed)
 
@@ -34,9 +34,3 @@ class DropPath(keras.layers.Layer):
         shape = (ops.shape(x)[0],) + (1,) * (len(x.shape) - 1)
         keep = keras.random.uniform(shape, dtype="float32", seed=self.seed_generator) >= self.rate
         return x * ops.cast(keep, x.dtype) / (1.0 - self.rate)
-
-    def compute_output_shape(self, input_shape):
-        return tuple(input_shape)
-
-    def get_config(self):
-        return {**super().get_config(), "rate": self.rate, "seed": self.seed}

@@ -5,10 +5,11 @@ from __future__ import annotations
 from keras import layers
 
 from edgevit.layers.activations import gelu_exact
+from edgevit.layers.configured import ConfiguredLayer
 from edgevit.layers.squeeze_excite import SqueezeExcite
 
 
-class FusedMBConv(layers.Layer):
+class FusedMBConv(ConfiguredLayer):
     """A residual convolutional block with squeeze and excitation. B H W C -> B H W C.
 
     Source: Hatamizadeh et al. 2022, "Global Context Vision Transformers" (arXiv:2206.09959),
@@ -27,10 +28,6 @@ class FusedMBConv(layers.Layer):
         self.project = layers.Conv2D(input_shape[-1], 1, use_bias=False, name="project")
         for layer in (self.depthwise, self.excite, self.project):
             layer.build(input_shape)
-        self.built = True
 
     def call(self, x):
         return x + self.project(self.excite(self.depthwise(x)))
-
-    def compute_output_shape(self, input_shape):
-        return tuple(input_shape)

@@ -21,24 +21,21 @@ class GlobalQueryGenerator(ConfiguredLayer):
 
     def __init__(self, halvings, **kwargs):
         super().__init__(**kwargs)
-        self.config = {"halvings": halvings}
 
     def build(self, input_shape):
-        count = max(1, self.config["halvings"])
+        count = max(1, self.halvings)
         self.stages = [FusedMBConv(name=f"stage{stage + 1}") for stage in range(count)]
         self.pool = layers.MaxPooling2D(3, strides=2, name="pool")
         for stage in self.stages:
             stage.build(input_shape)
-        self.built = True
 
     def call(self, x):
         for stage in self.stages:
             x = stage(x)  # B H W C
-            if self.config["halvings"]:
+            if self.halvings:
                 x = self.pool(pad_for_stride(x))  # B H/2 W/2 C
         return x
 
     def compute_output_shape(self, input_shape):
         batch, rows, columns, channels = input_shape
-        halvings = self.config["halvings"]
-        return (batch, rows >> halvings, columns >> halvings, channels)
+        return (batch, rows >> self.halvings, columns >> self.halvings, channels)

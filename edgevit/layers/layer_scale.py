@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import keras
 
+from edgevit.layers.configured import ConfiguredLayer
 
-class LayerScale(keras.layers.Layer):
+
+class LayerScale(ConfiguredLayer):
     """Multiplies each channel by a learned factor that starts small. B ... C -> B ... C.
 
     Source: Touvron et al. 2021, "Going deeper with Image Transformers" (arXiv:2103.17239).
@@ -16,18 +18,10 @@ class LayerScale(keras.layers.Layer):
 
     def __init__(self, initial: float = 1e-4, **kwargs):
         super().__init__(**kwargs)
-        self.initial = initial
 
     def build(self, input_shape):
         initializer = keras.initializers.Constant(self.initial)
         self.factor = self.add_weight((input_shape[-1],), initializer, name="factor")
-        self.built = True
 
     def call(self, x):
         return x * self.factor
-
-    def compute_output_shape(self, input_shape):
-        return tuple(input_shape)
-
-    def get_config(self):
-        return {**super().get_config(), "initial": self.initial}

@@ -5,8 +5,10 @@ from __future__ import annotations
 import keras
 from keras import layers, ops
 
+from edgevit.layers.configured import ConfiguredLayer
 
-class PatchDropout(layers.Layer):
+
+class PatchDropout(ConfiguredLayer):
     """Keeps a random subset of each image's tokens while training; the identity at inference.
 
     Source: Liu et al. 2022, "PatchDropout: Economizing Vision Transformers Using Patch Dropout"
@@ -26,9 +28,6 @@ class PatchDropout(layers.Layer):
         super().__init__(**kwargs)
         if not 0.0 <= rate < 1.0:
             raise ValueError(f"PatchDropout needs a rate in [0, 1). Received: rate={rate}")
-        self.rate = rate
-        self.kept = kept
-        self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, x, training=False):
@@ -45,9 +44,6 @@ class PatchDropout(layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return tuple(input_shape), tuple(input_shape[:2])
-
-    def get_config(self):
-        return {**super().get_config(), "rate": self.rate, "kept": self.kept, "seed": self.seed}
 
 
 class PatchRestore(layers.Layer):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import keras
 from keras import layers, ops
 
+from edgevit.layers.configured import ConfiguredLayer
 
-class PatchProjection(layers.Layer):
+
+class PatchProjection(ConfiguredLayer):
     """Cuts an image into square patches and projects each. B H W C -> B N dim.
 
     Source: Dosovitskiy et al. 2020 (arXiv:2010.11929), equation 1. Holds the kernel of a Dense on
@@ -26,8 +28,6 @@ class PatchProjection(layers.Layer):
                 "PatchProjection needs patches and tokens of at least one. "
                 f"Received: patch_size={patch_size}, dim={dim}"
             )
-        self.patch_size = patch_size
-        self.dim = dim
 
     def build(self, input_shape):
         side, channels = self.patch_size, input_shape[-1]
@@ -35,7 +35,6 @@ class PatchProjection(layers.Layer):
             (side * side * channels, self.dim), "glorot_uniform", name="kernel"
         )
         self.bias = self.add_weight((self.dim,), "zeros", name="bias")
-        self.built = True
 
     def call(self, images):
         side, channels = self.patch_size, images.shape[-1]
@@ -50,9 +49,6 @@ class PatchProjection(layers.Layer):
         batch, rows, columns, _ = input_shape
         return (batch, (rows // self.patch_size) * (columns // self.patch_size), self.dim)
 
-    def get_config(self):
-        return {**super().get_config(), "patch_size": self.patch_size, "dim": self.dim}
-
 
 class ClassToken(layers.Layer):
     """Puts one learned token in front of the others. B N C -> B N+1 C.
@@ -63,7 +59,6 @@ class ClassToken(layers.Layer):
     def build(self, input_shape):
         initializer = keras.initializers.TruncatedNormal(stddev=0.02)
         self.token = self.add_weight((1, 1, input_shape[-1]), initializer, name="token")
-        self.built = True
 
     def call(self, x):
         token = ops.broadcast_to(self.token, (ops.shape(x)[0], 1, x.shape[-1]))  # B 1 C
@@ -74,7 +69,7 @@ class ClassToken(layers.Layer):
         return (batch, tokens + 1, channels)
 
 
-class PositionEmbedding(layers.Layer):
+class PositionEmbedding(ConfiguredLayer):
     """Adds a learned vector for each position. B N C -> B N C.
 
     Source: Dosovitskiy et al. 2020 (arXiv:2010.11929), equation 1. The weight is N C, as in
@@ -84,10 +79,6 @@ class PositionEmbedding(layers.Layer):
     def build(self, input_shape):
         initializer = keras.initializers.TruncatedNormal(stddev=0.02)
         self.embeddings = self.add_weight(tuple(input_shape[1:]), initializer, name="embeddings")
-        self.built = True
 
     def call(self, x):
         return x + self.embeddings
-
-    def compute_output_shape(self, input_shape):
-        return tuple(input_shape)

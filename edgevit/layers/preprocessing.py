@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import keras
 from keras import ops
 
 from edgevit.core.tensors import Preprocess
+from edgevit.layers.configured import ConfiguredLayer
 
 
-class Preprocessing(keras.layers.Layer):
+class Preprocessing(ConfiguredLayer):
     """Executes a :class:`edgevit.core.tensors.Preprocess` inside the graph.
 
     Input: B H W 3 in 0..255, uint8 or float. Output: float B h w 3.
@@ -29,14 +29,10 @@ class Preprocessing(keras.layers.Layer):
         )
 
     @classmethod
-    def of(cls, contract: Preprocess, name: str = "preprocessing") -> Preprocessing:
-        """The layer that executes this contract."""
-        return cls(
-            contract.network_size, contract.resize, contract.scale, contract.offset, name=name
-        )
-
-    def build(self, input_shape):
-        self.built = True
+    def of(cls, contract: Preprocess) -> Preprocessing:
+        """The layer that executes this contract, named "preprocessing"."""
+        size, resize = contract.network_size, contract.resize
+        return cls(size, resize, contract.scale, contract.offset, name="preprocessing")
 
     def call(self, images):
         contract = self.contract
@@ -55,17 +51,3 @@ class Preprocessing(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], *self.contract.network_size, input_shape[-1])
-
-    def compute_output_spec(self, images):
-        shape = self.compute_output_shape(images.shape)
-        return keras.KerasTensor(shape, dtype=self.compute_dtype)
-
-    def get_config(self):
-        contract = self.contract
-        return {
-            **super().get_config(),
-            "network_size": contract.network_size,
-            "resize": contract.resize,
-            "scale": contract.scale,
-            "offset": contract.offset,
-        }

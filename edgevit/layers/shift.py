@@ -6,11 +6,12 @@ Alternative to Attention Mechanism" (arXiv:2201.10801), equation 1.
 
 from __future__ import annotations
 
-import keras
 from keras import ops
 
+from edgevit.layers.configured import ConfiguredLayer
 
-class PartialShift(keras.layers.Layer):
+
+class PartialShift(ConfiguredLayer):
     """Moves four channel groups by ``pixels``: left, right, up and down. The rest stays.
 
     The border that a group leaves is filled with zeros; what moves past the opposite border is
@@ -34,8 +35,6 @@ class PartialShift(keras.layers.Layer):
                 "PartialShift needs num_div >= 4 (one group for each direction) and pixels >= 1. "
                 f"Received: num_div={num_div}, pixels={pixels}"
             )
-        self.num_div = num_div
-        self.pixels = pixels
 
     def build(self, input_shape):
         channels = input_shape[-1]
@@ -45,7 +44,6 @@ class PartialShift(keras.layers.Layer):
                 f"least {self.num_div} of them. Received: channels={channels}"
             )
         self.group = channels // self.num_div
-        self.built = True
 
     def call(self, x):
         group, pixels = self.group, self.pixels
@@ -61,14 +59,8 @@ class PartialShift(keras.layers.Layer):
         ]
         return ops.concatenate([*groups, x[..., 4 * group :]], axis=-1)  # B H W C
 
-    def compute_output_shape(self, input_shape):
-        return tuple(input_shape)
 
-    def get_config(self):
-        return {**super().get_config(), "num_div": self.num_div, "pixels": self.pixels}
-
-
-class BorderErase(keras.layers.Layer):
+class BorderErase(ConfiguredLayer):
     """What the published Keras tutorial computes where its text describes a shift.
 
     The tutorial crops and pads at the same offset, so nothing moves: the operation sets one border
@@ -93,8 +85,6 @@ class BorderErase(keras.layers.Layer):
                 "BorderErase needs num_div >= 1 (channels a group) and pixels >= 1. "
                 f"Received: num_div={num_div}, pixels={pixels}"
             )
-        self.num_div = num_div
-        self.pixels = pixels
 
     def build(self, input_shape):
         channels = input_shape[-1]
@@ -103,7 +93,6 @@ class BorderErase(keras.layers.Layer):
                 f"BorderErase needs four groups of {self.num_div} channels. "
                 f"Received: channels={channels}"
             )
-        self.built = True
 
     def call(self, x):
         group = self.num_div
@@ -121,9 +110,3 @@ class BorderErase(keras.layers.Layer):
             around = [(0, 0), (top, rows - bottom), (left, columns - right), (0, 0)]
             groups.append(ops.pad(part, around))  # B H W g
         return ops.concatenate([*groups, x[..., 4 * group :]], axis=-1)  # B H W C
-
-    def compute_output_shape(self, input_shape):
-        return tuple(input_shape)
-
-    def get_config(self):
-        return {**super().get_config(), "num_div": self.num_div, "pixels": self.pixels}

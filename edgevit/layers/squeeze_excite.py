@@ -5,8 +5,10 @@ from __future__ import annotations
 import keras
 from keras import layers, ops
 
+from edgevit.layers.configured import ConfiguredLayer
 
-class SqueezeExcite(layers.Layer):
+
+class SqueezeExcite(ConfiguredLayer):
     """Multiplies each channel by a gate in (0, 1) that is computed from the mean of all channels.
 
     Source: Hu et al. 2018, "Squeeze-and-Excitation Networks" (arXiv:1709.01507), equations 2 to 4.
@@ -31,9 +33,6 @@ class SqueezeExcite(layers.Layer):
             raise ValueError(
                 f"SqueezeExcite needs a reduction of at least 1. Received: reduction={reduction}"
             )
-        self.reduction = reduction
-        self.activation = activation
-        self.use_bias = use_bias
 
     def build(self, input_shape):
         channels = input_shape[-1]
@@ -54,20 +53,8 @@ class SqueezeExcite(layers.Layer):
         )
         self.reduce.build((input_shape[0], channels))
         self.expand.build((input_shape[0], hidden))
-        self.built = True
 
     def call(self, x):
         # Rank 2 between the Dense layers: each is then one matrix product wherever it is exported.
         gate = self.expand(self.reduce(ops.mean(x, axis=(1, 2))))  # B C
         return x * ops.reshape(gate, (-1, 1, 1, x.shape[-1]))  # B H W C
-
-    def compute_output_shape(self, input_shape):
-        return tuple(input_shape)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "reduction": self.reduction,
-            "activation": self.activation,
-            "use_bias": self.use_bias,
-        }

@@ -6,10 +6,11 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from edgevit.layers.configured import ConfiguredLayer
 from edgevit.layers.windows import window_partition, window_reverse
 
 
-class WindowAttention(layers.Layer):
+class WindowAttention(ConfiguredLayer):
     """Multi-head attention inside each window, with a bias for each relative position.
 
     Sources: Liu et al. 2021, "Swin Transformer" (arXiv:2103.14030), equation 4; Hatamizadeh et al.
@@ -48,11 +49,6 @@ class WindowAttention(layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.window = window
-        self.num_heads = num_heads
-        self.global_query = global_query
-        self.shared_bias = shared_bias
-        self.dropout = dropout
         self.positions = relative_positions(window)  # N N
 
     def build(self, x_shape, query_shape=None):
@@ -75,7 +71,6 @@ class WindowAttention(layers.Layer):
         self.project = layers.Dense(channels, name="project")
         self.qkv.build((batch, tokens, channels))
         self.project.build((batch, tokens, channels))
-        self.built = True
 
     def call(self, x, query=None, training=False):
         _, rows, columns, channels = x.shape
@@ -130,16 +125,6 @@ class WindowAttention(layers.Layer):
         many = None if batch is None else batch * windows
         tokens = self.window**2
         return tuple(x_shape), (many, self.num_heads, tokens, tokens)
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "window": self.window,
-            "num_heads": self.num_heads,
-            "global_query": self.global_query,
-            "shared_bias": self.shared_bias,
-            "dropout": self.dropout,
-        }
 
 
 def relative_positions(window: int) -> np.ndarray:

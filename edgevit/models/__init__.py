@@ -1,4 +1,4 @@
-"""The architectures. Importing this table imports no framework; other packages add to it."""
+"""The architectures: a row here and a file each. Loads no framework; plug-ins may add some."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ MODELS: dict[str, ModelSpec] = {
             title="ShiftViT",
             paper="Wang et al. 2022, arXiv:2201.10801",
             module="edgevit.models.shiftvit",
-            outputs=("logits",),
             variants=("cifar", "nano", "tiny", "small", "base"),
             class_names=CIFAR10_CLASSES,
         ),
@@ -37,7 +36,6 @@ MODELS: dict[str, ModelSpec] = {
             title="FocalNet",
             paper="Yang et al. 2022, arXiv:2203.11926",
             module="edgevit.models.focalnet",
-            outputs=("logits",),
             extra_outputs=("gates", "modulator"),
             variants=(
                 "cifar",
@@ -55,7 +53,6 @@ MODELS: dict[str, ModelSpec] = {
             title="GCViT",
             paper="Hatamizadeh et al. 2022, arXiv:2206.09959",
             module="edgevit.models.gcvit",
-            outputs=("logits",),
             extra_outputs=("attention",),
             variants=("cifar", "cifar64", "xxtiny", "xtiny", "tiny", "small", "base", "large"),
             resizable=False,  # position biases or embeddings
@@ -67,7 +64,6 @@ MODELS: dict[str, ModelSpec] = {
             title="ViT",
             paper="Dosovitskiy et al. 2020, arXiv:2010.11929",
             module="edgevit.models.vit",
-            outputs=("logits",),
             extra_outputs=("attention",),
             variants=("cifar", "tiny", "small", "base"),
             resizable=False,  # position biases or embeddings
@@ -78,7 +74,6 @@ MODELS: dict[str, ModelSpec] = {
             title="ResNet",
             paper="He et al. 2015, arXiv:1512.03385",
             module="edgevit.models.resnet",
-            outputs=("logits",),
             variants=("cifar", "mlperf", "wide"),
             class_names=CIFAR10_CLASSES,
         ),

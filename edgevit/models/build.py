@@ -45,18 +45,7 @@ def plan_model(
 ) -> Plan:
     """Decides sizes and preprocessing, without building anything.
 
-    Args:
-        name: an architecture, such as "shiftvit".
-        variant: a published size; None is the tutorial's.
-        input_size: (rows, columns) of the raw image. None: 32x32, CIFAR's, for the tutorial's
-            sizes and those named after CIFAR; the network's own for the others.
-        outputs: names of the outputs, such as ("logits", "attention"); None: those that the
-            architecture always has.
-        **config: fields of the architecture's config that differ from the variant's.
-
-    Raises:
-        UnknownNameError: no such architecture, variant, output or config field.
-        ConfigError: sizes that make no sense.
+    Arguments and errors are those of :func:`build`; "form" is a field of the config.
     """
     spec = find_model(name)
     module = import_architecture(spec)
@@ -119,10 +108,12 @@ def build(
             scales them itself. Otherwise it takes float B H W 3 as the network expects them.
         variant: a published size; None is the tutorial's.
         input_size: (rows, columns) of the raw image, used with ``preprocess=True``. None: 32x32,
-            CIFAR's, for the tutorial's sizes; the network's own for the others.
+            CIFAR's, for the tutorial's sizes and those named after CIFAR; the network's own for
+            the others.
         outputs: names of the outputs, such as ("logits", "attention"), or ("all",); None: those
             that the architecture always has (see ``ModelSpec.outputs`` and ``extra_outputs``).
-        **config: fields of the architecture's config, such as ``num_classes=100``.
+        **config: fields of the architecture's config that differ from the variant's, such as
+            ``num_classes=100``.
 
     Returns:
         A functional keras.Model with one input "images" and a dict of named outputs, "logits"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import field, fields
 from typing import Any
@@ -9,19 +10,26 @@ from typing import Any
 from edgevit.base.errors import ConfigError
 from edgevit.core.tensors import Preprocess
 
+FORMS = ("paper", "tutorial")
+
 
 class ModelConfig:
     """What the configs of all architectures share: checks of single fields, and preprocessing.
 
     A subclass is a frozen dataclass whose fields are made by :func:`choice`, :func:`size`,
-    :func:`rate` and :func:`positive`; ``image_size`` is one of them. Lists become tuples. Where
+    :func:`rate` and :func:`positive`; those below are among them. Lists become tuples. Where
     fields depend on each other, its ``__post_init__`` calls this one first.
+
+    Attributes:
+        image_size: side of the square image that enters the network, in pixels.
+        num_classes: length of the logits.
 
     Raises:
         ConfigError: a field has a value that makes no sense.
     """
 
     image_size: int
+    num_classes: int
 
     def __post_init__(self) -> None:
         for one in fields(self):  # type: ignore[arg-type]  # of the dataclass that derives
@@ -35,54 +43,59 @@ class ModelConfig:
         """The pixels that the weights expect: [0, 1] at the network's size."""
         return Preprocess(network_size=(self.image_size, self.image_size))
 
+    def layer(self, kind: Any, name: str, **own: Any) -> Any:
+        """A layer of a class, which takes each of these fields whose name it knows.
+
+        Args:
+            kind: the class.
+            name: of the layer.
+            **own: further arguments, and those that differ from the field of their name.
+        """
+        known = inspect.signature(kind.__init__).parameters
+        sizes = {
+            one.name: getattr(self, one.name)
+            for one in fields(self)  # type: ignore[arg-type]
+            if one.name in known
+        }
+        return kind(**{**sizes, **own}, name=name)
+
 
 def choice(default: str, allowed: Iterable[str]) -> Any:
     """A field with one of these values."""
     known = tuple(allowed)
-
-    def check(name: str, value: object) -> None:
-        if value not in known:
-            listed = ", ".join(map(repr, known))
-            raise ConfigError(f"{name} must be one of {listed}. Received: {name}={value!r}")
-
-    return _checked(default, check)
+    return _checked(default, known.__contains__, f"one of {', '.join(map(repr, known))}")
 
 
 def size(default: int | tuple[int, ...] | None, empty: bool = False) -> Any:
     """A field of whole numbers of at least 1: one, or a tuple of them, which may be ``empty``."""
 
-    def check(name: str, value: Any) -> None:
+    def fits(value: Any) -> bool:
         members = value if isinstance(value, tuple) else (value,)
-        if not (members or empty) or not all(_is_whole(one) and one >= 1 for one in members):
-            raise ConfigError(
-                f"{name} must be made of whole numbers of at least 1. Received: {name}={value!r}"
-            )
+        return bool(members or empty) and all(_is_whole(one) and one >= 1 for one in members)
 
-    return _checked(default, check)
+    return _checked(default, fits, "made of whole numbers of at least 1")
 
 
 def rate(default: float) -> Any:
     """A field in [0, 1)."""
-
-    def check(name: str, value: Any) -> None:
-        if not _is_number(value) or not 0 <= value < 1:
-            raise ConfigError(f"{name} must be a rate in [0, 1). Received: {name}={value!r}")
-
-    return _checked(default, check)
+    return _checked(default, lambda value: _is_number(value) and 0 <= value < 1, "a rate in [0, 1)")
 
 
 def positive(default: float | tuple[float, ...] | None) -> Any:
     """A field of finite numbers above 0: one, or a tuple of them."""
 
-    def check(name: str, value: Any) -> None:
+    def fits(value: Any) -> bool:
         members = value if isinstance(value, tuple) else (value,)
-        if not all(_is_number(one) and 0 < one < float("inf") for one in members):
-            raise ConfigError(f"{name} must be a number above 0. Received: {name}={value!r}")
+        return all(_is_number(one) and 0 < one < float("inf") for one in members)
 
-    return _checked(default, check)
+    return _checked(default, fits, "a number above 0")
 
 
-def _checked(default: object, check: Callable[[str, Any], None]) -> Any:
+def _checked(default: object, fits: Callable[[Any], bool], wanted: str) -> Any:
+    def check(name: str, value: object) -> None:
+        if not fits(value):
+            raise ConfigError(f"{name} must be {wanted}. Received: {name}={value!r}")
+
     return field(default=default, metadata={"check": check})
 
 

@@ -21,19 +21,16 @@ from edgevit.layers.configured import ConfiguredLayer
 from edgevit.layers.depthwise import DepthwiseFilter
 from edgevit.layers.drop_path import DropPath
 from edgevit.layers.tiles import TileConv2D
-from edgevit.models.config import ModelConfig, choice, positive, rate, size
-
-FORMS = ("paper", "tutorial")
+from edgevit.models.config import FORMS, ModelConfig, choice, positive, rate, size
 
 
 @dataclass(frozen=True)
-class FocalNetConfig(ModelConfig):
-    """Sizes of one FocalNet.
+class Config(ModelConfig):
+    """Sizes of one FocalNet; see also :class:`ModelConfig`.
 
     Attributes:
         form: "paper" (a norm before the modulation) or "tutorial" (what the published Keras code
             computes).
-        image_size: side of the square image that enters the network, in pixels.
         patch_size: side of a patch, in pixels.
         dim: channels of the first stage; each stage doubles them and halves the grid.
         depths: blocks in each stage.
@@ -47,7 +44,6 @@ class FocalNetConfig(ModelConfig):
         embed_epsilon: of the LayerNormalization after patches and before the classifier.
         explained: (stage, block), counted from 1, whose gates and modulator are the outputs of
             these names; None: the last block of the middle stage, as in the tutorial's pictures.
-        num_classes: length of the logits.
     """
 
     form: str = choice("paper", FORMS)
@@ -144,14 +140,12 @@ class PatchEmbedding(ConfiguredLayer):
 
     def __init__(self, patch_size=4, dim=256, epsilon=1e-7, **kwargs):
         super().__init__(**kwargs)
-        self.config = {"patch_size": patch_size, "dim": dim, "epsilon": epsilon}
         self.projection = TileConv2D(dim, patch_size, name="projection")
         self.norm = layers.LayerNormalization(epsilon=epsilon, name="norm")
 
     def build(self, input_shape):
         self.projection.build(input_shape)
         self.norm.build(self.compute_output_shape(input_shape))
-        self.built = True
 
     def call(self, x):
         return self.norm(self.projection(x))
@@ -175,26 +169,24 @@ class FocalModulation(ConfiguredLayer):
 
     def __init__(self, levels=2, window=3, factor=2, dropout=0.0, **kwargs):
         super().__init__(**kwargs)
-        self.config = {"levels": levels, "window": window, "factor": factor, "dropout": dropout}
 
     def build(self, input_shape):
-        channels, levels = input_shape[-1], self.config["levels"]
+        channels, levels = input_shape[-1], self.levels
         width = 2 * channels + levels + 1
         self.kernel = self.add_weight((channels, width), "glorot_uniform", name="kernel")
         self.bias = self.add_weight((width,), "zeros", name="bias")
         self.filters = [
-            DepthwiseFilter(self.config["window"] + self.config["factor"] * level, name=f"f{level}")
+            DepthwiseFilter(self.window + self.factor * level, name=f"f{level}")
             for level in range(levels)
         ]
         self.modulate = TileConv2D(channels, 1, name="modulate")
         self.project = layers.Dense(channels, name="project")
-        self.drop = layers.Dropout(self.config["dropout"], name="drop")
+        self.drop = layers.Dropout(self.dropout, name="drop")
         for part in (*self.filters, self.modulate, self.project):
             part.build(input_shape)
-        self.built = True
 
     def call(self, x, training=False):
-        channels, levels = x.shape[-1], self.config["levels"]
+        channels, levels = x.shape[-1], self.levels
         # One kernel in the tutorial's checkpoints, cut here: three products need no cuts through
         # activations, and in int8 each has a scale of its own.
         query = self._part(x, 0, channels)  # B H W C
@@ -212,7 +204,7 @@ class FocalModulation(ConfiguredLayer):
         return y, gates, modulator
 
     def compute_output_shape(self, input_shape):
-        gates = (*input_shape[:-1], self.config["levels"] + 1)
+        gates = (*input_shape[:-1], self.levels + 1)
         return tuple(input_shape), gates, tuple(input_shape)
 
     def _part(self, x, start, stop):
@@ -226,28 +218,9 @@ class FocalNetBlock(ConfiguredLayer):
     """
 
     def __init__(
-        self,
-        form="paper",
-        levels=2,
-        window=3,
-        factor=2,
-        mlp_ratio=4.0,
-        dropout=0.0,
-        drop_path=0.0,
-        epsilon=1e-5,
-        **kwargs,
+        self, form, levels, window, factor, mlp_ratio, dropout, drop_path, epsilon, **kwargs
     ):
         super().__init__(**kwargs)
-        self.config = {
-            "form": form,
-            "levels": levels,
-            "window": window,
-            "factor": factor,
-            "mlp_ratio": mlp_ratio,
-            "dropout": dropout,
-            "drop_path": drop_path,
-            "epsilon": epsilon,
-        }
         # The tutorial's checkpoints hold the MLP's norm before the modulation.
         before = form == "paper"
         self.norm1 = layers.LayerNormalization(epsilon=epsilon, name="norm1") if before else None
@@ -258,14 +231,13 @@ class FocalNetBlock(ConfiguredLayer):
 
     def build(self, input_shape):
         channels = input_shape[-1]
-        hidden = int(self.config["mlp_ratio"] * channels)
+        hidden = int(self.mlp_ratio * channels)
         self.expand = layers.Dense(hidden, activation=gelu_exact, name="expand")
         self.project = layers.Dense(channels, name="project")
         for part in (self.norm1, self.norm2, self.modulation, self.expand):
             if part is not None:
                 part.build(input_shape)
         self.project.build((*input_shape[:-1], hidden))
-        self.built = True
 
     def call(self, x, training=False):
         y = x if self.norm1 is None else self.norm1(x)
@@ -279,7 +251,7 @@ class FocalNetBlock(ConfiguredLayer):
         return self.modulation.compute_output_shape(input_shape)
 
 
-def forward(images, config: FocalNetConfig):
+def forward(images, config: Config):
     """Builds the network on symbolic images B H W 3 in [0, 1].
 
     Returns:
@@ -294,16 +266,13 @@ def forward(images, config: FocalNetConfig):
     outputs = {}
     for stage, depth in enumerate(config.depths, start=1):
         for block in range(1, depth + 1):
-            x, gates, modulator = FocalNetBlock(
-                form=config.form,
+            x, gates, modulator = config.layer(
+                FocalNetBlock,
+                f"stage{stage}_block{block}",
                 levels=config.focal_levels[stage - 1],
                 window=config.focal_windows[stage - 1],
                 factor=config.focal_factor,
-                mlp_ratio=config.mlp_ratio,
-                dropout=config.dropout,
                 drop_path=next(rates),
-                epsilon=config.epsilon,
-                name=f"stage{stage}_block{block}",
             )(x)
             if (stage, block) == config.explained_block:
                 outputs = {"gates": gates, "modulator": modulator}
@@ -314,6 +283,3 @@ def forward(images, config: FocalNetConfig):
     x = layers.GlobalAveragePooling2D(name="pool")(x)  # B C
     logits = layers.Dense(config.num_classes, name="classifier")(x)  # B classes
     return {"logits": logits, **outputs}
-
-
-Config = FocalNetConfig

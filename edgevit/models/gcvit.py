@@ -15,6 +15,7 @@ with minus infinity, which differs where all pixels along the upper or left bord
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from keras import layers, ops
 
@@ -28,19 +29,16 @@ from edgevit.layers.global_query import GlobalQueryGenerator
 from edgevit.layers.layer_scale import LayerScale
 from edgevit.layers.window_attention import WindowAttention
 from edgevit.layers.windows import window_reverse
-from edgevit.models.config import ModelConfig, choice, positive, rate, size
-
-FORMS = ("paper", "tutorial")
+from edgevit.models.config import FORMS, ModelConfig, choice, positive, rate, size
 
 
 @dataclass(frozen=True)
-class GCViTConfig(ModelConfig):
-    """Sizes of one GCViT.
+class Config(ModelConfig):
+    """Sizes of one GCViT; see also :class:`ModelConfig`.
 
     Attributes:
         form: "paper" (a position bias for each head) or "tutorial" (what the published Keras code
             computes).
-        image_size: side of the square image that enters the network, in pixels.
         dim: channels of the first level; each level doubles them.
         depths: blocks in each level; the first is local, the second global, and so on.
         num_heads: heads in each level; they share its channels.
@@ -51,7 +49,6 @@ class GCViTConfig(ModelConfig):
         drop_path: largest stochastic-depth rate, reached by the last block of the network.
         layer_scale: initial factor of the residual branches; None: no factors.
         epsilon: of LayerNormalization.
-        num_classes: length of the logits.
     """
 
     form: str = choice("paper", FORMS)
@@ -148,14 +145,12 @@ class Stem(ConfiguredLayer):
 
     def __init__(self, dim, epsilon=1e-5, **kwargs):
         super().__init__(**kwargs)
-        self.config = {"dim": dim, "epsilon": epsilon}
 
     def build(self, input_shape):
-        self.project = layers.Conv2D(self.config["dim"], 3, strides=2, name="project")
-        self.down = Downsample(double=False, epsilon=self.config["epsilon"], name="down")
+        self.project = layers.Conv2D(self.dim, 3, strides=2, name="project")
+        self.down = Downsample(double=False, epsilon=self.epsilon, name="down")
         self.project.build(input_shape)
         self.down.build(self._projected(input_shape))
-        self.built = True
 
     def call(self, images):
         return self.down(self.project(pad_for_stride(images)))
@@ -165,7 +160,7 @@ class Stem(ConfiguredLayer):
 
     def _projected(self, input_shape):
         batch, rows, columns, _ = input_shape
-        return (batch, -(-rows // 2), -(-columns // 2), self.config["dim"])
+        return (batch, -(-rows // 2), -(-columns // 2), self.dim)
 
 
 class GCViTBlock(ConfiguredLayer):
@@ -174,6 +169,8 @@ class GCViTBlock(ConfiguredLayer):
     Inputs: B H W C; with a global query also that query, B w w C. Outputs: B H W C, and the
     attention weights as :class:`WindowAttention` returns them, M K N N.
     """
+
+    drop_path: Any  # its rate until the block is built, then the layer
 
     def __init__(
         self,
@@ -190,43 +187,29 @@ class GCViTBlock(ConfiguredLayer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.config = {
-            "window": window,
-            "num_heads": num_heads,
-            "global_query": global_query,
-            "form": form,
-            "mlp_ratio": mlp_ratio,
-            "dropout": dropout,
-            "attention_dropout": attention_dropout,
-            "drop_path": drop_path,
-            "layer_scale": layer_scale,
-            "epsilon": epsilon,
-        }
 
     def build(self, x_shape, query_shape=None):
-        channels, config = x_shape[-1], self.config
-        hidden = int(config["mlp_ratio"] * channels)
-        self.scales = []
-        if config["layer_scale"] is not None:
-            self.scales = [LayerScale(config["layer_scale"], name=f"scale{n}") for n in (1, 2)]
-        self.norm1 = layers.LayerNormalization(epsilon=config["epsilon"], name="norm1")
+        channels = x_shape[-1]
+        hidden = int(self.mlp_ratio * channels)
+        numbers = () if self.layer_scale is None else (1, 2)
+        self.scales = [LayerScale(self.layer_scale, name=f"scale{n}") for n in numbers]
+        self.norm1 = layers.LayerNormalization(epsilon=self.epsilon, name="norm1")
         self.attention = WindowAttention(
-            config["window"],
-            config["num_heads"],
-            global_query=config["global_query"],
-            shared_bias=config["form"] == "tutorial",
-            dropout=config["attention_dropout"],
+            self.window,
+            self.num_heads,
+            global_query=self.global_query,
+            shared_bias=self.form == "tutorial",
+            dropout=self.attention_dropout,
             name="attention",
         )
-        self.norm2 = layers.LayerNormalization(epsilon=config["epsilon"], name="norm2")
+        self.norm2 = layers.LayerNormalization(epsilon=self.epsilon, name="norm2")
         self.expand = layers.Dense(hidden, activation=gelu_exact, name="expand")
         self.project = layers.Dense(channels, name="project")
-        self.drop = layers.Dropout(config["dropout"], name="drop")
-        self.drop_path = DropPath(config["drop_path"], name="drop_path")
+        self.drop = layers.Dropout(self.dropout, name="drop")
+        self.drop_path = DropPath(self.drop_path, name="drop_path")
         for layer in (*self.scales, self.norm1, self.attention, self.norm2, self.expand):
             layer.build(x_shape)
         self.project.build((*x_shape[:-1], hidden))
-        self.built = True
 
     def call(self, x, query=None, training=False):
         y, weights = self.attention(self.norm1(x), query, training=training)  # B H W C, M K N N
@@ -262,57 +245,47 @@ class GCViTLevel(ConfiguredLayer):
 
     def __init__(self, depth, window, halvings, last, drop_path, block, **kwargs):
         super().__init__(**kwargs)
-        self.config = {
-            "depth": depth,
-            "window": window,
-            "halvings": halvings,
-            "last": last,
-            "drop_path": list(drop_path),
-            "block": dict(block),
-        }
 
     def build(self, input_shape):
-        config = self.config
         # The tutorial creates the query generator last; its checkpoints are in that order.
         self.blocks = [
             GCViTBlock(
-                config["window"],
+                self.window,
                 global_query=number % 2 == 1,
-                drop_path=config["drop_path"][number],
+                drop_path=self.drop_path[number],
                 name=f"block{number + 1}",
-                **config["block"],
+                **self.block,
             )
-            for number in range(config["depth"])
+            for number in range(self.depth)
         ]
-        if not config["last"]:
-            self.down = Downsample(epsilon=config["block"]["epsilon"], name="down")
+        if not self.last:
+            self.down = Downsample(epsilon=self.block["epsilon"], name="down")
             self.down.build(input_shape)
-        self.query = GlobalQueryGenerator(config["halvings"], name="query")
+        self.query = GlobalQueryGenerator(self.halvings, name="query")
         self.query.build(input_shape)
         for block in self.blocks:
             block.build(input_shape)
-        self.built = True
 
     def call(self, x, training=False):
         query, weights = self.query(x), None  # B w w C
         for block in self.blocks:
-            given = query if block.config["global_query"] else None
+            given = query if block.global_query else None
             x, weights = block(x, given, training=training)  # B H W C, M K N N
-        if not self.config["last"]:
+        if not self.last:
             return self.down(x)  # B H/2 W/2 2C
         _, rows, columns, _ = x.shape
         received = ops.mean(weights, axis=(1, 2))  # M N
         received = ops.reshape(received, (-1, received.shape[1], 1))  # M N 1
-        received = window_reverse(received, self.config["window"], rows, columns)  # B H W 1
+        received = window_reverse(received, self.window, rows, columns)  # B H W 1
         return x, ops.reshape(received, (-1, rows, columns))  # B H W C, B H W
 
     def compute_output_shape(self, input_shape):
-        if self.config["last"]:
+        if self.last:
             return tuple(input_shape), tuple(input_shape[:-1])
         return self.down.compute_output_shape(input_shape)
 
 
-def _level(config: GCViTConfig, number: int) -> GCViTLevel:
+def _level(config: Config, number: int) -> GCViTLevel:
     first, depth = sum(config.depths[:number]), config.depths[number]
     steps = max(1, sum(config.depths) - 1)  # the rate rises over the blocks of the whole network
     return GCViTLevel(
@@ -334,7 +307,7 @@ def _level(config: GCViTConfig, number: int) -> GCViTLevel:
     )
 
 
-def forward(images, config: GCViTConfig):
+def forward(images, config: Config):
     """Builds the network on symbolic images B H W 3, normalised with ImageNet's mean and deviation.
 
     Returns:
@@ -352,6 +325,3 @@ def forward(images, config: GCViTConfig):
     x = layers.GlobalAveragePooling2D(name="pool")(x)  # B C
     logits = layers.Dense(config.num_classes, name="classifier")(x)  # B classes
     return {"logits": logits, "attention": attention}
-
-
-Config = GCViTConfig

@@ -18,12 +18,12 @@ from urllib.parse import urlparse
 
 import numpy as np
 
-from edgevit.base.errors import ModelFileError
+from edgevit.base.errors import ModelFileError, in_one_line
 
 if TYPE_CHECKING:
     import keras
 
-    from edgevit.models.gcvit import GCViTConfig
+    from edgevit.models.gcvit import Config
 
 PORTED_URL = "https://github.com/awsaf49/gcvit-tf/releases/download/v1.1.6/gcvitxxtiny.keras"
 
@@ -35,7 +35,7 @@ OTHER_NAMES = {"layer_normalization": "norm", "dense": "head"}
 NOT_OURS = ("optimizer", "metrics", "vars")
 
 
-def read_ported(source: str | Path, network: keras.Model, config: GCViTConfig) -> list[np.ndarray]:
+def read_ported(source: str | Path, network: keras.Model, config: Config) -> list[np.ndarray]:
     """Reads weights in the layout of ``gcvitxxtiny.keras``, for ``network.set_weights``.
 
     Args:
@@ -58,11 +58,12 @@ def read_ported(source: str | Path, network: keras.Model, config: GCViTConfig) -
         with _open_hdf5(path) as file:
             return _read_arrays(path, file, network, config)
     except (OSError, KeyError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        text = " ".join(str(error).split())
-        raise ModelFileError(f"{path}: truncated or damaged weights ({text[:160]}).") from None
+        raise ModelFileError(
+            f"{path}: truncated or damaged weights ({in_one_line(error, 160)})."
+        ) from None
 
 
-def ported_names(config: GCViTConfig) -> list[str]:
+def ported_names(config: Config) -> list[str]:
     """Names of the arrays in the file, less the first folder, in the order of our weights."""
     return [*_stem_names(), *_level_names(config), "norm/vars/0", "norm/vars/1", *HEAD]
 
@@ -72,7 +73,7 @@ def _stem_names() -> Iterator[str]:
     yield from _downsample_names("patch_embed/conv_down")
 
 
-def _level_names(config: GCViTConfig) -> Iterator[str]:
+def _level_names(config: Config) -> Iterator[str]:
     for level, depth in enumerate(config.depths):
         name = _numbered("level", level)
         for block in range(depth):
@@ -84,7 +85,7 @@ def _level_names(config: GCViTConfig) -> Iterator[str]:
             yield from _mbconv_names(f"{name}/q_global_gen/to_q_global/{part}")
 
 
-def _block_names(name: str, config: GCViTConfig) -> Iterator[str]:
+def _block_names(name: str, config: Config) -> Iterator[str]:
     if config.layer_scale is not None:
         yield from (f"{name}/vars/0", f"{name}/vars/1")
     yield from (f"{name}/norm1/vars/0", f"{name}/norm1/vars/1", f"{name}/attn/vars/0")
@@ -115,9 +116,9 @@ def _fetch(url: str) -> str:
     try:
         return str(keras.utils.get_file(Path(urlparse(url).path).name, url))
     except Exception as error:  # Keras raises a bare Exception, and what urllib raises
-        text = " ".join(str(error).split())
         raise ModelFileError(
-            f"{url}: cannot be downloaded ({text[:160]}). Fetch the file and give its path."
+            f"{url}: cannot be downloaded ({in_one_line(error, 160)}). "
+            "Fetch the file and give its path."
         ) from None
 
 

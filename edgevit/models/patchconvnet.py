@@ -34,14 +34,13 @@ STEM_STRIDES = {"compact": (2, 2), "deep": (2, 2, 2, 2)}
 
 
 @dataclass(frozen=True)
-class PatchConvNetConfig(ModelConfig):
-    """Sizes of one PatchConvNet.
+class Config(ModelConfig):
+    """Sizes of one PatchConvNet; see also :class:`ModelConfig`.
 
     Attributes:
         form: "paper" (independent blocks, exact GELU) or "tutorial" (what the published Keras
             code computes).
         design: "compact" (the Keras example's reduction) or "deep" (the paper's network).
-        image_size: side of the square image that enters the network, in pixels.
         dim: channels of the trunk.
         depth: blocks of the trunk.
         stem_strides: of the stem's 3x3 convolutions, whose channels double up to ``dim``; empty:
@@ -52,7 +51,6 @@ class PatchConvNetConfig(ModelConfig):
         drop_path: stochastic-depth rate of every block of the trunk.
         layer_scale: initial factor of the residual branches; "deep" only.
         epsilon: of LayerNormalization.
-        num_classes: length of the logits.
     """
 
     form: str = choice("paper", GELUS)
@@ -85,7 +83,7 @@ class PatchConvNetConfig(ModelConfig):
             )
 
 
-def stem_strides_of(config: PatchConvNetConfig) -> tuple[int, ...]:
+def stem_strides_of(config: Config) -> tuple[int, ...]:
     """Strides of the stem's convolutions, one each."""
     return config.stem_strides or STEM_STRIDES[config.design]
 
@@ -114,9 +112,8 @@ TINY = {"image_size": 16, "dim": 32, "depth": 2}
 class ConvolutionalStem(ConfiguredLayer):
     """Strided 3x3 convolutions from the image to the patches. B H W 3 -> B h w dim."""
 
-    def __init__(self, form="paper", design="compact", dim=256, strides=(2, 2), **kwargs):
+    def __init__(self, form, design, dim, strides, **kwargs):
         super().__init__(**kwargs)
-        self.config = {"form": form, "design": design, "dim": dim, "strides": tuple(strides)}
         count, deep = len(strides), design == "deep"
         # The paper's have no biases, and its last one has no GELU after it.
         self.convolutions = [
@@ -136,7 +133,6 @@ class ConvolutionalStem(ConfiguredLayer):
         for convolution in self.convolutions:
             convolution.build(input_shape)
             input_shape = convolution.compute_output_shape(input_shape)
-        self.built = True
 
     def call(self, x):
         for convolution in self.convolutions:
@@ -152,45 +148,26 @@ class ConvolutionalStem(ConfiguredLayer):
 class TrunkBlock(ConfiguredLayer):
     """A residual convolutional block with squeeze and excitation. B H W C -> B H W C."""
 
-    def __init__(
-        self,
-        form="paper",
-        design="compact",
-        se_ratio=8,
-        drop_path=0.0,
-        layer_scale=1e-4,
-        epsilon=1e-6,
-        **kwargs,
-    ):
+    def __init__(self, form, design, se_ratio, drop_path, layer_scale, epsilon, **kwargs):
         super().__init__(**kwargs)
-        self.config = {
-            "form": form,
-            "design": design,
-            "se_ratio": se_ratio,
-            "drop_path": drop_path,
-            "layer_scale": layer_scale,
-            "epsilon": epsilon,
-        }
         self.drop_path = DropPath(drop_path, name="drop_path")
 
     def build(self, input_shape):
-        channels, config = input_shape[-1], self.config
-        gelu, same = GELUS[config["form"]], {"padding": "same", "name": "spatial"}
-        deep = config["design"] == "deep"
+        channels, deep = input_shape[-1], self.design == "deep"
+        gelu, same = GELUS[self.form], {"padding": "same", "name": "spatial"}
         self.parts = [
-            layers.LayerNormalization(epsilon=config["epsilon"], name="norm"),
+            layers.LayerNormalization(epsilon=self.epsilon, name="norm"),
             layers.Conv2D(channels, 1, activation=gelu, name="expand"),
             layers.DepthwiseConv2D(3, activation=gelu, **same)
             if deep
             else layers.Conv2D(channels, 3, activation=gelu, **same),
-            SqueezeExcite(config["se_ratio"], use_bias=deep, name="excite"),
+            SqueezeExcite(self.se_ratio, use_bias=deep, name="excite"),
             layers.Conv2D(channels, 1, name="project"),
         ]
         if deep:
-            self.parts.append(LayerScale(config["layer_scale"], name="scale"))
+            self.parts.append(LayerScale(self.layer_scale, name="scale"))
         for part in self.parts:
             part.build(input_shape)
-        self.built = True
 
     def call(self, x, training=False):
         y = x
@@ -206,43 +183,25 @@ class AttentionPooling(ConfiguredLayer):
     latter's sum over an image is one less what the class token gives to itself.
     """
 
-    def __init__(
-        self,
-        form="paper",
-        design="compact",
-        mlp_ratio=1.0,
-        dropout=0.2,
-        layer_scale=1e-4,
-        epsilon=1e-6,
-        **kwargs,
-    ):
+    def __init__(self, form, design, mlp_ratio, dropout, layer_scale, epsilon, **kwargs):
         super().__init__(**kwargs)
-        self.config = {
-            "form": form,
-            "design": design,
-            "mlp_ratio": mlp_ratio,
-            "dropout": dropout,
-            "layer_scale": layer_scale,
-            "epsilon": epsilon,
-        }
         self.token = ClassToken(name="token")
 
     def build(self, input_shape):
         batch, rows, columns, channels = input_shape
-        config, deep = self.config, self.config["design"] == "deep"
-        gelu = GELUS[config["form"]]
-        hidden = int(config["mlp_ratio"] * channels)
+        gelu, deep = GELUS[self.form], self.design == "deep"
+        hidden = int(self.mlp_ratio * channels)
         # The tutorial's checkpoints are in this order.
-        self.attention = TokenAttention(1, channels, config["dropout"], name="attention")
+        self.attention = TokenAttention(1, channels, self.dropout, name="attention")
         self.norm1, self.norm2, self.norm3 = (
-            layers.LayerNormalization(epsilon=config["epsilon"], name=f"norm{number}")
+            layers.LayerNormalization(epsilon=self.epsilon, name=f"norm{number}")
             for number in (1, 2, 3)
         )
         self.expand = layers.Dense(hidden, activation=gelu, name="expand")
-        self.drop = layers.Dropout(config["dropout"], name="drop")
+        self.drop = layers.Dropout(self.dropout, name="drop")
         self.project = layers.Dense(channels, activation=None if deep else gelu, name="project")
         numbers = (1, 2) if deep else ()
-        self.scales = [LayerScale(config["layer_scale"], name=f"scale{n}") for n in numbers]
+        self.scales = [LayerScale(self.layer_scale, name=f"scale{n}") for n in numbers]
         tokens = (batch, 1 + rows * columns, channels)
         self.token.build((batch, rows * columns, channels))
         self.norm1.build(tokens)
@@ -250,7 +209,6 @@ class AttentionPooling(ConfiguredLayer):
         for part in (self.norm2, self.norm3, self.expand, *self.scales):
             part.build((batch, channels))
         self.project.build((batch, hidden))
-        self.built = True
 
     def call(self, x, training=False):
         _, rows, columns, channels = x.shape
@@ -260,7 +218,7 @@ class AttentionPooling(ConfiguredLayer):
         x = self.norm1(x)
         y, attention = self.attention(x[:, :1], x, training=training)  # B 1 C, B 1 1 1+N
         y = ops.reshape(y, (-1, channels))  # B C
-        if self.config["design"] == "deep":
+        if self.design == "deep":
             token = token + self.scales[0](y)
             token = token + self.scales[1](self._mlp(self.norm2(token), training))
             token = self.norm3(token)
@@ -277,39 +235,20 @@ class AttentionPooling(ConfiguredLayer):
         return self.project(self.drop(self.expand(x), training=training))  # B C
 
 
-def forward(images, config: PatchConvNetConfig):
+def forward(images, config: Config):
     """Builds the network on symbolic images B H W 3 in [0, 1].
 
     Returns:
         "logits": B classes. "attention": B rows columns, the class token's attention over the
         grid of patches (48x48 pixels: 12x12).
     """
-    stem = (config.form, config.design, config.dim, stem_strides_of(config))
-    x = ConvolutionalStem(*stem, name="stem")(images)  # B h w dim
+    strides = stem_strides_of(config)
+    x = config.layer(ConvolutionalStem, "stem", strides=strides)(images)  # B h w dim
     shared = None
     for number in range(1, config.depth + 1):
         if shared is None or config.form == "paper":
-            shared = TrunkBlock(
-                form=config.form,
-                design=config.design,
-                se_ratio=config.se_ratio,
-                drop_path=config.drop_path,
-                layer_scale=config.layer_scale,
-                epsilon=config.epsilon,
-                name=f"block{number}",
-            )
+            shared = config.layer(TrunkBlock, f"block{number}")
         x = shared(x)  # B h w dim
-    x, attention = AttentionPooling(
-        form=config.form,
-        design=config.design,
-        mlp_ratio=config.mlp_ratio,
-        dropout=config.dropout,
-        layer_scale=config.layer_scale,
-        epsilon=config.epsilon,
-        name="pool",
-    )(x)  # B dim, B h w
+    x, attention = config.layer(AttentionPooling, "pool")(x)  # B dim, B h w
     logits = layers.Dense(config.num_classes, name="classifier")(x)  # B classes
     return {"logits": logits, "attention": attention}
-
-
-Config = PatchConvNetConfig

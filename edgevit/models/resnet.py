@@ -30,12 +30,11 @@ DOWNSAMPLING = ("strided", "merged")
 
 
 @dataclass(frozen=True)
-class ResNetConfig(ModelConfig):
-    """Sizes of one ResNet.
+class Config(ModelConfig):
+    """Sizes of one ResNet; see also :class:`ModelConfig`.
 
     Attributes:
         form: "paper".
-        image_size: side of the square image that enters the network, in pixels.
         stem: channels of the first 3x3 convolution.
         widths: channels of each stage.
         depths: blocks of each stage, two convolutions each.
@@ -46,7 +45,6 @@ class ResNetConfig(ModelConfig):
         dropout: rate before the classifier, training only.
         drop_path: largest stochastic-depth rate, reached by the last block.
         epsilon: of BatchNormalization.
-        num_classes: length of the logits.
     """
 
     form: str = choice("paper", FORMS)
@@ -107,14 +105,6 @@ class NormedConv2D(ConfiguredLayer):
 
     def __init__(self, filters, side=3, stride=1, relu=True, gamma="ones", epsilon=1e-5, **kwargs):
         super().__init__(**kwargs)
-        self.config = {
-            "filters": filters,
-            "side": side,
-            "stride": stride,
-            "relu": relu,
-            "gamma": gamma,
-            "epsilon": epsilon,
-        }
         options = {"use_bias": False, "kernel_initializer": "he_normal", "name": "convolution"}
         self.convolution = (
             TileConv2D(filters, side, **options)
@@ -126,11 +116,10 @@ class NormedConv2D(ConfiguredLayer):
     def build(self, input_shape):
         self.convolution.build(input_shape)
         self.norm.build(self.compute_output_shape(input_shape))
-        self.built = True
 
     def call(self, x, training=False):
         x = self.norm(self.convolution(x), training=training)  # B h w filters
-        return ops.relu(x) if self.config["relu"] else x
+        return ops.relu(x) if self.relu else x
 
     def compute_output_shape(self, input_shape):
         return tuple(self.convolution.compute_output_shape(input_shape))
@@ -141,12 +130,6 @@ class ResidualBlock(ConfiguredLayer):
 
     def __init__(self, filters, stride=1, drop_path=0.0, epsilon=1e-5, **kwargs):
         super().__init__(**kwargs)
-        self.config = {
-            "filters": filters,
-            "stride": stride,
-            "drop_path": drop_path,
-            "epsilon": epsilon,
-        }
         self.conv1 = NormedConv2D(filters, 3, stride, epsilon=epsilon, name="conv1")
         self.conv2 = NormedConv2D(
             filters, 3, relu=False, gamma="zeros", epsilon=epsilon, name="conv2"
@@ -155,15 +138,13 @@ class ResidualBlock(ConfiguredLayer):
         self.shortcut = None
 
     def build(self, input_shape):
-        filters, stride = self.config["filters"], self.config["stride"]
         self.conv1.build(input_shape)
         self.conv2.build(self.compute_output_shape(input_shape))
-        if stride > 1 or input_shape[-1] != filters:
+        if self.stride > 1 or input_shape[-1] != self.filters:
             self.shortcut = NormedConv2D(
-                filters, 1, stride, relu=False, epsilon=self.config["epsilon"], name="shortcut"
+                self.filters, 1, self.stride, relu=False, epsilon=self.epsilon, name="shortcut"
             )
             self.shortcut.build(input_shape)
-        self.built = True
 
     def call(self, x, training=False):
         y = self.conv2(self.conv1(x, training=training), training=training)  # B h w filters
@@ -174,7 +155,7 @@ class ResidualBlock(ConfiguredLayer):
         return self.conv1.compute_output_shape(input_shape)
 
 
-def forward(images, config: ResNetConfig):
+def forward(images, config: Config):
     """Builds the network on symbolic images B H W 3 in [0, 1]; returns {"logits": B classes}."""
     x = NormedConv2D(config.stem, epsilon=config.epsilon, name="stem")(images)  # B H W stem
     last, number = max(sum(config.depths) - 1, 1), 0
@@ -197,6 +178,3 @@ def forward(images, config: ResNetConfig):
     x = layers.GlobalAveragePooling2D(name="pool")(x)  # B C
     x = layers.Dropout(config.dropout, name="drop")(x)
     return {"logits": layers.Dense(config.num_classes, name="classifier")(x)}  # B classes
-
-
-Config = ResNetConfig

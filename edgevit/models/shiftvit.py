@@ -38,12 +38,11 @@ ACTIVATIONS = {"gelu": gelu_exact, "relu": ops.relu}
 
 
 @dataclass(frozen=True)
-class ShiftViTConfig(ModelConfig):
-    """Sizes of one ShiftViT.
+class Config(ModelConfig):
+    """Sizes of one ShiftViT; see also :class:`ModelConfig`.
 
     Attributes:
         form: "paper" (a real shift) or "tutorial" (what the published Keras code computes).
-        image_size: side of the square image that enters the network, in pixels.
         patch_size: side of a patch, in pixels.
         dim: channels of the first stage; each stage doubles them.
         depths: shift blocks in each stage.
@@ -53,7 +52,6 @@ class ShiftViTConfig(ModelConfig):
         dropout: rate after each Dense of the MLP, training only.
         drop_path: largest stochastic-depth rate, reached by the last block of each stage.
         epsilon: of LayerNormalization.
-        num_classes: length of the logits.
         norm: "layer" (LayerNormalization before each product, as published) or "batch"
             (BatchNormalization behind it, which inference folds into the product).
         activation: of the MLP: "gelu" (exact, as published) or "relu".
@@ -143,43 +141,31 @@ class ShiftViTBlock(ConfiguredLayer):
 
     def __init__(
         self,
-        form="paper",
-        num_div=12,
-        shift_pixels=1,
-        mlp_ratio=2.0,
-        dropout=0.0,
-        drop_path=0.0,
-        epsilon=1e-5,
-        norm="layer",
-        activation="gelu",
+        form,
+        num_div,
+        shift_pixels,
+        mlp_ratio,
+        dropout,
+        drop_path,
+        epsilon,
+        norm,
+        activation,
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.config = {
-            "form": form,
-            "num_div": num_div,
-            "shift_pixels": shift_pixels,
-            "mlp_ratio": mlp_ratio,
-            "dropout": dropout,
-            "drop_path": drop_path,
-            "epsilon": epsilon,
-            "norm": norm,
-            "activation": activation,
-        }
         self.shift = SHIFTS[form](num_div, shift_pixels, name="shift")
         self.drop_path = DropPath(drop_path, name="drop_path")
 
     def build(self, input_shape):
         channels = input_shape[-1]
-        config = self.config
-        hidden = int(config["mlp_ratio"] * channels)
+        hidden = int(self.mlp_ratio * channels)
         wide = (*input_shape[:-1], hidden)
-        activation = ACTIVATIONS[config["activation"]]
-        self.drop = layers.Dropout(config["dropout"], name="drop")
+        activation = ACTIVATIONS[self.activation]
+        self.drop = layers.Dropout(self.dropout, name="drop")
         self.shift.build(input_shape)
-        if config["norm"] == "layer":
+        if self.norm == "layer":
             self.steps = [
-                layers.LayerNormalization(epsilon=config["epsilon"], name="norm"),
+                layers.LayerNormalization(epsilon=self.epsilon, name="norm"),
                 layers.Dense(hidden, activation=activation, name="expand"),
                 self.drop,
                 layers.Dense(channels, name="project"),
@@ -189,20 +175,19 @@ class ShiftViTBlock(ConfiguredLayer):
         else:
             self.steps = [
                 layers.Dense(hidden, use_bias=False, name="expand"),
-                layers.BatchNormalization(epsilon=config["epsilon"], name="norm1"),
+                layers.BatchNormalization(epsilon=self.epsilon, name="norm1"),
                 layers.Activation(activation, name="activation"),
                 self.drop,
                 layers.Dense(channels, use_bias=False, name="project"),
                 # Zero at first: the block is the identity (Goyal et al. 2017, arXiv:1706.02677).
                 layers.BatchNormalization(
-                    epsilon=config["epsilon"], gamma_initializer="zeros", name="norm2"
+                    epsilon=self.epsilon, gamma_initializer="zeros", name="norm2"
                 ),
             ]
             shapes = [input_shape, wide, wide, wide, wide, input_shape]
         for step, shape in zip(self.steps, shapes, strict=True):
             if not step.built:
                 step.build(shape)
-        self.built = True
 
     def call(self, x, training=False):
         x = self.shift(x)  # B H W C
@@ -217,7 +202,7 @@ class PatchMerging(ConfiguredLayer):
 
     def __init__(self, epsilon=1e-5, norm="layer", **kwargs):
         super().__init__(**kwargs)
-        self.config = {"epsilon": epsilon, "norm": norm}
+        self.norm_first = norm == "layer"
 
     def build(self, input_shape):
         # The tutorial creates the reduction before the norm; its checkpoints are in that order.
@@ -225,17 +210,15 @@ class PatchMerging(ConfiguredLayer):
             2 * input_shape[-1], 2, strides=2, padding="same", use_bias=False, name="reduction"
         )
         self.reduction.build(input_shape)
-        epsilon = self.config["epsilon"]
-        if self.config["norm"] == "layer":
-            self.norm = layers.LayerNormalization(epsilon=epsilon, name="norm")
+        if self.norm_first:
+            self.norm = layers.LayerNormalization(epsilon=self.epsilon, name="norm")
             self.norm.build(input_shape)
         else:
-            self.norm = layers.BatchNormalization(epsilon=epsilon, name="norm")
+            self.norm = layers.BatchNormalization(epsilon=self.epsilon, name="norm")
             self.norm.build(self.compute_output_shape(input_shape))
-        self.built = True
 
     def call(self, x):
-        if self.config["norm"] == "layer":
+        if self.norm_first:
             return self.reduction(self.norm(x))
         return self.norm(self.reduction(x))
 
@@ -250,17 +233,8 @@ class StridedStem(ConfiguredLayer):
     B H W 3 -> B H/p W/p dim.
     """
 
-    def __init__(
-        self, patch_size=4, dim=96, norm="layer", activation="gelu", epsilon=1e-5, **kwargs
-    ):
+    def __init__(self, patch_size, dim, norm, activation, epsilon, **kwargs):
         super().__init__(**kwargs)
-        self.config = {
-            "patch_size": patch_size,
-            "dim": dim,
-            "norm": norm,
-            "activation": activation,
-            "epsilon": epsilon,
-        }
         norm_class = layers.LayerNormalization if norm == "layer" else layers.BatchNormalization
         count = patch_size.bit_length() - 1
         self.steps: list[layers.Layer] = []
@@ -281,7 +255,6 @@ class StridedStem(ConfiguredLayer):
         for step in self.steps:
             step.build(input_shape)
             input_shape = step.compute_output_shape(input_shape)
-        self.built = True
 
     def call(self, x):
         for step in self.steps:
@@ -294,7 +267,7 @@ class StridedStem(ConfiguredLayer):
         return tuple(input_shape)
 
 
-def forward(images, config: ShiftViTConfig):
+def forward(images, config: Config):
     """Builds the network on symbolic images B H W 3 in [0, 1]; returns {"logits": B classes}."""
     if config.stem == "patch":
         stem = layers.Conv2D(
@@ -305,34 +278,14 @@ def forward(images, config: ShiftViTConfig):
             name="patch_projection",
         )
     else:
-        stem = StridedStem(
-            config.patch_size,
-            config.dim,
-            config.norm,
-            config.activation,
-            config.epsilon,
-            name="stem",
-        )
+        stem = config.layer(StridedStem, "stem")
     x = stem(images)  # B H/p W/p dim
     for stage, depth in enumerate(config.depths):
         for block in range(depth):
             rate = config.drop_path * block / (depth - 1) if depth > 1 else 0.0
-            x = ShiftViTBlock(
-                form=config.form,
-                num_div=config.num_div,
-                shift_pixels=config.shift_pixels,
-                mlp_ratio=config.mlp_ratio,
-                dropout=config.dropout,
-                drop_path=rate,
-                epsilon=config.epsilon,
-                norm=config.norm,
-                activation=config.activation,
-                name=f"stage{stage + 1}_block{block + 1}",
-            )(x)
+            name = f"stage{stage + 1}_block{block + 1}"
+            x = config.layer(ShiftViTBlock, name, drop_path=rate)(x)
         if stage < len(config.depths) - 1:
-            x = PatchMerging(config.epsilon, config.norm, name=f"stage{stage + 1}_merge")(x)
+            x = config.layer(PatchMerging, f"stage{stage + 1}_merge")(x)
     x = layers.GlobalAveragePooling2D(name="pool")(x)  # B C
     return {"logits": layers.Dense(config.num_classes, name="classifier")(x)}  # B classes
-
-
-Config = ShiftViTConfig

@@ -31,9 +31,9 @@ class ModelSpec:
     title: str
     paper: str
     module: str
-    outputs: tuple[str, ...]
     variants: tuple[str, ...]
     class_names: tuple[str, ...]
+    outputs: tuple[str, ...] = ("logits",)
     extra_outputs: tuple[str, ...] = ()
     resizable: bool = True
     ported: str | None = None

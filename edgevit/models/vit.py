@@ -28,9 +28,8 @@ from edgevit.layers.configured import ConfiguredLayer
 from edgevit.layers.drop_path import DropPath
 from edgevit.layers.patch_dropout import PatchDropout, PatchRestore
 from edgevit.layers.patches import ClassToken, PatchProjection, PositionEmbedding
-from edgevit.models.config import ModelConfig, choice, positive, rate, size
+from edgevit.models.config import FORMS, ModelConfig, choice, positive, rate, size
 
-FORMS = ("paper", "tutorial")
 POOLS = ("flatten", "token")
 
 # Mean and standard deviation of R, G, B over all pixels of the 50,000 CIFAR-10 training images.
@@ -39,12 +38,11 @@ CIFAR10_DEVIATION = (0.2470, 0.2435, 0.2616)
 
 
 @dataclass(frozen=True)
-class ViTConfig(ModelConfig):
-    """Sizes of one ViT.
+class Config(ModelConfig):
+    """Sizes of one ViT; see also :class:`ModelConfig`.
 
     Attributes:
         form: "paper", or "tutorial" for the normalisation of pixels inside the network.
-        image_size: side of the square image that enters the network, in pixels.
         patch_size: side of a patch, in pixels.
         dim: width of a token.
         depth: transformer blocks.
@@ -62,7 +60,6 @@ class ViTConfig(ModelConfig):
         epsilon: of LayerNormalization.
         pixel_mean: of R, G, B in [0, 1] over the training images.
         pixel_deviation: standard deviation of R, G, B in [0, 1] over the training images.
-        num_classes: length of the logits.
     """
 
     form: str = choice("paper", FORMS)
@@ -160,16 +157,14 @@ class InputNormalization(ConfiguredLayer):
 
     def __init__(self, mean=CIFAR10_MEAN, deviation=CIFAR10_DEVIATION, **kwargs):
         super().__init__(**kwargs)
-        self.config = {"mean": tuple(mean), "deviation": tuple(deviation)}
+        self.initial_mean = [255 * value for value in mean]
+        self.initial_variance = [(255 * value) ** 2 for value in deviation]
 
     def build(self, input_shape):
-        shape, config = (input_shape[-1],), self.config
-        mean = [255 * value for value in config["mean"]]
-        variance = [(255 * value) ** 2 for value in config["deviation"]]
-        self.mean = self._add_constant("mean", shape, mean)
-        self.variance = self._add_constant("variance", shape, variance)
+        shape = (input_shape[-1],)
+        self.mean = self._add_constant("mean", shape, self.initial_mean)
+        self.variance = self._add_constant("variance", shape, self.initial_variance)
         self.count = self._add_constant("count", (), 0, dtype="int")
-        self.built = True
 
     def call(self, images):
         # As Keras does, a channel without variance is not divided by zero.
@@ -191,27 +186,17 @@ class TransformerBlock(ConfiguredLayer):
 
     def __init__(
         self,
-        num_heads=4,
-        head_dim=64,
-        mlp_dim=128,
-        mlp_last_gelu=True,
-        dropout=0.0,
-        attention_dropout=0.0,
-        drop_path=0.0,
-        epsilon=1e-6,
+        num_heads,
+        head_dim,
+        mlp_dim,
+        mlp_last_gelu,
+        dropout,
+        attention_dropout,
+        drop_path,
+        epsilon,
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.config = {
-            "num_heads": num_heads,
-            "head_dim": head_dim,
-            "mlp_dim": mlp_dim,
-            "mlp_last_gelu": mlp_last_gelu,
-            "dropout": dropout,
-            "attention_dropout": attention_dropout,
-            "drop_path": drop_path,
-            "epsilon": epsilon,
-        }
         # The tutorial's checkpoints are in this order.
         self.norm1 = layers.LayerNormalization(epsilon=epsilon, name="norm1")
         self.attention = TokenAttention(num_heads, head_dim, attention_dropout, name="attention")
@@ -221,12 +206,11 @@ class TransformerBlock(ConfiguredLayer):
         self.drop_path = DropPath(drop_path, name="drop_path")
 
     def build(self, input_shape):
-        last = gelu_exact if self.config["mlp_last_gelu"] else None
+        last = gelu_exact if self.mlp_last_gelu else None
         self.project = layers.Dense(input_shape[-1], activation=last, name="project")
         for part in (self.norm1, self.attention, self.norm2, self.expand):
             part.build(input_shape)
-        self.project.build((*input_shape[:-1], self.config["mlp_dim"]))
-        self.built = True
+        self.project.build((*input_shape[:-1], self.mlp_dim))
 
     def call(self, x, training=False):
         y, attention = self.attention(self.norm1(x), training=training)  # B N C, B K N N
@@ -249,7 +233,7 @@ class ClassTokenOnly(layers.Layer):
         return (input_shape[0], input_shape[-1])
 
 
-def forward(images, config: ViTConfig):
+def forward(images, config: Config):
     """Builds the network on symbolic images B H W 3 as its config's ``preprocess`` makes them.
 
     Returns:
@@ -270,17 +254,8 @@ def forward(images, config: ViTConfig):
     if config.patch_dropout:
         x, ranks = PatchDropout(config.patch_dropout, kept=int(token), name="patch_dropout")(x)
     for block in range(config.depth):
-        x, attention = TransformerBlock(
-            num_heads=config.num_heads,
-            head_dim=config.head_dim,
-            mlp_dim=config.mlp_dim,
-            mlp_last_gelu=config.mlp_last_gelu,
-            dropout=config.dropout,
-            attention_dropout=config.attention_dropout,
-            drop_path=config.drop_path * block / max(1, config.depth - 1),
-            epsilon=config.epsilon,
-            name=f"block{block + 1}",
-        )(x)
+        rate = config.drop_path * block / max(1, config.depth - 1)
+        x, attention = config.layer(TransformerBlock, f"block{block + 1}", drop_path=rate)(x)
     x = layers.LayerNormalization(epsilon=config.epsilon, name="norm")(x)
     if ranks is not None and not token:
         x = PatchRestore(name="patch_restore")(x, ranks)
@@ -291,6 +266,3 @@ def forward(images, config: ViTConfig):
         x = layers.Dropout(config.head_dropout, name=f"head{place}_drop")(x)
     logits = layers.Dense(config.num_classes, name="classifier")(x)  # B classes
     return {"logits": logits, "attention": attention}
-
-
-Config = ViTConfig

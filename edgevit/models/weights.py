@@ -14,17 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgevit.base.documents import from_plain, to_json, to_plain
-from edgevit.base.errors import InputError, ModelFileError
+from edgevit.base.errors import InputError, ModelFileError, in_one_line
 from edgevit.base.files import write_whole
 from edgevit.core.format import Format
 from edgevit.models import MODELS, artifact_folder, has_model, split_name
-from edgevit.models.build import (
-    Plan,
-    build_plan,
-    custom_objects,
-    find_variant,
-    plan_model,
-)
+from edgevit.models.build import Plan, build_plan, custom_objects, find_variant, plan_model
 
 if TYPE_CHECKING:
     import keras
@@ -124,7 +118,7 @@ def load_weights(path: Path, outputs: tuple[str, ...] | None = None) -> TrainedM
         if isinstance(error, InputError):
             raise ModelFileError(f"{path}: {error}") from None
         raise ModelFileError(
-            f"{path}: truncated or damaged weights ({' '.join(str(error).split())[:160]}). "
+            f"{path}: truncated or damaged weights ({in_one_line(error, 160)}). "
             "Restore the file, or train again."
         ) from None
     network = build_plan(plan)
@@ -266,8 +260,7 @@ def load_keras_file(path: Path, trust: bool = False) -> TrainedModel:
             path, custom_objects=custom_objects(), compile=False, safe_mode=not trust
         )
     except Exception as error:  # Keras raises TypeError, ValueError, KeyError, OSError ...
-        text = " ".join(str(error).split())
-        raise ModelFileError(f"{path}: Keras cannot load it ({text[:240]}).") from None
+        raise ModelFileError(f"{path}: Keras cannot load it ({in_one_line(error, 240)}).") from None
     return describe_network(model, path.stem, str(path))
 
 
@@ -334,19 +327,15 @@ def _check_weights(path: Path, network: keras.Model, weights: list[np.ndarray]) 
 
 
 def _has_lambda(path: Path) -> bool:
+    """Whether a .keras file's config has a Lambda layer anywhere."""
+    classes = []
+
+    def note(config: dict[str, Any]) -> None:
+        classes.append(config.get("class_name"))
+
     try:
         with zipfile.ZipFile(path) as archive:
-            config = json.loads(archive.read("config.json"))
+            json.loads(archive.read("config.json"), object_hook=note)
     except (KeyError, ValueError, RuntimeError, OSError, zipfile.BadZipFile, zlib.error) as error:
         raise ModelFileError(f"{path}: the .keras file is damaged ({error}).") from None
-    return _contains_class(config, "Lambda")
-
-
-def _contains_class(value: Any, name: str) -> bool:
-    if isinstance(value, dict):
-        if value.get("class_name") == name:
-            return True
-        return any(_contains_class(item, name) for item in value.values())
-    if isinstance(value, list):
-        return any(_contains_class(item, name) for item in value)
-    return False
+    return "Lambda" in classes

@@ -1,1 +1,1 @@
-"""Frozen recipes and the plain Keras fit that carries them out."""
+"""Recipes, and the plain Keras fit that follows them."""

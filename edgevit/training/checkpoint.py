@@ -1,4 +1,4 @@
-"""Resumable training state: everything that the next step depends on."""
+"""Resumable training state: everything that the next epoch depends on, in one file."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,36 +17,56 @@ from edgevit.base.errors import ModelFileError
 from edgevit.base.files import write_whole
 
 FILE = "checkpoint.npz"
+# What numpy raises at a damaged file; TypeError at one that holds a single array.
+DAMAGES = (
+    *(OSError, EOFError, ValueError, KeyError, TypeError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A run after some of its epochs.
+
+    Attributes:
+        identity: what must be equal for a resume to be the same run (recipe, seed, data, sizes).
+        log: one dict for each complete epoch.
+        weights: of the network, in ``get_weights`` order.
+        optimizer: values of the optimizer's variables, the moving average among them.
+    """
+
+    identity: dict[str, Any]
+    log: list[dict[str, Any]]
+    weights: list[np.ndarray]
+    optimizer: list[np.ndarray]
+
+    def restore(self, network: keras.Model, optimizer: keras.Optimizer) -> None:
+        """Puts the values into a network and its optimizer."""
+        network.set_weights(self.weights)
+        optimizer.build(network.trainable_variables)
+        for variable, value in zip(optimizer.variables, self.optimizer, strict=True):
+            variable.assign(value)
 
 
 def write_checkpoint(
-    folder: Path, model: keras.Model, epoch: int, identity: dict, log: list
+    folder: Path, network: keras.Model, optimizer: keras.Optimizer, identity: dict, log: list
 ) -> None:
-    """Writes weights, optimizer state and log after an epoch; the old file is replaced at once.
-
-    Args:
-        folder: where the checkpoint lives.
-        model: compiled and trained; its optimizer's moving average is part of the state.
-        epoch: epochs that are complete.
-        identity: what must be equal for a resume to be the same run (recipe, seed, data, sizes).
-        log: one dict an epoch.
+    """Replaces the checkpoint of a folder at once.
 
     Raises:
         OutputError: the folder cannot be written to, or the disk is full; the old file is kept.
     """
-    arrays: dict[str, Any] = {
-        f"weight_{i:04d}": np.asarray(w) for i, w in enumerate(model.get_weights())
-    }
-    for i, variable in enumerate(model.optimizer.variables):
-        arrays[f"optimizer_{i:04d}"] = keras.ops.convert_to_numpy(variable)
-    arrays["state"] = np.array(json.dumps({"epoch": epoch, "identity": identity, "log": log}))
+    states = [keras.ops.convert_to_numpy(variable) for variable in optimizer.variables]
+    arrays: dict[str, Any] = {"state": np.array(json.dumps({"identity": identity, "log": log}))}
+    for name, values in (("weight", network.get_weights()), ("optimizer", states)):
+        arrays.update({f"{name}_{place:04d}": value for place, value in enumerate(values)})
     stream = io.BytesIO()
     np.savez(stream, **arrays)
     write_whole(folder / FILE, stream.getvalue())
 
 
-def read_state(folder: Path) -> dict | None:
-    """{"epoch", "identity", "log"} of the checkpoint in a folder; None where there is none.
+def read_checkpoint(folder: Path) -> Checkpoint | None:
+    """Reads the checkpoint of a folder; None where there is none.
 
     Raises:
         ModelFileError: the file is damaged, or no checkpoint.
@@ -55,42 +74,15 @@ def read_state(folder: Path) -> dict | None:
     path = folder / FILE
     if not path.exists():
         return None
-    with _open(path) as arrays:
-        state = json.loads(str(arrays["state"]))
-        return {key: state[key] for key in ("epoch", "identity", "log")}
-
-
-def restore_checkpoint(folder: Path, model: keras.Model) -> None:
-    """Puts weights and optimizer state of the checkpoint into a compiled model.
-
-    Raises:
-        ModelFileError: the file is damaged.
-    """
-    with _open(folder / FILE) as arrays:
-        names = sorted(arrays.files)
-        weights = [arrays[name] for name in names if name.startswith("weight_")]
-        states = [arrays[name] for name in names if name.startswith("optimizer_")]
-    model.set_weights(weights)
-    model.optimizer.build(model.trainable_variables)
-    for variable, value in zip(model.optimizer.variables, states, strict=True):
-        variable.assign(value)
-
-
-@contextmanager
-def _open(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            yield arrays
-    except (
-        OSError,
-        EOFError,
-        ValueError,
-        KeyError,
-        TypeError,  # a file of one array is not a context manager
-        NotImplementedError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+            state = json.loads(str(arrays["state"]))
+            weights, optimizer = (
+                [arrays[name] for name in sorted(arrays.files) if name.startswith(start)]
+                for start in ("weight_", "optimizer_")
+            )
+        return Checkpoint(state["identity"], state["log"], weights, optimizer)
+    except DAMAGES as error:
         reason = " ".join(str(error).split())
         raise ModelFileError(
             f"{path}: the checkpoint is damaged ({reason}). Delete it to start again."

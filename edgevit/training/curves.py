@@ -1,21 +1,31 @@
-"""Learning curves as a picture."""
+"""Learning curves: a table and a picture, rewritten after every epoch."""
 
 from __future__ import annotations
 
-from io import BytesIO
-from itertools import pairwise
+import csv
+import io
 from pathlib import Path
+from typing import Any
 
 from edgevit.base.errors import MissingDependencyError
 from edgevit.base.files import write_whole
 
 
-def draw_curves(log: list[dict], path: Path, title: str) -> None:
-    """Draws loss and accuracy over the epochs; a dashed line marks a change of image size.
+def write_log(folder: Path, log: list[dict[str, Any]]) -> None:
+    """Writes log.csv, one row an epoch."""
+    stream = io.StringIO(newline="")
+    writer = csv.DictWriter(stream, fieldnames=list(log[0]))
+    writer.writeheader()
+    writer.writerows(log)
+    write_whole(folder / "log.csv", stream.getvalue().encode())
+
+
+def draw_curves(folder: Path, log: list[dict[str, Any]], title: str) -> None:
+    """Draws loss and accuracy over the epochs as curves.png.
 
     Args:
-        log: one dict an epoch, with epoch, image_size, loss, train_top1, validation_top1.
-        path: a .png file.
+        folder: of the run.
+        log: one dict an epoch, with epoch, loss, train_top1, validation_top1.
         title: of the picture.
 
     Raises:
@@ -28,35 +38,18 @@ def draw_curves(log: list[dict], path: Path, title: str) -> None:
     epochs = [row["epoch"] for row in log]
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
-    left.plot(epochs, [row["loss"] for row in log], color="#2f6f9f")
-    left.set(xlabel="epoch", ylabel="training loss (cross-entropy)", title=f"{title}: loss")
-    right.plot(
-        epochs,
-        [row["train_top1"] for row in log],
-        color="#b0b0b0",
-        label="training (augmented images, live weights)",
-    )
-    right.plot(
-        epochs,
-        [row["validation_top1"] for row in log],
-        color="#2f6f9f",
-        label="validation (averaged weights)",
-    )
+    left.plot(epochs, [row["loss"] for row in log], color="#2f6f9f", marker=".")
+    left.set(xlabel="epoch", ylabel="training loss", title=f"{title}: loss")
+    curves = {
+        "train_top1": ("#b0b0b0", "training (augmented images, live weights)"),
+        "validation_top1": ("#2f6f9f", "validation (averaged weights)"),
+    }
+    for key, (color, label) in curves.items():
+        right.plot(epochs, [row[key] for row in log], color=color, label=label, marker=".")
     right.set(xlabel="epoch", ylabel="top-1 accuracy, %", title=f"{title}: accuracy")
     right.legend(loc="lower right", fontsize=8)
-    for before, after in pairwise(log):
-        if before["image_size"] != after["image_size"]:
-            for axes in (left, right):
-                axes.axvline(before["epoch"] + 0.5, color="#888888", linestyle="--", linewidth=0.8)
-            right.annotate(
-                f"{before['image_size']} to {after['image_size']} px",
-                (before["epoch"] + 0.4, right.get_ylim()[0]),
-                ha="right",
-                va="bottom",
-                fontsize=8,
-            )
     for axes in (left, right):
         axes.grid(alpha=0.3)
-    stream = BytesIO()
+    stream = io.BytesIO()
     figure.savefig(stream, dpi=120, metadata={"Software": None})
-    write_whole(path, stream.getvalue())
+    write_whole(folder / "curves.png", stream.getvalue())

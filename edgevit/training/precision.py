@@ -17,11 +17,7 @@ BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 
 @contextmanager
 def policy_of(precision: str) -> Iterator[None]:
-    """Layers that are made inside have this precision.
-
-    Args:
-        precision: of the products, a key of PRECISIONS.
-    """
+    """Layers that are made inside have this precision, a key of PRECISIONS."""
     usual = keras.config.dtype_policy()
     keras.config.set_dtype_policy(PRECISIONS[precision])
     try:
@@ -35,14 +31,14 @@ def is_emulated(precision: str) -> bool:
 
     False where that is not known: a system that does not tell a processor's instruction sets, or a
     backend with an accelerator.
-
-    Args:
-        precision: of the products, a key of PRECISIONS.
     """
-    if precision != "bfloat16":
-        return False
     flags = describe_processor().flags
-    return bool(flags) and not flags & BFLOAT16_FLAGS and not _has_accelerator()
+    return (
+        precision == "bfloat16"
+        and bool(flags)
+        and not flags & BFLOAT16_FLAGS
+        and not _has_accelerator()
+    )
 
 
 def _has_accelerator() -> bool:

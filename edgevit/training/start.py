@@ -141,13 +141,13 @@ def fit_start(start: Start, dataset: ImageDataset, seed: int) -> Start:
 
 
 def hold_out(recipe: Recipe, data: str, start: Start, teachers: Sequence[str]) -> Recipe:
-    """The recipe, so that it validates on no image that initial weights or teachers learnt from.
+    """The recipe, validating on no image that initial weights or teachers have learnt from.
 
     Args:
         recipe: says which share of the training images to hold out at most.
         data: name of the dataset (``ImageDataset.source``).
         start: its origin tells what the initial weights have seen.
-        teachers: as :func:`edgevit.training.teacher.open_teacher` takes them.
+        teachers: as :func:`edgevit.training.distillation.open_teacher` takes them.
 
     Raises:
         UnknownNameError: no such teacher.

@@ -26,13 +26,13 @@ from edgevit.core.runtime import Runtime
 from edgevit.core.seal import seal
 from edgevit.core.target import Precision, Target, Written
 from edgevit.formats.calibration import find_ranges
+from edgevit.formats.onnx.options import OnnxChoices
 from edgevit.formats.options import choose_options, list_options
 from edgevit.formats.registry import ALL, find_target, find_targets, verifying_runtimes
-from edgevit.formats.tflite.options import TfliteOptions
+from edgevit.formats.tflite.options import TfliteChoices, TfliteOptions
 from edgevit.frontend.opening import Opening, open_source
-from edgevit.frontend.source import ExportOptions, Source
+from edgevit.frontend.source import ExportChoices, ExportOptions, Source
 from edgevit.quantization.ranges import RangeRecord
-from edgevit.quantization.recipe import Recipe
 from edgevit.verification.audit import audit, inspect
 from edgevit.verification.parity import compare_in
 
@@ -94,20 +94,19 @@ class Outcome:
         return worst([report.verdict(self.target.tolerance) for report in self.reports])
 
 
-class ExportArguments(Opening, total=False):
+class ExportArguments(Opening, ExportChoices, TfliteChoices, OnnxChoices, total=False):
     """Keyword arguments of :func:`export`; what is left out is None, False or the default.
+
+    Beside these: what :class:`Opening` says of the model, and the options of the formats, such as
+    ``batch=4`` (:class:`edgevit.frontend.source.ExportOptions`), ``opset=17``
+    (:class:`edgevit.formats.onnx.options.OnnxOptions`) or ``surgery=()``
+    (:class:`edgevit.formats.tflite.options.TfliteOptions`).
 
     Attributes:
         calibration: images to calibrate an int8 file with: a dataset (see
             :func:`edgevit.data.datasets.load_dataset`) or uint8 B H W 3. None: the ranges that ship
             with the weights.
         ranges: a file of :func:`edgevit.verbs.calibrate.calibrate` instead of images.
-        batch: images a run; None leaves it free. Default: 1.
-        io_dtype: "uint8", "int8" or "float32"; None: uint8 for raw images.
-        surgery: names of the passes that rewrite a TFLite graph before it is quantised; see
-            :mod:`edgevit.formats.tflite.writer.passes`. None: those that run by default.
-        recipe: for tflite-mixed: its precisions, instead of a budget.
-        opset: of an ONNX file, 17 to 20. Default: 20.
         budget: for tflite-mixed: how much accuracy may be lost, and on which images that is
             measured. The recipe that is found is written beside the file.
         keep_failed: publish the file even if its verification fails.
@@ -118,11 +117,6 @@ class ExportArguments(Opening, total=False):
 
     calibration: str | Path | np.ndarray | None
     ranges: str | Path | None
-    batch: int | None
-    io_dtype: str | None
-    surgery: tuple[str, ...] | None
-    recipe: Recipe | None
-    opset: int
     budget: Budget | None
     keep_failed: bool
     status: Status | None
@@ -172,8 +166,7 @@ def export(
             keras.Model with one image input.
         target: name of a target, such as "tflite-int8".
         out: folder for the file; made if missing.
-        **arguments: see :class:`ExportArguments`; weights, outputs, scaling and more: see
-            :class:`edgevit.frontend.opening.Opening`.
+        **arguments: calibration, options, weights and more: see :class:`ExportArguments`.
 
     Returns:
         The outcome; its verdict is PASS only if the runtime agrees with the float model.
@@ -318,7 +311,7 @@ def _check_names(given: dict[str, Any]) -> None:
     for name in given:
         if name in REPLACED:
             raise ConfigError(describe_replaced(name))
-        if name not in {**ExportArguments.__annotations__, **Opening.__annotations__}:
+        if name not in ExportArguments.__annotations__:
             raise TypeError(f"export() got an unexpected keyword argument {name!r}")
 
 

@@ -136,7 +136,7 @@ def verify(
     say("reading the test images")
     size = manifest.preprocess.input_size if manifest.preprocess else None
     dataset = load_test(data, size, manifest.class_names, limit)
-    with open_session(path, first.name) as session:
+    with open_session(path, rows[0].name) as session:
         say(f"classifying {len(dataset)} test images with {session.runtime}")
         started = time.perf_counter()
         logits = run_all(logits_of(session), dataset.images, progress)

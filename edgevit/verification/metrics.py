@@ -1,4 +1,4 @@
-"""Distances between two sets of logits, and accuracy against labels."""
+"""Distances between two sets of outputs, and accuracy against labels."""
 
 from __future__ import annotations
 
@@ -35,3 +35,9 @@ def top_k(logits: np.ndarray, labels: np.ndarray, k: int) -> float:
     before = np.arange(logits.shape[-1])[None] < labels[:, None]
     rank = np.sum((logits > own) | ((logits == own) & before), axis=-1)
     return float(100.0 * np.mean((rank < k) & np.isfinite(logits).all(axis=-1)))
+
+
+def relative_to_spread(error: float, reference: np.ndarray) -> float:
+    """An error over the standard deviation of what was expected; of a constant, 0 or infinite."""
+    spread = float(reference.std())
+    return error / spread if spread > 0 else (0.0 if error == 0 else float("inf"))

@@ -15,7 +15,7 @@ from edgevit.core.reference import ReferenceSet
 from edgevit.core.runtime import Runtime
 from edgevit.formats.registry import open_session
 from edgevit.formats.session import Session
-from edgevit.verification.metrics import agreement, top_k
+from edgevit.verification.metrics import agreement, relative_to_spread, top_k
 
 Progress = Callable[[int, int], None]
 CHUNK = 50
@@ -93,12 +93,11 @@ def measure_other(
             f"{expected.shape}."
         )
     difference = np.abs(values.astype(np.float64) - expected.astype(np.float64))
-    spread, mean = float(expected.std()), float(difference.mean())
     return OutputParity(
         name=name,
         images=len(expected),
         max_abs=float(difference.max()) if np.isfinite(difference).all() else float("nan"),
-        relative=mean / spread if spread > 0 else (0.0 if mean == 0 else float("inf")),
+        relative=relative_to_spread(float(difference.mean()), expected),
         largest=float(np.abs(expected).max()),
     )
 
@@ -110,14 +109,13 @@ def measure_parity(logits: np.ndarray, reference: np.ndarray, runtime: str) -> P
             runtime, len(logits), np.nan, np.nan, np.nan, agreement(logits, reference)
         )
     difference = np.abs(logits.astype(np.float64) - reference.astype(np.float64))
-    spread = float(reference.std())
     mean = float(difference.mean()) if difference.size else 0.0
     return ParityReport(
         runtime=runtime,
         images=len(logits),
         max_abs=float(difference.max()) if difference.size else 0.0,
         mean_abs=mean,
-        relative=mean / spread if spread > 0 else (0.0 if mean == 0 else float("inf")),
+        relative=relative_to_spread(mean, reference),
         top1_agreement=agreement(logits, reference),
     )
 

@@ -137,6 +137,8 @@ def raw_images() -> np.ndarray:
 @pytest.fixture
 def command(capfd, monkeypatch) -> Callable[..., Answer]:
     """The command line in this process, through its own error boundary: (arguments) -> Answer."""
+    import keras  # noqa: F401  # or the first command that trains would choose its backend
+
     from edgevit.cli import main as module
 
     monkeypatch.setenv("KERAS_BACKEND", os.environ["KERAS_BACKEND"])  # put back afterwards

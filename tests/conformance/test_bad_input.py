@@ -44,7 +44,7 @@ def write_enormous_png(path: Path) -> None:
         (["inspect", "missing.onnx"], "no such file"),
         (["evaluate", "missing.tflite", "--data", "."], "no such file"),
         (["train", "shftvit", "--data", "."], "shiftvit"),
-        (["train", "shiftvit", "--recipe", "gpu-lang", "--data", "."], "gpu-long"),
+        (["train", "shiftvit", "--recipe", "finetun", "--data", "."], "finetune"),
     ],
 )
 def test_a_wrong_name_is_refused_with_the_near_miss(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,15 @@ import pytest
 
 from edgevit.core.format import Format
 from edgevit.core.golden_images import draw_images
-from edgevit.core.target import Precision
 from edgevit.data.evaluation import load_validation
 from edgevit.formats.registry import open_session
+from edgevit.formats.tflite.runtime.file import read_metadata
+from edgevit.formats.tflite.writer.graph import TfliteGraph
 from edgevit.models.history import RUN_FILE
+from edgevit.quantization.precisions import recipe_of
 from edgevit.quantization.recipe import Recipe
+from edgevit.verbs.export import Budget, export
+from edgevit.verbs.search import MixedFiles
 from edgevit.verification.audit import inspect
 
 CLASSES = 10
@@ -98,57 +103,36 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_a_plan_that_loses_too_much_is_repaired(tiny_run, dataset, tmp_path, monkeypatch):
-    """Every int8 plan loses too much until the sums are out of int8; the search finds that."""
-    from edgevit.base.statistics import PairedDrop
-    from edgevit.formats.tflite.options import TfliteOptions
-    from edgevit.frontend.opening import open_source
-    from edgevit.verbs import search as searching
+def test_what_is_scored_and_timed_is_what_is_published(tiny_run, dataset, tmp_path, monkeypatch):
+    """To the byte, with the user's own options; only the documents inside are missing."""
+    written: dict[str, bytes] = {}
+    own = MixedFiles.write
 
-    class Search(searching._Search):
-        def _time(self, candidates):
-            return {p: 10.0 - sum(q is Precision.INT8 for q in p) / 1000 for p in candidates}
+    def keep(self, precisions):
+        path = own(self, precisions)
+        written[recipe_of(self.graph, precisions, "").to_text()] = path.read_bytes()
+        return path
 
-        def _starts(self):
-            everything = searching_plan(self.graph)
-            return {everything: "everything", (Precision.FLOAT32,) * len(everything): "float"}
-
-        def _keeps(self, precisions, max_drop, name):
-            delicate = any(
-                q is Precision.INT8 and op.kind == "ADD"
-                for op, q in zip(self.graph.ops, precisions, strict=True)
-            )
-            self.drops[precisions] = PairedDrop(100, 9 if delicate else 0, 0)
-            return not delicate
-
-        def _by_sensitivity(self, precisions):
-            rules = super()._by_sensitivity(precisions)
-            return sorted(rules, key=lambda rule: rule.op != "ADD")
-
-    def searching_plan(graph):
-        from edgevit.formats.tflite.writer.quantize.mixed import has_kernel
-
-        return tuple(
-            Precision.INT8 if has_kernel(op.kind, Precision.INT8) else Precision.FLOAT32
-            for op in graph.ops
-        )
-
-    from edgevit.formats.tflite.writer.quantize import plan as tflite_plan
-
-    def keep_allowed(graph, costs, allowed=lambda op: True):
-        return tuple(Precision.INT8 if allowed(op) else Precision.FLOAT32 for op in graph.ops)
-
-    monkeypatch.setattr(tflite_plan, "plan_precisions", keep_allowed)
-    monkeypatch.setattr(searching, "_Search", Search)
-    source = open_source(tiny_run)
-    options = TfliteOptions()
-    found = searching.search_recipe(
-        source, options, source.ranges[Format.TFLITE], dataset, max_drop=1.0, images=40
+    monkeypatch.setattr(MixedFiles, "write", keep)
+    options = {"io_dtype": "float32", "batch": 2, "surgery": ("centre-norms",)}
+    calibration = draw_images(16, (12, 12), seed=8)
+    outcome = export(
+        tiny_run,
+        "tflite-mixed",
+        tmp_path,
+        budget=Budget(5.0, dataset, 80),
+        calibration=calibration,
+        keep_failed=True,
+        **options,
     )
-    assert found.trials[found.chosen].name == "everything, repaired"
-    assert found.drop.points == 0
-    assert found.trials[found.chosen].operators["int8"] > 10
-    assert found.recipe.precision_of("shiftvit/stage1_block1", "ADD") is not Precision.INT8
+    published = outcome.artifact.path.read_bytes()
+    chosen = replace(outcome.search.recipe, model="", notes=())
+    scored = TfliteGraph(written[chosen.to_text()])
+    documents = read_metadata(outcome.artifact.path)
+    ours = {key: text for key, text in documents.items() if key.startswith("edgevit.")}
+    assert scored.to_bytes(ours) == published
+    (entry,) = outcome.artifact.manifest.inputs
+    assert (entry.dtype, entry.shape[0]) == ("float32", 2)
 
 
 def test_nothing_that_the_weights_have_learnt_from_is_searched_on(
@@ -159,13 +143,13 @@ def test_nothing_that_the_weights_have_learnt_from_is_searched_on(
     from edgevit.verbs import search as searching
 
     class Search:
-        def __init__(self, source, options, ranges, sample, *rest):
+        def __init__(self, graph, costs, files, sample, *rest):
             self.sample = sample
 
-        def run(self, max_drop):
-            return len(self.sample)
+        def run(self, model):
+            return len(self.sample.images)
 
-    monkeypatch.setattr(searching, "_Search", Search)
+    monkeypatch.setattr(searching, "Search", Search)
     shutil.copytree(tiny_run, tmp_path / "run")
     seen = {"recipe": {"held_out": 0.05}, "data": dataset.name}
     (tmp_path / "run" / RUN_FILE).write_text(json.dumps(seen))

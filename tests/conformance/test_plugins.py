@@ -8,11 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import edgevit
 from edgevit.base.errors import ConfigError, UnknownNameError
 from edgevit.core.class_names import CIFAR10_CLASSES
+from edgevit.core.golden_images import draw_images
 from edgevit.formats.registry import RUNTIMES, TARGETS, find_runtime, find_target, find_targets
 from edgevit.models import MODELS, find_model, is_known, split_name
 
@@ -80,6 +82,9 @@ def test_a_process_lists_what_the_package_offers(installed, command_process):
 
 
 def test_its_architecture_arrives_at_its_target_in_its_runtime(run, command, tmp_path):
+    images = draw_images(20, (4, 4), seed=5)
+    dataset, labels = tmp_path / "data.npz", np.arange(20) % 10
+    np.savez(dataset, x_train=images, y_train=labels, x_test=images, y_test=labels)
     options = ("--format", "tflite-halved,tflite-float32", "--out", tmp_path / "out", "--json")
     answer = command("export", run, *options)
     assert answer.code == 0, answer.err
@@ -88,6 +93,11 @@ def test_its_architecture_arrives_at_its_target_in_its_runtime(run, command, tmp
     found = command("verify", halved["path"], "--json").document
     assert (found["verdict"], found["runtime"]) == ("pass", "litert-doubled")
     assert found["target"] == "tflite-halved"
+    data = ("--data", dataset, "--limit", "10")
+    answer = command("verify", halved["path"], *data, "--json")
+    assert answer.code == 0, answer.err
+    found = answer.document
+    assert found["accuracy"]["runtime"] == "litert-doubled"
     alone = command("verify", halved["path"], "--runtime", "litert", "--json")
     assert (alone.code, alone.document["verdict"]) == (1, "fail")
     twice = command("verify", plain["path"], "--runtime", "litert-doubled", "--json")

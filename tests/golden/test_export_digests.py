@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -39,7 +40,9 @@ def same_machine(tool) -> None:
 def run_tool(tmp_path: Path, *arguments: str) -> None:
     command = [sys.executable, TOOL, tmp_path / "now.json"]
     command += [*arguments, "--against", RECORDED]
-    found = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    found = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
     assert found.returncode == 0, found.stdout[-3000:] + found.stderr[-3000:]
     assert " compared, 0 differ" in found.stdout
     assert "was not recorded" not in found.stdout

@@ -76,15 +76,16 @@ def test_ranges_belong_to_the_shipped_weights(source):
 
 
 def test_golden_images_spread_over_several_classes(source):
-    logits = float_logits(source, draw_images(256, (32, 32)))
+    logits = float_logits(source, draw_images(96, (32, 32)))
     counts = np.bincount(np.argmax(logits, axis=-1), minlength=10)
     assert np.count_nonzero(counts) >= 5
     assert counts.max() <= 0.7 * counts.sum()
 
 
-def test_float_accuracy_is_what_the_card_says(name, source, cifar_test):
+@pytest.mark.parametrize("images", [200, pytest.param(2000, marks=pytest.mark.long)])
+def test_float_accuracy_is_what_the_card_says(name, source, cifar_test, images):
     stated = stated_accuracy(name)
-    chosen = np.random.default_rng(1).permutation(len(cifar_test))[:600]
+    chosen = np.random.default_rng(1).permutation(len(cifar_test))[:images]
     measured = top_k(float_logits(source, cifar_test.images[chosen]), cifar_test.labels[chosen], 1)
     deviation = 100 * np.sqrt(stated / 100 * (1 - stated / 100) / len(chosen))
     assert abs(measured - stated) < 4 * deviation
@@ -94,7 +95,15 @@ def test_no_weights_ship_that_are_worse_than_those_before(name):
     assert stated_accuracy(name) > LEAST[name]
 
 
-@pytest.mark.parametrize("name", [name for name in SHIPPED if name != "shiftvit"])
+def quick_first(names: list[str]) -> list:
+    """The nanos, which take seconds; with -m long also the others, which take half a minute."""
+    return [
+        pytest.param(name, marks=() if name.endswith("-nano") else pytest.mark.long)
+        for name in names
+    ]
+
+
+@pytest.mark.parametrize("name", quick_first([name for name in SHIPPED if name != "shiftvit"]))
 def test_int8_needs_no_dataset_and_passes(name, tmp_path):
     """ShiftViT's has a file of its own."""
     outcome = edgevit.export(name, "tflite-int8", tmp_path)

@@ -12,6 +12,7 @@ SPEC = FormatSpec(
     read_metadata="edgevit.formats.onnx.runtime.file:read_metadata",
     count_cost="edgevit.formats.onnx.runtime.cost:count_cost",
     open_intermediate="edgevit.formats.onnx.runtime.intermediate:OnnxIntermediateReader",
+    profile="edgevit.formats.onnx.runtime.profiler:profile_onnx",
     options="edgevit.formats.onnx.options:OnnxOptions",
     observe="edgevit.formats.onnx.writer.convert:observe_onnx",
 )
@@ -21,5 +22,21 @@ _SESSION = "edgevit.formats.onnx.runtime.onnxruntime:OnnxRuntimeSession"
 # The first of each device is the one that is used unless another is asked for.
 RUNTIMES = (
     Runtime("onnxruntime", Format.ONNX, "cpu", _SESSION, "onnxruntime", "onnx"),
+    Runtime(
+        "openvino",
+        Format.ONNX,
+        "openvino",
+        "edgevit.formats.onnx.runtime.openvino:OpenVINOSession",
+        "openvino",
+        "openvino",
+    ),
+    Runtime(
+        "tract",
+        Format.ONNX,
+        "tract",
+        "edgevit.formats.onnx.runtime.tract:TractSession",
+        "tract",
+        "tract",
+    ),
     Runtime("onnxruntime-cuda", Format.ONNX, "cuda", _SESSION, "onnxruntime", "gpu", "gpu"),
 )

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TypedDict
 
 from edgevit.base.errors import ConfigError
 from edgevit.core.options import option
 from edgevit.frontend.source import ExportOptions
 
 OPSETS = range(17, 21)
+
+
+class OnnxChoices(TypedDict, total=False):
+    """The fields of :class:`OnnxOptions` as keyword arguments; see there."""
+
+    opset: int
 
 
 @dataclass(frozen=True)

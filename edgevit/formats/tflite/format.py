@@ -12,6 +12,7 @@ SPEC = FormatSpec(
     read_metadata="edgevit.formats.tflite.runtime.file:read_metadata",
     count_cost="edgevit.formats.tflite.runtime.cost:count_cost",
     open_intermediate="edgevit.formats.tflite.runtime.intermediate:LiteRTIntermediateReader",
+    profile="edgevit.formats.tflite.runtime.kernel_times:profile_tflite",
     options="edgevit.formats.tflite.options:TfliteOptions",
     observe="edgevit.formats.tflite.writer.convert:observe_tflite",
     describe_graph="edgevit.formats.tflite.writer.passes:describe_passes",

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TypedDict
 
 from edgevit.core.options import option
 from edgevit.core.target import Precision
 from edgevit.frontend.source import ExportOptions
 from edgevit.quantization.recipe import Recipe
+
+
+class TfliteChoices(TypedDict, total=False):
+    """The fields of :class:`TfliteOptions` as keyword arguments; see there."""
+
+    surgery: tuple[str, ...] | None
+    recipe: Recipe | None
 
 
 @dataclass(frozen=True)

@@ -45,10 +45,10 @@ def test_attention_of_no_grid_is_refused(shape):
 
 def test_gates_give_a_map_a_level_and_the_modulator_its_norm():
     gates = np.stack([np.full((2, 2), level, np.float32) for level in range(3)], axis=-1)
-    maps = EXPLAINERS["gates"].read(gates)
+    maps = EXPLAINERS["gates"](gates)
     assert [drawn.values[0, 0] for drawn in maps] == [0, 1, 2]
     assert maps[-1].title == "gate of the whole"
-    (norm,) = EXPLAINERS["modulator"].read(np.full((2, 2, 4), 3.0, np.float32))
+    (norm,) = EXPLAINERS["modulator"](np.full((2, 2, 4), 3.0, np.float32))
     np.testing.assert_allclose(norm.values, 6.0)
 
 

@@ -78,7 +78,7 @@ def test_only_the_recorded_runs_of_a_node_are_kept():
         )
         events.append({"cat": "Node", "name": "net/a/Gemm_fence_before", "dur": 1, "args": {}})
     (found,) = read_nodes(events, {}, 2)
-    assert (found.name, found.op, found.layer, found.time_us) == (
+    assert (found.node, found.op, found.layer, found.time_us) == (
         "net/a/Gemm",
         "Gemm",
         "net/a",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from typing import get_type_hints
 
 import click
 import pytest
@@ -29,9 +30,14 @@ RECIPE = Recipe("net", ())
 
 
 def test_keyword_arguments_are_the_fields_of_all_formats_and_those_of_the_verb():
-    own = set(ExportArguments.__annotations__) - set(Opening.__annotations__)
+    types = get_type_hints(ExportArguments)
+    own = set(types) - set(Opening.__annotations__)
     assert own - OF_THE_VERB == set(list_options()) - {"preprocess"}
-    assert "preprocess" in Opening.__annotations__
+    rows = [load_attribute(spec.options) for spec in FORMATS.values()]
+    for name, field in list_options().items():
+        if name in own:
+            (declared,) = {hints[name] for hints in map(get_type_hints, rows) if name in hints}
+            assert types[name] == declared, field
 
 
 @pytest.mark.parametrize("kind", Format)

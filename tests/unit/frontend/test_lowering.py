@@ -12,8 +12,10 @@ from keras.src.backend import nn  # noqa: E402
 from keras.src.backend import numpy as backend  # noqa: E402
 
 from edgevit.core.format import Format  # noqa: E402
+from edgevit.formats.onnx.writer import float_graph  # noqa: E402
+from edgevit.formats.tflite.writer import convert  # noqa: E402
 from edgevit.frontend.lowering import (  # noqa: E402
-    LOWERINGS,
+    KERAS,
     Lowering,
     applied,
     gelu_textbook,
@@ -26,6 +28,11 @@ pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="lowerings are traced by TensorFlow"
 )
 
+LOWERINGS = {
+    Format.SAVEDMODEL: KERAS,
+    Format.TFLITE: convert.LOWERING,
+    Format.ONNX: float_graph.LOWERING,
+}
 FORMS = [layer_norm_centred, layer_norm_textbook]
 LAYERS = [
     {},

@@ -140,7 +140,7 @@ def test_drop_path_rises_linearly_over_the_blocks_of_the_whole_network():
 def test_blocks_are_local_and_global_in_turns():
     model = build("gcvit", **SMALL)
     found = [
-        [block.config["global_query"] for block in model.get_layer(name).blocks]
+        [block.global_query for block in model.get_layer(name).blocks]
         for name in ("level1", "level2")
     ]
     assert found == [[False, True], [False, True, False]]

@@ -13,7 +13,6 @@ from edgevit.base.errors import ConfigError, ModelFileError, UnknownNameError
 from edgevit.data.datasets import ImageDataset
 from edgevit.models.build import build_plan, plan_model
 from edgevit.models.weights import load_weights, save_weights
-from edgevit.training.loop import train
 from edgevit.training.recipe import Recipe
 from edgevit.training.run import train_model
 from edgevit.training.start import fit_start, hold_out, open_start
@@ -104,21 +103,6 @@ def test_fine_tuning_keeps_what_was_learnt_and_ships_the_users_classes(weights, 
     save_weights(other, plan, fresh, ("a", "b", "c", "d"), "float32")
     with pytest.raises(ConfigError, match="differs in initial"):
         train_model("shiftvit", None, RECIPE, data, data, tmp_path / "run", initial=other)
-
-
-@pytest.mark.parametrize(
-    ("name", "sizes"),
-    [
-        ("vit", {"patch_size": 4, "dim": 8, "depth": 1, "num_heads": 1, "head": ()}),
-        ("patchconvnet", {"dim": 16, "depth": 1}),
-    ],
-)
-def test_small_images_first_only_where_the_weights_serve_any_size(name, sizes, tmp_path):
-    data, recipe = dataset(3), replace(RECIPE, resolutions=((0, 8), (1, 16)))
-    plan = plan_model(name, input_size=(12, 12), num_classes=3, image_size=16, **sizes)
-    result = train(plan, recipe, data, data, tmp_path)
-    expected = [8, 16] if plan.spec.resizable else [16, 16]
-    assert [row["image_size"] for row in result.log] == expected
 
 
 def test_pictures_are_drawn_every_so_many_epochs(tmp_path):

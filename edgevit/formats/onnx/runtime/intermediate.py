@@ -12,7 +12,7 @@ import numpy as np
 from edgevit.formats.intermediate import IntermediateTensor, Product, Rounding
 from edgevit.formats.layer_names import layer_of_node, strip_retrace
 from edgevit.formats.onnx.runtime.file import read_model
-from edgevit.formats.onnx.runtime.onnxruntime import OnnxRuntimeSession
+from edgevit.formats.onnx.runtime.onnxruntime import OnnxRuntimeSession, load_model
 from edgevit.formats.onnx.runtime.session import Infer
 
 FLOATS = ("FLOAT", "FLOAT16", "DOUBLE")
@@ -49,7 +49,7 @@ class OnnxIntermediateReader(OnnxRuntimeSession):
         for name in names:
             if name not in given:
                 opened.graph.output.append(onnx.ValueInfoProto(name=name))
-        self._session = self._load(opened.SerializeToString())
+        self._session = load_model(self.path, opened.SerializeToString(), self._threads)
         self._selected = tuple(names)
 
     def prepare(self, batch: np.ndarray) -> Infer:

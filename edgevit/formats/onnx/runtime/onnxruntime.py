@@ -41,10 +41,7 @@ class OnnxRuntimeSession(OnnxSession):
     library = "onnxruntime"
 
     def __init__(self, path: Path, kernels: str = "cpu", threads: int | None = None):
-        try:
-            import onnxruntime
-        except ImportError:
-            raise MissingDependencyError("onnxruntime", "onnx", "Running an .onnx file") from None
+        onnxruntime = _import()
         self.path = path
         self.runtime = f"onnxruntime-{kernels}"
         provider = PROVIDERS[kernels]
@@ -54,11 +51,11 @@ class OnnxRuntimeSession(OnnxSession):
                 "package onnxruntime-gpu in place of onnxruntime: pip uninstall onnxruntime && "
                 "pip install 'edgevit[gpu]'"
             )
-        self._provider, self._threads = provider, threads or 1
-        self._session = self._load(str(path))
+        self._threads = threads or 1
+        self._session = load_model(path, str(path), self._threads, provider)
         try:
-            self.inputs = tuple(_spec(value) for value in self._session.get_inputs())
-            self.outputs = tuple(_spec(value) for value in self._session.get_outputs())
+            self.inputs = tuple(spec_of(value) for value in self._session.get_inputs())
+            self.outputs = tuple(spec_of(value) for value in self._session.get_outputs())
             self.metadata = dict(self._session.get_modelmeta().custom_metadata_map)
         except Exception as error:  # onnxruntime's exceptions share no public base class
             raise load_failure(path, "onnxruntime", error) from None
@@ -68,26 +65,6 @@ class OnnxRuntimeSession(OnnxSession):
                 "or library of the version that it needs). 'nvidia-smi' shows what is there."
             )
 
-    def _load(self, content: str | bytes) -> Any:
-        """A session of a file by its name, or of its content.
-
-        Raises:
-            RuntimeFailure: onnxruntime refuses it.
-        """
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self._threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4
-        try:
-            # The fallback would print to stdout and try the same provider again.
-            return onnxruntime.InferenceSession(
-                content, options, providers=[self._provider], enable_fallback=0
-            )
-        except Exception as error:  # onnxruntime's exceptions share no public base class
-            raise load_failure(self.path, "onnxruntime", error) from None
-
     def prepare(self, batch: np.ndarray) -> Infer:
         session, feed = self._session, {self.inputs[0].name: batch}
         return lambda: session.run(None, feed)
@@ -96,6 +73,56 @@ class OnnxRuntimeSession(OnnxSession):
         self._session = None
 
 
-def _spec(value) -> TensorSpec:
+def load_model(
+    path: Path,
+    content: str | bytes,
+    threads: int = 1,
+    provider: str = PROVIDERS["cpu"],
+    profile: Path | None = None,
+    optimized: Path | None = None,
+) -> Any:
+    """A bare ``InferenceSession``.
+
+    Args:
+        path: how errors call the file.
+        content: name of a file, or what is in one.
+        threads: for operators.
+        provider: one of PROVIDERS.
+        profile: beginning of the name of a file that a profile is written to; None: no profile.
+        optimized: file that the graph is written to as it runs.
+
+    Raises:
+        MissingDependencyError: onnxruntime is not installed.
+        RuntimeFailure: onnxruntime refuses it.
+    """
+    onnxruntime = _import()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    if profile:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(profile)
+    if optimized:
+        options.optimized_model_filepath = str(optimized)
+    try:
+        # The fallback would print to stdout and try the same provider again.
+        return onnxruntime.InferenceSession(
+            content, options, providers=[provider], enable_fallback=0
+        )
+    except Exception as error:  # onnxruntime's exceptions share no public base class
+        raise load_failure(path, "onnxruntime", error) from None
+
+
+def spec_of(value: Any) -> TensorSpec:
+    """An input or output as onnxruntime declares it; None for a size that is free."""
     shape = tuple(size if isinstance(size, int) else None for size in value.shape)
     return TensorSpec(value.name, shape, _TYPES.get(value.type, value.type))
+
+
+def _import() -> Any:
+    try:
+        import onnxruntime
+    except ImportError:
+        raise MissingDependencyError("onnxruntime", "onnx", "Running an .onnx file") from None
+    return onnxruntime

@@ -35,7 +35,7 @@ class OnnxSession(BatchedSession):
     def run_chunk(self, batch: np.ndarray) -> dict[str, np.ndarray]:
         values = self.bind(batch)()
         return {
-            spec.name: np.asarray(value, dtype=np.float32)
+            spec.name: np.array(value, dtype=np.float32)  # the library may use its memory again
             for spec, value in zip(self.outputs, values, strict=True)
         }
 
@@ -82,7 +82,7 @@ class OtherOnnxSession(OnnxSession):
         self.runtime = kernels
         self.inputs, self.outputs = declared_specs(model)
         try:
-            self.load(threads or 1)
+            self.load(model, threads or 1)
         except ImportError:
             raise MissingDependencyError(kernels, kernels, f"The runtime {kernels}") from None
         except Exception as error:  # the libraries' exceptions share no public base class
@@ -90,5 +90,10 @@ class OtherOnnxSession(OnnxSession):
             raise self._failure("load", error, remedy) from None
 
     @abstractmethod
-    def load(self, threads: int) -> None:
-        """Loads the file; may raise whatever the library raises, and ImportError without it."""
+    def load(self, model: Any, threads: int) -> None:
+        """Loads the file; may raise whatever the library raises, and ImportError without it.
+
+        Args:
+            model: the file as a ``ModelProto``.
+            threads: for operators.
+        """

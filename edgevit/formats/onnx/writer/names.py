@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Iterable
+
+import onnx_ir as ir
 
 # What an operator's constant inputs are called, by their place.
 ROLES = {
@@ -19,22 +21,19 @@ ROLES = {
     "ReduceMean": {1: "axes"},
 }
 # Parts of a TensorFlow name that are no layer.
+RUNNING = re.compile(r"__\d+")  # tf2onnx's numbers
 NO_LAYERS = re.compile(r"Tensordot(_\d+)?$")
 
 
-def make_names_canonical(model: Any) -> None:
+def make_names_canonical(model: ir.Model) -> None:
     """Replaces a converter's running numbers, which go on from one export to the next.
 
     Nodes are called after their Keras layer and operator, values after their node, constants after
     the first node that takes them; inputs and outputs of the graph keep their names.
-
-    Args:
-        model: ONNX ModelProto; changed in place.
     """
-    graph = model.graph
-    kept = {value.name for value in (*graph.input, *graph.output)}
-    renamed: dict[str, str] = {"": ""}
-    taken: set[str] = set(kept)
+    graph, nodes = model.graph, list(model.graph)
+    kept = {value.name for value in (*graph.inputs, *graph.outputs)}
+    taken = set(kept)
 
     def unique(wanted: str) -> str:
         name, number = wanted, 1
@@ -44,57 +43,61 @@ def make_names_canonical(model: Any) -> None:
         taken.add(name)
         return name
 
-    users: dict[str, tuple[int, int]] = {}
-    for number, node in enumerate(graph.node):
-        for place, name in enumerate(node.input):
-            users.setdefault(name, (number, place))
-    unused = (len(graph.node), 0)
-    paths = _paths(graph, users)
-    order = sorted(graph.initializer, key=lambda tensor: users.get(tensor.name, unused))
-    for node, path in zip(graph.node, paths, strict=True):
+    users: dict[ir.Value | None, tuple[int, int]] = {}  # value -> its first reader, and the place
+    for number, node in enumerate(nodes):
+        for place, value in enumerate(node.inputs):
+            users.setdefault(value, (number, place))
+    unused = (len(nodes), 0)
+    # Constants after their first user: of several equal ones tf2onnx keeps now one, now another.
+    constants = sorted(graph.initializers.values(), key=lambda value: users.get(value, unused))
+    graph.initializers.clear()
+    paths = _paths(nodes, users)
+    for node, path in zip(nodes, paths, strict=True):
         node.name = unique(f"{path}/{node.op_type}".lstrip("/"))
-        for number, output in enumerate(node.output):
-            if output and output not in kept:
-                renamed[output] = f"{node.name}:{number}"
-    for tensor in order:
-        # After its first user: of several equal constants tf2onnx keeps now one, now another.
-        number, place = users.get(tensor.name, unused)
-        user = graph.node[number] if tensor.name in users else None
-        role = ROLES.get(user.op_type, {}).get(place, "constant") if user else "constant"
-        renamed[tensor.name] = unique(f"{user.name if user else 'unused'}/{role}")
-        tensor.name = renamed[tensor.name]
-    for node in graph.node:
         node.doc_string = ""
-        del node.metadata_props[:]
-        for side in (node.input, node.output):
-            for place, name in enumerate(side):
-                side[place] = renamed.get(name, name)
-    del graph.initializer[:]
-    graph.initializer.extend(order)
-    for value in graph.value_info:
-        value.name = renamed.get(value.name, value.name)
-    kept_info = sorted(
-        (value for value in graph.value_info if value.name in set(renamed.values())),
-        key=lambda value: value.name,
-    )
-    info = [value.SerializeToString(deterministic=True) for value in kept_info]
-    del graph.value_info[:]
-    for data in info:
-        graph.value_info.add().ParseFromString(data)
+        node.metadata_props.clear()
+        for number, output in enumerate(node.outputs):
+            if output.name and output.name not in kept:
+                output.name = f"{node.name}:{number}"
+    for value in constants:
+        number, place = users.get(value, unused)
+        user = nodes[number] if value in users else None
+        role = ROLES.get(user.op_type, {}).get(place, "constant") if user else "constant"
+        value.name = unique(f"{user.name if user else 'unused'}/{role}")
+        graph.register_initializer(value)
     graph.name = "edgevit"
     graph.doc_string = ""
+    made = (value for node in graph for value in node.outputs)
+    _number_lengths(dict.fromkeys([*graph.inputs, *graph.outputs, *made, *constants]))
 
 
-def _paths(graph: Any, users: dict[str, tuple[int, int]]) -> list[str]:
+def _number_lengths(values: Iterable[ir.Value]) -> None:
+    """Numbers the lengths that are not fixed anew, in the order of the values that have them."""
+    names: dict[str | None, str] = {None: ""}
+
+    def renamed(length: int | ir.SymbolicDim) -> int | str | None:
+        if isinstance(length, int):
+            return length
+        return names.setdefault(length.value, f"free_{len(names)}") or None
+
+    for value in values:
+        for key, text in value.metadata_props.items():
+            value.metadata_props[key] = RUNNING.sub("", text)
+        if value.shape is not None:  # a new one: values share shapes
+            value.shape = ir.Shape(renamed(length) for length in value.shape)
+
+
+def _paths(nodes: list[ir.Node], users: dict[ir.Value | None, tuple[int, int]]) -> list[str]:
     """Each node's layer path; where there is none, that of a node before or behind it."""
-    paths: list[str] = [layer_path(node.name) for node in graph.node]
-    made = {name: number for number, node in enumerate(graph.node) for name in node.output}
-    for number, node in enumerate(graph.node):
-        before = (paths[made[name]] for name in node.input if name in made)
-        paths[number] = paths[number] or next((path for path in before if path), "")
-    for number in reversed(range(len(paths))):
-        readers = (users[name][0] for name in graph.node[number].output if name in users)
-        paths[number] = paths[number] or next((paths[reader] for reader in readers), "")
+    paths = [layer_path(node.name or "") for node in nodes]
+    numbers = {node: number for number, node in enumerate(nodes)}
+    for number, node in enumerate(nodes):
+        before = (value.producer() for value in node.inputs if value is not None)
+        found = (paths[numbers[maker]] for maker in before if maker is not None)
+        paths[number] = paths[number] or next((path for path in found if path), "")
+    for number, node in reversed(list(enumerate(nodes))):
+        found = (paths[users[value][0]] for value in node.outputs if value in users)
+        paths[number] = paths[number] or next(found, "")
     return paths
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgevit.formats.intermediate import IntermediateTensor, Product, Rounding
+from edgevit.formats.session import dequantize
 from edgevit.formats.tflite.operators import OPERATORS, Role, names_of
 from edgevit.formats.tflite.runtime.file import parse_model, tensor_name
 from edgevit.formats.tflite.runtime.litert import LiteRTSession
@@ -53,10 +54,8 @@ class LiteRTIntermediateReader(LiteRTSession):
         for name in self._selected:
             index = self._indices[name]
             value = self._interpreter.get_tensor(index)
-            scale, zero = self._details[index]["quantization"]
-            if value.dtype.kind in "iu" and scale:
-                value = (value.astype(np.float32) - zero) * np.float32(scale)
-            found[name] = value.astype(np.float32).reshape(len(batch), -1)  # B elements
+            value = dequantize(value, *self._details[index]["quantization"])
+            found[name] = value.reshape(len(batch), -1)  # B elements
         return found
 
     def _list(

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgevit.base.errors import MissingDependencyError, RuntimeFailure
 from edgevit.core.tensors import TensorSpec
-from edgevit.formats.session import BatchedSession, load_failure
+from edgevit.formats.session import BatchedSession, dequantize, load_failure
 from edgevit.formats.tflite.runtime.file import read_metadata
 
 KERNELS = ("xnnpack", "builtin", "reference")
@@ -68,10 +68,7 @@ class LiteRTSession(BatchedSession):
         found = {}
         for name, detail in zip(self._names, self._results, strict=True):
             value = self._interpreter.get_tensor(detail["index"])
-            scale, zero = detail["quantization"]
-            if value.dtype.kind in "iu" and scale:
-                value = (value.astype(np.float32) - zero) * np.float32(scale)
-            found[name] = value.astype(np.float32)
+            found[name] = dequantize(value, *detail["quantization"])
         return found
 
     def bind(self, batch: np.ndarray) -> Callable[[], object]:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from edgevit.base.errors import MissingDependencyError, RuntimeFailure
-from edgevit.formats.recording import Recording
+from edgevit.formats.recording import Recording, take_turns
 
 OPERATOR, DELEGATED = 2, 8  # event types of tflite::Profiler that name one operator
 EVENT_TYPES = {1 << bit for bit in range(10)}
@@ -302,23 +302,21 @@ def _record(path: Path, kernels: str, threads: int, runs: int, warmup: int) -> d
     library = Library(Path(folder) / "libLiteRt.so")
     plain = CompiledModel(library, path, kernels, threads, profiling=False)
     profiled = CompiledModel(library, path, kernels, threads, profiling=True)
-    for _ in range(warmup):
-        plain.run()
-        profiled.run_profiled()
-    found: list[list[tuple[str, int, int, int]]] = []
-    plain_us, profiled_us = [], []
-    for _ in range(runs):
-        plain_us.append(plain.run())
-        elapsed, events = profiled.run_profiled()
-        profiled_us.append(elapsed)
-        found.append([event for event in events if event[1] in (OPERATOR, DELEGATED)])
+    plain_us, profiles = take_turns(plain.run, profiled.run_profiled, runs, warmup)
+    found = [
+        [event for event in events if event[1] in (OPERATOR, DELEGATED)] for _, events in profiles
+    ]
     if any([event[:3] for event in run] != [event[:3] for event in found[0]] for run in found):
         raise CallError("its profiler reported other operators from one run to the next")
     rows = [
         [name, kind == DELEGATED, index, [run[number][3] for run in found]]
         for number, (name, kind, index, _) in enumerate(found[0])
     ]
-    return {"kernels": rows, "profiled_us": profiled_us, "plain_us": plain_us}
+    return {
+        "kernels": rows,
+        "profiled_us": [elapsed for elapsed, _ in profiles],
+        "plain_us": plain_us,
+    }
 
 
 def _main() -> None:

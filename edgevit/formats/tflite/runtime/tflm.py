@@ -21,7 +21,7 @@ import numpy as np
 
 from edgevit.base.errors import MissingDependencyError, ModelFileError, RuntimeFailure
 from edgevit.core.tensors import TensorSpec
-from edgevit.formats.session import BatchedSession
+from edgevit.formats.session import BatchedSession, dequantize
 from edgevit.formats.tflite.runtime.file import (
     custom_op_names,
     declared_specs,
@@ -32,7 +32,7 @@ from edgevit.formats.tflite.runtime.file import (
     read_schema,
     tensor_name,
 )
-from edgevit.formats.tflite.runtime.nodes import read_nodes
+from edgevit.formats.tflite.runtime.nodes import list_nodes
 
 ARENAS = (8 << 20, 64 << 20, 512 << 20)  # bytes; the first that is large enough is taken
 SMALL = 1 << 20  # enough to learn which operators there are
@@ -84,11 +84,8 @@ class MicroSession(BatchedSession):
         found = {}
         for place, (spec, detail) in enumerate(zip(self.outputs, self._results, strict=True)):
             value = np.array(self._interpreter.get_output(place))
-            levels = _scale_and_zero(detail["quantization_parameters"])
-            if value.dtype.kind in "iu" and levels:
-                scale, zero = levels
-                value = (value.astype(np.float32) - zero) * np.float32(scale)
-            found[spec.name] = value.astype(np.float32)
+            levels = _scale_and_zero(detail["quantization_parameters"]) or (0.0, 0)
+            found[spec.name] = dequantize(value, *levels)
         return found
 
     def bind(self, batch: np.ndarray) -> Callable[[], object]:
@@ -170,7 +167,7 @@ def _missing(model: Any) -> dict[str, int]:
 
 def _explain(path: Path, model: Any, said: str) -> str:
     """One line about why a file does not run."""
-    absent, nodes = _missing(model), read_nodes(path)
+    absent, nodes = _missing(model), list_nodes(model)
     if not absent:
         reason = " ".join(line.strip() for line in said.splitlines() if line.strip())
         return f"{path}: TensorFlow Lite Micro refuses it ({reason[:300] or 'no reason given'})."
@@ -227,11 +224,11 @@ def _static_specs(model: Any) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec,
     A free batch is one here: there is no resizing.
     """
     graph = model.subgraphs[0]
-    names: dict[int, str] = {}
-    for signature in (model.signatureDefs or [])[:1]:
-        for entry in (*signature.inputs, *signature.outputs):
-            text = entry.name
-            names[entry.tensorIndex] = text.decode() if isinstance(text, bytes) else text
+    names = {
+        entry.tensorIndex: tensor_name(entry)
+        for signature in (model.signatureDefs or [])[:1]
+        for entry in (*signature.inputs, *signature.outputs)
+    }
 
     def named(specs: tuple[TensorSpec, ...], indices: Any) -> tuple[TensorSpec, ...]:
         return tuple(

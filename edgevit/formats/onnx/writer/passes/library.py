@@ -1,24 +1,22 @@
-"""Passes that onnx-ir and onnxscript do well already, in the form of this room's own."""
+"""Passes that onnx-ir and onnxscript do well already."""
 
 from __future__ import annotations
 
 import onnx_ir as ir
 
-from edgevit.formats.onnx.writer.passes.editing import remove_unread
-from edgevit.formats.passes import PassReport
+from edgevit.formats.onnx.writer.graph import remove_unread
+from edgevit.formats.passes import Pass, PassReport
 
 EVERYTHING = 1 << 40  # bytes: kernels are folded too, whatever their size
 
 
-def infer_shapes(model: ir.Model) -> PassReport:
-    """Shape and type of every value."""
+def _infer_shapes(model: ir.Model) -> PassReport:
     from onnx_ir.passes.common import ShapeInferencePass
 
     return PassReport("infer_shapes", int(ShapeInferencePass()(model).modified))
 
 
-def fold_constants(model: ir.Model) -> PassReport:
-    """Computes what hangs on constants alone; constants become initializers."""
+def _fold_constants(model: ir.Model) -> PassReport:
     from onnx_ir.passes.common import IdentityEliminationPass, LiftConstantsToInitializersPass
     from onnxscript.optimizer import fold_constants as fold
 
@@ -35,8 +33,7 @@ def fold_constants(model: ir.Model) -> PassReport:
     return PassReport("fold_constants", before - len(model.graph))
 
 
-def share_equal_nodes(model: ir.Model) -> PassReport:
-    """One node for several that compute the same, one constant for several that are equal."""
+def _share_equal_nodes(model: ir.Model) -> PassReport:
     from onnx_ir.passes.common import (
         CommonSubexpressionEliminationPass,
         DeduplicateInitializersPass,
@@ -47,3 +44,16 @@ def share_equal_nodes(model: ir.Model) -> PassReport:
     CommonSubexpressionEliminationPass()(model)
     remove_unread(model)
     return PassReport("share_equal_nodes", before - len(model.graph))
+
+
+infer_shapes = Pass("infer_shapes", "shape and type of every value", _infer_shapes)
+fold_constants = Pass(
+    "fold_constants",
+    "what hangs on constants alone is computed; constants become initializers",
+    _fold_constants,
+)
+share_equal_nodes = Pass(
+    "share_equal_nodes",
+    "one node for several that compute the same, one constant for several that are equal",
+    _share_equal_nodes,
+)

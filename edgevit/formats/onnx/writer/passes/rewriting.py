@@ -1,4 +1,4 @@
-"""What a rewrite is: a pattern with a root, a check that says why not, and the change.
+"""A local rewrite as a pass: a pattern with a root, a check that says why not, and the change.
 
 The form follows the rewriter of onnxscript (pattern, check, rewrite). The matching is written by
 hand on onnx-ir: the patterns here have several spellings, optional parts and any rank, and a
@@ -8,58 +8,55 @@ non-match must be able to say its reason.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
 
 import onnx_ir as ir
 
-from edgevit.formats.onnx.writer.passes.editing import graph_of, remove_unread
-from edgevit.formats.passes import Declined, PassReport
+from edgevit.formats.onnx.writer.graph import remove_unread
+from edgevit.formats.passes import Declined, Pass, PassReport
+
+Found = Callable[[], None] | Declined | None
 
 
-@dataclass(frozen=True)
-class Rewrite:
-    """A local rewrite, tried at every node of some types until nothing changes.
+def rewrite_pass(
+    name: str,
+    summary: str,
+    roots: tuple[str, ...],
+    find: Callable[[ir.Node], Found],
+    opset: int = 13,
+) -> Pass[ir.Model]:
+    """A pass that tries one rewrite at every node of some types until nothing changes.
 
-    Attributes:
+    Args:
         name: verb_noun; the manifest counts under it.
+        summary: one line for people.
         roots: types of the nodes that a pattern starts from.
-        find: node -> what ``apply`` needs; Declined with a reason; or None where there is nothing
-            that looks like the pattern.
-        apply: makes the change; what is no longer read is removed afterwards.
+        find: node -> what makes the change (what is no longer read is removed afterwards);
+            Declined with a reason; or None where nothing looks like the pattern.
         opset: lowest opset of the result.
     """
 
-    name: str
-    roots: tuple[str, ...]
-    find: Callable[[ir.Node], Any]
-    apply: Callable[[Any], None] = field(repr=False)
-    opset: int = 13
-
-    def __call__(self, model: ir.Model) -> PassReport:
-        """Rewrites a model in place."""
+    def run(model: ir.Model) -> PassReport:
         version = model.opset_imports.get("", 0)
         count = 0
-        declined: dict[str, str] = {}
+        skipped: dict[str, str] = {}
         changed = True
         while changed:
-            changed, declined = False, {}
+            changed, skipped = False, {}
             for node in list(model.graph):
-                if node.op_type not in self.roots or node.domain or node.graph is None:
+                if node.op_type not in roots or node.domain or node.graph is None:
                     continue
                 if not any(output.uses() or output.is_graph_output() for output in node.outputs):
                     continue  # dead since a change in this round
-                found = self.find(node)
-                if found is None:
-                    continue
-                if not isinstance(found, Declined) and version < self.opset:
-                    found = Declined(f"needs opset {self.opset}, the file has {version}")
+                found = find(node)
+                if found is not None and not isinstance(found, Declined) and version < opset:
+                    found = Declined(f"needs opset {opset}, the file has {version}")
                 if isinstance(found, Declined):
-                    declined[node.name or node.op_type] = found.reason
-                    continue
-                assert graph_of(node) is model.graph
-                self.apply(found)
-                count, changed = count + 1, True
+                    skipped[node.name or node.op_type] = found.reason
+                elif found is not None:
+                    found()
+                    count, changed = count + 1, True
             if changed:
                 remove_unread(model)
-        return PassReport(self.name, count, tuple(declined.items()))
+        return PassReport(name, count, tuple(skipped.items()))
+
+    return Pass(name, summary, run)

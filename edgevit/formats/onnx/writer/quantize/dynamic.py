@@ -7,84 +7,75 @@ ConvInteger has no fast kernel on CPUs.
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
+import onnx_ir as ir
 
 from edgevit.base.errors import ExportError
-from edgevit.formats.onnx.writer.quantize.layers import (
-    WeightedLayer,
+from edgevit.formats.onnx.writer.graph import (
     add_constant,
-    drop_unused,
-    find_layers,
+    forget_shapes,
+    named_node,
+    remove_unread,
+    split_off,
 )
+from edgevit.formats.onnx.writer.quantize.layers import WeightedLayer, find_layers
 from edgevit.quantization.levels import weight_levels, weight_scales
 
 
-def quantize_dynamic(model: Any) -> tuple[str, ...]:
+def quantize_dynamic(model: ir.Model) -> tuple[str, ...]:
     """Rewrites a float graph in place; lines for the manifest.
 
     Raises:
         ExportError: no layer to quantise.
     """
     layers, declined = find_layers(model)
-    dense = {layer.node.name: layer for layer in layers if not layer.is_conv}
+    dense = [layer for layer in layers if not layer.is_conv]
     if not dense:
         raise ExportError("there is no Gemm or MatMul with constant weights to quantise.")
-    graph = model.graph
-    nodes: list[Any] = []
-    quantized: dict[str, tuple[str, str, str]] = {}  # float tensor -> its levels, scale, zero
-    stored: dict[str, tuple[str, str]] = {}  # weights -> (levels, scales)
-    for node in graph.node:
-        if node.name in dense:
-            _write_layer(graph, dense[node.name], nodes, quantized, stored)
-        else:
-            nodes.append(node)
-    del graph.node[:]
-    graph.node.extend(nodes)
-    drop_unused(graph)
-    convs = [layer.node.name for layer in layers if layer.is_conv]
-    left = [*convs, *declined]
+    quantized: dict[ir.Value, ir.Node] = {}  # float tensor -> what computes levels, scale, zero
+    stored: dict[ir.Value, tuple[ir.Value, ir.Value]] = {}  # weights -> (levels, scales)
+    for layer in dense:
+        _write_layer(model.graph, layer, quantized, stored)
+    remove_unread(model)
+    forget_shapes(model)
+    left = [*(layer.node.name or "" for layer in layers if layer.is_conv), *declined]
     also = (f"left in float32: {', '.join(left)}",) if left else ()
     return (f"int8 weights of {len(dense)} layers; their inputs quantised at run time", *also)
 
 
 def _write_layer(
-    graph: Any,
+    graph: ir.Graph,
     layer: WeightedLayer,
-    nodes: list[Any],
-    quantized: dict[str, tuple[str, str, str]],
-    stored: dict[str, tuple[str, str]],
+    quantized: dict[ir.Value, ir.Node],
+    stored: dict[ir.Value, tuple[ir.Value, ir.Value]],
 ) -> None:
-    from onnx import TensorProto, helper
+    """Puts the operators in front of a layer, which nothing reads then."""
+    node, (entering, source) = layer.node, layer.node.inputs[:2]
+    assert entering is not None
+    assert source is not None
+    result = split_off(node.outputs[0], f"{node.name}/replaced")
 
-    node, prefix = layer.node, layer.node.name
+    def add(kind: str, inputs: list[ir.Value], name: str = "", **options) -> ir.Node:
+        added = named_node(kind, inputs, f"{node.name}/{name or kind}", **options)
+        graph.insert_before(node, added)
+        return added
 
-    def add(kind: str, inputs: list[str], results: int = 1, last: bool = False, **extra) -> Any:
-        outputs = [f"{prefix}/{kind}:{number}" for number in range(results)]
-        if last:
-            outputs = [node.output[0]]
-        nodes.append(helper.make_node(kind, inputs, outputs, f"{prefix}/{kind}", **extra))
-        return outputs
-
-    entering = node.input[0]
     if entering not in quantized:
-        quantized[entering] = tuple(add("DynamicQuantizeLinear", [entering], results=3))
-    levels, scale, zero = quantized[entering]
-    if node.input[1] not in stored:
+        quantized[entering] = add("DynamicQuantizeLinear", [entering], count=3)
+    levels, scale, zero = quantized[entering].outputs
+    if source not in stored:
         scales = weight_scales(layer.rows)
-        matrix = np.ascontiguousarray(weight_levels(layer.rows, scales).T)  # K N
-        stored[node.input[1]] = (
-            add_constant(graph, f"{prefix}/weights", matrix),
-            add_constant(graph, f"{prefix}/weights_scale", scales),
+        matrix = weight_levels(layer.rows, scales).T  # K N
+        stored[source] = (
+            add_constant(node, matrix, "weights"),
+            add_constant(node, scales, "weights_scale"),
         )
-    weights, weights_scale = stored[node.input[1]]
-    (product,) = add("MatMulInteger", [levels, weights, zero])
-    (product,) = add("Cast", [product], to=TensorProto.FLOAT)
-    (factor,) = add("Mul", [scale, weights_scale])
-    biased = layer.bias is not None
-    outputs = [f"{prefix}/scaled"] if biased else [node.output[0]]
-    nodes.append(helper.make_node("Mul", [product, factor], outputs, f"{prefix}/Mul_2"))
-    if biased:
-        bias = add_constant(graph, f"{prefix}/float_bias", layer.bias)
-        add("Add", [outputs[0], bias], last=True)
+    weights, weights_scale = stored[source]
+    product = add("MatMulInteger", [levels, weights, zero]).outputs[0]
+    product = add("Cast", [product], attributes={"to": ir.DataType.FLOAT}).outputs[0]
+    factor = add("Mul", [scale, weights_scale]).outputs[0]
+    if layer.bias is None:
+        add("Mul", [product, factor], "Mul_2", outputs=[result])
+    else:
+        scaled = ir.Value(name=f"{node.name}/scaled")
+        add("Mul", [product, factor], "Mul_2", outputs=[scaled])
+        add("Add", [scaled, add_constant(node, layer.bias, "float_bias")], outputs=[result])

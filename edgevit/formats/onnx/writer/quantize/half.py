@@ -10,13 +10,24 @@ float32 and back.
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 
 from edgevit.base.errors import ExportError
-from edgevit.formats.onnx.writer.quantize.layers import add_constant, drop_unused, find_layers
+from edgevit.formats.onnx.writer.graph import (
+    constant,
+    forget_shapes,
+    initializer,
+    named_node,
+    path_of,
+    remove_unread,
+    split_off,
+)
+from edgevit.formats.onnx.writer.passes.library import infer_shapes
+from edgevit.formats.onnx.writer.quantize.layers import find_layers
 
+SINGLE, HALF_TYPE = ir.DataType.FLOAT, ir.DataType.FLOAT16
 LARGEST = float(np.finfo(np.float16).max)
 
 # Operators that are computed in float16. LayerNormalization takes its statistics in float32 all the
@@ -36,11 +47,8 @@ MOVING = {
 NORMALISING = {"Sqrt", "Reciprocal"}
 
 
-def to_half(model: Any) -> tuple[str, ...]:
+def to_half(model: ir.Model) -> tuple[str, ...]:
     """Rewrites a float32 graph in place; lines for the manifest.
-
-    Args:
-        model: float32 ModelProto whose constants are initialisers.
 
     Raises:
         ExportError: no layer with weights.
@@ -48,143 +56,100 @@ def to_half(model: Any) -> tuple[str, ...]:
     layers, _ = find_layers(model)
     if not layers:
         raise ExportError("there is no Gemm, MatMul or Conv with constant weights to round.")
+    if any(value.dtype is None for node in model.graph for value in node.outputs):
+        infer_shapes.run(model)
     chosen = choose_half(model)
-    writer = _Writer(model, chosen)
-    writer.rewrite()
+    _Writer(model.graph, chosen).rewrite()
+    remove_unread(model)
+    forget_shapes(model)
     kept = Counter(
         node.op_type
-        for node in model.graph.node
-        if node.op_type not in MOVING | {"Cast"} and node.name not in chosen
+        for node in model.graph
+        if node.op_type not in MOVING | {"Cast"} and node not in chosen
     )
     listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kept.items()))
     left = (f"kept in float32: {listed}",) if listed else ()
     return (f"float16 weights and arithmetic in {len(chosen)} operators", *left)
 
 
-def choose_half(model: Any) -> set[str]:
-    """Names of the nodes that compute in float16; those of MOVING follow what they are given."""
-    constants = _largest_constants(model)
-    weighted = {layer.node.name for layer in find_layers(model)[0]}
-    norms = _normalising_layers(model)
-    reached: set[str] = set()  # tensors behind a weighted layer; before it is preprocessing
+def choose_half(model: ir.Model) -> set[ir.Node]:
+    """The nodes that compute in float16; those of MOVING follow what they are given."""
+    weighted = {layer.node for layer in find_layers(model)[0]}
+    norms = {path_of(node) for node in model.graph if node.op_type in NORMALISING} - {""}
+    reached: set[ir.Value | None] = set()  # behind a weighted layer; before it is preprocessing
     chosen = set()
-    for node in model.graph.node:
-        behind = node.name in weighted or any(name in reached for name in node.input)
-        if behind:
-            reached.update(node.output)
-        fits = all(constants.get(name, 0.0) <= LARGEST for name in node.input)
-        if behind and fits and node.op_type in HALF and _layer_of(node) not in norms:
-            chosen.add(node.name)
+    for node in model.graph:
+        behind = node in weighted or any(value in reached for value in node.inputs)
+        if not behind:
+            continue
+        reached.update(node.outputs)
+        if node.op_type in HALF and path_of(node) not in norms and all(map(_fits, node.inputs)):
+            chosen.add(node)
     return chosen
 
 
-def _largest_constants(model: Any) -> dict[str, float]:
-    from onnx import TensorProto, numpy_helper
-
-    return {
-        tensor.name: float(np.abs(numpy_helper.to_array(tensor)).max(initial=0))
-        for tensor in model.graph.initializer
-        if tensor.data_type == TensorProto.FLOAT
-    }
-
-
-def _layer_of(node: Any) -> str:
-    """The Keras layer's path in a node's name."""
-    return node.name.rpartition("/")[0]
-
-
-def _normalising_layers(model: Any) -> set[str]:
-    paths = {_layer_of(node) for node in model.graph.node if node.op_type in NORMALISING}
-    return paths - {""}
+def _fits(value: ir.Value | None) -> bool:
+    """Whether a value is computed, holds no floats, or only such as float16 has."""
+    array = constant(value)
+    return array is None or array.dtype != np.float32 or np.abs(array).max(initial=0) <= LARGEST
 
 
 class _Writer:
-    """Builds the list of nodes anew, with casts where the two types meet."""
+    """Puts casts where the two types meet."""
 
-    def __init__(self, model: Any, chosen: set[str]):
-        from onnx import TensorProto
-
-        self.graph = model.graph
+    def __init__(self, graph: ir.Graph, chosen: set[ir.Node]):
+        self.graph = graph
         self.chosen = chosen
-        self.single, self.half = TensorProto.FLOAT, TensorProto.FLOAT16
-        self.constants = {
-            tensor.name: tensor
-            for tensor in model.graph.initializer
-            if tensor.data_type == TensorProto.FLOAT
-        }
         # Type of every float tensor that is computed; an absent one holds no floats.
-        self.types: dict[str, int] = {
-            value.name: self.single
-            for value in model.graph.input
-            if value.type.tensor_type.elem_type == self.single
+        self.types: dict[ir.Value, ir.DataType] = {
+            value: SINGLE for value in graph.inputs if value.dtype == SINGLE
         }
-        self.floats = _float_tensors(model)
-        self.casts: dict[tuple[str, int], str] = {}
-        self.nodes: list[Any] = []
+        self.casts: dict[tuple[ir.Value, ir.DataType], ir.Value] = {}
 
     def rewrite(self) -> None:
-        outputs = {value.name for value in self.graph.output}
-        for node in self.graph.node:
+        for node in list(self.graph):
             wanted = self._type_of(node)
-            for place, name in enumerate(node.input):
-                if name in self.constants or name in self.types:
-                    node.input[place] = self._as(name, wanted)
-            self.nodes.append(node)
-            for place, name in enumerate(node.output):
-                if name in self.floats:
-                    kind = self.single if node.op_type == "Cast" else wanted
-                    if name in outputs and kind == self.half:
-                        node.output[place] = f"{node.name}/half:{place}"
-                        self._cast(node.output[place], self.single, name)
-                        self.casts[name, self.half] = node.output[place]
-                        kind = self.single
-                    self.types[name] = kind
-        del self.graph.node[:]
-        self.graph.node.extend(self.nodes)
-        drop_unused(self.graph)
+            for place, value in enumerate(node.inputs):
+                if value is not None and (_is_float_constant(value) or value in self.types):
+                    node.replace_input_with(place, self._as(node, value, wanted))
+            kind = SINGLE if node.op_type == "Cast" else wanted
+            for place, value in enumerate(node.outputs):
+                if value.dtype == SINGLE and value.is_graph_output() and kind == HALF_TYPE:
+                    outer = split_off(value, f"{node.name}/half:{place}")
+                    cast = named_node(
+                        "Cast", [value], f"{outer.name}/Cast", {"to": SINGLE}, [outer]
+                    )
+                    self.graph.insert_after(node, cast)
+                    self.casts[outer, HALF_TYPE] = value
+                    self.types[outer] = SINGLE
+                elif value.dtype == SINGLE:
+                    self.types[value] = kind
 
-    def _type_of(self, node: Any) -> int:
-        if node.name in self.chosen:
-            return self.half
+    def _type_of(self, node: ir.Node) -> ir.DataType:
+        if node in self.chosen:
+            return HALF_TYPE
         if node.op_type in MOVING:
-            given = {self.types[name] for name in node.input if name in self.types}
-            return self.half if given == {self.half} else self.single
-        return self.single
+            given = {self.types[value] for value in node.inputs if value in self.types}
+            return HALF_TYPE if given == {HALF_TYPE} else SINGLE
+        return SINGLE
 
-    def _as(self, name: str, kind: int) -> str:
-        """The name under which a float tensor is there in one of the two types."""
-        if name in self.constants and kind == self.single:
-            return name
-        if self.types.get(name) == kind:
-            return name
-        if (name, kind) not in self.casts:
-            suffix = "half" if kind == self.half else "single"
-            if name in self.constants:
-                self.casts[name, kind] = self._constant(name, f"{name}/{suffix}")
+    def _as(self, node: ir.Node, value: ir.Value, kind: ir.DataType) -> ir.Value:
+        """A float tensor in one of the two types, cast in front of a node if need be."""
+        if self.types.get(value, SINGLE) == kind:
+            return value
+        if (value, kind) not in self.casts:
+            name = f"{value.name}/{'half' if kind == HALF_TYPE else 'single'}"
+            array = constant(value)
+            if array is not None:
+                result = initializer(self.graph, array.astype(np.float16), name)
             else:
-                self.casts[name, kind] = self._cast(name, kind, f"{name}/{suffix}")
-        return self.casts[name, kind]
-
-    def _constant(self, name: str, wanted: str) -> str:
-        from onnx import numpy_helper
-
-        values = numpy_helper.to_array(self.constants[name])
-        return add_constant(self.graph, wanted, values.astype(np.float16))
-
-    def _cast(self, name: str, kind: int, result: str) -> str:
-        from onnx import helper
-
-        self.nodes.append(helper.make_node("Cast", [name], [result], f"{result}/Cast", to=kind))
-        return result
+                result = ir.Value(name=name)
+                cast = named_node("Cast", [value], f"{name}/Cast", {"to": kind}, [result])
+                self.graph.insert_before(node, cast)
+            self.casts[value, kind] = result
+        return self.casts[value, kind]
 
 
-def _float_tensors(model: Any) -> set[str]:
-    """Names of the computed tensors that hold float32, by shape inference."""
-    import onnx
-
-    inferred = onnx.shape_inference.infer_shapes(model).graph
-    return {
-        value.name
-        for value in (*inferred.value_info, *inferred.output)
-        if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
-    }
+def _is_float_constant(value: ir.Value) -> bool:
+    array = constant(value)
+    return array is not None and array.dtype == np.float32

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+import onnx_ir as ir
+
+from edgevit.formats.onnx.writer.graph import attribute, constant
 
 
 @dataclass(frozen=True)
@@ -14,7 +16,7 @@ class WeightedLayer:
     """A Gemm, MatMul or Conv with constant weights.
 
     Attributes:
-        node: NodeProto in the graph.
+        node: the operator.
         key: the Keras layer's path and "Dense" or "Conv": the same whichever of Gemm and MatMul a
             Dense layer became.
         weights: float32, as the graph stores them.
@@ -22,7 +24,7 @@ class WeightedLayer:
         bias: float32 N; None where the operator adds none.
     """
 
-    node: Any
+    node: ir.Node
     key: str
     weights: np.ndarray
     channel_axis: int
@@ -51,105 +53,76 @@ class WeightedLayer:
         return np.ascontiguousarray(np.moveaxis(values, 0, self.channel_axis))
 
 
-def find_layers(model: Any) -> tuple[list[WeightedLayer], list[str]]:
+def find_layers(model: ir.Model) -> tuple[list[WeightedLayer], list[str]]:
     """The layers that can be quantised, and the names of weighted ones that cannot.
 
     Args:
-        model: float32 ModelProto whose constants are initialisers.
+        model: in float32.
 
     Returns:
         (layers in the order of the graph, declined nodes as "name (reason)").
     """
-    from onnx import numpy_helper
-
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
     layers: list[WeightedLayer] = []
     declined: list[str] = []
     taken: set[str] = set()
-    for node in model.graph.node:
-        if node.op_type not in ("Gemm", "MatMul", "Conv") or node.input[1] not in constants:
+    for node in model.graph:
+        if node.op_type not in ("Gemm", "MatMul", "Conv"):
             continue
-        if node.input[0] in constants:
+        weights = constant(node.inputs[1])
+        if weights is None or constant(node.inputs[0]) is not None:
             continue
-        weights = numpy_helper.to_array(constants[node.input[1]])
-        reason = _refusal(node, weights, constants)
+        reason = _refusal(node, weights)
         if reason:
             declined.append(f"{node.name} ({reason})")
             continue
-        bias = None
-        if len(node.input) > 2 and node.input[2]:
-            bias = numpy_helper.to_array(constants[node.input[2]]).reshape(-1)
+        bias = constant(node.inputs[2]) if len(node.inputs) > 2 else None
+        if bias is not None:
+            bias = bias.reshape(-1)
         key = _unique(_layer_key(node), taken)
         layers.append(WeightedLayer(node, key, weights, _channel_axis(node), bias))
     return layers, declined
 
 
-def attributes(node: Any) -> dict[str, Any]:
-    """A node's attributes by name."""
-    from onnx import helper
-
-    return {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
-
-
-def ancestors_without_weights(model: Any, layers: list[WeightedLayer]) -> Iterator[WeightedLayer]:
+def layers_before_weights(model: ir.Model, layers: list[WeightedLayer]) -> Iterator[WeightedLayer]:
     """The layers that see the image before any other layer does."""
-    weighted = {layer.node.name for layer in layers}
-    after: set[str] = set()  # tensors that some weighted layer contributed to
-    for node in model.graph.node:
-        if node.name in weighted or any(name in after for name in node.input):
-            after.update(node.output)
-    for layer in layers:
-        if layer.node.input[0] not in after:
-            yield layer
+    weighted = {layer.node for layer in layers}
+    behind: set[ir.Value | None] = set()  # values that some weighted layer contributed to
+    for node in model.graph:
+        if node in weighted or any(value in behind for value in node.inputs):
+            behind.update(node.outputs)
+    return (layer for layer in layers if layer.node.inputs[0] not in behind)
 
 
-def add_constant(graph: Any, name: str, value: Any) -> str:
-    """Adds an initialiser and returns its name."""
-    from onnx import numpy_helper
-
-    graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
-    return name
-
-
-def drop_unused(graph: Any) -> None:
-    """Removes constants that no node takes any more."""
-    used = {name for node in graph.node for name in node.input}
-    used.update(value.name for value in graph.output)
-    kept = [tensor for tensor in graph.initializer if tensor.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
-    del graph.value_info[:]
-
-
-def _refusal(node: Any, weights: np.ndarray, constants: dict[str, Any]) -> str:
+def _refusal(node: ir.Node, weights: np.ndarray) -> str:
     """Why a weighted node cannot be quantised; empty if it can."""
     if weights.dtype != np.float32:
         return f"weights of type {weights.dtype}"
     if node.op_type == "MatMul":
         return "" if weights.ndim == 2 else f"weights of rank {weights.ndim}"
-    if len(node.input) > 2 and node.input[2]:
-        if node.input[2] not in constants:
+    if len(node.inputs) > 2 and node.inputs[2] is not None:
+        bias = constant(node.inputs[2])
+        if bias is None:
             return "a bias that is computed"
-        channels = weights.shape[_channel_axis(node)]
-        if np.prod(constants[node.input[2]].dims, dtype=int) != channels:
+        if bias.size != weights.shape[_channel_axis(node)]:
             return "a bias that is not one number a channel"
-    found = attributes(node)
     if node.op_type == "Gemm" and (
-        found.get("transA", 0) or found.get("alpha", 1.0) != 1 or found.get("beta", 1.0) != 1
+        attribute(node, "transA", 0)
+        or attribute(node, "alpha", 1.0) != 1
+        or attribute(node, "beta", 1.0) != 1
     ):
         return "transA, alpha or beta"
     return ""
 
 
-def _channel_axis(node: Any) -> int:
+def _channel_axis(node: ir.Node) -> int:
     """Axis of the output channels in a node's stored weights."""
     if node.op_type == "Gemm":
-        return 0 if attributes(node).get("transB", 0) else 1
+        return 0 if attribute(node, "transB", 0) else 1
     return 0 if node.op_type == "Conv" else 1
 
 
-def _layer_key(node: Any) -> str:
-    parts = [part for part in node.name.split("/")[:-1] if part != "Tensordot"]
+def _layer_key(node: ir.Node) -> str:
+    parts = [part for part in (node.name or "").split("/")[:-1] if part != "Tensordot"]
     return "/".join([*parts, "Conv" if node.op_type == "Conv" else "Dense"])
 
 

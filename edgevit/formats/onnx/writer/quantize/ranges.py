@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 
 from edgevit.base.errors import ConfigError, ExportError
-from edgevit.formats.onnx.writer.quantize.layers import ancestors_without_weights, find_layers
+from edgevit.formats.onnx.writer.quantize.layers import find_layers, layers_before_weights
 from edgevit.quantization.observer import Observation, Observer
 
 
 def measure(
-    model: Any,
+    model: ir.Model,
     images: np.ndarray,
     extremes: np.ndarray,
     progress: Callable[[int, int], None] | None = None,
@@ -24,7 +24,7 @@ def measure(
 
 
 def observe(
-    model: Any,
+    model: ir.Model,
     images: np.ndarray,
     extremes: np.ndarray,
     observer: Observer,
@@ -35,7 +35,7 @@ def observe(
     The result does not depend on the order of the images.
 
     Args:
-        model: float32 ModelProto with a batch of one.
+        model: in float32, with a batch of one.
         images: B H W 3 in the graph's own input type and range.
         extremes: B H W 3, the darkest and the brightest image that there can be: what enters the
             first layers has the range that these give it, whatever the sample holds, and is not
@@ -53,11 +53,12 @@ def observe(
     if len(images) == 0:
         raise ConfigError("calibration needs at least one image. Received: 0")
     layers, _ = find_layers(model)
-    watched = {f"{layer.key}/in": layer.node.input[0] for layer in layers}
-    watched |= {f"{layer.key}/out": layer.node.output[0] for layer in layers if layer.is_conv}
-    keys: dict[str, str] = {}  # tensor -> the first key that it has
-    for key, tensor in watched.items():
-        keys.setdefault(tensor, key)
+    watched = {f"{layer.key}/in": layer.node.inputs[0] for layer in layers}
+    watched |= {f"{layer.key}/out": layer.node.outputs[0] for layer in layers if layer.is_conv}
+    names = {key: value.name or "" for key, value in watched.items() if value is not None}
+    keys: dict[str, str] = {}  # name of a tensor -> the first key that it has
+    for key, name in names.items():
+        keys.setdefault(name, key)
     run = _runner(model, sorted(keys))
     for number, image in enumerate(images):
         for tensor, value in run(image[None]).items():
@@ -65,7 +66,7 @@ def observe(
         if progress:
             progress(number + 1, len(images))
     seen = observer.observations()
-    first = {layer.node.input[0] for layer in ancestors_without_weights(model, layers)}
+    first = {names[f"{layer.key}/in"] for layer in layers_before_weights(model, layers)}
     for image in extremes:
         for tensor, value in run(image[None]).items():
             if tensor in first:
@@ -75,8 +76,8 @@ def observe(
     found = {}
     for layer in layers:
         for side in (f"{layer.key}/in", f"{layer.key}/out"):
-            if side in watched:
-                found[side] = seen[keys[watched[side]]]
+            if side in names:
+                found[side] = seen[keys[names[side]]]
         weights = float(layer.weights.min()), float(layer.weights.max())
         if not np.isfinite(weights).all():
             raise ExportError(f"the weights of {layer.key!r} are not finite: they are damaged.")
@@ -84,25 +85,21 @@ def observe(
     return found
 
 
-def _runner(model: Any, names: list[str]) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+def _runner(model: ir.Model, names: list[str]) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     """A function that runs a batch of one and returns the values of inner tensors by name."""
     import onnxruntime
-    from onnx import ModelProto, TensorProto, helper
 
-    open_model = ModelProto()
-    open_model.CopyFrom(model)
-    inputs = {value.name for value in model.graph.input}
-    outputs = {value.name for value in model.graph.output}
-    for name in names:
-        if name not in inputs | outputs:
-            open_model.graph.output.append(
-                helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
-            )
+    opened = model.clone()
+    inputs = {value.name for value in opened.graph.inputs}
+    for value in [value for node in opened.graph for value in node.outputs]:
+        if value.name in names and not value.is_graph_output():
+            value.type = ir.TensorType(ir.DataType.FLOAT)
+            opened.graph.outputs.append(value)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 4
     session = onnxruntime.InferenceSession(
-        open_model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        ir.to_proto(opened).SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
     (entry,) = session.get_inputs()
     computed = [name for name in names if name not in inputs]

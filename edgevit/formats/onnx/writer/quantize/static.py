@@ -12,18 +12,20 @@ docs/decisions/0010-int8-onnx.md.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
+import onnx_ir as ir
 
 from edgevit.base.errors import ExportError
-from edgevit.formats.onnx.writer.quantize.dense import write_as_gemm
-from edgevit.formats.onnx.writer.quantize.layers import (
-    WeightedLayer,
+from edgevit.formats.onnx.writer.graph import (
     add_constant,
-    drop_unused,
-    find_layers,
+    forget_shapes,
+    named_node,
+    remove_unread,
+    split_off,
 )
+from edgevit.formats.onnx.writer.quantize.layers import WeightedLayer, find_layers
 from edgevit.quantization.levels import (
     Affine,
     affine_of,
@@ -36,11 +38,11 @@ from edgevit.quantization.levels import (
 Ranges = dict[str, tuple[float, float]]
 
 
-def quantize_static(model: Any, ranges: Ranges) -> tuple[str, ...]:
+def quantize_static(model: ir.Model, ranges: Ranges) -> tuple[str, ...]:
     """Quantises a float graph in place.
 
     Args:
-        model: float32 ModelProto.
+        model: in float32.
         ranges: (smallest, largest) of what enters and leaves each layer, as
             :func:`edgevit.formats.onnx.writer.quantize.ranges.measure` records them.
 
@@ -50,13 +52,15 @@ def quantize_static(model: Any, ranges: Ranges) -> tuple[str, ...]:
     Raises:
         ExportError: no layer to quantise, or the ranges are those of another graph.
     """
-    write_as_gemm(model)
     layers, declined = find_layers(model)
     if not layers:
         raise ExportError("there is no Gemm, MatMul or Conv with constant weights to quantise.")
     check_ranges(layers, ranges)
-    writer = _Writer(model, {layer.node.name: layer for layer in layers}, ranges)
-    writer.rewrite()
+    writer = _Writer(model.graph, ranges)
+    for layer in layers:
+        writer.write(layer)
+    remove_unread(model)
+    forget_shapes(model)
     left = (f"left in float32: {', '.join(declined)}",) if declined else ()
     weights = "8-bit inputs and int8 weights a channel"
     return (f"{weights} in {len(layers)} layers, int32 biases", *left)
@@ -91,103 +95,74 @@ def check_ranges(layers: list[WeightedLayer], ranges: Ranges) -> None:
 
 
 class _Writer:
-    """Builds the quantised list of nodes beside the float one, then swaps them."""
+    """Puts layers between QuantizeLinear and DequantizeLinear, in the order of the graph."""
 
-    def __init__(self, model: Any, layers: dict[str, WeightedLayer], ranges: Ranges):
-        self.graph = model.graph
-        self.layers = layers
+    def __init__(self, graph: ir.Graph, ranges: Ranges):
+        self.graph = graph
         self.ranges = ranges
-        self.nodes: list[Any] = []
-        self.quantized: dict[str, tuple[str, Affine]] = {}  # float tensor -> its 8-bit twin
-        self.stored: dict[
-            tuple[str, bytes], tuple[str, str, str]
-        ] = {}  # weights -> levels, scales, zeros
+        self.quantized: dict[ir.Value, tuple[ir.Value, Affine]] = {}  # float -> through 8 bits
+        self.stored: dict[tuple[ir.Value, bytes], tuple[ir.Value, ...]] = {}
+        # weights, scales -> levels, scales, zeros
 
-    def rewrite(self) -> None:
-        for node in self.graph.node:
-            layer = self.layers.get(node.name)
-            if layer is None:
-                self.nodes.append(node)
-            else:
-                self._write_layer(layer)
-        del self.graph.node[:]
-        self.graph.node.extend(self.nodes)
-        drop_unused(self.graph)
-
-    def _write_layer(self, layer: WeightedLayer) -> None:
-        from onnx import NodeProto
-
-        node = NodeProto()
-        node.CopyFrom(layer.node)
+    def write(self, layer: WeightedLayer) -> None:
+        node = layer.node
         entering, affine = self._quantized_input(layer)
         floor = None if layer.bias is None else bias_floor(layer.bias, affine.scale)
         scales = weight_scales(layer.rows, floor)
-        node.input[0] = entering
-        node.input[1] = self._quantized_weights(layer, scales)
+        node.replace_input_with(0, entering)
+        node.replace_input_with(1, self._quantized_weights(layer, scales))
         if layer.bias is not None:
             bias_scales = (affine.scale * scales).astype(np.float32)
-            levels = self._constant(
-                f"{node.name}/bias_levels", bias_levels(layer.bias, bias_scales)
-            )
-            scale = self._constant(f"{node.name}/bias_scale", bias_scales)
-            node.input[2] = self._dequantize(f"{node.name}/bias", levels, scale, axis=0)
-        self.nodes.append(node)
+            levels = add_constant(node, bias_levels(layer.bias, bias_scales), "bias_levels")
+            scale = add_constant(node, bias_scales, "bias_scale")
+            node.replace_input_with(2, self._dequantize(node, "bias", levels, scale, axis=0))
         if layer.is_conv:
-            self._quantize_output(layer, node)
+            self._quantize_output(layer)
 
-    def _quantized_input(self, layer: WeightedLayer) -> tuple[str, Affine]:
-        name = layer.node.input[0]
-        if name not in self.quantized:
+    def _quantized_input(self, layer: WeightedLayer) -> tuple[ir.Value, Affine]:
+        node, value = layer.node, layer.node.inputs[0]
+        assert value is not None
+        if value not in self.quantized:
             affine = affine_of(*self.ranges[f"{layer.key}/in"])
-            twin = self._quantize_and_back(f"{layer.node.name}/input", name, affine)
-            self.quantized[name] = (twin, affine)
-        return self.quantized[name]
+            both = self._through_levels(node, "input", value, affine)
+            self.graph.insert_before(node, both)
+            self.quantized[value] = (both[1].outputs[0], affine)
+        return self.quantized[value]
 
-    def _quantize_output(self, layer: WeightedLayer, node: Any) -> None:
-        name = node.output[0]
-        affine = affine_of(*self.ranges[f"{layer.key}/out"])
-        node.output[0] = f"{node.name}/float"
-        self._quantize_and_back(f"{node.name}/output", node.output[0], affine, name)
-        self.quantized[name] = (name, affine)
+    def _quantize_output(self, layer: WeightedLayer) -> None:
+        node, affine = layer.node, affine_of(*self.ranges[f"{layer.key}/out"])
+        outer = split_off(node.outputs[0], f"{node.name}/float")
+        both = self._through_levels(node, "output", node.outputs[0], affine, [outer])
+        self.graph.insert_after(node, both)
+        self.quantized[outer] = (outer, affine)
 
-    def _quantize_and_back(self, prefix: str, name: str, affine: Affine, result: str = "") -> str:
-        from onnx import helper
-
-        scale = self._constant(f"{prefix}_scale", affine.scale)
-        zero = self._constant(f"{prefix}_zero_point", np.uint8(affine.zero_point))
-        levels = f"{prefix}/QuantizeLinear:0"
-        self.nodes.append(
-            helper.make_node(
-                "QuantizeLinear", [name, scale, zero], [levels], f"{prefix}/QuantizeLinear"
-            )
+    def _through_levels(
+        self, node: ir.Node, role: str, value: ir.Value, affine: Affine, results: Sequence = ()
+    ) -> tuple[ir.Node, ir.Node]:
+        scale = add_constant(node, np.asarray(affine.scale), f"{role}_scale")
+        zero = add_constant(node, np.asarray(np.uint8(affine.zero_point)), f"{role}_zero_point")
+        name = f"{node.name}/{role}"
+        down = named_node("QuantizeLinear", [value, scale, zero], f"{name}/QuantizeLinear")
+        inputs = [down.outputs[0], scale, zero]
+        return down, named_node(
+            "DequantizeLinear", inputs, f"{name}/DequantizeLinear", outputs=results
         )
-        return self._dequantize(prefix, levels, scale, zero, result=result)
 
-    def _quantized_weights(self, layer: WeightedLayer, scales: np.ndarray) -> str:
-        source = layer.node.input[1]
-        if (source, scales.tobytes()) not in self.stored:
-            prefix = f"{layer.node.name}/weights"
-            self.stored[source, scales.tobytes()] = (
-                self._constant(prefix, layer.stored(weight_levels(layer.rows, scales))),
-                self._constant(f"{prefix}_scale", scales),
+    def _quantized_weights(self, layer: WeightedLayer, scales: np.ndarray) -> ir.Value:
+        node, source = layer.node, layer.node.inputs[1]
+        assert source is not None
+        key = source, scales.tobytes()
+        if key not in self.stored:
+            self.stored[key] = (
+                add_constant(node, layer.stored(weight_levels(layer.rows, scales)), "weights"),
+                add_constant(node, scales, "weights_scale"),
                 # Zero is what an absent one means, but onnxruntime wants to see it.
-                self._constant(f"{prefix}_zero_point", np.zeros(len(scales), np.int8)),
+                add_constant(node, np.zeros(len(scales), np.int8), "weights_zero_point"),
             )
-        names = self.stored[source, scales.tobytes()]
-        return self._dequantize(f"{layer.node.name}/weights", *names, axis=layer.channel_axis)
+        return self._dequantize(node, "weights", *self.stored[key], axis=layer.channel_axis)
 
-    def _dequantize(
-        self, prefix: str, *inputs: str, axis: int | None = None, result: str = ""
-    ) -> str:
-        from onnx import helper
-
-        extra = {} if axis is None else {"axis": axis}
-        result = result or f"{prefix}/DequantizeLinear:0"
-        node = helper.make_node(
-            "DequantizeLinear", inputs, [result], f"{prefix}/DequantizeLinear", **extra
-        )
-        self.nodes.append(node)
-        return result
-
-    def _constant(self, name: str, value: Any) -> str:
-        return add_constant(self.graph, name, value)
+    def _dequantize(self, node: ir.Node, role: str, *inputs: ir.Value, axis: int) -> ir.Value:
+        name = f"{node.name}/{role}/DequantizeLinear"
+        added = named_node("DequantizeLinear", inputs, name, {"axis": axis})
+        self.graph.insert_before(node, added)
+        return added.outputs[0]

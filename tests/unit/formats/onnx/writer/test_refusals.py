@@ -8,7 +8,7 @@ import pytest
 from edgevit.base.errors import ConfigError, ExportError
 from edgevit.core.tensors import Preprocess
 from edgevit.formats.onnx.options import OnnxOptions
-from edgevit.formats.onnx.writer.convert import float_model
+from edgevit.formats.onnx.writer.float_graph import float_model
 from edgevit.frontend.source import Source
 
 

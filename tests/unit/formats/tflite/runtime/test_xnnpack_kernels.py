@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgevit.formats.tflite.runtime.nodes import FileNode, name_kernels
+from edgevit.formats.tflite.runtime.kernel_times import name_kernels
+from edgevit.formats.tflite.runtime.nodes import FileNode
 from edgevit.formats.tflite.runtime.profiler import (
     DELEGATED,
     EVENT_SIZES,

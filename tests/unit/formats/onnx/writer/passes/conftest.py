@@ -12,8 +12,8 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 
-from edgevit.formats.onnx.writer.passes import PassReport
 from edgevit.formats.onnx.writer.passes.library import infer_shapes
+from edgevit.formats.passes import PassReport
 
 HEADER = '<ir_version: 9, opset_import: ["": {opset}]>\n'
 
@@ -70,10 +70,10 @@ def rewrite() -> Callable[..., Rewritten]:
         proto = build(text, opset, constants or {})
         expected = run(proto, batch=3)
         model = ir.from_proto(proto)
-        infer_shapes(model)
+        infer_shapes.run(model)
         names = [value.name for value in model.graph.outputs]
         for step in passes if isinstance(passes, tuple) else (passes,):
-            report = step(model)
+            report = step.run(model)
         for number, node in enumerate(model.graph):
             node.name = f"node{number}"
         after = ir.to_proto(model)

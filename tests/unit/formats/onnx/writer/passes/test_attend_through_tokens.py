@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgevit.formats.onnx.writer.passes import FLOAT_PASSES
 from edgevit.formats.onnx.writer.passes.attend_through_tokens import attend_through_tokens
+from edgevit.formats.onnx.writer.passes.table import FLOAT_PASSES
 
 RNG = np.random.default_rng(0)
 TOKENS, CHANNELS, HEADS, OUTPUT = 7, 6, 3, 5

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import pytest
 
-from edgevit.formats.onnx.writer.passes import FLOAT_PASSES
+from edgevit.formats.onnx.writer.passes import convolve_few_rows as module
 from edgevit.formats.onnx.writer.passes.convolve_few_rows import convolve_few_rows
+from edgevit.formats.onnx.writer.passes.table import FLOAT_PASSES
 
 # The package calls the pass as its module is called.
-module = sys.modules[convolve_few_rows.find.__module__]
 
 RNG = np.random.default_rng(0)
 CHANNELS, WIDTH = 16, 24

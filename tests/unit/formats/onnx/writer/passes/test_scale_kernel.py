@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgevit.formats.onnx.writer.passes import FLOAT_PASSES
 from edgevit.formats.onnx.writer.passes.scale_kernel import scale_kernel
+from edgevit.formats.onnx.writer.passes.table import FLOAT_PASSES
 
 RNG = np.random.default_rng(4)
 KERNEL = {"kernel": RNG.normal(size=(6, 5)).astype(np.float32)}

@@ -9,9 +9,10 @@ import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 
-from edgevit.formats.onnx.writer.passes import run_passes
 from edgevit.formats.onnx.writer.passes.library import infer_shapes
 from edgevit.formats.onnx.writer.passes.split_padded_max_pool import split_padded_max_pool
+from edgevit.formats.onnx.writer.passes.table import PASSES
+from edgevit.formats.passes import run_passes
 
 ROWS, COLUMNS = 6, 7
 
@@ -55,8 +56,8 @@ def run(model: onnx.ModelProto, images: np.ndarray, optimise: bool = True) -> np
 
 def rewritten(proto: onnx.ModelProto) -> tuple[int, onnx.ModelProto]:
     model = ir.from_proto(proto)
-    infer_shapes(model)
-    count = split_padded_max_pool(model).count
+    infer_shapes.run(model)
+    count = split_padded_max_pool.run(model).count
     return count, ir.to_proto(model)
 
 
@@ -127,5 +128,5 @@ def test_what_it_must_not_touch_stays(options):
 
 
 def test_the_pass_is_among_those_that_are_run():
-    found = {report.name: report.count for report in run_passes(ir.from_proto(model_of()))}
+    found = {report.name: report.count for report in run_passes(ir.from_proto(model_of()), PASSES)}
     assert found["split_padded_max_pool"] == 1

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
@@ -76,9 +77,7 @@ def transformer_block() -> onnx.ModelProto:
     scores = g.add("MatMul", "net/attention/scores", query, turned)
     shares = g.add("Softmax", "net/attention", scores, axis=-1)
     y = g.add("MatMul", "net/attention/values", shares, value)
-    y = g.add(
-        "MatMul", "net/attention/project", y, g.weights("net/attention/project/kernel", 32, 32)
-    )
+    y = g.add("Gemm", "net/attention/project", y, g.weights("net/attention/project/kernel", 32, 32))
     x = g.add("Add", "net/residual1", x, y)
     y = g.add("LayerNormalization", "net/norm2", x, g.weights("net/norm2/gamma", 32), epsilon=1e-6)
     y = g.dense("net/expand", y, 32, 64)
@@ -86,6 +85,14 @@ def transformer_block() -> onnx.ModelProto:
     y = g.dense("net/project", y, 64, 32, transB=1)
     x = g.add("Add", "net/residual2", x, y)
     return g.model(g.dense("net/classifier", x, 32, 10), [16, 10])
+
+
+def apply(quantise, model: onnx.ModelProto, *arguments):
+    """Quantises a model in place; what the quantiser returns."""
+    graph = ir.from_proto(model)
+    answer = quantise(graph, *arguments)
+    model.CopyFrom(ir.to_proto(graph))
+    return answer
 
 
 def run(model: onnx.ModelProto, images: np.ndarray) -> np.ndarray:
@@ -118,10 +125,11 @@ def kinds(nodes) -> list[str]:
 
 @pytest.fixture(scope="session")
 def graphs() -> SimpleNamespace:
-    """What this file has: Graph, transformer_block, run, open_session, optimised_nodes, kinds."""
+    """The classes and functions of this file."""
     return SimpleNamespace(
         Graph=Graph,
         transformer_block=transformer_block,
+        apply=apply,
         run=run,
         open_session=open_session,
         optimised_nodes=optimised_nodes,

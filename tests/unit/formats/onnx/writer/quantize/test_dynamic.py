@@ -11,8 +11,8 @@ from edgevit.formats.onnx.writer.quantize.dynamic import quantize_dynamic
 
 
 @pytest.fixture
-def quantized(block) -> onnx.ModelProto:
-    quantize_dynamic(block)
+def quantized(graphs, block) -> onnx.ModelProto:
+    graphs.apply(quantize_dynamic, block)
     onnx.checker.check_model(block, full_check=True)
     return block
 
@@ -38,8 +38,8 @@ def test_an_input_that_several_layers_share_is_quantised_once(quantized):
     assert kinds.count("DynamicQuantizeLinear") == 5
 
 
-def test_the_manifest_names_what_was_left_in_float(block):
-    (first, left) = quantize_dynamic(block)
+def test_the_manifest_names_what_was_left_in_float(graphs, block):
+    (first, left) = graphs.apply(quantize_dynamic, block)
     assert first.startswith("int8 weights of 7 layers")
     assert left == "left in float32: net/patches/Conv, net/depthwise/Conv"
 
@@ -49,7 +49,7 @@ def test_layers_that_share_weights_share_their_levels(graphs):
     kernel = g.weights("kernel", 8, 8)
     x = g.add("MatMul", "net/first", "images", kernel)
     model = g.model(g.add("MatMul", "net/second", x, kernel), [4, 8])
-    quantize_dynamic(model)
+    graphs.apply(quantize_dynamic, model)
     kinds = [tensor.data_type for tensor in model.graph.initializer]
     assert kinds.count(onnx.TensorProto.INT8) == 1
     batch = np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32)
@@ -59,4 +59,4 @@ def test_layers_that_share_weights_share_their_levels(graphs):
 def test_a_graph_without_dense_layers_is_refused(graphs):
     g = graphs.Graph([4, 4])
     with pytest.raises(ExportError, match="no Gemm or MatMul"):
-        quantize_dynamic(g.model(g.add("Relu", "net", "images"), [4, 4]))
+        graphs.apply(quantize_dynamic, g.model(g.add("Relu", "net", "images"), [4, 4]))

@@ -15,8 +15,8 @@ HALF, SINGLE = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT
 
 
 @pytest.fixture
-def halved(block) -> onnx.ModelProto:
-    to_half(block)
+def halved(graphs, block) -> onnx.ModelProto:
+    graphs.apply(to_half, block)
     onnx.checker.check_model(block, full_check=True)
     return block
 
@@ -76,7 +76,7 @@ def test_a_written_out_normalisation_stays_in_float32(graphs):
     model = written_out_norm(graphs)
     batch = 300 * np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32)
     expected = graphs.open_session(model).run(None, {"images": batch})[0]
-    to_half(model)
+    graphs.apply(to_half, model)
     found = types(model)
     for node in model.graph.node:
         inside = node.name.startswith("net/norm/") and node.op_type != "Cast"
@@ -96,7 +96,7 @@ def test_half_precision_would_overflow_in_a_written_out_normalisation(graphs, mo
     model = written_out_norm(graphs)
     batch = 300 * np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32)
     expected = graphs.open_session(model).run(None, {"images": batch})[0]
-    to_half(model)
+    graphs.apply(to_half, model)
     with np.errstate(over="ignore"):
         logits = ReferenceEvaluator(model).run(None, {"images": batch})[0]
     assert not np.allclose(logits, expected, atol=0.02)
@@ -106,7 +106,7 @@ def test_what_comes_before_the_first_layer_stays_in_float32(graphs):
     g = graphs.Graph([4, 8])
     scaled = g.add("Mul", "prepare", "images", g.constant("scale", np.float32(1 / 255)))
     model = g.model(g.dense("net/fc", scaled, 8, 3), [4, 3])
-    to_half(model)
+    graphs.apply(to_half, model)
     found = types(model)
     assert found["prepare/Mul:0"] == SINGLE
 
@@ -121,7 +121,7 @@ def test_an_operator_with_a_constant_beyond_half_precision_stays_in_float32(grap
     model = g.model(g.dense("net/head", x, 8, 3), [4, 3])
     batch = np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32)
     expected = graphs.open_session(model).run(None, {"images": batch})[0]
-    to_half(model)
+    graphs.apply(to_half, model)
     assert types(model)["net/mask/Add:0"] == SINGLE
     constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
     assert constants["mask"].min() == np.float32(-1e9)
@@ -130,7 +130,7 @@ def test_an_operator_with_a_constant_beyond_half_precision_stays_in_float32(grap
 
 
 def test_the_manifest_counts_what_was_kept(graphs):
-    steps = to_half(written_out_norm(graphs))
+    steps = graphs.apply(to_half, written_out_norm(graphs))
     assert steps == (
         "float16 weights and arithmetic in 3 operators",
         "kept in float32: 1 Add, 1 Div, 1 Mul, 2 ReduceMean, 1 Sqrt, 1 Sub",
@@ -144,7 +144,7 @@ def test_an_output_that_the_graph_goes_on_with_is_cast_for_the_outside_only(grap
     model.graph.output.append(onnx.helper.make_tensor_value_info(middle, SINGLE, [4, 8]))
     batch = np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32)
     expected = graphs.open_session(model).run(None, {"images": batch})
-    to_half(model)
+    graphs.apply(to_half, model)
     onnx.checker.check_model(model, full_check=True)
     relu = next(node for node in model.graph.node if node.op_type == "Relu")
     (maker,) = [node for node in model.graph.node if relu.input[0] in node.output]
@@ -160,4 +160,4 @@ def test_an_output_that_the_graph_goes_on_with_is_cast_for_the_outside_only(grap
 def test_a_graph_without_weights_is_refused(graphs):
     g = graphs.Graph([4, 4])
     with pytest.raises(ExportError, match="no Gemm, MatMul or Conv"):
-        to_half(g.model(g.add("Relu", "net", "images"), [4, 4]))
+        graphs.apply(to_half, g.model(g.add("Relu", "net", "images"), [4, 4]))

@@ -1,4 +1,4 @@
-"""Looking at an ONNX graph and changing it: what the rewrites of this room share.
+"""Looking at an ONNX graph and changing it: what passes and quantisers share.
 
 Values and nodes are those of onnx-ir, where a value knows its producer and its readers.
 """
@@ -17,6 +17,18 @@ def constant(value: ir.Value | None) -> np.ndarray | None:
     if value is None or value.const_value is None or value.is_graph_input():
         return None
     return value.const_value.numpy()
+
+
+def operand(node: ir.Node, place: int) -> ir.Value:
+    """An input that the operator does not go without."""
+    value = node.inputs[place]
+    assert value is not None
+    return value
+
+
+def optional(node: ir.Node, place: int) -> ir.Value | None:
+    """An input that may be left out."""
+    return node.inputs[place] if place < len(node.inputs) else None
 
 
 def trained(node: ir.Node, place: int) -> np.ndarray:
@@ -117,10 +129,22 @@ def made_by(value: ir.Value | None, *op_types: str) -> ir.Node | None:
     return node if node is not None and node.op_type in op_types and not node.domain else None
 
 
+def maker(value: ir.Value) -> ir.Node:
+    """The node that computes a value which is computed."""
+    node = value.producer()
+    assert node is not None
+    return node
+
+
 def attribute(node: ir.Node, name: str, default: Any = None) -> Any:
     """An attribute's plain value."""
     found = node.attributes.get(name)
     return default if found is None else found.value
+
+
+def attributes_of(node: ir.Node) -> dict[str, Any]:
+    """All attributes' plain values by name."""
+    return {key: item.value for key, item in node.attributes.items()}
 
 
 def axes_of(node: ir.Node, rank: int) -> tuple[int, ...] | None:
@@ -181,6 +205,21 @@ def add_node(
     return output
 
 
+def add_split(
+    before: ir.Node,
+    inputs: Sequence[ir.Value],
+    axis: int,
+    shapes: Sequence[Sequence[int | None]],
+) -> list[ir.Value]:
+    """Puts a Split in front of a node; its parts, of these shapes."""
+    kind = inputs[0].type
+    outputs = [ir.Value(type=kind, shape=ir.Shape(list(shape))) for shape in shapes]
+    name = f"{path_of(before)}/Split"
+    node = ir.node("Split", inputs, {"axis": axis}, outputs=outputs, name=name)
+    graph_of(before).insert_before(before, node)
+    return outputs
+
+
 def graph_of(node: ir.Node) -> ir.Graph:
     """The graph that a node is in."""
     graph = node.graph
@@ -196,10 +235,21 @@ def add_constant(before: ir.Node, array: np.ndarray, role: str) -> ir.Value:
     while name in graph.initializers:
         number += 1
         name = f"{wanted}_{number}"
-    tensor = ir.tensor(np.ascontiguousarray(array), name=name)
-    value = ir.Value(
-        name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor
-    )
+    return initializer(graph, array, name)
+
+
+def set_constant(node: ir.Node, place: int, array: np.ndarray, role: str) -> None:
+    """A constant in place of an input, which may have been left out."""
+    if place >= len(node.inputs):
+        node.resize_inputs(place + 1)
+    node.replace_input_with(place, add_constant(node, array, role))
+
+
+def initializer(graph: ir.Graph, array: np.ndarray, name: str) -> ir.Value:
+    """A constant of a graph under a name that no other has."""
+    tensor = ir.tensor(np.asarray(array, order="C"), name=name)
+    kind, shape = ir.TensorType(tensor.dtype), ir.Shape(array.shape)
+    value = ir.Value(name=name, shape=shape, type=kind, const_value=tensor)
     graph.register_initializer(value)
     return value
 
@@ -221,13 +271,57 @@ def replace(old: ir.Value, new: ir.Value) -> None:
     if old.is_graph_output():
         name = old.name
         if new.is_graph_input() or new.is_graph_output() or new.producer() is None:
-            node = old.producer()
-            assert node is not None
-            new = add_node(node, "Identity", [new], dims(old))
+            new = add_node(maker(old), "Identity", [new], dims(old))
         old.name = f"{name}/replaced"
         new.name = name
         new.shape = old.shape
     old.replace_all_uses_with(new, replace_graph_outputs=True)
+
+
+def named_node(
+    op_type: str,
+    inputs: Sequence[ir.Value | None],
+    name: str,
+    attributes: Mapping[str, Any] | None = None,
+    outputs: Sequence[ir.Value] = (),
+    count: int = 1,
+) -> ir.Node:
+    """A node that is in no graph yet.
+
+    Args:
+        op_type: operator of standard ONNX.
+        inputs: its operands.
+        name: its name; outputs are called after it and their place.
+        attributes: by name.
+        outputs: values that it computes; none: new ones.
+        count: how many new ones.
+    """
+    made = [ir.Value(name=f"{name}:{place}") for place in range(0 if outputs else count)]
+    return ir.node(
+        op_type, inputs, attributes=attributes or {}, outputs=[*outputs, *made], name=name
+    )
+
+
+def split_off(value: ir.Value, name: str) -> ir.Value:
+    """A value without a producer that takes the readers and the name of another.
+
+    Args:
+        value: what is read now; the graph may return it.
+        name: that it has from now on.
+    """
+    outer = ir.Value(name=value.name, shape=value.shape, type=value.type)
+    value.name = name
+    value.replace_all_uses_with(outer, replace_graph_outputs=True)
+    return outer
+
+
+def forget_shapes(model: ir.Model) -> None:
+    """Shapes and types are kept of what the graph takes and returns only."""
+    graph = model.graph
+    inner = [value for node in graph for value in node.outputs if not value.is_graph_output()]
+    for value in (*inner, *graph.initializers.values()):
+        value.shape, value.type = None, None
+        value.metadata_props.clear()
 
 
 def remove_unread(model: ir.Model) -> None:

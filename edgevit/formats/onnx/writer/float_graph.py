@@ -1,0 +1,146 @@
+"""Keras to a float32 ONNX graph: tf2onnx operation by operation, then every target's passes."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from edgevit.base.errors import ExportError
+from edgevit.core.format import Format
+from edgevit.formats.onnx.options import OnnxOptions
+from edgevit.formats.onnx.writer.names import layer_path
+from edgevit.formats.onnx.writer.ordered_sets import ordered_sets
+from edgevit.formats.onnx.writer.passes.table import PASSES
+from edgevit.formats.passes import report_lines, run_passes
+from edgevit.frontend.lowering import (
+    Lowering,
+    gelu_textbook,
+    layer_norm_textbook,
+    matmul_rows,
+)
+from edgevit.frontend.source import Source
+from edgevit.frontend.trace import check_io_dtype, trace
+
+# The last opset that tf2onnx writes; up to 20 nothing that it writes changes its meaning.
+LAST_OF_TF2ONNX = 18
+
+LOWERING = Lowering(
+    layer_norm_textbook,
+    gelu_textbook,
+    matmul_rows,
+    ("LayerNormalization as sub, pow, mean, sqrt, div", "exact GELU through Erf"),
+)
+
+
+def copy_float_model(source: Source, options: OnnxOptions) -> tuple[ir.Model, tuple[str, ...]]:
+    """A copy to change of :func:`float_model`, lowered once for all targets and the calibration.
+
+    Copies share their weights.
+    """
+    key = (Format.ONNX, options)
+    if key not in source.lowered:
+        source.lowered[key] = float_model(source, options)
+    model, steps = source.lowered[key]
+    return model.clone(), steps
+
+
+def float_model(source: Source, options: OnnxOptions) -> tuple[ir.Model, tuple[str, ...]]:
+    """Lowers a model to a float32 graph; its names are not canonical yet.
+
+    Args:
+        source: what to export.
+        options: batch, preprocessing, input type, opset.
+
+    Returns:
+        (model, steps taken).
+
+    Raises:
+        ExportError: tf2onnx refuses the graph, or leaves an operator that is not ONNX.
+    """
+    traced = trace(source, options, check_io_dtype(options), LOWERING)
+    proto = convert_graph(source.name, traced.module.forward, min(options.opset, LAST_OF_TF2ONNX))
+    model = ir.from_proto(proto)
+    model.opset_imports.clear()  # tf2onnx names domains that it does not use
+    model.opset_imports[""] = options.opset
+    reports = run_passes(model, PASSES)
+    imports = [onnx.helper.make_opsetid("", options.opset)]
+    model.ir_version = onnx.helper.find_min_ir_version_for(imports)
+    model.producer_name, model.producer_version = "edgevit", ""
+    model.metadata_props.clear()
+    lowered = f"tf2onnx without its optimizers, opset {options.opset}"
+    return model, (*traced.steps, lowered, *report_lines(reports))
+
+
+def convert_graph(name: str, function: Any, opset: int) -> Any:
+    """A tf.function as an ONNX ModelProto, one operation after the other.
+
+    tf2onnx's own optimizers are left out: its search for Transposes takes most of its time, and the
+    passes of this package start from the plain graph.
+
+    Args:
+        name: of the model, for messages.
+        function: tf.function with an input signature.
+        opset: of the result, at most LAST_OF_TF2ONNX.
+
+    Raises:
+        ExportError: tf2onnx refuses the graph, or leaves an operator that is not ONNX.
+    """
+    import tf2onnx.convert  # with all of its modules, which ordered_sets finds
+
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    try:
+        with ordered_sets("tf2onnx"), _without_optimizers():
+            model, _ = tf2onnx.convert.from_function(
+                function,
+                input_signature=function.input_signature,
+                opset=opset,
+                custom_op_handlers={"Erfc": (erfc_handler, [])},
+            )
+    except Exception as error:  # tf2onnx raises ValueError, KeyError, AssertionError ...
+        text = " ".join(str(error).split())
+        raise ExportError(f"{name}: tf2onnx refuses it ({text[:300]}).") from None
+    foreign = {
+        node.op_type: layer_path(node.name)
+        for node in reversed(model.graph.node)
+        if node.domain or not onnx.defs.has(node.op_type, opset, "")
+    }
+    if foreign:
+        places = ", ".join(
+            f"{kind} (in layer {path})" if path else kind for kind, path in sorted(foreign.items())
+        )
+        raise ExportError(
+            f"{name}: no ONNX form for {places}; onnxruntime would refuse the file. Replace the "
+            "layer's operation, or export to savedmodel or tflite-float32."
+        )
+    return model
+
+
+def erfc_handler(ctx: Any, node: Any, name: str, args: Any) -> None:
+    """tf2onnx handler: erfc(x) = 1 - erf(x)."""
+    one = ctx.make_const(f"{name}_one", np.ones((), dtype=np.float32)).output[0]
+    shape, dtype = ctx.get_shape(node.output[0]), ctx.get_dtype(node.output[0])
+    source, result = node.input[0], node.output[0]
+    ctx.remove_node(name)
+    inner = ctx.make_node("Erf", [source], shapes=[shape], dtypes=[dtype])
+    ctx.make_node(
+        "Sub", [one, inner.output[0]], name=name, outputs=[result], shapes=[shape], dtypes=[dtype]
+    )
+
+
+@contextlib.contextmanager
+def _without_optimizers() -> Iterator[None]:
+    """While the context lasts, tf2onnx leaves its graph as it was converted."""
+    from tf2onnx import optimizer
+
+    own = optimizer.optimize_graph
+    try:
+        optimizer.optimize_graph = lambda graph, *args, **options: graph
+        yield
+    finally:
+        optimizer.optimize_graph = own
