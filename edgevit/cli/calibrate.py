@@ -15,6 +15,19 @@ if TYPE_CHECKING:
 METHODS = ("minmax", "percentile", "mse", "entropy")
 
 
+@options.of_value
+def read_formats(names: str) -> tuple[Format, ...]:
+    """``--format tflite,onnx``: in the order of the formats, whatever the order of the names."""
+    from edgevit.base.errors import UnknownNameError
+    from edgevit.verbs.calibrate import CALIBRATED
+
+    wanted = [name.strip() for name in names.split(",") if name.strip()] or [""]
+    for name in wanted:
+        if name not in CALIBRATED:
+            raise UnknownNameError("format to calibrate", name, CALIBRATED)
+    return tuple(kind for kind in CALIBRATED if kind in wanted)
+
+
 @click.command()
 @click.argument("model")
 @options.data
@@ -34,8 +47,9 @@ METHODS = ("minmax", "percentile", "mse", "entropy")
 @click.option("--seed", default=0, help="Of the draw of images.")
 @click.option(
     "--format",
-    "kinds",
+    "formats",
     default="tflite,onnx",
+    callback=read_formats,
     metavar="FORMAT[,FORMAT]",
     help="Whose graphs are measured.",
 )
@@ -48,13 +62,7 @@ METHODS = ("minmax", "percentile", "mse", "entropy")
 @options.of_formats("surgery", "preprocess")
 @options.reading
 @options.as_json
-def calibrate(
-    model: str,
-    data: str | None,
-    kinds: str,
-    as_json: bool,
-    **chosen: Any,
-) -> None:
+def calibrate(model: str, data: str | None, as_json: bool, **chosen: Any) -> None:
     """Measure the activation ranges that int8 files of MODEL need, and write them to a file.
 
     Training images are drawn by a seed and compared with the test images, so that none of those is
@@ -66,32 +74,14 @@ def calibrate(
     edgevit export runs/vit --format tflite-int8,onnx-int8 --ranges vit-ranges.json
     edgevit calibrate my.keras --scaling unit --data photos/ --images 500 --method mse
     """
-    formats = _read_formats(kinds)
     options.check_model(model)
     with console.working() as work:
         from edgevit.data.datasets import find_source
         from edgevit.verbs.calibrate import calibrate as measure
 
-        found = measure(
-            model,
-            find_source(data),
-            formats=formats,
-            status=work.status,
-            progress=work.advance,
-            **chosen,
-        )
+        chosen |= {"status": work.status, "progress": work.advance}
+        found = measure(model, find_source(data), **chosen)
     console.answer(_document(found), as_json, lambda: _text(found))
-
-
-def _read_formats(names: str) -> tuple[Format, ...]:
-    from edgevit.base.errors import UnknownNameError
-    from edgevit.verbs.calibrate import CALIBRATED
-
-    wanted = [name.strip() for name in names.split(",") if name.strip()] or [""]
-    for name in wanted:
-        if name not in CALIBRATED:
-            raise UnknownNameError("format to calibrate", name, CALIBRATED)
-    return tuple(kind for kind in CALIBRATED if kind in wanted)
 
 
 def _document(found: Calibration) -> dict[str, Any]:

@@ -56,7 +56,7 @@ class Verbs(click.Group):
     """A group that lists its verbs in the order of use and names near misses."""
 
     def list_commands(self, context):
-        return [verb.name for verb in VERBS]
+        return list(self.commands)
 
     def resolve_command(self, context, args):
         if args and not args[0].startswith("-") and args[0] not in self.commands:
@@ -66,7 +66,7 @@ class Verbs(click.Group):
         return super().resolve_command(context, args)
 
 
-@click.group(cls=Verbs, context_settings=SETTINGS)
+@click.group(cls=Verbs, commands=VERBS, context_settings=SETTINGS)
 @click.version_option(__version__, prog_name="edgevit")
 @click.option("--verbose", is_flag=True, help="Show what converters and runtimes print.")
 @click.pass_context
@@ -85,10 +85,6 @@ def cli(context: click.Context, verbose: bool) -> None:
     only when the verdict is pass, 1 when something failed, 2 when the input cannot be used.
     """
     context.obj = {"verbose": verbose}
-
-
-for _verb in VERBS:
-    cli.add_command(_verb)
 
 
 def main() -> NoReturn:

@@ -48,7 +48,7 @@ weights = click.option(
 )
 
 
-def _of_value(read: Callable[[Any], Any]) -> Callable:
+def of_value(read: Callable[[Any], Any]) -> Callable:
     """A callback of click that reads an option's value."""
     return lambda context, parameter, value: read(value)
 
@@ -79,12 +79,12 @@ def _click_option(field: Field) -> Callable[[Callable], Callable]:
         type=click.Choice(words.choices) if words.choices else str if words.read else None,
         default=field.default,
         metavar=words.metavar or None,
-        callback=_of_value(read),
+        callback=of_value(read),
         help=text,
     )
 
 
-@_of_value
+@of_value
 def parse_size(value: str | None) -> tuple[int, int] | None:
     """``--image-size 64`` or ``--image-size 48x64`` (rows x columns)."""
     if value is None:
@@ -95,7 +95,7 @@ def parse_size(value: str | None) -> tuple[int, int] | None:
     return int(parts[0]), int(parts[-1])
 
 
-@_of_value
+@of_value
 def parse_counts(value: str | None) -> tuple[int, ...]:
     """``--threads 1,2``: numbers of at least 1; nothing where the option is not given."""
     if value is None:
@@ -106,7 +106,7 @@ def parse_counts(value: str | None) -> tuple[int, ...]:
     return tuple(int(part) for part in parts)
 
 
-@_of_value
+@of_value
 def parse_share(value: str) -> float:
     """``--max-slowdown 5%`` or ``--max-slowdown 0.05``."""
     from edgevit.bench.gating import read_share
@@ -114,7 +114,7 @@ def parse_share(value: str) -> float:
     return read_share(value)
 
 
-@_of_value
+@of_value
 def read_fields(value: tuple[str, ...]) -> dict[str, Any]:
     """``--set image_size=64 --set window_sizes=2,2,4,2``: values are Python literals, else text."""
     found: dict[str, Any] = {}
@@ -129,7 +129,7 @@ def read_fields(value: tuple[str, ...]) -> dict[str, Any]:
     return found
 
 
-@_of_value
+@of_value
 def parse_names(value: str | None) -> tuple[str, ...] | None:
     """``--outputs logits,attention``."""
     if value is None:
@@ -137,7 +137,7 @@ def parse_names(value: str | None) -> tuple[str, ...] | None:
     return tuple(name.strip() for name in value.split(",") if name.strip())
 
 
-@_of_value
+@of_value
 def read_labels(path: Path | None) -> tuple[str, ...]:
     """``--labels names.txt`` (one a line) or a JSON list; nothing where it is not given.
 
@@ -159,7 +159,7 @@ def read_labels(path: Path | None) -> tuple[str, ...]:
     return found
 
 
-@_of_value
+@of_value
 def import_modules(names: tuple[str, ...]) -> None:
     """``--import my_layers``: registers the classes of a .keras file.
 

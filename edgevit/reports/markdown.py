@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from edgevit.base.versions import installed_version
 from edgevit.core.report import Report
@@ -60,7 +60,7 @@ def _cell(text: str, note: str) -> str:
     return f"{text} ({note})" if text and note else text
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], right: int) -> list[str]:
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]], right: int) -> list[str]:
     """A table whose last columns are aligned to the right; cells are shown as they are."""
     rule = ["---"] * (len(head) - right) + ["---:"] * right
     shown = ([*map(_escape, row)] for row in rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from edgevit.core.parity import AccuracyReport, Verdict
@@ -142,55 +142,48 @@ def shown_columns(report: Report) -> list[Column]:
     return [column for column in COLUMNS if any(column.text(file) for file in report.files)]
 
 
-def facts(file: FileReport) -> list[tuple[str, str]]:
+def facts(file: FileReport) -> Iterator[tuple[str, str]]:
     """Names and values of what is known of one file, that the summary does not show."""
-    found: list[tuple[str, str]] = [("SHA-256", file.sha256)]
+    yield "SHA-256", file.sha256
     contents, manifest = file.contents, file.manifest
     if manifest:
         if file.summary:
-            found.append(("Target", f"{manifest.target}: {file.summary}"))
-        inside = "inside the file" if manifest.preprocess_inside else "left to the caller"
-        found.append(("Preprocessing", inside))
+            yield "Target", f"{manifest.target}: {file.summary}"
+        yield (
+            "Preprocessing",
+            ("inside the file" if manifest.preprocess_inside else "left to the caller"),
+        )
         if manifest.calibration:
-            calibration = manifest.calibration
-            images, source = calibration.get("images"), calibration.get("source")
-            found.append(("Calibration", f"{images} images of {source}" if images else "yes"))
+            images, source = map(manifest.calibration.get, ("images", "source"))
+            yield "Calibration", f"{images} images of {source}" if images else "yes"
         if manifest.class_names:
-            found.append(("Classes", f"{len(manifest.class_names)}"))
-        found.append(("Weights' SHA-256", manifest.weights_sha256))
+            yield "Classes", f"{len(manifest.class_names)}"
+        yield "Weights' SHA-256", manifest.weights_sha256
     if contents:
         if contents.parameters:
-            found.append(("Parameters and constants", f"{contents.parameters:,}"))
-        found.append(("Integers only", "yes" if contents.integer_only else "no"))
+            yield "Parameters and constants", f"{contents.parameters:,}"
+        yield "Integers only", "yes" if contents.integer_only else "no"
         if contents.partitions:
-            parts = contents.partitions
-            text = (
-                f"{count_noun(parts['delegated'], 'part')}, {count_noun(parts['left'], 'operator')}"
-            )
-            found.append(("XNNPACK", f"{text} left to LiteRT's own kernels"))
-        found.append(("Input", "; ".join(contents.inputs)))
-        found.append(("Output", "; ".join(contents.outputs)))
+            parts = count_noun(contents.partitions["delegated"], "part")
+            left = count_noun(contents.partitions["left"], "operator")
+            yield "XNNPACK", f"{parts}, {left} left to LiteRT's own kernels"
+        yield "Input", "; ".join(contents.inputs)
+        yield "Output", "; ".join(contents.outputs)
     for run in file.parity:
-        found.append(
-            (
-                f"Golden images, {run.runtime}",
-                f"{run.images} images, largest difference {run.max_abs:.2g}, mean "
-                f"{100 * run.relative:.2g} % of the logits' deviation, same class "
-                f"{100 * run.top1_agreement:.1f} %",
-            )
+        yield (
+            f"Golden images, {run.runtime}",
+            f"{run.images} images, largest difference {run.max_abs:.2g}, mean "
+            f"{100 * run.relative:.2g} % of the logits' deviation, same class "
+            f"{100 * run.top1_agreement:.1f} %",
         )
     for row in file.latency:
         cold = f", cold start {row.cold_ms:.0f} ms" if row.cold_ms else ""
         peak = f", peak memory {megabytes(row.peak_bytes)}" if row.peak_bytes else ""
-        threads = count_noun(row.threads, "thread")
-        found.append(
-            (
-                f"Latency, {row.runtime}",
-                f"median {row.median_ms:.3g} ms ({latency_note(row)}); {threads}, batch "
-                f"{row.batch}{cold}{peak}; {row.machine}",
-            )
+        yield (
+            f"Latency, {row.runtime}",
+            f"median {row.median_ms:.3g} ms ({latency_note(row)}); "
+            f"{count_noun(row.threads, 'thread')}, batch {row.batch}{cold}{peak}; {row.machine}",
         )
-    return found
 
 
 def op_bars(file: FileReport) -> list[Bar]:
@@ -278,30 +271,22 @@ def _point(file: FileReport, accuracy: AccuracyReport, row: Latency | None, labe
     return Point(label, row.median_ms, accuracy.top1, file.size_bytes, across, upright)
 
 
-def machine_text(report: Report) -> list[tuple[str, str]]:
+def machine_text(report: Report) -> Iterator[tuple[str, str]]:
     """The machine and the tools behind the report."""
     found = report.environment
     sets = " ".join(found.get("instruction_sets") or ())
-    rows = [
-        (
-            "Processor",
-            f"{found.get('cpu')}, {found.get('cores')} cores" + (f", {sets}" if sets else ""),
-        ),
-        ("System", f"{found.get('system')} {found.get('machine')}"),
-    ]
-    versions = found.get("versions") or {}
-    rows.append(("Versions", ", ".join(f"{name} {number}" for name, number in versions.items())))
+    cores = f"{found.get('cpu')}, {found.get('cores')} cores"
+    yield "Processor", f"{cores}, {sets}" if sets else cores
+    yield "System", f"{found.get('system')} {found.get('machine')}"
+    yield "Versions", _versions((found.get("versions") or {}).items())
     measured = sorted({row.machine for file in report.files for row in file.latency})
     if measured:
-        rows.append(("Latency was measured on", "; ".join(measured)))
-    made = sorted(
-        {
-            f"{name} {number}"
-            for file in report.files
-            if file.manifest
-            for name, number in file.manifest.versions.items()
-        }
-    )
+        yield "Latency was measured on", "; ".join(measured)
+    manifests = [file.manifest for file in report.files if file.manifest]
+    made = {pair for manifest in manifests for pair in manifest.versions.items()}
     if made:
-        rows.append(("Files were exported with", ", ".join(made)))
-    return rows
+        yield "Files were exported with", _versions(sorted(made))
+
+
+def _versions(pairs: Iterable[tuple[str, str]]) -> str:
+    return ", ".join(f"{name} {number}" for name, number in pairs)
