@@ -341,7 +341,7 @@ def test_a_damaged_checkpoint_is_refused(damage, data, straight, tmp_path):
 
 def test_a_loss_that_is_not_finite_stops_and_leaves_no_checkpoint(data, tmp_path):
     hot = replace(RECIPE, learning_rate=1e30, warmup_epochs=0.0)
-    with pytest.raises(ConfigError, match="the loss is .* after epoch 1") as caught:
+    with pytest.raises(ConfigError, match=r"the loss is .* after epoch 1") as caught:
         run(data, tmp_path, hot)
     assert "\n" not in str(caught.value)
     assert files_in(tmp_path) == []
