@@ -26,6 +26,7 @@ from edgevit.core.format import Format
 from edgevit.frontend.opening import open_source
 from edgevit.models import ARTIFACTS, find_model, split_name
 from edgevit.models.weights import WEIGHTS_FILE
+from edgevit.training.recipe import RECIPES
 from edgevit.verbs.evaluate import AS_IS, evaluate_robustness
 
 CARD = """\
@@ -51,7 +52,7 @@ so these figures are "CIFAR-10 (JPEG q75)" and not comparable to the digit with 
 | `ranges-onnx.json` | the same of the ONNX graph |
 | `robustness.json` | the accuracies of the table above, with their reports |
 | `log.csv`, `curves.png` | one row an epoch of the last run; its learning curves |
-{logs}| `recipe.json` | the recipe; `initial`: the run before it; `teachers`: whom it learnt from |
+{logs}| `recipe.json` | the recipe; `initial`: the run before it; `teachers` of it |
 
 Intended for showing that an export arrives unharmed and for comparing runtimes; ten classes of
 32x32 photographs are no product. The network sees nothing but the whole image: no detection, no
@@ -62,11 +63,10 @@ rejection of what is none of the ten.
 RUN = """\
 {number}. Recipe `{recipe}`, seed {seed}, from {start}: {completed} of {epochs} epochs{products}
    on {images:,} images, batch {batch}, AdamW at {rate:g} (weight decay {decay:g}), warm-up
-   and cosine, label smoothing {smoothing:g}, {cutmix}, random crop and mirror,
-   {distorted}random JPEG quality on {jpeg:.0%} of the images, stochastic
-   depth up to {drop_path:g}, {patches}moving average of the weights ({ema:g}).
-   Image sizes by first epoch: {resolutions}. {teaching}Validation {top1:.2f} %.
-   `edgevit train {name} --recipe {recipe} --seed {seed}{options} --data PATH`
+   and cosine, label smoothing {smoothing:g}, {augmentation},
+   stochastic depth up to {drop_path:g}, {patches}moving average of the weights ({ema:g}).
+   {sizes}{teaching}Validation {top1:.2f} %.
+   `edgevit train {name} --recipe {file} --seed {seed}{options} --data PATH`
 """
 
 
@@ -132,23 +132,41 @@ def describe_inside(source) -> str:
 
 
 def describe_teaching(run: dict) -> str:
-    """Whom a run learnt from, as the end of a sentence; empty without a teacher."""
+    """Whom a run was distilled from, as a sentence; empty without a teacher."""
     teachers, recipe = run.get("teachers"), run["recipe"]
     if not teachers:
         return ""
-    again = f"{recipe['views']} views an image, in turns" if recipe["views"] else "a view an epoch"
+    views = recipe.get("views")
+    repeated = f", {views} views an image, in turns" if views else ""
     names = ", ".join(f"{one['model']} (weights {one['sha256'][:12]})" for one in teachers)
     return (
-        f"Taught on the same views by {names}:\n   {recipe['teacher_share']:.0%} of the loss, "
-        "temperature "
-        f"{recipe['temperature']:g}, {again}. "
+        f"Distilled on the same images from {names}:\n   {recipe['teacher_share']:.0%} of the "
+        f"loss, temperature {recipe['temperature']:g}{repeated}. "
     )
 
 
-def describe_distortion(recipe: dict) -> str:
-    """How many images were distorted, as part of a list; empty where none were."""
-    share = recipe.get("trivial_augment", 0.0)
-    return f"TrivialAugment on {share:.0%} of the images, " if share else ""
+def describe_augmentation(recipe: dict) -> str:
+    """What happened to the images, as a list; fields of earlier trainers are told too."""
+    shares = {
+        "cutmix_probability": "CutMix on {:.0%} of the batches",
+        "mixup_probability": "MixUp on {:.0%} of the batches",
+        "rand_augment": "RandAugment of strength {:g}",
+        "trivial_augment": "TrivialAugment on {:.0%} of the images",
+        "jpeg_probability": "random JPEG quality on {:.0%} of the images",
+    }
+    found = [text.format(recipe[key]) for key, text in shares.items() if recipe.get(key)]
+    if recipe.get("cutmix_probability") or recipe.get("mixup_probability"):
+        found.append(f"none of them mixed after {recipe['mixing_until']:.0%} of the epochs")
+    return ", ".join(["random crop and mirror", *found])
+
+
+def describe_sizes(recipe: dict, resizable: bool) -> str:
+    """The image sizes of an earlier trainer's run, as a sentence; empty where there was one."""
+    sizes = recipe.get("resolutions") if resizable else None
+    if not sizes:
+        return ""
+    listed = ", ".join(f"{size} px from {first}" for first, size in sizes)
+    return f"Image sizes by first epoch: {listed}. "
 
 
 def describe_patches(recipe: dict) -> str:
@@ -156,7 +174,9 @@ def describe_patches(recipe: dict) -> str:
     share = recipe["config"].get("patch_dropout", 0.0)
     if not share:
         return ""
-    return f"{share:.0%} of the patches dropped up to the last {recipe['final_epochs']} epochs, "
+    late = recipe.get("final_epochs")
+    until = f" up to the last {late} epochs" if late else ""
+    return f"{share:.0%} of the patches dropped{until}, "
 
 
 def describe_options(run: dict) -> str:
@@ -179,9 +199,6 @@ def describe_runs(run: dict, name: str) -> list[str]:
     initial = run.get("initial") or {}
     earlier = describe_runs(initial["run"], name) if initial.get("run") else []
     recipe = run["recipe"]
-    sizes = recipe["resolutions"] if find_model(split_name(name)[0]).resizable else ()
-    share, until = recipe["cutmix_probability"], recipe["mixing_until"]
-    mixing = f"CutMix on {share:.0%} of the batches until {until:.0%} of the epochs"
     start = f"weights {initial['sha256'][:12]}" if initial else "fresh weights"
     text = RUN.format(
         number=len(earlier) + 1,
@@ -199,14 +216,12 @@ def describe_runs(run: dict, name: str) -> list[str]:
         rate=recipe["learning_rate"],
         decay=recipe["weight_decay"],
         smoothing=recipe["label_smoothing"],
-        cutmix=mixing if share else "no CutMix",
-        distorted=describe_distortion(recipe),
-        jpeg=recipe["jpeg_probability"],
+        augmentation=describe_augmentation(recipe),
         drop_path=recipe["config"].get("drop_path", 0.0),
         patches=describe_patches(recipe),
         ema=recipe["ema_momentum"],
-        resolutions=", ".join(f"{size} px from {first}" for first, size in sizes)
-        or "the network's own",
+        sizes=describe_sizes(recipe, find_model(split_name(name)[0]).resizable),
+        file=recipe["name"] if recipe["name"] in RECIPES else "FILE",
         top1=run["validation_top1"],
     )
     return [*earlier, text]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from threading import Lock
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -40,11 +40,12 @@ class TrainingBatches(keras.utils.PyDataset):
     """
 
     def __init__(self, dataset: ImageDataset, recipe: Recipe, seed: int):
-        super().__init__(workers=2)  # threads: batches are prepared while others are learnt from
+        super().__init__()  # Keras' own workers change the order of a run's first batches
         self.dataset = dataset
         self.recipe = recipe
         self.seed = seed
-        self.lock = Lock()
+        self.worker = ThreadPoolExecutor(1)  # prepares a batch while the one before is learnt from
+        self.prepared: dict[tuple[int, int], Future] = {}
         size = min(recipe.batch_size, len(dataset))
         shape = (size, *dataset.images.shape[1:])
         classes = len(dataset.class_names)
@@ -64,26 +65,36 @@ class TrainingBatches(keras.utils.PyDataset):
         """Shuffles for this epoch, counted from 0."""
         self.epoch = epoch
         self.order = np.random.default_rng((self.seed, epoch)).permutation(len(self.dataset))
+        self.prepared.clear()
 
     def __len__(self) -> int:
         return max(1, len(self.dataset) // self.recipe.batch_size)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        recipe, entropy = self.recipe, (self.seed, self.epoch, index)
+        place = self.epoch, index
+        now = self.prepared.pop(place, None) or self.worker.submit(self._prepare, *place)
+        if index + 1 < len(self):
+            self.prepared[self.epoch, index + 1] = self.worker.submit(
+                self._prepare, self.epoch, index + 1
+            )
+        return now.result()
+
+    def _prepare(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """One batch; nothing else seeds or runs the layers meanwhile."""
+        recipe, entropy = self.recipe, (self.seed, epoch, index)
         chosen = self.order[index * recipe.batch_size : (index + 1) * recipe.batch_size]
         classes = len(self.dataset.class_names)
         targets = np.eye(classes, dtype=np.float32)[self.dataset.labels[chosen]]  # B classes
         targets += recipe.label_smoothing * (np.float32(1 / classes) - targets)
-        name = self._choose_mixing(np.random.default_rng(entropy).random())
-        with self.lock:
-            for number, layer in enumerate(self.layers):
-                seed_layer(layer, (*entropy, number))
-            return self.augment[name](self.dataset.images[chosen], targets)
+        name = self._choose_mixing(epoch, np.random.default_rng(entropy).random())
+        for number, layer in enumerate(self.layers):
+            seed_layer(layer, (*entropy, number))
+        return self.augment[name](self.dataset.images[chosen], targets)
 
-    def _choose_mixing(self, drawn: float) -> str:
+    def _choose_mixing(self, epoch: int, drawn: float) -> str:
         """Names the augmentation of a batch, given a number drawn evenly from [0, 1)."""
         recipe = self.recipe
-        if self.epoch >= recipe.mixing_until * recipe.epochs:
+        if epoch >= recipe.mixing_until * recipe.epochs:
             return "plain"
         if drawn < recipe.cutmix_probability:
             return "cutmix"

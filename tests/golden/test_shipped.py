@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import numpy as np
@@ -13,6 +14,9 @@ from edgevit.core.golden_images import draw_images
 from edgevit.frontend.opening import open_source
 from edgevit.frontend.record_reference import float_logits
 from edgevit.models import ARTIFACTS
+from edgevit.models.weights import load_model
+from edgevit.training.recipe import open_recipe
+from edgevit.training.run import compile_model
 from edgevit.verification.metrics import top_k
 
 SHIPPED = sorted(folder.name for folder in ARTIFACTS.iterdir() if folder.is_dir())
@@ -106,3 +110,12 @@ def test_int8_needs_no_dataset_and_passes(name, tmp_path):
     outcome = edgevit.export(name, "tflite-int8", tmp_path)
     assert outcome.verdict == "pass"
     assert edgevit.inspect(outcome.artifact.path).integer_only
+
+
+def test_the_recipe_beside_the_weights_trains_the_network_that_it_was_followed_for(name):
+    recipe, _ = open_recipe(str(ARTIFACTS / name))
+    run = json.loads((ARTIFACTS / name / "recipe.json").read_text())
+    assert recipe.name == run["recipe"]["name"]
+    plan = load_model(name).plan
+    network, _ = compile_model(plan, recipe, steps=10)
+    assert network.output_shape == (None, plan.config.num_classes)
