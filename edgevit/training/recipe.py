@@ -162,9 +162,9 @@ def _read_recipe(file: Path) -> tuple[Recipe, tuple[str, ...]]:
     try:
         values = json.loads(file.read_text())["recipe"]
         recipe = from_plain(Recipe, values)
-    except ConfigError as error:
-        raise ConfigError(f"{file}: {error}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error.__cause__, ConfigError):  # the reader wraps what the class refuses
+            raise ConfigError(f"{file}: {error.__cause__}") from None
         raise ModelFileError(
             f"{file}: holds no recipe of a training run ({' '.join(str(error).split())})."
         ) from None

@@ -49,7 +49,9 @@ def test_a_sound_file_of_every_format_has_no_suspect(exported, tiny_run, target,
     found = diff(exported[target.name], tiny_run, limit=4)
     assert found.suspects == [], [(row.layer, row.excess_db) for row in found.ranked[:3]]
     own = [row for row in found.layers if row.layer != PREPROCESSING]
-    assert (len(own), found.unaligned) == (LAYERS, ())
+    # In files for microcontrollers one GELU is a table that no tensor of its layer's shape leaves.
+    tables = 1 if target.name == "tflite-int8-micro" else 0
+    assert (len(own), len(found.unaligned)) == (LAYERS - tables, tables), found.unaligned
     assert all((row.saturated is not None) == target.integer_only for row in found.layers)
     if target.name.endswith("float32"):
         assert min(row.total_sqnr_db for row in found.layers) > 100

@@ -59,7 +59,7 @@ def test_a_result_without_its_origin_or_of_other_weights_is_refused(scripts, key
 def test_no_result_is_written_of_code_that_is_in_no_commit(scripts, monkeypatch, tmp_path):
     provenance = scripts("provenance")
     monkeypatch.setattr(provenance, "_git", lambda *arguments: " M edgevit/base/files.py")
-    with pytest.raises(argparse.ArgumentTypeError, match=r"core/files\.py"):
+    with pytest.raises(argparse.ArgumentTypeError, match=r"base/files\.py"):
         provenance.result_path(str(tmp_path / "result.json"))
     monkeypatch.setattr(provenance, "_git", lambda *arguments: "")
     monkeypatch.setattr(provenance, "read_commit", lambda: "0" * 40)

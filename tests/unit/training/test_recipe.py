@@ -77,7 +77,7 @@ def test_a_file_without_a_recipe_is_refused_in_one_line(text, tmp_path):
 
 
 def test_a_value_of_another_type_and_a_missing_file_are_refused(tmp_path):
-    with pytest.raises(ModelFileError, match="expected int, found 'many'"):
+    with pytest.raises(ModelFileError, match=r"Expected `int`, got `str` - at `\$\.epochs`"):
         open_recipe(str(write(tmp_path / "recipe.json", epochs="many")))
     with pytest.raises(ModelFileError, match=r"none\.json"):
         open_recipe(str(tmp_path / "none.json"))
