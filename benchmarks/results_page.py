@@ -17,7 +17,7 @@ from provenance import KEY, RESULTS, ROOT
 
 from edgevit.base.documents import from_plain
 from edgevit.core.measurements import Environment
-from edgevit.core.target import TARGETS
+from edgevit.formats.registry import TARGETS
 from edgevit.models import shipped_names
 
 PAGE = ROOT / "docs" / "results.md"

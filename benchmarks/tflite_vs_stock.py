@@ -22,10 +22,11 @@ from edgevit.base.errors import EdgevitError
 from edgevit.bench.measure import measure_interleaved
 from edgevit.data.calibration import sample_source
 from edgevit.data.datasets import find_source
+from edgevit.formats.calibration import CALIBRATION_IMAGES
 from edgevit.formats.tflite.runtime.litert import open_interpreter
 from edgevit.frontend.opening import open_source
 from edgevit.frontend.source import Source
-from edgevit.verbs.export import CALIBRATION_IMAGES, export
+from edgevit.verbs.export import export
 
 TARGETS = "tflite-float32,tflite-dynamic,tflite-mixed,tflite-int8,tflite-dynamic-int4"
 STOCK = "stock int8"

@@ -17,7 +17,7 @@ from edgevit.bench.benchmark import run_benchmark
 from edgevit.bench.products import write_product
 from edgevit.core.benchmarks import BenchmarkResult
 from edgevit.core.measurements import BenchmarkCase
-from edgevit.core.roofline import Bandwidth, Roof, Roofline, Work
+from edgevit.core.roofline import Bandwidth, Cost, Roof, Roofline
 from edgevit.core.target import Precision
 from edgevit.formats.registry import count_cost, find_runtime
 
@@ -53,7 +53,7 @@ def run_with_roofline(cases: Sequence[BenchmarkCase], **settings: Any) -> Benchm
 
 
 def plan_roofs(
-    cases: Sequence[BenchmarkCase], works: Sequence[Work | None], folder: Path
+    cases: Sequence[BenchmarkCase], works: Sequence[Cost | None], folder: Path
 ) -> list[tuple[Precision, BenchmarkCase]]:
     """Writes the products that are needed.
 
@@ -110,7 +110,7 @@ def measure_bandwidth(threads: int, working_set_bytes: int) -> Bandwidth:
     return Bandwidth(threads, 2 * share * threads, tuple(samples))
 
 
-def _count(case: BenchmarkCase) -> Work | None:
+def _count(case: BenchmarkCase) -> Cost | None:
     """The work of a case; a file that cannot be read is the worker's to complain of."""
     try:
         return count_cost(Path(case.file), case.batch or 1)
@@ -118,7 +118,7 @@ def _count(case: BenchmarkCase) -> Work | None:
         return None
 
 
-def _sizes(cases: Sequence[BenchmarkCase], works: Sequence[Work | None]) -> list[tuple[int, int]]:
+def _sizes(cases: Sequence[BenchmarkCase], works: Sequence[Cost | None]) -> list[tuple[int, int]]:
     """(threads, bytes) of the working sets that are needed, each a power of two."""
     found = {
         (case.threads, 1 << max(0, round(np.log2(max(work.total_bytes, SMALLEST_BYTES)))))

@@ -14,7 +14,7 @@ from edgevit.cli.profile import measure, summarise
 if TYPE_CHECKING:
     from edgevit.core.inspection import Inspection
     from edgevit.core.parity import Profile
-    from edgevit.core.roofline import Work
+    from edgevit.core.roofline import Cost
 
 SHOWN = 5  # of the largest tensors; --json lists all of them
 SLOWEST = 8  # nodes of a profile; --json lists all of them
@@ -93,7 +93,7 @@ def _text(found: Inspection, measured: Profile | None) -> str:
     return "\n".join(lines)
 
 
-def _work(work: Work) -> str:
+def _work(work: Cost) -> str:
     """``104.3 million multiply-accumulates a run (100.1 int8, 4.2 float32)``."""
     text = f"{work.total_macs / 1e6:,.1f} million multiply-accumulates a run"
     kinds = [f"{count / 1e6:,.1f} {kind}" for kind, count in work.macs.items() if count]

@@ -25,7 +25,7 @@ class FormatSpec:
         inspect: ``(path) -> Inspection``.
         read_metadata: ``(path) -> {key: text}``: the documents inside a file, read without a
             runtime.
-        count_cost: ``(path, batch) -> Work``; None: multiply-accumulates are not counted.
+        count_cost: ``(path, batch) -> Cost``; None: multiply-accumulates are not counted.
         open_intermediate: ``(path) -> IntermediateReader``; None: its intermediate tensors
             cannot be read.
         profile: ``(path, kernels, threads, runs, warmup) -> Recording`` of the runtime's own

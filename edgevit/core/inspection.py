@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Self
 
-from edgevit.core.roofline import Work
+from edgevit.core.roofline import Cost
 from edgevit.core.tensors import TensorSpec
 
 LARGEST = 10
@@ -69,7 +69,7 @@ class Inspection:
     outputs: tuple[TensorSpec, ...]
     largest: tuple[StoredTensor, ...] = ()
     optimized_ops: dict[str, int] | None = None
-    work: Work | None = None
+    work: Cost | None = None
 
     @classmethod
     def of(

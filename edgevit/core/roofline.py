@@ -18,7 +18,7 @@ from edgevit.core.measurements import Measurement
 
 
 @dataclass(frozen=True)
-class Work:
+class Cost:
     """What one inference must do, counted from the file.
 
     Attributes:
@@ -121,9 +121,9 @@ class Roofline:
 
     roofs: tuple[Roof, ...]
     bandwidths: tuple[Bandwidth, ...]
-    works: tuple[Work | None, ...]
+    works: tuple[Cost | None, ...]
 
-    def limit(self, row: Measurement, work: Work | None) -> Limit | None:
+    def limit(self, row: Measurement, work: Cost | None) -> Limit | None:
         """The least time of a row; None where its work or a rate that it needs is unknown."""
         if work is None or work.uncounted or not work.total_macs:
             return None

@@ -21,7 +21,7 @@ from edgevit.base.loading import load_attribute
 from edgevit.base.plugins import find_row, list_rows
 from edgevit.core.format import Format, FormatSpec
 from edgevit.core.metadata import EmbeddedMetadata
-from edgevit.core.roofline import Work
+from edgevit.core.roofline import Cost
 from edgevit.core.runtime import Runtime
 from edgevit.core.seal import find_damage
 from edgevit.core.target import Target
@@ -262,7 +262,7 @@ def open_intermediate(path: Path) -> IntermediateReader:
     return opened
 
 
-def count_cost(path: Path, batch: int = 1) -> Work | None:
+def count_cost(path: Path, batch: int = 1) -> Cost | None:
     """What one inference of a file must do; None for a SavedModel, which is not counted.
 
     Args:

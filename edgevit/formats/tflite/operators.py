@@ -112,7 +112,7 @@ def _product_sum(shapes: Sequence[Shape], options: Any) -> int:
 OPERATORS: dict[str, OpSpec] = {
     "FULLY_CONNECTED": OpSpec(
         _MULTIPLIES,
-        version=4,
+        4,
         weights_axis=0,
         dynamic_version=9,
         int4_version=12,
@@ -122,7 +122,7 @@ OPERATORS: dict[str, OpSpec] = {
     ),
     "CONV_2D": OpSpec(
         _MULTIPLIES,
-        version=3,
+        3,
         weights_axis=0,
         dynamic_version=5,
         version16=4,
@@ -131,7 +131,7 @@ OPERATORS: dict[str, OpSpec] = {
     ),
     "DEPTHWISE_CONV_2D": OpSpec(
         _MULTIPLIES,
-        version=3,
+        3,
         weights_axis=3,
         version16=5,
         sum_length=_depthwise_sum,
@@ -139,7 +139,7 @@ OPERATORS: dict[str, OpSpec] = {
     ),
     "BATCH_MATMUL": OpSpec(
         _MULTIPLIES,
-        version=2,
+        2,
         version16=3,
         sum_length=_product_sum,
         delicate=True,
@@ -147,21 +147,20 @@ OPERATORS: dict[str, OpSpec] = {
         kernels=("Batch Matrix Multiply",),
     ),
     "TRANSPOSE_CONV": OpSpec(_MULTIPLIES, kernels=("Deconvolution",)),
-    "CONV_3D": OpSpec(_MULTIPLIES),
-    "CONV_3D_TRANSPOSE": OpSpec(_MULTIPLIES),
-    "UNIDIRECTIONAL_SEQUENCE_LSTM": OpSpec(_MULTIPLIES),
-    "LSTM": OpSpec(_MULTIPLIES),
-    "RNN": OpSpec(_MULTIPLIES),
-    "SVDF": OpSpec(_MULTIPLIES),
-    "STABLEHLO_CONVOLUTION": OpSpec(_MULTIPLIES),
-    "STABLEHLO_DOT_GENERAL": OpSpec(_MULTIPLIES),
+    **dict.fromkeys(
+        (
+            *("CONV_3D", "CONV_3D_TRANSPOSE", "LSTM", "RNN", "SVDF", "STABLEHLO_CONVOLUTION"),
+            *("STABLEHLO_DOT_GENERAL", "UNIDIRECTIONAL_SEQUENCE_LSTM"),
+        ),
+        OpSpec(_MULTIPLIES),
+    ),
     "ADD": OpSpec(_COMPUTES, 2, version16=3, sign=1.0, delicate=True, kernels=("Add",)),
     "SUB": OpSpec(_COMPUTES, 2, version16=3, sign=-1.0, delicate=True, kernels=("Subtract",)),
     "MUL": OpSpec(_COMPUTES, 2, version16=4, delicate=True, kernels=("Multiply", "Square")),
     "DIV": OpSpec(_COMPUTES, kernels=("Divide",)),
     "MEAN": OpSpec(
         _COMPUTES,
-        version=2,
+        2,
         version16=3,
         delicate=True,
         shared=True,
@@ -186,16 +185,11 @@ OPERATORS: dict[str, OpSpec] = {
     "MINIMUM": OpSpec(_COMPUTES, kernels=("Clamp", "Minimum")),
     "MAXIMUM": OpSpec(_COMPUTES, kernels=("Clamp", "Maximum")),
     "LOGISTIC": OpSpec(
-        _COMPUTES,
-        version=2,
-        output=PROBABILITIES,
-        version16=3,
-        output16=SYMMETRIC,
-        kernels=("Sigmoid",),
+        _COMPUTES, 2, output=PROBABILITIES, version16=3, output16=SYMMETRIC, kernels=("Sigmoid",)
     ),
     "SOFTMAX": OpSpec(
         _COMPUTES,
-        version=2,
+        2,
         output=PROBABILITIES,
         version16=3,
         output16=SYMMETRIC,
@@ -204,12 +198,7 @@ OPERATORS: dict[str, OpSpec] = {
         kernels=("Softmax",),
     ),
     "TANH": OpSpec(
-        _COMPUTES,
-        version=2,
-        output=(1 / 128, 0),
-        version16=3,
-        output16=SYMMETRIC,
-        kernels=("Tanh",),
+        _COMPUTES, 2, output=(1 / 128, 0), version16=3, output16=SYMMETRIC, kernels=("Tanh",)
     ),
     "MAX_POOL_2D": OpSpec(_COMPUTES, 2, same_scale=True, version16=3, kernels=("Max Pooling",)),
     "AVERAGE_POOL_2D": OpSpec(
@@ -222,7 +211,7 @@ OPERATORS: dict[str, OpSpec] = {
     "SQUEEZE": OpSpec(_MOVES, 1, same_scale=True, version16=1, kernels=("Static Reshape", "Copy")),
     "EXPAND_DIMS": OpSpec(
         _MOVES,
-        version=1,
+        1,
         same_scale=True,
         version16=1,
         kernels=("Static Reshape", "Static Expand Dims", "Copy"),

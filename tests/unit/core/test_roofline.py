@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from edgevit.core.measurements import BenchmarkCase, Measurement
-from edgevit.core.roofline import Bandwidth, Roof, Roofline, Work
+from edgevit.core.roofline import Bandwidth, Cost, Roof, Roofline
 
 CASE = BenchmarkCase("net.onnx", "onnxruntime")
 ROW = Measurement(CASE, "", 0, batch=1, latency_ns=((1_000_000,) * 4,))
@@ -23,15 +23,15 @@ ROOFLINE = Roofline(
 
 
 def test_arithmetic_of_several_kinds_adds_up():
-    limit = ROOFLINE.limit(ROW, Work({"float32": 1_000_000, "int8": 4_000_000}, 100, 100))
+    limit = ROOFLINE.limit(ROW, Cost({"float32": 1_000_000, "int8": 4_000_000}, 100, 100))
     assert limit.compute_ms == pytest.approx(1.0 + 2.0)
     assert (limit.milliseconds, limit.bound) == (limit.compute_ms, "compute")
 
 
 def test_bytes_are_limited_by_the_bandwidth_of_a_working_set_of_their_size():
-    small = ROOFLINE.limit(ROW, Work({"int8": 1}, 3000, 1000))
+    small = ROOFLINE.limit(ROW, Cost({"int8": 1}, 3000, 1000))
     assert small.memory_ms == pytest.approx(0.001)
-    large = ROOFLINE.limit(ROW, Work({"int8": 1}, 3_000_000, 1_000_000))
+    large = ROOFLINE.limit(ROW, Cost({"int8": 1}, 3_000_000, 1_000_000))
     assert large.memory_ms == pytest.approx(4.0)
     assert (large.milliseconds, large.bound) == (large.memory_ms, "memory")
 
@@ -40,11 +40,11 @@ def test_bytes_are_limited_by_the_bandwidth_of_a_working_set_of_their_size():
     ("row", "work"),
     [
         (ROW, None),
-        (ROW, Work({}, 10, 10)),
-        (ROW, Work({"int8": 5}, 10, 10, uncounted=("Einsum",))),
-        (ROW, Work({"float16": 5}, 10, 10)),
-        (replace(ROW, case=replace(CASE, threads=2)), Work({"int8": 5}, 10, 10)),
-        (replace(ROW, case=replace(CASE, runtime="litert")), Work({"int8": 5}, 10, 10)),
+        (ROW, Cost({}, 10, 10)),
+        (ROW, Cost({"int8": 5}, 10, 10, uncounted=("Einsum",))),
+        (ROW, Cost({"float16": 5}, 10, 10)),
+        (replace(ROW, case=replace(CASE, threads=2)), Cost({"int8": 5}, 10, 10)),
+        (replace(ROW, case=replace(CASE, runtime="litert")), Cost({"int8": 5}, 10, 10)),
     ],
     ids=["no work", "no MAC", "uncounted", "no such rate", "other threads", "other runtime"],
 )

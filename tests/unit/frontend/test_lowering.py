@@ -29,9 +29,9 @@ pytestmark = pytest.mark.skipif(
 )
 
 LOWERINGS = {
+    Format.SAVEDMODEL: KERAS,
     Format.TFLITE: convert.LOWERING,
     Format.ONNX: float_graph.LOWERING,
-    Format.SAVEDMODEL: KERAS,
 }
 FORMS = [layer_norm_centred, layer_norm_textbook]
 LAYERS = [

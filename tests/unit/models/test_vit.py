@@ -234,7 +234,7 @@ def test_normalisation_equals_keras_own_layer_and_follows_set_weights():
 def test_preprocessing_model_equals_the_plain_model_on_prepared_pixels(sizes, drawn_images):
     raw = build("vit", preprocess=True, input_size=(15, 17), **sizes)
     plain = build("vit", **sizes)
-    filled(raw, randomise)
+    filled(raw)
     plain.set_weights(raw.get_weights())
     images = drawn_images(2, (15, 17))
     pixels = plan_model("vit", **sizes).preprocess.apply(images)

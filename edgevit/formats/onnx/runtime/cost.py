@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgevit.base.errors import MissingDependencyError, ModelFileError
-from edgevit.core.roofline import Work
+from edgevit.core.roofline import Cost
 
 Shape = Sequence[int]
 EIGHT_BITS = ("int8", "uint8")
@@ -44,7 +44,7 @@ ONNX_UNCOUNTED = (
 )
 
 
-def count_cost(path: Path, batch: int = 1) -> Work:
+def count_cost(path: Path, batch: int = 1) -> Cost:
     """What one inference of a file must do.
 
     Args:
@@ -97,7 +97,7 @@ class _OnnxCounter:
             self._constants[tensor.name] = math.prod(tensor.dims) * self._bytes(tensor.name)
         self._producers = {name: node for node in self._graph.node for name in node.output}
 
-    def count(self) -> Work:
+    def count(self) -> Cost:
         macs: Counter[str] = Counter()
         uncounted = set()
         touched: set[str] = set()
@@ -123,7 +123,7 @@ class _OnnxCounter:
             math.prod(self._shapes[name] or [0]) * self._bytes(name)
             for name in touched - set(self._constants)
         )
-        return Work(
+        return Cost(
             dict(macs), sum(self._constants.values()), activations, tuple(sorted(uncounted))
         )
 

@@ -19,6 +19,18 @@ def constant(value: ir.Value | None) -> np.ndarray | None:
     return value.const_value.numpy()
 
 
+def operand(node: ir.Node, place: int) -> ir.Value:
+    """An input that the operator does not go without."""
+    value = node.inputs[place]
+    assert value is not None
+    return value
+
+
+def optional(node: ir.Node, place: int) -> ir.Value | None:
+    """An input that may be left out."""
+    return node.inputs[place] if place < len(node.inputs) else None
+
+
 def trained(node: ir.Node, place: int) -> np.ndarray:
     """A constant input that a check has made sure of."""
     array = constant(node.inputs[place])
@@ -117,10 +129,22 @@ def made_by(value: ir.Value | None, *op_types: str) -> ir.Node | None:
     return node if node is not None and node.op_type in op_types and not node.domain else None
 
 
+def maker(value: ir.Value) -> ir.Node:
+    """The node that computes a value which is computed."""
+    node = value.producer()
+    assert node is not None
+    return node
+
+
 def attribute(node: ir.Node, name: str, default: Any = None) -> Any:
     """An attribute's plain value."""
     found = node.attributes.get(name)
     return default if found is None else found.value
+
+
+def attributes_of(node: ir.Node) -> dict[str, Any]:
+    """All attributes' plain values by name."""
+    return {key: item.value for key, item in node.attributes.items()}
 
 
 def axes_of(node: ir.Node, rank: int) -> tuple[int, ...] | None:
@@ -181,6 +205,21 @@ def add_node(
     return output
 
 
+def add_split(
+    before: ir.Node,
+    inputs: Sequence[ir.Value],
+    axis: int,
+    shapes: Sequence[Sequence[int | None]],
+) -> list[ir.Value]:
+    """Puts a Split in front of a node; its parts, of these shapes."""
+    kind = inputs[0].type
+    outputs = [ir.Value(type=kind, shape=ir.Shape(list(shape))) for shape in shapes]
+    name = f"{path_of(before)}/Split"
+    node = ir.node("Split", inputs, {"axis": axis}, outputs=outputs, name=name)
+    graph_of(before).insert_before(before, node)
+    return outputs
+
+
 def graph_of(node: ir.Node) -> ir.Graph:
     """The graph that a node is in."""
     graph = node.graph
@@ -197,6 +236,13 @@ def add_constant(before: ir.Node, array: np.ndarray, role: str) -> ir.Value:
         number += 1
         name = f"{wanted}_{number}"
     return initializer(graph, array, name)
+
+
+def set_constant(node: ir.Node, place: int, array: np.ndarray, role: str) -> None:
+    """A constant in place of an input, which may have been left out."""
+    if place >= len(node.inputs):
+        node.resize_inputs(place + 1)
+    node.replace_input_with(place, add_constant(node, array, role))
 
 
 def initializer(graph: ir.Graph, array: np.ndarray, name: str) -> ir.Value:
@@ -225,9 +271,7 @@ def replace(old: ir.Value, new: ir.Value) -> None:
     if old.is_graph_output():
         name = old.name
         if new.is_graph_input() or new.is_graph_output() or new.producer() is None:
-            node = old.producer()
-            assert node is not None
-            new = add_node(node, "Identity", [new], dims(old))
+            new = add_node(maker(old), "Identity", [new], dims(old))
         old.name = f"{name}/replaced"
         new.name = name
         new.shape = old.shape

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from pathlib import Path
 
-from edgevit.core.roofline import Work
+from edgevit.core.roofline import Cost
 from edgevit.formats.tflite.operators import count_macs
 from edgevit.formats.tflite.runtime.file import (
     declared_specs,
@@ -22,7 +22,7 @@ INTEGER_WEIGHTS = ("int8", "uint8", "int4")
 ITEM_BYTES = {"float32": 4, "int32": 4, "float16": 2, "int16": 2, "int64": 8}  # all others: 1
 
 
-def count_cost(path: Path, batch: int = 1) -> Work:
+def count_cost(path: Path, batch: int = 1) -> Cost:
     """What one inference of a file must do.
 
     Args:
@@ -61,4 +61,4 @@ def count_cost(path: Path, batch: int = 1) -> Work:
         if not constant[index]
     )
     weight_bytes = sum(len(model.buffers[buffer].data) for buffer in buffers)
-    return Work(dict(macs), weight_bytes, activations, tuple(sorted(uncounted)))
+    return Cost(dict(macs), weight_bytes, activations, tuple(sorted(uncounted)))

@@ -123,6 +123,11 @@ class TfliteGraph:
         """The values of a stored tensor; None for a computed or an absent one (-1)."""
         return self.values(tensor) if tensor >= 0 and self.is_constant(tensor) else None
 
+    def constant_input(self, operator: Any, place: int) -> np.ndarray | None:
+        """The values of an operator's input; None for a computed one or one that it has not."""
+        inputs = operator.inputs
+        return self.constant(int(inputs[place])) if place < len(inputs) else None
+
     def activations(self) -> list[tuple[int, str]]:
         """(index, name) of every float tensor that is computed, not stored."""
         return [

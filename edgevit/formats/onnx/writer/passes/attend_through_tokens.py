@@ -11,6 +11,7 @@ them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import onnx_ir as ir
@@ -22,6 +23,7 @@ from edgevit.formats.onnx.writer.graph import (
     constant,
     dims,
     made_by,
+    optional,
     readers,
     replace,
     reshape,
@@ -34,13 +36,13 @@ from edgevit.formats.onnx.writer.passes.attention import (
     is_plain,
     normalises,
 )
-from edgevit.formats.onnx.writer.passes.rewriting import rewrite_pass
+from edgevit.formats.onnx.writer.passes.rewriting import Found, rewrite_pass
 from edgevit.formats.passes import Declined
 from edgevit.frontend.fold_attention import HEADS_FIRST, HEADS_LAST, AttentionKernels
 
 
 @dataclass(frozen=True)
-class Found:
+class SelfAttention:
     """A layer of self-attention.
 
     Attributes:
@@ -58,7 +60,6 @@ class Found:
     @property
     def kernels(self) -> AttentionKernels:
         """What the four Gemms hold."""
-        biased = len(self.output.inputs) > 2 and self.output.inputs[2] is not None
         return AttentionKernels(
             self.queries.kernel,
             self.keys.kernel,
@@ -66,11 +67,11 @@ class Found:
             trained(self.output, 1).reshape(self.queries.heads, self.queries.depth, -1),
             self.queries.bias,
             self.values.bias,
-            trained(self.output, 2) if biased else None,
+            constant(optional(self.output, 2)),
         )
 
 
-def find_self_attention(node: ir.Node) -> Found | Declined | None:
+def find_self_attention(node: ir.Node) -> Found:
     """Starts from Softmax over B K N N."""
     scores = made_by(node.inputs[0], "MatMul")
     attention = node.outputs[0]
@@ -100,13 +101,13 @@ def find_self_attention(node: ir.Node) -> Found | Declined | None:
     output = _output_of(mixed, queries)
     if not isinstance(output, ir.Node):
         return output
-    found = Found(attention, queries, keys, values, output)
+    found = SelfAttention(attention, queries, keys, values, output)
     if not found.kernels.pays(queries.tokens):
         return Declined("heads are narrower than tokens, which makes the products larger")
-    return found
+    return partial(_attend, found)
 
 
-def apply_self_attention(found: Found) -> None:
+def _attend(found: SelfAttention) -> None:
     """Four products in place of six, and no Transposes."""
     before, heads, channels = found.output, found.queries.heads, found.queries.channels
     tokens, rows = found.queries.tokens, found.queries.rows
@@ -169,5 +170,4 @@ attend_through_tokens = rewrite_pass(
     "self-attention of heads as wide as tokens without keys and values",
     ("Softmax",),
     find_self_attention,
-    apply_self_attention,
 )

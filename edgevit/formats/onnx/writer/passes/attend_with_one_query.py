@@ -13,7 +13,7 @@ Exact up to rounding; the attention itself stays what it was.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 
 import onnx_ir as ir
 
@@ -22,6 +22,7 @@ from edgevit.formats.onnx.writer.graph import (
     add_node,
     dims,
     made_by,
+    operand,
     replace,
     reshape,
     sole_reader,
@@ -31,25 +32,12 @@ from edgevit.formats.onnx.writer.passes.attention import (
     find_heads,
     normalises,
 )
-from edgevit.formats.onnx.writer.passes.rewriting import rewrite_pass
+from edgevit.formats.onnx.writer.passes.rewriting import Found, rewrite_pass
 from edgevit.formats.passes import Declined
 from edgevit.frontend.fold_attention import HEADS_FIRST, HEADS_LAST
 
 
-@dataclass(frozen=True)
-class Found:
-    """A product of one query, or of its attention, with keys or values.
-
-    Attributes:
-        node: the MatMul.
-        tokens: the keys or values.
-    """
-
-    node: ir.Node
-    tokens: Heads
-
-
-def find_scores(node: ir.Node) -> Found | Declined | None:
+def find_scores(node: ir.Node) -> Found:
     """Starts from MatMul: B K 1 D with B K D N."""
     if not _one_row(node):
         return None
@@ -59,10 +47,10 @@ def find_scores(node: ir.Node) -> Found | Declined | None:
     after = sole_reader(node.outputs[0])
     if after is None or not normalises(after):
         return Declined("no softmax behind it, so the keys' bias counts")
-    return Found(node, keys)
+    return partial(_ask, node, keys)
 
 
-def find_result(node: ir.Node) -> Found | Declined | None:
+def find_result(node: ir.Node) -> Found:
     """Starts from MatMul: B K 1 N with B K N D."""
     if not _one_row(node):
         return None
@@ -75,15 +63,13 @@ def find_result(node: ir.Node) -> Found | Declined | None:
     before = made_by(node.inputs[0], "Softmax")
     if before is None or not normalises(before):
         return Declined("no softmax before it, so the values' bias is not added once")
-    return Found(node, values)
+    return partial(_mix, node, values)
 
 
-def apply_scores(found: Found) -> None:
+def _ask(node: ir.Node, keys: Heads) -> None:
     """The query goes through the kernel, then meets the tokens as they are."""
-    node, keys = found.node, found.tokens
     heads, depth, channels, tokens = keys.heads, keys.depth, keys.channels, keys.tokens
-    query = node.inputs[0]
-    assert query is not None
+    query = operand(node, 0)
     batch = dims(query)[0]
     kernel = keys.kernel.transpose(1, 2, 0)  # K D C
     if heads == 1:
@@ -97,22 +83,20 @@ def apply_scores(found: Found) -> None:
         row = add_node(node, "MatMul", [query, weights], (batch, heads, 1, channels))
         row = reshape(node, row, (batch, heads, channels))
         columns = _swap(node, row, (batch, channels, heads))  # B C K
-    scores = add_node(node, "MatMul", [_tokens(found), columns], (batch, tokens, heads))
+    scores = add_node(node, "MatMul", [_tokens(node, keys), columns], (batch, tokens, heads))
     if heads > 1:
         scores = _swap(node, scores, (batch, heads, tokens))
     replace(node.outputs[0], reshape(node, scores, dims(node.outputs[0])))
 
 
-def apply_result(found: Found) -> None:
+def _mix(node: ir.Node, values: Heads) -> None:
     """The attention gathers tokens as they are; one row goes through the kernel."""
-    node, values = found.node, found.tokens
     heads, depth, channels, tokens = values.heads, values.depth, values.channels, values.tokens
-    attention = node.inputs[0]
-    assert attention is not None
+    attention = operand(node, 0)
     batch = dims(attention)[0]
     bias = values.bias
     weights = reshape(node, attention, (batch, heads, tokens))
-    mixed = add_node(node, "MatMul", [weights, _tokens(found)], (batch, heads, channels))
+    mixed = add_node(node, "MatMul", [weights, _tokens(node, values)], (batch, heads, channels))
     kernel = values.kernel.transpose(1, 0, 2)  # K C D
     if heads == 1:
         inputs = [
@@ -138,10 +122,9 @@ def _one_row(node: ir.Node) -> bool:
     return len(shape) == 4 and shape[2] == 1 and None not in shape[1:]
 
 
-def _tokens(found: Found) -> ir.Value:
+def _tokens(node: ir.Node, of: Heads) -> ir.Value:
     """B N C, what the Dense layer reads."""
-    batch, of = dims(found.node.inputs[0])[0], found.tokens
-    return reshape(found.node, of.rows, (batch, of.tokens, of.channels))
+    return reshape(node, of.rows, (dims(node.inputs[0])[0], of.tokens, of.channels))
 
 
 def _swap(before: ir.Node, value: ir.Value, shape: tuple[int | None, ...]) -> ir.Value:
@@ -150,12 +133,11 @@ def _swap(before: ir.Node, value: ir.Value, shape: tuple[int | None, ...]) -> ir
 
 
 ask_tokens = rewrite_pass(
-    "ask_tokens", "scores of a single query without keys", ("MatMul",), find_scores, apply_scores
+    "ask_tokens", "scores of a single query without keys", ("MatMul",), find_scores
 )
 mix_tokens = rewrite_pass(
     "mix_tokens",
     "the result of a single query without values",
     ("MatMul",),
     find_result,
-    apply_result,
 )

@@ -15,6 +15,8 @@ from edgevit.formats.onnx.writer.graph import (
     constant,
     dims,
     made_by,
+    operand,
+    optional,
     sole_reader,
     trained,
 )
@@ -42,9 +44,7 @@ class Heads:
     @property
     def rows(self) -> ir.Value:
         """B*N C, what the Dense layer reads."""
-        rows = self.dense.inputs[0]
-        assert rows is not None
-        return rows
+        return operand(self.dense, 0)
 
     @property
     def channels(self) -> int:
@@ -59,7 +59,7 @@ class Heads:
     @property
     def bias(self) -> np.ndarray | None:
         """K D; None without one."""
-        if len(self.dense.inputs) < 3 or self.dense.inputs[2] is None:
+        if optional(self.dense, 2) is None:
             return None
         return trained(self.dense, 2).reshape(self.heads, self.depth)
 

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import onnx_ir as ir
@@ -18,48 +18,38 @@ from edgevit.formats.onnx.writer.graph import (
     add_constant,
     add_node,
     attribute,
+    attributes_of,
     constant,
     dims,
     made_by,
+    operand,
     readers,
     replace,
     reshape,
     sole_reader,
-    trained,
 )
-from edgevit.formats.onnx.writer.passes.rewriting import rewrite_pass
+from edgevit.formats.onnx.writer.passes.rewriting import Found, rewrite_pass
 from edgevit.formats.passes import Declined
 
 UNARY = ("Gelu", "Relu", "Sigmoid", "Tanh", "Erf", "Sqrt", "Neg", "Exp", "Abs", "Clip", "Cast")
 WITH_CONSTANT = ("Add", "Mul", "Sub", "Div")
 
 
-@dataclass(frozen=True)
-class FoundPair:
-    """A Transpose behind another, and the permutation of both."""
-
-    node: ir.Node
-    x: ir.Value
-    order: tuple[int, ...]
-
-
-def find_pair(node: ir.Node) -> FoundPair | Declined | None:
+def find_pair(node: ir.Node) -> Found:
     """Starts from the second Transpose, or from any that moves nothing."""
-    order = tuple(attribute(node, "perm", ()))
-    x = node.inputs[0]
-    assert x is not None
+    order = _order(node)
+    x = operand(node, 0)
     before = made_by(x, "Transpose")
-    if before is not None and before.inputs[0] is not None:
-        first = tuple(attribute(before, "perm", ()))
-        return FoundPair(node, before.inputs[0], tuple(first[axis] for axis in order))
+    if before is not None:
+        first = _order(before)
+        return partial(_merge, node, operand(before, 0), tuple(first[axis] for axis in order))
     if order == tuple(range(len(order))) or _moves_nothing(order, dims(x)):
-        return FoundPair(node, x, order)
+        return partial(_merge, node, x, order)
     return None
 
 
-def apply_pair(found: FoundPair) -> None:
+def _merge(node: ir.Node, x: ir.Value, order: tuple[int, ...]) -> None:
     """One Transpose, a Reshape, or nothing."""
-    node, x, order = found.node, found.x, found.order
     shape = dims(node.outputs[0])
     if order == tuple(range(len(order))):
         replace(node.outputs[0], x)
@@ -69,112 +59,77 @@ def apply_pair(found: FoundPair) -> None:
         replace(node.outputs[0], add_node(node, "Transpose", [x], shape, {"perm": order}))
 
 
-@dataclass(frozen=True)
-class FoundAbove:
+def find_sinking(node: ir.Node) -> Found:
+    """Both in one rewrite: what one of them moves down may be what the other one meets."""
+    above = [made_by(value, "Transpose") for value in node.inputs]
+    first, *others = above
+    if first is not None and len(others) == 1 and others[0] is not None:
+        return _find_both(node, first, others[0])
+    return _find_above(node, above)
+
+
+def _find_above(node: ir.Node, above: list[ir.Node | None]) -> Found:
     """An elementwise node between two Transposes."""
-
-    node: ir.Node
-    place: int
-    transpose: ir.Node
-
-
-def find_above(node: ir.Node) -> FoundAbove | Declined | None:
-    """Starts from the elementwise node."""
-    places = [i for i, value in enumerate(node.inputs) if made_by(value, "Transpose")]
-    if not places or not any(use.op_type == "Transpose" for use in readers(node.outputs[0])):
+    place = next((i for i, transpose in enumerate(above) if transpose is not None), None)
+    transpose = None if place is None else above[place]
+    if place is None or transpose is None:
         return None
-    transpose = made_by(node.inputs[places[0]], "Transpose")
-    assert transpose is not None
+    if not any(use.op_type == "Transpose" for use in readers(node.outputs[0])):
+        return None
+    order, operands = _order(transpose), list(node.inputs)
+    operands[place] = transpose.inputs[0]
+    other = None
     if node.op_type in WITH_CONSTANT:
         rank = len(dims(node.outputs[0]))
-        other = constant(node.inputs[1 - places[0]])
+        other = constant(node.inputs[1 - place])
         if other is None:
             return Declined("the other operand is not constant")
-        if rank != len(dims(node.inputs[places[0]])) or other.ndim > rank:
+        if rank != len(dims(node.inputs[place])) or other.ndim > rank:
             return Declined("the other operand adds an axis")
-    order = tuple(attribute(transpose, "perm", ()))
-    wanted = _inverse(order)
+        full = other.reshape((1,) * (len(order) - other.ndim) + other.shape)
+        other = full.transpose(_inverse(order)) if other.size > 1 else other.reshape(1)
     if not any(
-        use.op_type == "Transpose" and tuple(attribute(use, "perm", ())) == wanted
+        use.op_type == "Transpose" and _order(use) == _inverse(order)
         for use in readers(node.outputs[0])
     ):
         return Declined("the Transpose below is not the inverse")
-    return FoundAbove(node, places[0], transpose)
+
+    def sink() -> None:
+        if other is not None:
+            operands[1 - place] = add_constant(node, other, "operand")
+        _sink(node, operands, dims(transpose.inputs[0]), order)
+
+    return sink
 
 
-def apply_above(found: FoundAbove) -> None:
-    """f(T(x)) becomes T(f(x))."""
-    node, transpose = found.node, found.transpose
-    order = tuple(attribute(transpose, "perm", ()))
-    inputs = list(node.inputs)
-    x = transpose.inputs[0]
-    assert x is not None
-    inputs[found.place] = x
-    if node.op_type in WITH_CONSTANT:
-        other = constant(node.inputs[1 - found.place])
-        assert other is not None
-        full = other.reshape((1,) * (len(order) - other.ndim) + other.shape)
-        moved = full.transpose(_inverse(order)) if other.size > 1 else other.reshape(())
-        inputs[1 - found.place] = add_constant(node, moved, "operand")
-    attributes = {key: item.value for key, item in node.attributes.items()}
-    value = add_node(node, node.op_type, inputs, dims(x), attributes, dtype=node.outputs[0].dtype)
-    shape = dims(node.outputs[0])
-    replace(node.outputs[0], add_node(node, "Transpose", [value], shape, {"perm": order}))
-
-
-@dataclass(frozen=True)
-class FoundBoth:
-    """An elementwise node of two Transposes with one permutation, and what they transpose."""
-
-    node: ir.Node
-    inputs: tuple[ir.Value, ir.Value]
-    order: tuple[int, ...]
-
-
-def find_both(node: ir.Node) -> FoundBoth | Declined | None:
-    """Starts from the elementwise node."""
-    first, second = (made_by(value, "Transpose") for value in node.inputs)
-    assert first is not None
-    assert second is not None
+def _find_both(node: ir.Node, first: ir.Node, second: ir.Node) -> Found:
+    """An elementwise node of two Transposes with one permutation."""
     if first is second:
         return Declined("both operands are the same")
-    order = tuple(attribute(first, "perm", ()))
-    if tuple(attribute(second, "perm", ())) != order:
+    if _order(first) != _order(second):
         return Declined("the permutations differ")
-    left, right = first.inputs[0], second.inputs[0]
-    assert left is not None
-    assert right is not None
-    if dims(left) != dims(right) or None in dims(left):
+    operands = [first.inputs[0], second.inputs[0]]
+    shape = dims(operands[0])
+    if shape != dims(operands[1]) or None in shape:
         return Declined("one operand is broadcast over the other")
     if not any(sole_reader(transpose.outputs[0]) for transpose in (first, second)):
         return Declined("both Transposes are read elsewhere, so both would stay")
-    return FoundBoth(node, (left, right), order)
+    return partial(_sink, node, operands, shape, _order(first))
 
 
-def apply_both(found: FoundBoth) -> None:
-    """f(T(x), T(y)) becomes T(f(x, y))."""
-    node, inputs = found.node, list(found.inputs)
-    value = add_node(node, node.op_type, inputs, dims(inputs[0]), dtype=node.outputs[0].dtype)
-    shape = dims(node.outputs[0])
-    moved = add_node(node, "Transpose", [value], shape, {"perm": found.order})
-    replace(node.outputs[0], moved)
+def _sink(
+    node: ir.Node,
+    operands: list[ir.Value | None],
+    shape: tuple[int | None, ...],
+    order: tuple[int, ...],
+) -> None:
+    """f(T(x), ...) becomes T(f(x, ...)): the operands are those before the Transposes."""
+    result = node.outputs[0]
+    value = add_node(node, node.op_type, operands, shape, attributes_of(node), dtype=result.dtype)
+    replace(result, add_node(node, "Transpose", [value], dims(result), {"perm": order}))
 
 
-def find_sinking(node: ir.Node) -> FoundAbove | FoundBoth | Declined | None:
-    """Both in one rewrite: what one of them moves down may be what the other one meets."""
-    above = [made_by(value, "Transpose") for value in node.inputs]
-    return find_both(node) if len(above) == 2 and all(above) else find_above(node)
-
-
-def apply_sinking(found: FoundAbove | FoundBoth) -> None:
-    """Below the elementwise node."""
-    if isinstance(found, FoundBoth):
-        apply_both(found)
-    else:
-        apply_above(found)
-
-
-def find_below_pad(node: ir.Node) -> ir.Node | Declined | None:
+def find_below_pad(node: ir.Node) -> Found:
     """Starts from the Transpose."""
     pad = made_by(node.inputs[0], "Pad")
     if pad is None:
@@ -182,24 +137,24 @@ def find_below_pad(node: ir.Node) -> ir.Node | Declined | None:
     if sole_reader(pad.outputs[0]) is None:
         return Declined("something else reads the padded values")
     widths = constant(pad.inputs[1])
-    if widths is None or len(pad.inputs) > 3 or len(widths) != 2 * len(attribute(node, "perm")):
+    if widths is None or len(pad.inputs) > 3 or len(widths) != 2 * len(_order(node)):
         return Declined("the widths are not constant, or not for all axes")
-    return node
+    return partial(_raise, node, pad, widths)
 
 
-def apply_below_pad(node: ir.Node) -> None:
+def _raise(node: ir.Node, pad: ir.Node, widths: np.ndarray) -> None:
     """T(Pad(x)) becomes Pad(T(x))."""
-    pad = made_by(node.inputs[0], "Pad")
-    assert pad is not None
-    order = tuple(attribute(node, "perm"))
-    widths, x = trained(pad, 1), pad.inputs[0]
-    assert x is not None
+    order, x = _order(node), operand(pad, 0)
     shape = tuple(dims(x)[axis] for axis in order)
     moved = add_node(node, "Transpose", [x], shape, {"perm": order})
     pairs = widths.reshape(2, -1)[:, list(order)].reshape(-1)
     inputs = [moved, add_constant(node, pairs, "pads"), *pad.inputs[2:]]
-    attributes = {key: item.value for key, item in pad.attributes.items()}
-    replace(node.outputs[0], add_node(node, "Pad", inputs, dims(node.outputs[0]), attributes))
+    result = add_node(node, "Pad", inputs, dims(node.outputs[0]), attributes_of(pad))
+    replace(node.outputs[0], result)
+
+
+def _order(transpose: ir.Node) -> tuple[int, ...]:
+    return tuple(attribute(transpose, "perm", ()))
 
 
 def _inverse(order: tuple[int, ...]) -> tuple[int, ...]:
@@ -217,19 +172,16 @@ cancel_transposes = rewrite_pass(
     "one Transpose for two in a row, a Reshape for one that moves nothing",
     ("Transpose",),
     find_pair,
-    apply_pair,
 )
 sink_transposes = rewrite_pass(
     "sink_transposes",
     "Transposes below elementwise nodes, where they meet others",
     (*UNARY, *WITH_CONSTANT),
     find_sinking,
-    apply_sinking,
 )
 raise_transposes = rewrite_pass(
     "raise_transposes",
     "a Transpose below a Pad above it",
     ("Transpose",),
     find_below_pad,
-    apply_below_pad,
 )

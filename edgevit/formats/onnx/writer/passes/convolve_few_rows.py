@@ -13,26 +13,29 @@ convolutions activations and products of two of them stay channels first. The fi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 
+import numpy as np
 import onnx_ir as ir
 
 from edgevit.formats.onnx.writer.graph import (
     add_constant,
     add_node,
     attribute,
+    attributes_of,
     constant,
     dims,
     made_by,
+    operand,
+    optional,
     replace,
     reshape,
     sole_reader,
-    trained,
 )
 from edgevit.formats.onnx.writer.passes.attention import is_plain
 from edgevit.formats.onnx.writer.passes.gather_rows import BINARY
 from edgevit.formats.onnx.writer.passes.lower_convolution import TO_CHANNELS_FIRST, TO_CHANNELS_LAST
-from edgevit.formats.onnx.writer.passes.rewriting import rewrite_pass
+from edgevit.formats.onnx.writer.passes.rewriting import Found, rewrite_pass
 from edgevit.formats.passes import Declined
 
 FEWEST_WEIGHTS = 1024 * 1024  # smaller kernels stay in the caches, where a Gemm is as quick
@@ -40,44 +43,31 @@ MOST_ROWS = 12
 ACTIVATIONS = ("Gelu", "Relu", "Sigmoid", "Tanh")
 
 
-@dataclass(frozen=True)
-class Found:
-    """A Gemm of few rows, M C by C O."""
-
-    node: ir.Node
-    rows: int
-
-
-def find_few_rows(node: ir.Node) -> Found | Declined | None:
+def find_few_rows(node: ir.Node) -> Found:
     """Starts from Gemm."""
     kernel = constant(node.inputs[1])
     if kernel is None or kernel.size < FEWEST_WEIGHTS:
         return None
     if not is_plain(node):
         return Declined("the Gemm scales or transposes")
-    if len(node.inputs) > 2 and node.inputs[2] is not None:
-        bias = constant(node.inputs[2])
-        if bias is None or bias.size != kernel.shape[1]:
-            return Declined("the Gemm adds more than one number a column")
+    bias = constant(optional(node, 2))
+    if optional(node, 2) is not None and (bias is None or bias.size != kernel.shape[1]):
+        return Declined("the Gemm adds more than one number a column")
     (rows, _) = dims(node.inputs[0])
     if rows is None:
         return Declined("the number of rows is not fixed")
-    return Found(node, rows) if rows <= MOST_ROWS else None
+    return partial(_convolve, node, rows, kernel, bias) if rows <= MOST_ROWS else None
 
 
-def apply_few_rows(found: Found) -> None:
+def _convolve(node: ir.Node, rows: int, kernel: np.ndarray, bias: np.ndarray | None) -> None:
     """Channels first, Conv, channels last."""
-    node, rows = found.node, found.rows
-    x = node.inputs[0]
-    assert x is not None
-    kernel = trained(node, 1)
     channels, width = kernel.shape
     inputs = [
-        _channels_first(node, x, rows, channels),
+        _channels_first(node, operand(node, 0), rows, channels),
         add_constant(node, kernel.T.reshape(width, channels, 1, 1), "kernel"),
     ]
-    if len(node.inputs) > 2 and node.inputs[2] is not None:
-        inputs.append(add_constant(node, trained(node, 2).reshape(-1), "bias"))
+    if bias is not None:
+        inputs.append(add_constant(node, bias.reshape(-1), "bias"))
     value = add_node(node, "Conv", inputs, (1, width, 1, rows), {"kernel_shape": [1, 1]})
     if rows > 1:
         value = add_node(
@@ -112,8 +102,7 @@ def _before_transposing(node: ir.Node, x: ir.Value, shape: tuple[int, ...]) -> i
         if found is None:
             return None
         operands.append(found)
-    attributes = {key: item.value for key, item in inner.attributes.items()}
-    return add_node(node, inner.op_type, operands, shape, attributes)
+    return add_node(node, inner.op_type, operands, shape, attributes_of(inner))
 
 
 convolve_few_rows = rewrite_pass(
@@ -121,5 +110,4 @@ convolve_few_rows = rewrite_pass(
     "few rows times a large kernel as a 1x1 convolution",
     ("Gemm",),
     find_few_rows,
-    apply_few_rows,
 )

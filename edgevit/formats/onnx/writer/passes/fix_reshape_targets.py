@@ -6,15 +6,17 @@ compute a target of which every length but one is fixed. Reshape finds that one 
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import onnx_ir as ir
 
-from edgevit.formats.onnx.writer.graph import add_constant, constant, dims
-from edgevit.formats.onnx.writer.passes.rewriting import rewrite_pass
+from edgevit.formats.onnx.writer.graph import constant, dims, set_constant
+from edgevit.formats.onnx.writer.passes.rewriting import Found, rewrite_pass
 from edgevit.formats.passes import Declined
 
 
-def find_computed_target(node: ir.Node) -> ir.Node | Declined | None:
+def find_computed_target(node: ir.Node) -> Found:
     """Starts from Reshape."""
     if constant(node.inputs[1]) is not None:
         return None
@@ -23,13 +25,8 @@ def find_computed_target(node: ir.Node) -> ir.Node | Declined | None:
         return Declined("more than one length is not fixed")
     if 0 in shape:
         return Declined("a length is zero")
-    return node
-
-
-def apply_constant_target(node: ir.Node) -> None:
-    """-1 stands for the length that is not fixed."""
-    target = [-1 if length is None else length for length in dims(node.outputs[0])]
-    node.replace_input_with(1, add_constant(node, np.array(target, np.int64), "shape"))
+    target = [-1 if length is None else length for length in shape]
+    return partial(set_constant, node, 1, np.array(target, np.int64), "shape")
 
 
 fix_reshape_targets = rewrite_pass(
@@ -37,5 +34,4 @@ fix_reshape_targets = rewrite_pass(
     "a known target of a Reshape as a constant",
     ("Reshape",),
     find_computed_target,
-    apply_constant_target,
 )

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import onnx_ir as ir
@@ -21,36 +21,27 @@ from edgevit.formats.onnx.writer.graph import (
     dims,
     last_axis,
     made_by,
+    operand,
+    optional,
     other_operand,
     replace,
     scalar,
+    set_constant,
     sole_reader,
     trained,
 )
-from edgevit.formats.onnx.writer.passes.rewriting import rewrite_pass
+from edgevit.formats.onnx.writer.passes.rewriting import Found, rewrite_pass
 from edgevit.formats.passes import Declined
 
 TO_CHANNELS_FIRST = (0, 3, 1, 2)
 
 
-@dataclass(frozen=True)
-class FoundBefore:
-    """A convolution, the Transpose before it, and the scale and offset before that."""
-
-    node: ir.Node
-    transpose: ir.Node
-    x: ir.Value
-    scale: np.ndarray
-    offset: np.ndarray | None
-
-
-def find_scaled_input(node: ir.Node) -> FoundBefore | Declined | None:
+def find_scaled_input(node: ir.Node) -> Found:
     """Starts from Conv."""
     transpose = made_by(node.inputs[0], "Transpose")
     if transpose is None or tuple(attribute(transpose, "perm")) != TO_CHANNELS_FIRST:
         return None
-    value = transpose.inputs[0]
-    assert value is not None
+    value = operand(transpose, 0)
     shape = dims(value)
     if len(shape) != 4:
         return Declined("its shape is not known")
@@ -63,7 +54,7 @@ def find_scaled_input(node: ir.Node) -> FoundBefore | Declined | None:
         return Declined("a grouped convolution")
     if constant(node.inputs[1]) is None:
         return Declined("the kernel is not constant")
-    if len(node.inputs) > 2 and node.inputs[2] is not None and constant(node.inputs[2]) is None:
+    if optional(node, 2) is not None and constant(optional(node, 2)) is None:
         return Declined("the bias is not constant")
     if not all(sole_reader(part) for part in (value, add, transpose.outputs[0]) if part):
         return Declined("something else reads the scaled values")
@@ -71,44 +62,34 @@ def find_scaled_input(node: ir.Node) -> FoundBefore | Declined | None:
         return Declined("a channel is scaled by zero")
     x = mul if mul is not None else add
     assert x is not None
-    return FoundBefore(node, transpose, x, np.ones(1) if scale is None else scale, offset)
+    return partial(_fold_input, node, transpose, x, np.ones(1) if scale is None else scale, offset)
 
 
-def apply_scaled_input(found: FoundBefore) -> None:
+def _fold_input(
+    node: ir.Node,
+    transpose: ir.Node,
+    x: ir.Value,
+    scale: np.ndarray,
+    offset: np.ndarray | None,
+) -> None:
     """Scales the kernel, moves the offset into the bias or leaves it before the padding."""
-    node = found.node
     kernel = trained(node, 1)
-    scale = np.broadcast_to(found.scale, kernel.shape[1:2]).astype(np.float64)
-    x = found.x
-    if found.offset is not None:
-        offset = np.broadcast_to(found.offset, kernel.shape[1:2]).astype(np.float64)
+    scale = np.broadcast_to(scale, kernel.shape[1:2]).astype(np.float64)
+    if offset is not None:
+        offset = np.broadcast_to(offset, kernel.shape[1:2]).astype(np.float64)
         if _is_padded(node):
-            shift = add_constant(found.transpose, (offset / scale).astype(np.float32), "offset")
-            x = add_node(found.transpose, "Add", [x, shift], dims(x))
+            shift = add_constant(transpose, (offset / scale).astype(np.float32), "offset")
+            x = add_node(transpose, "Add", [x, shift], dims(x))
         else:
             bias = np.einsum("ocij,c->o", kernel.astype(np.float64), offset)
-            own = constant(node.inputs[2]) if len(node.inputs) > 2 else None
-            if own is not None:
-                bias = bias + own
-            if len(node.inputs) < 3:
-                node.resize_inputs(3)
-            node.replace_input_with(2, add_constant(node, bias.astype(np.float32), "bias"))
-    scaled = (kernel * scale[:, None, None]).astype(np.float32)
-    node.replace_input_with(1, add_constant(node, scaled, "kernel"))
-    found.transpose.replace_input_with(0, x)
+            own = constant(optional(node, 2))
+            bias = bias if own is None else bias + own
+            set_constant(node, 2, bias.astype(np.float32), "bias")
+    set_constant(node, 1, (kernel * scale[:, None, None]).astype(np.float32), "kernel")
+    transpose.replace_input_with(0, x)
 
 
-@dataclass(frozen=True)
-class FoundBehind:
-    """A Gemm, and a Mul behind it, perhaps behind Reshapes."""
-
-    node: ir.Node
-    factor: np.ndarray
-    mul: ir.Node
-    before: ir.Value
-
-
-def find_scaled_output(node: ir.Node) -> FoundBehind | Declined | None:
+def find_scaled_output(node: ir.Node) -> Found:
     """Starts from Gemm."""
     value, width = node.outputs[0], dims(node.outputs[0])[-1]
     step = sole_reader(value)
@@ -131,17 +112,16 @@ def find_scaled_output(node: ir.Node) -> FoundBehind | Declined | None:
         return Declined("the kernel is transposed")
     if len(dims(step.outputs[0])) != len(dims(value)):
         return Declined("the factor adds an axis")
-    return FoundBehind(node, factor, step, value)
+    return partial(_fold_output, node, factor, step, value)
 
 
-def apply_scaled_output(found: FoundBehind) -> None:
+def _fold_output(node: ir.Node, factor: np.ndarray, mul: ir.Node, before: ir.Value) -> None:
     """Scales kernel and bias."""
-    node = found.node
     for place, role in ((1, "kernel"), (2, "bias")):
         if place < len(node.inputs):
-            scaled = (trained(node, place).astype(np.float64) * found.factor).astype(np.float32)
-            node.replace_input_with(place, add_constant(node, scaled, role))
-    replace(found.mul.outputs[0], found.before)
+            scaled = trained(node, place).astype(np.float64) * factor
+            set_constant(node, place, scaled.astype(np.float32), role)
+    replace(mul.outputs[0], before)
 
 
 def _read_step(
@@ -167,12 +147,10 @@ fold_input_scale = rewrite_pass(
     "scale and offset of the preprocessing into the convolution behind them",
     ("Conv",),
     find_scaled_input,
-    apply_scaled_input,
 )
 fold_output_scale = rewrite_pass(
     "fold_output_scale",
     "a factor behind a Gemm into its weights",
     ("Gemm",),
     find_scaled_output,
-    apply_scaled_output,
 )

@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import onnx_ir as ir
 
 from edgevit.formats.onnx.writer.graph import (
-    add_constant,
     attribute,
     constant,
     dims,
+    optional,
     other_operand,
     replace,
+    set_constant,
     sole_reader,
 )
-from edgevit.formats.onnx.writer.passes.rewriting import rewrite_pass
+from edgevit.formats.onnx.writer.passes.rewriting import Found, rewrite_pass
 from edgevit.formats.passes import Declined
 
 
-@dataclass(frozen=True)
-class Found:
-    """A convolution and the Add of its bias."""
-
-    node: ir.Node
-    bias: np.ndarray
-    add: ir.Node
-    before: ir.Value
-
-
-def find_conv_bias(node: ir.Node) -> Found | Declined | None:
+def find_conv_bias(node: ir.Node) -> Found:
     """Starts from Conv."""
     value, axis = node.outputs[0], 1
     step = sole_reader(value)
@@ -50,20 +41,16 @@ def find_conv_bias(node: ir.Node) -> Found | Declined | None:
     if full.size not in (1, kernel.shape[0]) or full.shape[axis] != full.size:
         return Declined("what is added does not vary along the channels alone")
     bias = np.broadcast_to(full.reshape(-1), kernel.shape[:1])
-    own = constant(node.inputs[2]) if len(node.inputs) > 2 else None
-    if len(node.inputs) > 2 and node.inputs[2] is not None and own is None:
+    own = constant(optional(node, 2))
+    if optional(node, 2) is not None and own is None:
         return Declined("its own bias is not constant")
-    return Found(node, bias if own is None else own + bias, step, value)
+    return partial(_move, node, bias if own is None else own + bias, step, value)
 
 
-def apply_conv_bias(found: Found) -> None:
+def _move(node: ir.Node, bias: np.ndarray, add: ir.Node, before: ir.Value) -> None:
     """The Add goes, the Conv has a bias."""
-    node = found.node
-    bias = add_constant(node, found.bias.astype(np.float32), "bias")
-    if len(node.inputs) < 3:
-        node.resize_inputs(3)
-    node.replace_input_with(2, bias)
-    replace(found.add.outputs[0], found.before)
+    set_constant(node, 2, bias.astype(np.float32), "bias")
+    replace(add.outputs[0], before)
 
 
 fuse_conv_bias = rewrite_pass(
@@ -71,5 +58,4 @@ fuse_conv_bias = rewrite_pass(
     "a bias behind a convolution into it",
     ("Conv",),
     find_conv_bias,
-    apply_conv_bias,
 )

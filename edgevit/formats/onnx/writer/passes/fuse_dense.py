@@ -9,7 +9,7 @@ Source: ONNX Gemm-13.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import onnx_ir as ir
@@ -21,26 +21,18 @@ from edgevit.formats.onnx.writer.graph import (
     count_of,
     dims,
     last_axis,
+    maker,
+    operand,
     other_operand,
     replace,
     reshape,
     sole_reader,
-    trained,
 )
-from edgevit.formats.onnx.writer.passes.rewriting import rewrite_pass
+from edgevit.formats.onnx.writer.passes.rewriting import Found, rewrite_pass
 from edgevit.formats.passes import Declined
 
 
-@dataclass(frozen=True)
-class Found:
-    """A product with a constant matrix, perhaps with a bias behind it."""
-
-    node: ir.Node
-    bias: np.ndarray | None
-    result: ir.Value
-
-
-def find_dense(node: ir.Node) -> Found | Declined | None:
+def find_dense(node: ir.Node) -> Found:
     """Starts from MatMul."""
     kernel = constant(node.inputs[1])
     if kernel is None:
@@ -53,21 +45,18 @@ def find_dense(node: ir.Node) -> Found | Declined | None:
     result, bias = _read_bias(node.outputs[0], kernel.shape[1])
     if sum(length is None for length in dims(result)) > 1 or not dims(result):
         return Declined("more than one length of the result is not fixed")
-    return Found(node, bias, result)
+    return partial(_fuse, node, kernel, bias, result)
 
 
-def apply_dense(found: Found) -> None:
+def _fuse(node: ir.Node, kernel: np.ndarray, bias: np.ndarray | None, result: ir.Value) -> None:
     """Reshape, Gemm, Reshape; Reshapes that change nothing are left out."""
-    node, kernel = found.node, trained(found.node, 1)
-    x, last = node.inputs[0], found.result.producer()
-    assert x is not None
-    assert last is not None
+    x, last = operand(node, 0), maker(result)
     rows = count_of(dims(x)[:-1])
     inputs = [reshape(last, x, (rows, kernel.shape[0])), node.inputs[1]]
-    if found.bias is not None:
-        inputs.append(add_constant(last, found.bias.astype(kernel.dtype), "bias"))
+    if bias is not None:
+        inputs.append(add_constant(last, bias.astype(kernel.dtype), "bias"))
     output = add_node(last, "Gemm", inputs, (rows, kernel.shape[1]))
-    replace(found.result, reshape(last, output, dims(found.result)))
+    replace(result, reshape(last, output, dims(result)))
 
 
 def _read_bias(value: ir.Value, width: int) -> tuple[ir.Value, np.ndarray | None]:
@@ -89,5 +78,4 @@ fuse_dense = rewrite_pass(
     "a product with a constant matrix and its bias as one Gemm on rows",
     ("MatMul",),
     find_dense,
-    apply_dense,
 )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import onnx_ir as ir
@@ -20,12 +20,13 @@ import onnx_ir as ir
 from edgevit.formats.onnx.writer.graph import (
     add_node,
     dims,
+    maker,
     read_outside,
     readers,
     replace,
     scalar,
 )
-from edgevit.formats.onnx.writer.passes.rewriting import rewrite_pass
+from edgevit.formats.onnx.writer.passes.rewriting import Found, rewrite_pass
 from edgevit.formats.passes import Declined
 
 POINTS = np.linspace(-6.0, 6.0, 241)
@@ -52,16 +53,7 @@ FORMS = {
 }
 
 
-@dataclass(frozen=True)
-class Found:
-    """An activation: of what, its result, and which approximation."""
-
-    x: ir.Value
-    result: ir.Value
-    approximate: str
-
-
-def find_gelu(node: ir.Node) -> Found | Declined | None:
+def find_gelu(node: ir.Node) -> Found:
     """Starts from Erf or Tanh."""
     for x in _inputs_above(node):
         for result in _results_below(node, x):
@@ -71,18 +63,16 @@ def find_gelu(node: ir.Node) -> Found | Declined | None:
                     outside = read_outside(x, result)
                     if outside:
                         return Declined(f"something else reads {outside} inside it")
-                    return Found(x, result, form)
+                    return partial(_fuse, x, result, form)
     if node.op_type == "Tanh":
         return None  # an activation of its own
     return Declined("what surrounds the Erf is not the GELU function")
 
 
-def apply_gelu(found: Found) -> None:
+def _fuse(x: ir.Value, result: ir.Value, form: str) -> None:
     """One node instead of five to nine."""
-    last = found.result.producer()
-    assert last is not None
-    output = add_node(last, "Gelu", [found.x], dims(found.x), {"approximate": found.approximate})
-    replace(found.result, output)
+    output = add_node(maker(result), "Gelu", [x], dims(x), {"approximate": form})
+    replace(result, output)
 
 
 def _inputs_above(node: ir.Node) -> list[ir.Value]:
@@ -95,10 +85,8 @@ def _inputs_above(node: ir.Node) -> list[ir.Value]:
         expanded = _latest(waiting)
         if expanded is None:
             break
-        producer = expanded.producer()
-        assert producer is not None
         waiting = [value for value in waiting if value is not expanded]
-        waiting += [value for value in producer.inputs if value and scalar(value) is None]
+        waiting += [value for value in maker(expanded).inputs if value and scalar(value) is None]
     return found
 
 
@@ -159,5 +147,5 @@ def _compute(result: ir.Value, x: ir.Value) -> np.ndarray | None:
 
 
 fuse_gelu = rewrite_pass(
-    "fuse_gelu", "Gelu out of its pieces", ("Erf", "Tanh"), find_gelu, apply_gelu, opset=20
+    "fuse_gelu", "Gelu out of its pieces", ("Erf", "Tanh"), find_gelu, opset=20
 )

@@ -11,7 +11,8 @@ Two spellings, each with or without scale and offset, over any number of last ax
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -24,6 +25,8 @@ from edgevit.formats.onnx.writer.graph import (
     constant,
     dims,
     made_by,
+    maker,
+    operand,
     other_operand,
     read_outside,
     readers,
@@ -31,26 +34,13 @@ from edgevit.formats.onnx.writer.graph import (
     scalar,
     sole_reader,
 )
-from edgevit.formats.onnx.writer.passes.rewriting import rewrite_pass
+from edgevit.formats.onnx.writer.passes.rewriting import Found, rewrite_pass
 from edgevit.formats.passes import Declined
 
 
-@dataclass(frozen=True)
-class Found:
-    """A normalisation: of what, over which axes, with which constants, and its result."""
-
-    x: ir.Value
-    axis: int
-    epsilon: float
-    gamma: np.ndarray
-    beta: np.ndarray | None
-    result: ir.Value
-
-
-def find_layer_norm(node: ir.Node) -> Found | Declined | None:
+def find_layer_norm(node: ir.Node) -> Found:
     """Starts from the mean of x."""
-    x, mean = node.inputs[0], node.outputs[0]
-    assert x is not None
+    x, mean = operand(node, 0), node.outputs[0]
     if not attribute(node, "keepdims", 1):
         return None
     centred = next((use for use in readers(mean) if _is_difference(use, x, mean)), None)
@@ -94,20 +84,23 @@ def find_layer_norm(node: ir.Node) -> Found | Declined | None:
     outside = read_outside(x, result)
     if outside:
         return Declined(f"something else reads {outside} inside it")
-    return Found(x, axes[0], epsilon, gamma, offset, result)
+    attributes = {"axis": axes[0] - rank, "epsilon": epsilon}
+    return partial(_fuse, x, attributes, gamma, offset, result)
 
 
-def apply_layer_norm(found: Found) -> None:
+def _fuse(
+    x: ir.Value,
+    attributes: dict[str, Any],
+    gamma: np.ndarray,
+    beta: np.ndarray | None,
+    result: ir.Value,
+) -> None:
     """One node instead of six to eleven."""
-    last = found.result.producer()
-    assert last is not None
-    rank = len(dims(found.x))
-    inputs = [found.x, add_constant(last, found.gamma.astype(np.float32), "scale")]
-    if found.beta is not None:
-        inputs.append(add_constant(last, found.beta.astype(np.float32), "offset"))
-    attributes = {"axis": found.axis - rank, "epsilon": found.epsilon}
-    output = add_node(last, "LayerNormalization", inputs, dims(found.x), attributes)
-    replace(found.result, output)
+    last = maker(result)
+    inputs = [x, add_constant(last, gamma.astype(np.float32), "scale")]
+    if beta is not None:
+        inputs.append(add_constant(last, beta.astype(np.float32), "offset"))
+    replace(result, add_node(last, "LayerNormalization", inputs, dims(x), attributes))
 
 
 def _is_difference(node: ir.Node, x: ir.Value, mean: ir.Value) -> bool:
@@ -256,6 +249,5 @@ fuse_layer_norm = rewrite_pass(
     "LayerNormalization out of its pieces",
     ("ReduceMean",),
     find_layer_norm,
-    apply_layer_norm,
     opset=17,
 )

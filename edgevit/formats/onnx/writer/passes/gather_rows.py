@@ -8,7 +8,7 @@ keep runtimes from seeing a Gemm and what follows as neighbours.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import onnx_ir as ir
@@ -17,31 +17,25 @@ from edgevit.formats.onnx.writer.graph import (
     add_constant,
     add_node,
     attribute,
+    attributes_of,
     constant,
     count_of,
     dims,
     last_axis,
     made_by,
+    operand,
     readers,
     replace,
     reshape,
 )
-from edgevit.formats.onnx.writer.passes.rewriting import rewrite_pass
+from edgevit.formats.onnx.writer.passes.rewriting import Found, rewrite_pass
 from edgevit.formats.passes import Declined
 
 UNARY = ("Gelu", "Relu", "Sigmoid", "Tanh", "LayerNormalization")
 BINARY = ("Add", "Sub", "Mul")
 
 
-@dataclass(frozen=True)
-class Found:
-    """A node on more than two axes, and what its operands are as rows (None: to be gathered)."""
-
-    node: ir.Node
-    operands: tuple[ir.Value | np.ndarray | None, ...]
-
-
-def find_rows(node: ir.Node) -> Found | Declined | None:
+def find_rows(node: ir.Node) -> Found:
     """Starts from any node that treats rows by themselves."""
     shape = dims(node.outputs[0])
     if len(shape) < 3 or shape[-1] is None:
@@ -72,56 +66,49 @@ def find_rows(node: ir.Node) -> Found | Declined | None:
     scattered = any(_becomes_rows(use, width) for use in readers(node.outputs[0]))
     if not gathered and not (scattered and count == 1):
         return None
-    return Found(node, tuple(operands))
+    return partial(_gather, node, operands)
 
 
-def apply_rows(found: Found) -> None:
-    """Reshapes what is not rows yet; one Reshape back behind it."""
-    node = found.node
+def _gather(node: ir.Node, operands: list[ir.Value | np.ndarray | None]) -> None:
+    """Reshapes what is not rows yet; one Reshape back behind it.
+
+    Args:
+        node: on more than two axes.
+        operands: what its operands are as rows; None: to be gathered.
+    """
     shape = dims(node.outputs[0])
     width = shape[-1]
     rows = count_of(shape[:-1])
     inputs: list[ir.Value | None] = []
-    for value, operand in zip(node.inputs, found.operands, strict=False):
-        if isinstance(operand, np.ndarray):
-            inputs.append(add_constant(node, operand.astype(np.float32), "operand"))
-        elif operand is None:
-            assert value is not None
-            inputs.append(reshape(node, value, (rows, width)))
+    for place, part in enumerate(operands):
+        if isinstance(part, np.ndarray):
+            inputs.append(add_constant(node, part.astype(np.float32), "operand"))
         else:
-            inputs.append(operand)
-    inputs.extend(node.inputs[len(found.operands) :])  # scale and offset of LayerNormalization
-    attributes = {key: item.value for key, item in node.attributes.items()}
+            inputs.append(part or reshape(node, operand(node, place), (rows, width)))
+    inputs.extend(node.inputs[len(operands) :])  # scale and offset of LayerNormalization
+    attributes = attributes_of(node)
     if "axis" in attributes:
         attributes["axis"] = -1
     output = add_node(node, node.op_type, inputs, (rows, width), attributes)
     replace(node.outputs[0], reshape(node, output, shape))
 
 
-def find_chain(node: ir.Node) -> Found | Declined | None:
+def find_chain(node: ir.Node) -> Found:
     """Starts from a Reshape of a Reshape, or one that changes nothing."""
-    x = node.inputs[0]
-    assert x is not None
+    x = operand(node, 0)
     shape = dims(node.outputs[0])
     if dims(x) == shape and sum(length is None for length in shape) < 2:
-        return Found(node, (x,))
+        return partial(replace, node.outputs[0], x)
     before = made_by(x, "Reshape")
     target = constant(node.inputs[1])
     if before is None or target is None:
         return None
     if (target == 0).any():
         return Declined("copies a length of its input")
-    return Found(node, (before.inputs[0],))
-
-
-def apply_chain(found: Found) -> None:
-    """The first Reshape is passed over; one that changes nothing goes."""
-    node, x = found.node, found.operands[0]
-    assert isinstance(x, ir.Value)
-    if dims(x) == dims(node.outputs[0]):
-        replace(node.outputs[0], x)
-    else:
-        node.replace_input_with(0, x)
+    first = operand(before, 0)
+    if dims(first) == shape:
+        return partial(replace, node.outputs[0], first)
+    return partial(node.replace_input_with, 0, first)
 
 
 def _rows_of(value: ir.Value | None, width: int) -> ir.Value | None:
@@ -152,8 +139,7 @@ gather_rows = rewrite_pass(
     "what treats rows by themselves on rows, as the Gemms beside it",
     (*UNARY, *BINARY),
     find_rows,
-    apply_rows,
 )
 merge_reshapes = rewrite_pass(
-    "merge_reshapes", "one Reshape for several in a row", ("Reshape",), find_chain, apply_chain
+    "merge_reshapes", "one Reshape for several in a row", ("Reshape",), find_chain
 )

@@ -10,7 +10,7 @@ thread: 12 x 12 x 96 (ShiftViT's first stage) 27 against 47 microseconds, 3 x 3 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import onnx_ir as ir
@@ -21,34 +21,17 @@ from edgevit.formats.onnx.writer.graph import (
     attribute,
     dims,
     made_by,
+    optional,
     replace,
     reshape,
     scalar,
 )
 from edgevit.formats.onnx.writer.passes.merge_slices import read_pads
-from edgevit.formats.onnx.writer.passes.rewriting import rewrite_pass
+from edgevit.formats.onnx.writer.passes.rewriting import Found, rewrite_pass
 from edgevit.formats.passes import Declined
 
 
-@dataclass(frozen=True)
-class Found:
-    """A Concat of shifted parts of one value.
-
-    Attributes:
-        node: the Concat.
-        x: what is shifted, B ... C.
-        group: channels that always move together, G; they divide C.
-        rows: for each group of each position of the result, in its order, the number of the group
-            of x that comes there; one more than the last is zeros.
-    """
-
-    node: ir.Node
-    x: ir.Value
-    group: int
-    rows: np.ndarray
-
-
-def find_shift(node: ir.Node) -> Found | Declined | None:
+def find_shift(node: ir.Node) -> Found:
     """Starts from a Concat along the last axis."""
     shape = dims(node.outputs[0])
     if len(shape) < 3 or attribute(node, "axis") not in (-1, len(shape) - 1):
@@ -61,7 +44,7 @@ def find_shift(node: ir.Node) -> Found | Declined | None:
         if pad is not None:
             padded += 1
             widths = read_pads(pad)
-            filler = pad.inputs[2] if len(pad.inputs) > 2 else None
+            filler = optional(pad, 2)
             if widths is None or (filler is not None and scalar(filler) != 0):
                 return Declined("a part is padded by something other than zeros")
             if any(low + high for low, high in widths):
@@ -85,18 +68,26 @@ def find_shift(node: ir.Node) -> Found | Declined | None:
     group = math.gcd(*lengths)
     starts = dict(zip(map(id, split.outputs), np.cumsum([0, *lengths]) // group, strict=False))
     pieces = [(int(starts[id(v)]), (dims(v)[-1] or 0) // group, moves[1:-1]) for v, moves in parts]
-    return Found(node, x, group, _rows([length or 0 for length in shape[1:]], group, pieces))
+    rows = _rows([length or 0 for length in shape[1:]], group, pieces)
+    return partial(_shift, node, x, group, rows)
 
 
-def apply_shift(found: Found) -> None:
-    """Groups as rows, a row of zeros behind them, one Gather, and the shape as it was."""
-    node, group = found.node, found.group
-    shape = dims(found.x)
-    batch, count = shape[0], len(found.rows)
-    rows = reshape(node, found.x, (batch, count, group))
+def _shift(node: ir.Node, x: ir.Value, group: int, order: np.ndarray) -> None:
+    """Groups as rows, a row of zeros behind them, one Gather, and the shape as it was.
+
+    Args:
+        node: the Concat.
+        x: what is shifted, B ... C.
+        group: channels that always move together, G; they divide C.
+        order: for each group of each position of the result, in its order, the number of the group
+            of x that comes there; one more than the last is zeros.
+    """
+    shape = dims(x)
+    batch, count = shape[0], len(order)
+    rows = reshape(node, x, (batch, count, group))
     pads = add_constant(node, np.array([0, 0, 0, 0, 1, 0], np.int64), "pads")
     longer = add_node(node, "Pad", [rows, pads], (batch, count + 1, group))
-    places = add_constant(node, found.rows.astype(np.int32), "rows")
+    places = add_constant(node, order.astype(np.int32), "rows")
     moved = add_node(node, "Gather", [longer, places], (batch, count, group), {"axis": 1})
     replace(node.outputs[0], reshape(node, moved, shape))
 
@@ -126,5 +117,5 @@ def _rows(lengths: list[int], group: int, pieces: list[tuple[int, int, tuple]]) 
 
 
 gather_shift = rewrite_pass(
-    "gather_shift", "a shift of channel groups as one Gather", ("Concat",), find_shift, apply_shift
+    "gather_shift", "a shift of channel groups as one Gather", ("Concat",), find_shift
 )

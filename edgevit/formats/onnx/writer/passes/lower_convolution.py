@@ -10,7 +10,7 @@ W anyway.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import onnx_ir as ir
@@ -23,31 +23,23 @@ from edgevit.formats.onnx.writer.graph import (
     count_of,
     dims,
     made_by,
+    maker,
+    operand,
+    optional,
     path_of,
     replace,
     reshape,
     sole_reader,
     trained,
 )
-from edgevit.formats.onnx.writer.passes.rewriting import rewrite_pass
+from edgevit.formats.onnx.writer.passes.rewriting import Found, rewrite_pass
 from edgevit.formats.passes import Declined
 
 TO_CHANNELS_FIRST = (0, 3, 1, 2)
 TO_CHANNELS_LAST = (0, 2, 3, 1)
 
 
-@dataclass(frozen=True)
-class Found:
-    """A convolution whose windows do not overlap, and the Transpose behind it."""
-
-    node: ir.Node
-    x: ir.Value
-    channels_last: bool
-    window: tuple[int, int]
-    result: ir.Value
-
-
-def find_product(node: ir.Node) -> Found | Declined | None:
+def find_product(node: ir.Node) -> Found:
     """Starts from Conv."""
     kernel = constant(node.inputs[1])
     if kernel is None or kernel.ndim != 4:
@@ -63,8 +55,7 @@ def find_product(node: ir.Node) -> Found | Declined | None:
         return Declined("it is padded")
     if window != (1, 1) and tuple(attribute(node, "dilations", (1, 1))) != (1, 1):
         return Declined("it is dilated")
-    x = node.inputs[0]
-    assert x is not None
+    x = operand(node, 0)
     rows, columns = dims(x)[2:] if len(dims(x)) == 4 else (None, None)
     if rows is None or columns is None or rows % window[0] or columns % window[1]:
         return Declined("its windows do not divide the image")
@@ -75,28 +66,23 @@ def find_product(node: ir.Node) -> Found | Declined | None:
     channels_last = before is not None and _permutes(before, TO_CHANNELS_FIRST)
     if not channels_last and (window == (1, 1) or dims(x)[0] is None):
         return Declined("its input is B C H W")
-    if channels_last:
-        assert before is not None
-        assert before.inputs[0] is not None
-        x = before.inputs[0]
-    return Found(node, x, channels_last, window, after.outputs[0])
+    if channels_last and before is not None:
+        x = operand(before, 0)
+    return partial(_lower, node, x, channels_last, after.outputs[0])
 
 
-def apply_product(found: Found) -> None:
+def _lower(node: ir.Node, x: ir.Value, channels_last: bool, result: ir.Value) -> None:
     """Cuts patches (nothing to do for 1x1), one Gemm, then B H W C again."""
-    node, x = found.node, found.x
-    last, path = found.result.producer(), path_of(found.node)
-    assert last is not None
-    kernel = trained(node, 1)
-    high, wide = found.window
-    batch, *lengths = dims(found.result)
+    last, path, kernel = maker(result), path_of(node), trained(node, 1)
+    high, wide = kernel.shape[2:]
+    batch, *lengths = dims(result)
     rows, columns, width = (length or 0 for length in lengths)  # of the result
-    count = count_of(dims(found.result)[:-1])
+    count = count_of(dims(result)[:-1])
     channels = int(kernel.shape[1])
     shape: tuple[int | None, ...]
     order: tuple[int, ...]
-    if found.channels_last:
-        if found.window != (1, 1):
+    if channels_last:
+        if (high, wide) != (1, 1):
             strips = count_of((batch, rows))
             x = reshape(last, x, (strips, high, columns, wide * channels), path)  # B*h p w q*C
             shape = (strips, columns, high, wide * channels)
@@ -114,10 +100,11 @@ def apply_product(found: Found) -> None:
     size = high * wide * channels
     x = reshape(last, x, (count, size), path)  # rows p*q*C
     inputs = [x, add_constant(node, matrix.reshape(size, width).astype(np.float32), "kernel")]
-    if len(node.inputs) > 2 and node.inputs[2] is not None:
-        inputs.append(node.inputs[2])
+    bias = optional(node, 2)
+    if bias is not None:
+        inputs.append(bias)
     output = add_node(last, "Gemm", inputs, (count, width), path=path)
-    replace(found.result, reshape(last, output, dims(found.result), path))
+    replace(result, reshape(last, output, dims(result), path))
 
 
 def _permutes(node: ir.Node, order: tuple[int, ...]) -> bool:
@@ -129,5 +116,4 @@ lower_convolution = rewrite_pass(
     "convolutions whose windows do not overlap as Gemms",
     ("Conv",),
     find_product,
-    apply_product,
 )

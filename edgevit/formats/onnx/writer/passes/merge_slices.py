@@ -7,7 +7,8 @@ consecutive parts are one Split.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import onnx_ir as ir
@@ -15,30 +16,23 @@ import onnx_ir as ir
 from edgevit.formats.onnx.writer.graph import (
     add_constant,
     add_node,
+    add_split,
     attribute,
     constant,
     dims,
     graph_of,
     made_by,
+    operand,
     readers,
     replace,
 )
-from edgevit.formats.onnx.writer.passes.rewriting import rewrite_pass
+from edgevit.formats.onnx.writer.passes.rewriting import Found, rewrite_pass
 from edgevit.formats.passes import Declined
 
 Bounds = dict[int, tuple[int, int]]
 
 
-@dataclass(frozen=True)
-class FoundSlice:
-    """A Slice behind a Slice or a Pad, and its bounds along each axis that it cuts."""
-
-    node: ir.Node
-    before: ir.Node
-    bounds: Bounds
-
-
-def find_cut(node: ir.Node) -> FoundSlice | Declined | None:
+def find_cut(node: ir.Node) -> Found:
     """Starts from a Slice of a Slice, or of a Pad."""
     before = made_by(node.inputs[0], "Slice", "Pad")
     if before is None:
@@ -47,9 +41,10 @@ def find_cut(node: ir.Node) -> FoundSlice | Declined | None:
     if bounds is None:
         return Declined("its bounds are not constant, or it takes steps")
     if before.op_type == "Slice":
-        if read_bounds(before) is None:
+        inner = read_bounds(before)
+        if inner is None:
             return Declined("the bounds of the Slice before are not constant, or it takes steps")
-        return FoundSlice(node, before, bounds)
+        return partial(_cut_once, node, operand(before, 0), inner, bounds)
     pads = read_pads(before)
     if pads is None:
         return Declined("the Pad before is not of a constant, or of constant widths")
@@ -59,57 +54,41 @@ def find_cut(node: ir.Node) -> FoundSlice | Declined | None:
         low, high = pads[axis]
         if (low or high) and (length is None or max(start, low) >= min(stop, low + length)):
             return Declined("it takes nothing but padding")
-    return FoundSlice(node, before, bounds)
+    return partial(_pad_less, node, before, pads, bounds)
 
 
-def apply_cut(found: FoundSlice) -> None:
-    """One Slice, or a Slice of the axes that are not padded and a Pad of the others."""
-    node, before = found.node, found.before
-    x = before.inputs[0]
-    assert x is not None
-    shape = list(dims(node.outputs[0]))
-    if before.op_type == "Slice":
-        inner = read_bounds(before)
-        assert inner is not None
-        bounds = dict(inner)
-        for axis, (start, stop) in found.bounds.items():
-            low = inner[axis][0] if axis in inner else 0
-            bounds[axis] = (low + start, low + stop)
-        replace(node.outputs[0], add_slice(node, x, bounds, shape))
-        return
-    pads = read_pads(before)
-    assert pads is not None
-    kept = {axis: cut for axis, cut in found.bounds.items() if pads[axis] == (0, 0)}
-    inner_shape = list(dims(x))
+def _cut_once(node: ir.Node, x: ir.Value, inner: Bounds, outer: Bounds) -> None:
+    """One Slice."""
+    bounds = dict(inner)
+    for axis, (start, stop) in outer.items():
+        low = inner[axis][0] if axis in inner else 0
+        bounds[axis] = (low + start, low + stop)
+    replace(node.outputs[0], add_slice(node, x, bounds, dims(node.outputs[0])))
+
+
+def _pad_less(node: ir.Node, pad: ir.Node, pads: list[tuple[int, int]], bounds: Bounds) -> None:
+    """A Slice of the axes that are not padded and a Pad of the others."""
+    x = operand(pad, 0)
+    kept = {axis: cut for axis, cut in bounds.items() if pads[axis] == (0, 0)}
+    shape = list(dims(x))
     for axis, (start, stop) in kept.items():
-        inner_shape[axis] = stop - start
+        shape[axis] = stop - start
     if kept:
-        x = add_slice(node, x, kept, inner_shape)
+        x = add_slice(node, x, kept, shape)
     widths = []
     for axis, (low, high) in enumerate(pads):
-        if axis in found.bounds and axis not in kept:
-            start, stop = found.bounds[axis]
-            whole = (inner_shape[axis] or 0) + low + high
-            low, high = low - start, high - (whole - stop)
+        if axis in bounds and axis not in kept:
+            start, stop = bounds[axis]
+            low, high = low - start, high - ((shape[axis] or 0) + low + high - stop)
         widths.append((low, high))
     flat = [low for low, _ in widths] + [high for _, high in widths]
-    inputs = [x, add_constant(node, np.array(flat, np.int64), "pads"), *before.inputs[2:3]]
-    replace(node.outputs[0], add_node(node, "Pad", inputs, shape))
+    inputs = [x, add_constant(node, np.array(flat, np.int64), "pads"), *pad.inputs[2:3]]
+    replace(node.outputs[0], add_node(node, "Pad", inputs, dims(node.outputs[0])))
 
 
-@dataclass(frozen=True)
-class FoundParts:
-    """Slices that cut a value into consecutive parts along one axis."""
-
-    nodes: tuple[ir.Node, ...]
-    axis: int
-    lengths: tuple[int, ...]
-
-
-def find_parts(node: ir.Node) -> FoundParts | Declined | None:
+def find_parts(node: ir.Node) -> Found:
     """Starts from the Slice that takes the first part."""
-    value = node.inputs[0]
-    assert value is not None
+    value = operand(node, 0)
     own = read_bounds(node)
     if own is None or len(own) != 1 or next(iter(own.values()))[0] != 0:
         return None
@@ -128,34 +107,17 @@ def find_parts(node: ir.Node) -> FoundParts | Declined | None:
         place = stop
     if place != length or len(chosen) < 2:
         return Declined("the parts do not add up to the whole") if len(parts) > 1 else None
-    first = min((use for _, use in chosen), key=list(graph_of(node)).index)
-    ordered = (first, *(use for _, use in chosen if use is not first))
-    lengths = {id(use): part for part, use in chosen}
-    starts = {id(use): start for start, (_, use) in parts.items()}
-    return FoundParts(
-        tuple(sorted(ordered, key=lambda use: starts[id(use)])),
-        axis,
-        tuple(lengths[id(use)] for use in sorted(ordered, key=lambda use: starts[id(use)])),
-    )
+    return partial(_join, axis, chosen)
 
 
-def apply_parts(found: FoundParts) -> None:
-    """One Split in front of the first of the Slices."""
-    graph = graph_of(found.nodes[0])
-    order = {id(node): number for number, node in enumerate(graph)}
-    first = min(found.nodes, key=lambda node: order[id(node)])
-    value = found.nodes[0].inputs[0]
-    outputs = [
-        ir.Value(shape=ir.Shape(list(dims(node.outputs[0]))), type=node.outputs[0].type)
-        for node in found.nodes
-    ]
-    lengths = add_constant(first, np.array(found.lengths, np.int64), "lengths")
-    path = (first.name or "").rpartition("/")[0]
-    split = ir.node(
-        "Split", [value, lengths], {"axis": found.axis}, outputs=outputs, name=f"{path}/Split"
-    )
-    graph.insert_before(first, split)
-    for node, output in zip(found.nodes, outputs, strict=True):
+def _join(axis: int, parts: list[tuple[int, ir.Node]]) -> None:
+    """One Split in front of the first of the Slices: (length, Slice), in the order of the axis."""
+    nodes = [node for _, node in parts]
+    first = min(nodes, key=list(graph_of(nodes[0])).index)
+    lengths = np.array([length for length, _ in parts], np.int64)
+    inputs = [operand(first, 0), add_constant(first, lengths, "lengths")]
+    shapes = [dims(node.outputs[0]) for node in nodes]
+    for node, output in zip(nodes, add_split(first, inputs, axis, shapes), strict=True):
         replace(node.outputs[0], output)
 
 
@@ -197,7 +159,9 @@ def read_pads(node: ir.Node) -> list[tuple[int, int]] | None:
     return [(int(pads[axis]), int(pads[axis + half])) for axis in range(half)]
 
 
-def add_slice(before: ir.Node, x: ir.Value, bounds: Bounds, shape: list[int | None]) -> ir.Value:
+def add_slice(
+    before: ir.Node, x: ir.Value, bounds: Bounds, shape: Sequence[int | None]
+) -> ir.Value:
     """A Slice in front of a node. bounds: axis -> (start, stop); shape: of the result."""
     axes = sorted(bounds)
     columns = (
@@ -210,8 +174,8 @@ def add_slice(before: ir.Node, x: ir.Value, bounds: Bounds, shape: list[int | No
 
 
 merge_slices = rewrite_pass(
-    "merge_slices", "a Slice of a Slice or Pad as one of them", ("Slice",), find_cut, apply_cut
+    "merge_slices", "a Slice of a Slice or Pad as one of them", ("Slice",), find_cut
 )
 join_slices = rewrite_pass(
-    "join_slices", "Slices of consecutive parts as one Split", ("Slice",), find_parts, apply_parts
+    "join_slices", "Slices of consecutive parts as one Split", ("Slice",), find_parts
 )

@@ -9,42 +9,34 @@ Resize, version 13 and later.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import onnx_ir as ir
 
-from edgevit.formats.onnx.writer.graph import add_constant, constant
-from edgevit.formats.onnx.writer.passes.rewriting import rewrite_pass
+from edgevit.formats.onnx.writer.graph import constant, optional, set_constant
+from edgevit.formats.onnx.writer.passes.rewriting import Found, rewrite_pass
 
 LONGEST = 8192  # pixels of a side, as the command line accepts them
 RAISED = "edgevit.raised"
 
 
-@dataclass(frozen=True)
-class Found:
-    """A Resize, and the scales that it should have."""
-
-    node: ir.Node
-    scales: np.ndarray
-
-
-def find_rounded_scales(node: ir.Node) -> Found | None:
+def find_rounded_scales(node: ir.Node) -> Found:
     """Starts from Resize; once for each."""
-    scales = constant(node.inputs[2]) if len(node.inputs) > 2 else None
+    scales = constant(optional(node, 2))
     if scales is None or not scales.size or RAISED in node.meta:
         return None  # by sizes, or computed
     exact = [Fraction(scale).denominator <= LONGEST for scale in scales.tolist()]
     if all(exact):
         return None
-    return Found(node, np.where(exact, scales, np.nextafter(scales, np.float32(np.inf))))
+    raised = np.where(exact, scales, np.nextafter(scales, np.float32(np.inf)))
+    return partial(_set_scales, node, raised)
 
 
-def apply_scales(found: Found) -> None:
-    """Another constant."""
-    found.node.meta[RAISED] = True
-    found.node.replace_input_with(2, add_constant(found.node, found.scales, "scales"))
+def _set_scales(node: ir.Node, scales: np.ndarray) -> None:
+    node.meta[RAISED] = True
+    set_constant(node, 2, scales, "scales")
 
 
 raise_resize_scales = rewrite_pass(
@@ -52,5 +44,4 @@ raise_resize_scales = rewrite_pass(
     "scales of a Resize that reach the size they stand for",
     ("Resize",),
     find_rounded_scales,
-    apply_scales,
 )

@@ -8,20 +8,20 @@ non-match must be able to say its reason.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import onnx_ir as ir
 
 from edgevit.formats.onnx.writer.graph import remove_unread
 from edgevit.formats.passes import Declined, Pass, PassReport
 
+Found = Callable[[], None] | Declined | None
+
 
 def rewrite_pass(
     name: str,
     summary: str,
     roots: tuple[str, ...],
-    find: Callable[[ir.Node], Any],
-    apply: Callable[[Any], None],
+    find: Callable[[ir.Node], Found],
     opset: int = 13,
 ) -> Pass[ir.Model]:
     """A pass that tries one rewrite at every node of some types until nothing changes.
@@ -30,9 +30,8 @@ def rewrite_pass(
         name: verb_noun; the manifest counts under it.
         summary: one line for people.
         roots: types of the nodes that a pattern starts from.
-        find: node -> what ``apply`` needs; Declined with a reason; or None where there is nothing
-            that looks like the pattern.
-        apply: makes the change; what is no longer read is removed afterwards.
+        find: node -> what makes the change (what is no longer read is removed afterwards);
+            Declined with a reason; or None where nothing looks like the pattern.
         opset: lowest opset of the result.
     """
 
@@ -54,7 +53,7 @@ def rewrite_pass(
                 if isinstance(found, Declined):
                     skipped[node.name or node.op_type] = found.reason
                 elif found is not None:
-                    apply(found)
+                    found()
                     count, changed = count + 1, True
             if changed:
                 remove_unread(model)

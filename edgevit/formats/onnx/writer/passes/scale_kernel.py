@@ -8,7 +8,7 @@ of the time. The kernel is then computed, and 8-bit targets need a trained one: 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 
 import onnx_ir as ir
 
@@ -19,33 +19,17 @@ from edgevit.formats.onnx.writer.graph import (
     count_of,
     dims,
     made_by,
+    operand,
     reshape,
     sole_reader,
 )
-from edgevit.formats.onnx.writer.passes.rewriting import rewrite_pass
+from edgevit.formats.onnx.writer.passes.rewriting import Found, rewrite_pass
 from edgevit.formats.passes import Declined
 
 
-@dataclass(frozen=True)
-class Found:
-    """A product of gated rows.
-
-    Attributes:
-        node: the Gemm.
-        x: what is gated, of any shape whose last axis is the channels.
-        gate: one number a channel.
-    """
-
-    node: ir.Node
-    x: ir.Value
-    gate: ir.Value
-
-
-def find_gated_product(node: ir.Node) -> Found | Declined | None:
+def find_gated_product(node: ir.Node) -> Found:
     """Starts from Gemm."""
-    rows = node.inputs[0]
-    assert rows is not None
-    value = rows
+    value = rows = operand(node, 0)
     step = made_by(value, "Reshape")
     if step is not None and dims(step.inputs[0])[-1:] == dims(value)[-1:]:
         value = step.inputs[0] or value
@@ -53,11 +37,9 @@ def find_gated_product(node: ir.Node) -> Found | Declined | None:
     if mul is None:
         return None
     count, channels = dims(rows)
-    x, gate = mul.inputs
+    x, gate = operand(mul, 0), operand(mul, 1)
     if count_of(dims(x)) == channels:
         x, gate = gate, x
-    assert x is not None
-    assert gate is not None
     if constant(gate) is not None or dims(gate)[-1:] != (channels,):
         return None
     if count_of(dims(gate)) != channels:
@@ -73,18 +55,15 @@ def find_gated_product(node: ir.Node) -> Found | Declined | None:
         return Declined("something else reads what is gated")
     if count is None or count <= kernel.shape[1]:
         return Declined("the kernel is larger than the rows")
-    return Found(node, x, gate)
+    return partial(_scale, node, x, gate)
 
 
-def apply_gated_product(found: Found) -> None:
-    """The Mul goes to the kernel."""
-    node = found.node
-    rows, kernel = node.inputs[0], node.inputs[1]
-    assert kernel is not None
-    _, channels = dims(rows)
-    column = reshape(node, found.gate, (channels, 1))
+def _scale(node: ir.Node, x: ir.Value, gate: ir.Value) -> None:
+    """The Mul of x, of any shape whose last axis is the channels, goes to the kernel."""
+    rows, kernel = operand(node, 0), operand(node, 1)
+    column = reshape(node, gate, (dims(rows)[1], 1))
     node.replace_input_with(1, add_node(node, "Mul", [kernel, column], dims(kernel)))
-    node.replace_input_with(0, reshape(node, found.x, dims(rows)))
+    node.replace_input_with(0, reshape(node, x, dims(rows)))
 
 
 scale_kernel = rewrite_pass(
@@ -92,5 +71,4 @@ scale_kernel = rewrite_pass(
     "a gate on many rows into the kernel behind it",
     ("Gemm",),
     find_gated_product,
-    apply_gated_product,
 )

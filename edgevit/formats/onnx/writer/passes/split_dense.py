@@ -8,7 +8,7 @@ or 36 x 512 and 6 for three, since it multiplies with 16 columns at a time.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 
 import onnx_ir as ir
 
@@ -16,6 +16,7 @@ from edgevit.formats.onnx.writer.graph import (
     add_constant,
     add_node,
     attribute,
+    attributes_of,
     constant,
     dims,
     readers,
@@ -24,7 +25,7 @@ from edgevit.formats.onnx.writer.graph import (
     sole_reader,
 )
 from edgevit.formats.onnx.writer.passes.merge_slices import add_slice, read_bounds
-from edgevit.formats.onnx.writer.passes.rewriting import rewrite_pass
+from edgevit.formats.onnx.writer.passes.rewriting import Found, rewrite_pass
 from edgevit.formats.passes import Declined
 
 # What reads the parts of a shift: there one product and a Split are less work.
@@ -33,16 +34,7 @@ JOINS = ("Pad", "Slice", "Concat")
 Part = tuple[ir.Node, int, int]  # Slice, first column, column after the last
 
 
-@dataclass(frozen=True)
-class Found:
-    """A Gemm, the value that is cut, and its parts."""
-
-    node: ir.Node
-    whole: ir.Value
-    parts: tuple[Part, ...]
-
-
-def find_parts(node: ir.Node) -> Found | Declined | None:
+def find_parts(node: ir.Node) -> Found:
     """Starts from Gemm."""
     value = node.outputs[0]
     width = dims(value)[-1]
@@ -71,23 +63,21 @@ def find_parts(node: ir.Node) -> Found | Declined | None:
         return Declined("the parts overlap")
     if all(stop - start == 1 for _, start, stop in parts):
         return Declined("single columns stay together")
-    return Found(node, value, tuple(parts))
+    return partial(_split, node, value, parts)
 
 
-def apply_parts(found: Found) -> None:
+def _split(node: ir.Node, whole: ir.Value, parts: list[Part]) -> None:
     """A Gemm for each part, on the same rows; neighbouring single columns share one."""
-    node = found.node
-    rows, shape = dims(node.outputs[0])[0], dims(found.whole)
+    rows, shape = dims(node.outputs[0])[0], dims(whole)
     arrays = [constant(part) for part in node.inputs[1:]]
-    for group in _groups(found.parts):
+    for group in _groups(parts):
         first, last = group[0][1], group[-1][2]
         before = group[0][0] if len(group) == 1 else node  # in front of all readers
         inputs = [node.inputs[0]]
         for array, role in zip(arrays, ("kernel", "bias"), strict=False):
             assert array is not None
             inputs.append(add_constant(before, array[..., first:last].copy(), role))
-        attributes = {key: item.value for key, item in node.attributes.items()}
-        output = add_node(before, "Gemm", inputs, (rows, last - first), attributes)
+        output = add_node(before, "Gemm", inputs, (rows, last - first), attributes_of(node))
         output = reshape(before, output, (*shape[:-1], last - first))
         for use, start, stop in group:
             part, axis = output, len(shape) - 1
@@ -97,7 +87,7 @@ def apply_parts(found: Found) -> None:
             replace(use.outputs[0], part)
 
 
-def _groups(parts: tuple[Part, ...]) -> list[list[Part]]:
+def _groups(parts: list[Part]) -> list[list[Part]]:
     """Each part alone, but single columns together with those beside them."""
     groups: list[list[Part]] = []
     for part in sorted(parts, key=lambda item: item[1]):
@@ -115,5 +105,4 @@ split_dense = rewrite_pass(
     "one Gemm for each part of a result that is cut",
     ("Gemm",),
     find_parts,
-    apply_parts,
 )

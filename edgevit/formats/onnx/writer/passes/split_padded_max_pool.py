@@ -11,7 +11,7 @@ with a constant lets the padded value win in just the windows that reach the pad
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import onnx_ir as ir
@@ -20,31 +20,23 @@ from edgevit.formats.onnx.writer.graph import (
     add_constant,
     add_node,
     attribute,
+    attributes_of,
     dims,
     made_by,
+    operand,
+    optional,
     replace,
     scalar,
     sole_reader,
 )
 from edgevit.formats.onnx.writer.passes.merge_slices import read_pads
-from edgevit.formats.onnx.writer.passes.rewriting import rewrite_pass
+from edgevit.formats.onnx.writer.passes.rewriting import Found, rewrite_pass
 from edgevit.formats.passes import Declined
 
 LOWEST = np.finfo(np.float32).min
 
 
-@dataclass(frozen=True)
-class Found:
-    """A MaxPool and the Pad before it: [top, left, bottom, right] of both, and the padded value."""
-
-    pool: ir.Node
-    x: ir.Value
-    pads: list[int]
-    own: list[int]
-    value: float
-
-
-def find_padded_pool(pool: ir.Node) -> Found | Declined | None:
+def find_padded_pool(pool: ir.Node) -> Found:
     """Starts from MaxPool."""
     pad = made_by(pool.inputs[0], "Pad")
     if pad is None:
@@ -52,7 +44,7 @@ def find_padded_pool(pool: ir.Node) -> Found | Declined | None:
     if sole_reader(pad.outputs[0]) is None or len(pool.outputs) > 1:
         return Declined("something else reads the padded values, or the pool's indices are read")
     widths = read_pads(pad)
-    value = 0.0 if len(pad.inputs) < 3 or pad.inputs[2] is None else scalar(pad.inputs[2])
+    value = 0.0 if optional(pad, 2) is None else scalar(optional(pad, 2))
     if widths is None or value is None or len(widths) != 4:
         return Declined("the Pad is not of B C H W, by constants and with a constant")
     if any(widths[0]) or any(widths[1]) or min(min(pair) for pair in widths) < 0:
@@ -67,29 +59,33 @@ def find_padded_pool(pool: ir.Node) -> Found | Declined | None:
     own = list(attribute(pool, "pads", [0] * 4))
     if any(a + b >= kernel[axis % 2] for axis, (a, b) in enumerate(zip(pads, own, strict=True))):
         return Declined("a window would hold nothing but padding")
-    x = pad.inputs[0]
-    assert x is not None
-    return Found(pool, x, pads, own, value)
+    return partial(_split, pool, operand(pad, 0), pads, own, value)
 
 
-def apply_padded_pool(found: Found) -> None:
-    """The pool pads by itself; a Max with a constant stands in for the padded values."""
-    pool = found.pool
+def _split(pool: ir.Node, x: ir.Value, pads: list[int], own: list[int], value: float) -> None:
+    """The pool pads by itself; a Max with a constant stands in for the padded values.
+
+    Args:
+        pool: the MaxPool.
+        x: what is padded.
+        pads: of the Pad: top, left, bottom, right.
+        own: of the pool, likewise.
+        value: that is padded.
+    """
     kernel = list(attribute(pool, "kernel_shape"))
     strides = list(attribute(pool, "strides", (1, 1)))
     dilations = list(attribute(pool, "dilations", (1, 1)))
-    size = [length or 0 for length in dims(found.x)[2:]]
+    size = [length or 0 for length in dims(x)[2:]]
     touched = [
-        _touches(
-            size[axis], kernel[axis], strides[axis], dilations[axis], found.pads, found.own, axis
-        )
+        _touches(size[axis], kernel[axis], strides[axis], dilations[axis], pads, own, axis)
         for axis in (0, 1)
     ]
-    mask = np.where(touched[0][:, None] | touched[1][None, :], found.value, LOWEST)
-    attributes = {key: item.value for key, item in pool.attributes.items() if key != "auto_pad"}
-    attributes["pads"] = [a + b for a, b in zip(found.pads, found.own, strict=True)]
+    mask = np.where(touched[0][:, None] | touched[1][None, :], value, LOWEST)
+    attributes = attributes_of(pool)
+    attributes.pop("auto_pad", None)
+    attributes["pads"] = [a + b for a, b in zip(pads, own, strict=True)]
     shape = dims(pool.outputs[0])
-    pooled = add_node(pool, "MaxPool", [found.x], shape, attributes)
+    pooled = add_node(pool, "MaxPool", [x], shape, attributes)
     padding = add_constant(pool, mask[None, None].astype(np.float32), "padding")
     replace(pool.outputs[0], add_node(pool, "Max", [pooled, padding], shape))
 
@@ -113,5 +109,4 @@ split_padded_max_pool = rewrite_pass(
     "zeros padded before a max pooling as a Max behind it",
     ("MaxPool",),
     find_padded_pool,
-    apply_padded_pool,
 )

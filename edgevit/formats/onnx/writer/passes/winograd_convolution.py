@@ -15,7 +15,7 @@ float32, where the other order of sums costs some 3e-6 of the result's deviation
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import onnx_ir as ir
@@ -23,15 +23,16 @@ import onnx_ir as ir
 from edgevit.formats.onnx.writer.graph import (
     add_constant,
     add_node,
+    add_split,
     attribute,
     constant,
     dims,
-    graph_of,
-    path_of,
+    operand,
+    optional,
     replace,
     reshape,
 )
-from edgevit.formats.onnx.writer.passes.rewriting import rewrite_pass
+from edgevit.formats.onnx.writer.passes.rewriting import Found, rewrite_pass
 from edgevit.formats.passes import Declined
 
 FEWEST_CHANNELS = 128  # narrower, the transforms cost more than the products save
@@ -44,22 +45,7 @@ OUTPUT = np.array([[1, 1, 1, 0], [0, 1, -1, -1]])
 EVERYWHERE = 5  # the place, of 16, that is added to all four pixels: it carries the bias
 
 
-@dataclass(frozen=True)
-class Found:
-    """A convolution.
-
-    Attributes:
-        node: the Conv.
-        kernel: K C 3 3.
-        bias: K, or None.
-    """
-
-    node: ir.Node
-    kernel: np.ndarray
-    bias: np.ndarray | None
-
-
-def find_wide_convolution(node: ir.Node) -> Found | Declined | None:
+def find_wide_convolution(node: ir.Node) -> Found:
     """Starts from Conv."""
     kernel = constant(node.inputs[1])
     if kernel is None or kernel.shape[2:] != (3, 3):
@@ -74,21 +60,24 @@ def find_wide_convolution(node: ir.Node) -> Found | Declined | None:
     shape = dims(node.inputs[0])
     if len(shape) != 4 or None in shape[1:]:
         return Declined("the size of the image is not fixed")
-    bias = None
-    if len(node.inputs) > 2 and node.inputs[2] is not None:
-        bias = constant(node.inputs[2])
-        if bias is None:
-            return Declined("a computed bias")
-    return Found(node, kernel, bias)
+    bias = constant(optional(node, 2))
+    if bias is None and optional(node, 2) is not None:
+        return Declined("a computed bias")
+    return partial(_filter, node, kernel, bias)
 
 
-def apply_winograd(found: Found) -> None:
-    """Tiles, transform, 16 products, transform, pixels; a Transpose at both ends."""
-    node, x = found.node, found.node.inputs[0]
-    assert x is not None
+def _filter(node: ir.Node, kernel: np.ndarray, bias: np.ndarray | None) -> None:
+    """Tiles, transform, 16 products, transform, pixels; a Transpose at both ends.
+
+    Args:
+        node: the Conv.
+        kernel: K C 3 3.
+        bias: K, or None.
+    """
+    x = operand(node, 0)
     batch = dims(x)[0]
     channels, rows, columns = (length or 0 for length in dims(x)[1:])
-    width = len(found.kernel)
+    width = len(kernel)
     down, across = -(-rows // 2), -(-columns // 2)
     tiles = down * across
 
@@ -101,14 +90,13 @@ def apply_winograd(found: Found) -> None:
     entering = add_constant(node, np.kron(INPUT, INPUT).astype(np.float32), "enter")
     spread = add_node(node, "MatMul", [entering, flat], (batch, 16, tiles * channels))
     places = _split(node, reshape(node, spread, (batch, 16, tiles, channels)), batch)
-    kernels = transform_kernel(found.kernel)
     products = []
-    for place, (part, kernel) in enumerate(zip(places, kernels, strict=True)):
-        weights = add_constant(node, kernel, "kernel")
+    for place, (part, matrix) in enumerate(zip(places, transform_kernel(kernel), strict=True)):
+        weights = add_constant(node, matrix, "kernel")
         product = add_node(node, "MatMul", [part, weights], (batch, 1, tiles, width))
-        if place == EVERYWHERE and found.bias is not None:
-            bias = add_constant(node, found.bias, "bias")
-            product = add_node(node, "Add", [product, bias], (batch, 1, tiles, width))
+        if place == EVERYWHERE and bias is not None:
+            inputs = [product, add_constant(node, bias, "bias")]
+            product = add_node(node, "Add", inputs, (batch, 1, tiles, width))
         products.append(product)
     joined = add_node(node, "Concat", products, (batch, 16, tiles, width), {"axis": 1})
     flat = reshape(node, joined, (batch, 16, tiles * width))
@@ -153,14 +141,8 @@ def _gather(before: ir.Node, x: ir.Value, rows: np.ndarray, width: int) -> ir.Va
 
 def _split(before: ir.Node, x: ir.Value, batch: int | None) -> list[ir.Value]:
     """Its 16 places, B 1 tiles C each."""
-    shape = ir.Shape([batch, 1, *dims(x)[2:]])
-    assert x.dtype is not None
-    outputs = [ir.Value(type=ir.TensorType(x.dtype), shape=shape) for _ in range(16)]
     lengths = add_constant(before, np.ones(16, np.int64), "lengths")
-    name = f"{path_of(before)}/Split"
-    node = ir.node("Split", [x, lengths], {"axis": 1}, outputs=outputs, name=name)
-    graph_of(before).insert_before(before, node)
-    return outputs
+    return add_split(before, [x, lengths], 1, [(batch, 1, *dims(x)[2:])] * 16)
 
 
 winograd_convolution = rewrite_pass(
@@ -168,5 +150,4 @@ winograd_convolution = rewrite_pass(
     "wide 3x3 convolutions by Winograd's minimal filtering",
     ("Conv",),
     find_wide_convolution,
-    apply_winograd,
 )

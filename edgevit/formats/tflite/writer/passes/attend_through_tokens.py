@@ -101,7 +101,7 @@ def _find(graph: TfliteGraph, softmax: Any) -> Found | Declined | None:
     if len(shape) != 3:
         return Declined("its tokens are not B N C")
     _, heads, depth = queries.kernel.shape
-    weights, bias = (_constant_input(graph, after[-1], place) for place in (1, 2))
+    weights, bias = (graph.constant_input(after[-1], place) for place in (1, 2))
     if weights is None or weights.shape[1] != heads * depth:
         return Declined("no Dense layer behind the heads")
     kernels = AttentionKernels(
@@ -195,13 +195,13 @@ def _find_heads(
     dense = makers.get(int(step.inputs[0]))
     if dense is None or graph.kind(dense) != "FULLY_CONNECTED":
         return None
-    shape, weights = graph.shape(int(step.outputs[0])), _constant_input(graph, dense, 1)
+    shape, weights = graph.shape(int(step.outputs[0])), graph.constant_input(dense, 1)
     if weights is None or activation(dense) != NO_ACTIVATION or len(shape) != 4:
         return None
     heads, depth = shape[2:]
     if weights.shape[0] != heads * depth:
         return None
-    bias = _constant_input(graph, dense, 2)
+    bias = graph.constant_input(dense, 2)
     return Heads(
         (dense, step, moved),
         weights.T.reshape(-1, heads, depth),
@@ -225,14 +225,8 @@ def _find_output(graph: TfliteGraph, mixed: Any) -> tuple[Any, Any, Any] | None:
 
 
 def _order(graph: TfliteGraph, transpose: Any) -> tuple[int, ...]:
-    values = graph.constant(int(transpose.inputs[1]))
+    values = graph.constant_input(transpose, 1)
     return () if values is None else tuple(int(axis) for axis in values)
-
-
-def _constant_input(graph: TfliteGraph, operator: Any, place: int) -> np.ndarray | None:
-    if place >= len(operator.inputs):
-        return None
-    return graph.constant(int(operator.inputs[place]))
 
 
 def _sole_reader(graph: TfliteGraph, operator: Any) -> Any | None:

@@ -82,7 +82,7 @@ def move_labels(graph: TfliteGraph, operator: Any, labels: np.ndarray) -> np.nda
         if np.prod(shape, dtype=int) != labels.size:
             return Declined(f"{kind} of a size that is not fixed reads it")
         return labels.reshape(shape)
-    second = graph.constant(int(operator.inputs[1])) if len(operator.inputs) > 1 else None
+    second = graph.constant_input(operator, 1)
     if second is None:
         return Declined(f"{kind} reads it")
     if kind == "TRANSPOSE":
@@ -123,10 +123,8 @@ def shift_entry(graph: TfliteGraph, entry: Entry, offsets: np.ndarray) -> None:
         offsets: one for each channel.
     """
     operator = entry.operator
-    weights, bias = graph.constant(int(operator.inputs[1])), None
+    weights, bias = (graph.constant_input(operator, place) for place in (1, 2))
     assert weights is not None
-    if len(operator.inputs) > 2:
-        bias = graph.constant(int(operator.inputs[2]))
     many, wide = offsets[entry.channels].astype(np.float64), weights.astype(np.float64)  # K
     if graph.kind(operator) == "DEPTHWISE_CONV_2D":
         many = np.repeat(many, weights.shape[-1] // len(many))

@@ -39,8 +39,7 @@ def _equalise(graph: TfliteGraph, operator: Any) -> bool | Declined:
     kind = graph.kind(operator)
     if kind not in OPERATORS or OPERATORS[kind].weights_axis != 0:
         return False
-    weights = graph.constant(int(operator.inputs[1]))
-    bias = graph.constant(int(operator.inputs[2])) if len(operator.inputs) > 2 else None
+    weights, bias = (graph.constant_input(operator, place) for place in (1, 2))
     if weights is None:
         return False
     if activation(operator) not in HOMOGENEOUS:

@@ -64,8 +64,7 @@ def entering_names(graph: TfliteGraph) -> frozenset[str]:
 def _correct(
     graph: TfliteGraph, operator: Any, means: Means, precision: Precision
 ) -> bool | Declined:
-    weights = graph.constant(int(operator.inputs[1]))
-    bias = graph.constant(int(operator.inputs[2])) if len(operator.inputs) > 2 else None
+    weights, bias = (graph.constant_input(operator, place) for place in (1, 2))
     if weights is None or (bias is None and len(operator.inputs) > 2 and operator.inputs[2] >= 0):
         return Declined("its weights or its bias are computed")
     if precision is Precision.DYNAMIC and weights.size < FEWEST_WEIGHTS:

@@ -278,7 +278,7 @@ def test_other_attention_stays_with_a_reason(options, reason):
     assert [reason in line for _, line in changes.skipped] == [True]
 
 
-@pytest.mark.parametrize(("name", "pairs"), [("vit", 1), ("shiftvit", 0)])
+@pytest.mark.parametrize(("name", "pairs"), [("vit", 2), ("shiftvit", 0)])
 def test_values_of_an_attention_are_equalised_with_its_output_layer(graphs, name, pairs):
     _, lines = rewrite(graphs[name], ("equalise-channels",))
     assert lines == ((f"equalise-channels: {pairs}",) if pairs else ())
