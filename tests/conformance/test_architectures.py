@@ -31,6 +31,9 @@ RARE_FROM = ("shiftvit", "vit")
 EXACT = ("savedmodel", "tflite-float32", "onnx-float32")
 # (runtime, precision of an .onnx file) -> why its version in the lock cannot load it.
 REFUSED = {("tract", "float16"): "tract cannot load it .*F16"}
+# (architecture, runtime, precision) of what it computes wrong, which the verdict must say. OpenVINO
+# 2026.4's low-precision transformations do; without them the same file passes.
+WRONG = {("patchconvnet", "openvino", "int8")}
 
 SIZES = {name: import_architecture(spec).TINY for name, spec in MODELS.items()}
 
@@ -322,7 +325,8 @@ def test_other_runtimes_load_the_onnx_files_and_agree(outcomes, runtime, precisi
         return
     found = verify(path, runtime=runtime)
     (report,) = found.reports
-    assert found.verdict is Verdict.PASS, report
+    wrong = (outcomes[0], runtime, precision) in WRONG
+    assert found.verdict is (Verdict.FAIL if wrong else Verdict.PASS), report
     assert report.runtime.startswith(runtime)
     outputs = {*MODELS[outcomes[0]].outputs, *MODELS[outcomes[0]].extra_outputs}
     assert {other.name for other in report.others} == outputs - {"logits"}

@@ -22,6 +22,9 @@ ROLES = {
 }
 # Parts of a TensorFlow name that are no layer.
 RUNNING = re.compile(r"__\d+")  # tf2onnx's numbers
+# Beginning of the name of a length that is not fixed. It is tf2onnx's: tract takes such names for
+# none, where it would compare others, and refuse one that is 256 times another.
+UNKNOWN = "unk__"
 NO_LAYERS = re.compile(r"Tensordot(_\d+)?$")
 
 
@@ -78,7 +81,7 @@ def _number_lengths(values: Iterable[ir.Value]) -> None:
     def renamed(length: int | ir.SymbolicDim) -> int | str | None:
         if isinstance(length, int):
             return length
-        return names.setdefault(length.value, f"free_{len(names)}") or None
+        return names.setdefault(length.value, f"{UNKNOWN}{len(names)}") or None
 
     for value in values:
         for key, text in value.metadata_props.items():
