@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,4 +90,6 @@ def test_a_second_conversion_with_a_free_batch_gives_the_same_bytes(source, rang
     first = write(convert.write_float32, source, None, tmp_path / "net.onnx", batch=None)
     source.lowered.clear()
     assert write(convert.write_float32, source, None, tmp_path / "net.onnx", batch=None) == first
-    assert b"unk__" not in first
+    numbers = {int(number) for number in re.findall(rb"unk__(\d+)", first)}
+    assert numbers  # tract knows a length that is not fixed by this name
+    assert max(numbers) <= len(numbers)  # tf2onnx's own go on from one export to the next
