@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import TypeVar
 
-from edgevit.base.errors import ConfigError, UnknownNameError
+from edgevit.base.errors import ConfigError, UnknownNameError, in_one_line
 
 Row = TypeVar("Row")
 
@@ -62,7 +62,7 @@ def _load(point: EntryPoint, kind: type[Row]) -> Row:
     try:
         row = point.load()
     except Exception as error:  # whatever another package raises while it is imported
-        reason = " ".join(str(error).split())[:200]
+        reason = in_one_line(error, 200)
         raise ConfigError(
             f"the plug-in {package} cannot be loaded for {point.name!r} "
             f"({type(error).__name__}: {reason}). Update or uninstall it."

@@ -27,7 +27,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
-from edgevit.base.errors import EdgevitError, RuntimeFailure
+from edgevit.base.errors import EdgevitError, RuntimeFailure, in_one_line
 from edgevit.bench.measure import time_calls, warm_up
 from edgevit.formats.registry import import_runtime, load_session, refuse_damage
 from edgevit.formats.session import draw_input
@@ -121,7 +121,7 @@ def serve(requests: TextIO, answers: TextIO) -> None:
         except MemoryError:
             answer = {"error": "not enough memory for this batch", "exit_code": 1}
         except Exception as error:  # a runtime's own: the line must name it
-            text = " ".join(str(error).split())[:200]
+            text = in_one_line(error, 200)
             answer = {"error": f"{type(error).__name__}: {text}", "exit_code": 1}
         answers.write(json.dumps(answer) + "\n")
         answers.flush()

@@ -13,7 +13,7 @@ import click
 from edgevit import __version__
 from edgevit.base import interrupt
 from edgevit.base.documents import to_json
-from edgevit.base.errors import EdgevitError
+from edgevit.base.errors import EdgevitError, in_one_line
 from edgevit.cli import console
 from edgevit.cli.benchmark import benchmark
 from edgevit.cli.calibrate import calibrate
@@ -116,7 +116,7 @@ def main() -> NoReturn:
             except Exception as error:
                 if verbose:
                     console.say(traceback.format_exc())
-                text = " ".join(str(error).split())[:300]
+                text = in_one_line(error, 300)
                 code = _fail(
                     f"internal error: {type(error).__name__}: {text}. This is a defect of edgevit; "
                     "'edgevit --verbose ...' shows where.",

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from edgevit.base.errors import ConfigError
+from edgevit.base.errors import ConfigError, in_one_line
 from edgevit.base.loading import load_attribute
 from edgevit.core.options import KEY
 from edgevit.formats.options import flag_of, list_options
@@ -173,7 +173,7 @@ def import_modules(names: tuple[str, ...]) -> None:
         try:
             importlib.import_module(name)
         except Exception as error:  # whatever a user's module raises
-            reason = " ".join(str(error).split())[:200]
+            reason = in_one_line(error, 200)
             raise ConfigError(
                 f"--import {name}: cannot be imported ({type(error).__name__}: {reason}). It is "
                 "looked for in this folder and among the installed packages."

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from edgevit.base.errors import ConfigError, DataError, in_one_line
+from edgevit.base.progress import Progress
 from edgevit.core.class_names import CIFAR10_CLASSES
 from edgevit.data.archives import (
     READ_ERRORS,
@@ -26,7 +27,6 @@ from edgevit.data.images import decode_image, resize_image
 KERAS_DATASETS = ("cifar10", "cifar100")
 ENVIRONMENT_VARIABLE = "EDGEVIT_DATA"
 HELD_OUT = 0.2  # share of the training images that is validated on, where nothing else is said
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

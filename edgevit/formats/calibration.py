@@ -13,6 +13,7 @@ from edgevit.base.documents import VERSION, to_json
 from edgevit.base.errors import ConfigError, ModelFileError
 from edgevit.base.files import write_whole
 from edgevit.base.loading import load_attribute
+from edgevit.base.progress import Progress, Status
 from edgevit.core.format import Format
 from edgevit.data.calibration import CalibrationSample, sample_source
 from edgevit.formats.registry import FORMATS
@@ -23,8 +24,6 @@ from edgevit.quantization.ranges import RangeRecord
 
 KIND = "edgevit.calibration"
 CALIBRATION_IMAGES = 300
-Status = Callable[[str], None]
-Progress = Callable[[int, int], None]
 
 
 def calibrate(

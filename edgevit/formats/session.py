@@ -11,7 +11,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
-from edgevit.base.errors import ConfigError, ModelFileError, RuntimeFailure
+from edgevit.base.errors import ConfigError, ModelFileError, RuntimeFailure, in_one_line
 from edgevit.core.manifest import Manifest
 from edgevit.core.metadata import EmbeddedMetadata
 from edgevit.core.reference import ReferenceSet
@@ -226,7 +226,7 @@ def dequantize(values: np.ndarray, scale: float, zero: int) -> np.ndarray:
 
 def load_failure(path: Path, runtime: str, error: Exception) -> RuntimeFailure:
     """One clear line for a file that a runtime refuses."""
-    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    reason = in_one_line(error, 200) or type(error).__name__
     return RuntimeFailure(
         f"{path}: {runtime} cannot load it ({reason}). The file is damaged or of another format; "
         "export it again."

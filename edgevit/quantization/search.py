@@ -12,7 +12,7 @@ found by bisection. So a search takes about a dozen evaluations, however large t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +20,7 @@ from typing import Protocol
 import numpy as np
 
 from edgevit.base.errors import ConfigError
+from edgevit.base.progress import Progress, Status
 from edgevit.base.statistics import Interval, PairedDrop
 from edgevit.core.target import Precision
 from edgevit.quantization.kernel_costs import KernelCosts
@@ -30,8 +31,6 @@ from edgevit.quantization.recipe import Recipe, Rule
 SENSITIVITY_IMAGES = 32
 PRECISIONS = (Precision.INT8, Precision.DYNAMIC, Precision.FLOAT32)
 Precisions = tuple[Precision, ...]
-Status = Callable[[str], None]
-Progress = Callable[[int, int], None]
 
 
 class Candidates(Protocol):

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from edgevit.base.errors import ModelFileError
+from edgevit.base.errors import ModelFileError, in_one_line
 from edgevit.base.files import write_whole
 
 FILE = "checkpoint.npz"
@@ -83,7 +83,7 @@ def read_checkpoint(folder: Path) -> Checkpoint | None:
             )
         return Checkpoint(state["identity"], state["log"], weights, optimizer)
     except DAMAGES as error:
-        reason = " ".join(str(error).split())
+        reason = in_one_line(error)
         raise ModelFileError(
             f"{path}: the checkpoint is damaged ({reason}). Delete it to start again."
         ) from None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 
 import numpy as np
 
 from edgevit.base.errors import ModelFileError
+from edgevit.base.progress import Progress, Status
 from edgevit.core.layer_errors import PREPROCESSING, FloatNetwork, LayerError, Role, Unaligned
 from edgevit.core.target import Precision
 from edgevit.formats.intermediate import IntermediateReader, IntermediateTensor
@@ -16,8 +17,6 @@ from edgevit.verification.layer_errors import LayerSums, summarise
 from edgevit.verification.rewritten_layers import list_rewritten
 from edgevit.verification.rounding_noise import MOVES, ProductNoise
 
-Status = Callable[[str], None]
-Progress = Callable[[int, int], None]
 CHUNK = 8  # images whose intermediate tensors are in memory at a time
 
 REWRITTEN = "the layers behind it show that its tensor is on another scale: rewritten"

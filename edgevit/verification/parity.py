@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from edgevit.base.errors import DataError, RuntimeFailure
+from edgevit.base.progress import Progress
 from edgevit.core.parity import AccuracyReport, OutputParity, ParityReport
 from edgevit.core.reference import ReferenceSet
 from edgevit.core.runtime import Runtime
@@ -17,7 +18,6 @@ from edgevit.formats.registry import open_session
 from edgevit.formats.session import Session
 from edgevit.verification.metrics import agreement, relative_to_spread, top_k
 
-Progress = Callable[[int, int], None]
 CHUNK = 50
 # LiteRT's reference kernels are written for clarity: all golden images of a large float network
 # would take many minutes in them. They run the first ones for this long; other kernels run all.

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgevit.base.errors import MissingDependencyError, ModelFileError
+from edgevit.base.errors import MissingDependencyError, ModelFileError, in_one_line
 from edgevit.core.roofline import Cost
 
 Shape = Sequence[int]
@@ -69,7 +69,7 @@ def count_cost(path: Path, batch: int = 1) -> Cost:
             value.type.tensor_type.ClearField("shape")
         model = onnx.shape_inference.infer_shapes(model, data_prop=True)
     except Exception as error:  # protobuf and onnx raise several types for damaged files
-        text = " ".join(str(error).split())[:200]
+        text = in_one_line(error, 200)
         raise ModelFileError(f"{path}: the ONNX file is damaged ({text}).") from None
     return _OnnxCounter(model).count()
 

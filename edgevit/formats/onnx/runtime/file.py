@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edgevit.base.errors import MissingDependencyError, ModelFileError
+from edgevit.base.errors import MissingDependencyError, ModelFileError, in_one_line
 from edgevit.core.tensors import TensorSpec
 
 _RENAMED = {"float": "float32", "double": "float64"}  # ONNX's names -> numpy's
@@ -31,7 +31,7 @@ def read_model(path: Path, purpose: str = "Reading an .onnx file", shapes: bool 
         model = onnx.load(str(path))
         return onnx.shape_inference.infer_shapes(model) if shapes else model
     except Exception as error:  # protobuf's and onnx's errors share no public base class
-        reason = " ".join(str(error).split())[:200]
+        reason = in_one_line(error, 200)
         raise ModelFileError(f"{path}: the ONNX file is damaged ({reason}).") from None
 
 

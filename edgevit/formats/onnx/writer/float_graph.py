@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from edgevit.base.errors import ExportError
+from edgevit.base.errors import ExportError, in_one_line
 from edgevit.core.format import Format
 from edgevit.formats.onnx.options import OnnxOptions
 from edgevit.formats.onnx.writer.names import layer_path
@@ -103,7 +103,7 @@ def convert_graph(name: str, function: Any, opset: int) -> Any:
                 custom_op_handlers={"Erfc": (erfc_handler, [])},
             )
     except Exception as error:  # tf2onnx raises ValueError, KeyError, AssertionError ...
-        text = " ".join(str(error).split())
+        text = in_one_line(error)
         raise ExportError(f"{name}: tf2onnx refuses it ({text[:300]}).") from None
     foreign = {
         node.op_type: layer_path(node.name)

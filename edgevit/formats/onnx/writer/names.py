@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 import onnx_ir as ir
 
+from edgevit.formats.onnx.writer.graph import take_name
+
 # What an operator's constant inputs are called, by their place.
 ROLES = {
     "Gemm": {1: "kernel", 2: "bias"},
@@ -36,15 +38,7 @@ def make_names_canonical(model: ir.Model) -> None:
     """
     graph, nodes = model.graph, list(model.graph)
     kept = {value.name for value in (*graph.inputs, *graph.outputs)}
-    taken = set(kept)
-
-    def unique(wanted: str) -> str:
-        name, number = wanted, 1
-        while name in taken:
-            number += 1
-            name = f"{wanted}_{number}"
-        taken.add(name)
-        return name
+    taken = {name for name in kept if name}
 
     users: dict[ir.Value | None, tuple[int, int]] = {}  # value -> its first reader, and the place
     for number, node in enumerate(nodes):
@@ -56,7 +50,7 @@ def make_names_canonical(model: ir.Model) -> None:
     graph.initializers.clear()
     paths = _paths(nodes, users)
     for node, path in zip(nodes, paths, strict=True):
-        node.name = unique(f"{path}/{node.op_type}".lstrip("/"))
+        node.name = take_name(f"{path}/{node.op_type}".lstrip("/"), taken)
         node.doc_string = ""
         node.metadata_props.clear()
         for number, output in enumerate(node.outputs):
@@ -66,7 +60,7 @@ def make_names_canonical(model: ir.Model) -> None:
         number, place = users.get(value, unused)
         user = nodes[number] if value in users else None
         role = ROLES.get(user.op_type, {}).get(place, "constant") if user else "constant"
-        value.name = unique(f"{user.name if user else 'unused'}/{role}")
+        value.name = take_name(f"{user.name if user else 'unused'}/{role}", taken)
         graph.register_initializer(value)
     graph.name = "edgevit"
     graph.doc_string = ""

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from edgevit.base.errors import ExportError
+from edgevit.base.errors import ExportError, in_one_line
 from edgevit.core.format import Format
 from edgevit.core.target import Precision, Written
 from edgevit.formats.passes import report_lines
@@ -284,7 +284,7 @@ def _convert(converter: Any, name: str) -> bytes:
     try:
         return bytes(converter.convert())
     except Exception as error:  # the converter's own exceptions share no public base class
-        text = " ".join(str(error).split())
+        text = in_one_line(error)
         raise ExportError(
             f"{name}: TensorFlow's converter refuses it without Flex ops ({text[:300]})."
         ) from None

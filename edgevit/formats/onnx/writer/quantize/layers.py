@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from edgevit.formats.onnx.writer.graph import attribute, constant
+from edgevit.formats.onnx.writer.graph import attribute, constant, take_name
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def find_layers(model: ir.Model) -> tuple[list[WeightedLayer], list[str]]:
         bias = constant(node.inputs[2]) if len(node.inputs) > 2 else None
         if bias is not None:
             bias = bias.reshape(-1)
-        key = _unique(_layer_key(node), taken)
+        key = take_name(_layer_key(node), taken)
         layers.append(WeightedLayer(node, key, weights, _channel_axis(node), bias))
     return layers, declined
 
@@ -124,12 +124,3 @@ def _channel_axis(node: ir.Node) -> int:
 def _layer_key(node: ir.Node) -> str:
     parts = [part for part in (node.name or "").split("/")[:-1] if part != "Tensordot"]
     return "/".join([*parts, "Conv" if node.op_type == "Conv" else "Dense"])
-
-
-def _unique(wanted: str, taken: set[str]) -> str:
-    name, number = wanted, 1
-    while name in taken:
-        number += 1
-        name = f"{wanted}_{number}"
-    taken.add(name)
-    return name
