@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgevit.base.errors import find_named
+from edgevit.base.errors import ConfigError, find_named
 
 
 @dataclass(frozen=True)
@@ -29,27 +29,33 @@ class Preprocess:
     """Raw uint8 pixels to network input, as a contract that can be executed.
 
     The steps, in order: resize (bilinear, half-pixel centres, no antialiasing), crop the centre,
-    then ``x * scale + offset`` for each channel.
+    then ``x * scale + offset`` for each channel. Pictures have as many channels as ``scale`` has
+    numbers.
 
     Attributes:
         input_size: (rows, columns) of the raw image.
         network_size: (rows, columns) that enter the network.
         resize: (rows, columns) to resize to before the crop; None: network_size.
-        scale: factor for each of R, G, B.
-        offset: added after the scale, for each of R, G, B.
+        scale: factor for each channel, such as R, G, B.
+        offset: added after the scale, for each channel.
     """
 
     input_size: tuple[int, int] = (32, 32)
     network_size: tuple[int, int] = (32, 32)
     resize: tuple[int, int] | None = None
-    scale: tuple[float, float, float] = (1 / 255, 1 / 255, 1 / 255)
-    offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    scale: tuple[float, ...] = (1 / 255, 1 / 255, 1 / 255)
+    offset: tuple[float, ...] = (0.0, 0.0, 0.0)
 
     def __post_init__(self):
         for name in ("input_size", "network_size", "resize", "scale", "offset"):
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, tuple(value))
+
+    @property
+    def channels(self) -> int:
+        """Of a picture."""
+        return len(self.scale)
 
     @property
     def resized(self) -> tuple[int, int]:
@@ -66,23 +72,28 @@ class Preprocess:
         """Executes the contract in numpy.
 
         Args:
-            images: uint8 B H W 3 of any size.
+            images: uint8 ... H W C of any size.
 
         Returns:
-            float32 B h w 3 with (h, w) = network_size.
+            float32 ... h w C with (h, w) = network_size.
         """
-        x = resize_bilinear(images.astype(np.float32), self.resized)
+        frames = images.reshape(-1, *images.shape[-3:])  # B H W C, also of clips B T H W C
+        x = resize_bilinear(frames.astype(np.float32), self.resized)
         top, left = self.crop_origin
         x = x[:, top : top + self.network_size[0], left : left + self.network_size[1]]
-        return x * np.array(self.scale, np.float32) + np.array(self.offset, np.float32)
+        x = x * np.array(self.scale, np.float32) + np.array(self.offset, np.float32)
+        return x.reshape(*images.shape[:-3], *x.shape[1:])
 
 
-Channels = tuple[float, float, float]
+Channels = tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """What happens to raw pixels of 0..255 for each of R, G, B: ``x * scale + offset``."""
+    """What happens to raw pixels of 0..255 for each channel: ``x * scale + offset``.
+
+    One number stands for all channels.
+    """
 
     scale: Channels
     offset: Channels
@@ -90,8 +101,25 @@ class Scaling:
     @classmethod
     def of_statistics(cls, mean: Channels, deviation: Channels) -> Scaling:
         """Centres pixels and brings them to unit deviation; both in units of 0..1."""
-        (r, g, b), (dr, dg, db) = mean, deviation
-        return cls((1 / (255 * dr), 1 / (255 * dg), 1 / (255 * db)), (-r / dr, -g / dg, -b / db))
+        return cls(
+            tuple(1 / (255 * spread) for spread in deviation),
+            tuple(-middle / spread for middle, spread in zip(mean, deviation, strict=True)),
+        )
+
+    def of_channels(self, count: int) -> Scaling:
+        """The same for pictures of so many channels.
+
+        Raises:
+            ConfigError: it is of another number of channels.
+        """
+        if len(self.scale) == 1:
+            return Scaling(self.scale * count, self.offset * count)
+        if len(self.scale) != count:
+            raise ConfigError(
+                f"this scaling is for pictures of {len(self.scale)} channels, and the model takes "
+                f"{count}. Choose raw, unit or signed, or scale inside the model."
+            )
+        return self
 
 
 # Mean and standard deviation over ImageNet's training images, as torchvision publishes them.
@@ -100,9 +128,9 @@ IMAGENET_DEVIATION: Channels = (0.229, 0.224, 0.225)
 
 # How published networks want their pixels, by name.
 SCALINGS: dict[str, Scaling] = {
-    "raw": Scaling((1.0, 1.0, 1.0), (0.0, 0.0, 0.0)),  # 0..255
-    "unit": Scaling((1 / 255, 1 / 255, 1 / 255), (0.0, 0.0, 0.0)),  # 0..1
-    "signed": Scaling((1 / 127.5, 1 / 127.5, 1 / 127.5), (-1.0, -1.0, -1.0)),  # -1..1
+    "raw": Scaling((1.0,), (0.0,)),  # 0..255
+    "unit": Scaling((1 / 255,), (0.0,)),  # 0..1
+    "signed": Scaling((1 / 127.5,), (-1.0,)),  # -1..1
     "imagenet": Scaling.of_statistics(IMAGENET_MEAN, IMAGENET_DEVIATION),
 }
 
