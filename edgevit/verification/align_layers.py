@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgevit.core.samples import Inputs
 from edgevit.core.layer_errors import FloatLayer, FloatNetwork, Role
 from edgevit.formats.intermediate import IntermediateReader, IntermediateTensor
 
@@ -55,12 +56,12 @@ class Alignment:
         self.reasons[path] = reason
 
     def visit(
-        self, images: np.ndarray, found: Mapping[str, np.ndarray], visitor: PairVisitor
+        self, images: Inputs, found: Mapping[str, np.ndarray], visitor: PairVisitor
     ) -> None:
         """Runs the float model and shows each compared layer's output beside the file's tensor.
 
         Args:
-            images: uint8 B H W 3.
+            images: B ... of every input.
             found: the file's tensors for these images.
             visitor: gets both as float32 B ... in the axes of the layer.
         """
@@ -84,14 +85,14 @@ class Alignment:
 
 
 def align_layers(
-    network: FloatNetwork, reader: IntermediateReader, images: np.ndarray
+    network: FloatNetwork, reader: IntermediateReader, images: Inputs
 ) -> Alignment:
     """Finds the tensor of each layer.
 
     Args:
         network: the float model.
         reader: the file.
-        images: uint8 B H W 3, one run of the file, for where values decide.
+        images: B ... of every input, one run of the file, for where values decide.
     """
     layers = network.layers
     candidates = find_candidates(layers, reader.tensors, reader.batch)
