@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import importlib
-import json
 import sys
 from collections.abc import Callable
 from dataclasses import Field
@@ -16,6 +15,7 @@ import click
 from edgevit.base.errors import ConfigError, in_one_line
 from edgevit.base.loading import load_attribute
 from edgevit.core.options import KEY
+from edgevit.data.labels import read_class_names
 from edgevit.formats.options import flag_of, list_options
 from edgevit.formats.registry import RUNTIMES
 from edgevit.tasks import TASKS
@@ -156,21 +156,9 @@ def read_labels(path: Path | None) -> tuple[str, ...]:
     """``--labels names.txt`` (one a line) or a JSON list; nothing where it is not given.
 
     Raises:
-        ConfigError: no such file, no text, or no name in it.
+        ConfigError: see :func:`edgevit.data.labels.read_class_names`.
     """
-    if path is None:
-        return ()
-    try:
-        text = path.read_text()
-        names = json.loads(text) if path.suffix == ".json" else text.split("\n")
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: the labels cannot be read ({error}).") from None
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ConfigError(f"{path}: expected a JSON list of class names.")
-    found = tuple(name.strip() for name in names if name.strip())
-    if not found:
-        raise ConfigError(f"{path}: holds no class name.")
-    return found
+    return () if path is None else read_class_names(path)
 
 
 @of_value
