@@ -173,4 +173,3 @@ def find_change(path: Path) -> str:
         f"its sha256 is {actual[:12]}..., where the manifest beside it says "
         f"{str(expected)[:12]}...: it changed after it was exported"
     )
-

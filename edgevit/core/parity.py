@@ -24,7 +24,11 @@ class Verdict(StrEnum):
 
 
 SYNTHETIC, OWN, KERNELS = "synthetic", "own", "kernels"
-SAMPLES = {SYNTHETIC: "Synthetic samples", OWN: "Your own samples", KERNELS: "Against other kernels"}
+SAMPLES = {
+    SYNTHETIC: "Synthetic samples",
+    OWN: "Your own samples",
+    KERNELS: "Against other kernels",
+}
 # What the measure of a role is called, which says what it means that outputs agree.
 MEASURES: dict[Role, str] = {
     Role.LOGITS: "same top-1",
@@ -33,6 +37,7 @@ MEASURES: dict[Role, str] = {
     Role.EMBEDDING: "cosine",
     Role.LABELS: "same label",
 }
+NAN = NanFloat("nan")
 COARSE = 0.1  # of an output's scale: what rounding may do to an output that does not vary
 LITTLE = 1e-3  # of an output's scale: reference outputs that vary less prove nothing
 
@@ -65,12 +70,12 @@ class OutputParity:
     max_abs: NanFloat
     relative: NanFloat
     largest: NanFloat
-    mean_abs: NanFloat = NanFloat("nan")
-    error: NanFloat = NanFloat("nan")
+    mean_abs: NanFloat = NAN
+    error: NanFloat = NAN
     role: Role = Role.MAP
-    agreement: NanFloat = NanFloat("nan")
-    low: NanFloat = NanFloat("nan")
-    high: NanFloat = NanFloat("nan")
+    agreement: NanFloat = NAN
+    low: NanFloat = NAN
+    high: NanFloat = NAN
     constant: bool = False
     one_sided: bool = False
 

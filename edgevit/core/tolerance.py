@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
 from edgevit.core.signature import Role
 
@@ -38,13 +36,13 @@ class Tolerance:
     """
 
     exact: float | None
-    limits: Mapping[Role, Limit]
+    limits: tuple[tuple[Role, Limit], ...]
     kernels: float
     reason: str
 
     def limit(self, role: Role) -> Limit:
         """Of outputs of one role."""
-        return self.limits[role]
+        return dict(self.limits)[role]
 
 
 def _limits(
@@ -53,7 +51,7 @@ def _limits(
     cosine: float,
     dense: float,
     labels: float,
-) -> Mapping[Role, Limit]:
+) -> tuple[tuple[Role, Limit], ...]:
     """Limits by role.
 
     Args:
@@ -63,16 +61,14 @@ def _limits(
         dense: relative error of everything else.
         labels: agreement of integers.
     """
-    return MappingProxyType(
-        {
-            Role.LOGITS: Limit(*scores),
-            Role.PROBABILITIES: Limit(*scores),
-            Role.MASK: Limit(*mask),
-            Role.EMBEDDING: Limit(dense, cosine),
-            Role.VALUES: Limit(dense),
-            Role.LABELS: Limit(float("inf"), labels),
-            Role.MAP: Limit(dense),
-        }
+    return (
+        (Role.LOGITS, Limit(*scores)),
+        (Role.PROBABILITIES, Limit(*scores)),
+        (Role.MASK, Limit(*mask)),
+        (Role.EMBEDDING, Limit(dense, cosine)),
+        (Role.VALUES, Limit(dense)),
+        (Role.LABELS, Limit(float("inf"), labels)),
+        (Role.MAP, Limit(dense)),
     )
 
 

@@ -6,11 +6,14 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from edgevit.base.errors import UnknownNameError
-from edgevit.core.signature import OutputSpec
+from edgevit.core.signature import IMAGES, OutputSpec
 from edgevit.frontend.roles import describe_output, find_losses
+from edgevit.frontend.shapes import is_picture
 
 if TYPE_CHECKING:
     import keras
+
+AUTOMATIC = re.compile(r"(input_layer|keras_tensor|input)(_\d+)?")
 
 
 def safe_name(name: str, fallback: str = "tensor") -> str:
@@ -22,14 +25,24 @@ def safe_name(name: str, fallback: str = "tensor") -> str:
 
 
 def name_inputs(network: keras.Model) -> tuple[str, ...]:
-    """Names of the inputs, in the order of ``network.inputs``."""
+    """Names of the inputs, in the order of ``network.inputs``.
+
+    Names that Keras numbered by itself depend on what the process built before: the only picture is
+    called "images" then, anything else "input", "input_1" and so on.
+    """
     struct = getattr(network, "_inputs_struct", None)
-    if isinstance(struct, dict):
-        by_tensor = {id(tensor): key for key, tensor in struct.items()}
-        names = [by_tensor.get(id(tensor), tensor.name) for tensor in network.inputs]
-    else:
-        names = [tensor.name for tensor in network.inputs]
-    return tell_apart([safe_name(str(name), "input") for name in names])
+    keys = struct if isinstance(struct, dict) else {}
+    by_tensor = {id(tensor): key for key, tensor in keys.items()}
+    names = []
+    for tensor in network.inputs:
+        history = getattr(tensor, "_keras_history", None)
+        own = history.operation.name if history and history.operation else tensor.name
+        name = str(by_tensor.get(id(tensor), own))
+        if AUTOMATIC.fullmatch(name):
+            alone = len(network.inputs) == 1 and is_picture(tuple(tensor.shape))
+            name = IMAGES if alone else "input"
+        names.append(safe_name(name, "input"))
+    return tell_apart(names)
 
 
 def name_outputs(

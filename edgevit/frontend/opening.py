@@ -266,4 +266,3 @@ def _read_ranges(folder: Path | None) -> dict[Format, RangeRecord]:
         for kind, file in files.items()
         if file.exists()
     }
-

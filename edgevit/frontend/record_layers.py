@@ -22,7 +22,9 @@ def record_layers(source: Source, images: Inputs) -> FloatNetwork:
         source: the model.
         images: B ... of every input; the first is run to list the layers.
     """
-    return FloatNetwork(source.name, list_layers(source, take_samples(images, 0, 1)), partial(visit_layers, source))
+    return FloatNetwork(
+        source.name, list_layers(source, take_samples(images, 0, 1)), partial(visit_layers, source)
+    )
 
 
 def list_layers(source: Source, images: Inputs) -> tuple[FloatLayer, ...]:

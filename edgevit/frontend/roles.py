@@ -82,7 +82,7 @@ def _guess_role(
 
 
 def _guess_role_of_map(spec: OutputSpec, pictures: list[tuple[int | None, ...]]) -> Role:
-    """A picture of the same size as the input tells classes apart, unless it is a picture itself."""
+    """A map of the input's size tells classes apart, unless it is a picture itself."""
     if _find_word(NAMED, spec.name) is Role.VALUES:
         return Role.MAP
     whole = [picture for picture in pictures if picture[1:3] == spec.shape[1:3]]
@@ -94,7 +94,7 @@ def _guess_role_of_map(spec: OutputSpec, pictures: list[tuple[int | None, ...]])
     repainted = spec.shape[-1] == whole[0][-1] and spec.shape[-1] != 1 and not own
     if spec.activation is Activation.SIGMOID:
         return Role.MAP if repainted else Role.MASK
-    return Role.MASK if own or (spec.shape[-1] or 0) >= CLASSES and not repainted else Role.MAP
+    return Role.MASK if own or ((spec.shape[-1] or 0) >= CLASSES and not repainted) else Role.MAP
 
 
 def _find_word(table: tuple[tuple[str, Role], ...], text: str) -> Role | None:

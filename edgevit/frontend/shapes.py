@@ -83,7 +83,9 @@ def _call_on(
     try:
         return keras.Model(packed, network(packed), name=network.name)
     except Exception as error:  # whatever a layer raises for a size that it cannot take
-        listed = ", ".join(f"{n}={'x'.join(map(str, s[1:]))}" for n, s in zip(names, shapes))
+        listed = ", ".join(
+            f"{n}={'x'.join(map(str, s[1:]))}" for n, s in zip(names, shapes, strict=True)
+        )
         raise ConfigError(
             f"{origin}: it cannot take {listed} ({in_one_line(error, 240)})."
         ) from None

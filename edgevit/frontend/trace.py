@@ -10,6 +10,7 @@ from edgevit.base.errors import ConfigError, ExportError, in_one_line
 from edgevit.frontend.lowering import KERAS, Lowering, applied
 from edgevit.frontend.source import ExportOptions, Source
 
+
 @dataclass(frozen=True)
 class Traced:
     """A graph that is ready for a converter.

@@ -27,4 +27,6 @@ class Embedding(Task):
         return f"a vector of {size} numbers, of length {document['length']:.4g}"
 
 
-EMBEDDING = Embedding("embedding", "a vector for each picture: near ones are alike", (Role.EMBEDDING,))
+EMBEDDING = Embedding(
+    "embedding", "a vector for each picture: near ones are alike", (Role.EMBEDDING,)
+)

@@ -146,7 +146,5 @@ def _load_inputs(
         return draw_inputs({spec.name: Draw.of(spec) for spec in inputs}, limit), "golden inputs"
     say("reading the test images")
     channels = source.preprocess.channels if source.preprocess else 3
-    dataset = load_test(
-        data, source.picture_size, manifest.class_names, limit, channels=channels
-    )
+    dataset = load_test(data, source.picture_size, manifest.class_names, limit, channels=channels)
     return {inputs[0].name: dataset.images}, dataset.source

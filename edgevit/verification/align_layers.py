@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgevit.core.samples import Inputs
 from edgevit.core.layer_errors import FloatLayer, FloatNetwork, Role
+from edgevit.core.samples import Inputs
 from edgevit.formats.intermediate import IntermediateReader, IntermediateTensor
 
 CLEARLY = 0.1  # unlikeness of a better candidate, as a share of that of the last
@@ -55,9 +55,7 @@ class Alignment:
         del self.chosen[path]
         self.reasons[path] = reason
 
-    def visit(
-        self, images: Inputs, found: Mapping[str, np.ndarray], visitor: PairVisitor
-    ) -> None:
+    def visit(self, images: Inputs, found: Mapping[str, np.ndarray], visitor: PairVisitor) -> None:
         """Runs the float model and shows each compared layer's output beside the file's tensor.
 
         Args:
@@ -84,9 +82,7 @@ class Alignment:
         return values * affine[0] + affine[1] if tensor.bare and affine is not None else values
 
 
-def align_layers(
-    network: FloatNetwork, reader: IntermediateReader, images: Inputs
-) -> Alignment:
+def align_layers(network: FloatNetwork, reader: IntermediateReader, images: Inputs) -> Alignment:
     """Finds the tensor of each layer.
 
     Args:

@@ -67,9 +67,7 @@ def compare_layers(
     return rows, unaligned, skipped
 
 
-def _sum_errors(
-    alignment: Alignment, images: Inputs, progress: Progress | None
-) -> list[LayerSums]:
+def _sum_errors(alignment: Alignment, images: Inputs, progress: Progress | None) -> list[LayerSums]:
     """Sums over all images, of the layers in the order of computation."""
     reader = alignment.reader
     tensors = {tensor.name: tensor for tensor in reader.tensors}

@@ -121,9 +121,7 @@ def find_spec(signature: Signature, name: str) -> OutputSpec:
     return named.get(name, signature.outputs[0])
 
 
-def take_output(
-    found: Outputs, name: str, session: Session, expected: np.ndarray
-) -> np.ndarray:
+def take_output(found: Outputs, name: str, session: Session, expected: np.ndarray) -> np.ndarray:
     """One output, on the inputs that it was recorded on.
 
     Args:

@@ -17,7 +17,7 @@ from edgevit.quantization.ranges import RangeRecord
 def write_savedmodel(
     source: Source, options: SavedModelOptions, ranges: RangeRecord | None, staged: Path
 ) -> Written:
-    """Writes one SavedModel with the signature ``serving_default(inputs by name) -> {name: output}``.
+    """Writes one SavedModel with the signature ``serving_default(inputs) -> {name: output}``.
 
     Args:
         source: what to export.
