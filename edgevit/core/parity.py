@@ -107,11 +107,16 @@ class ParityReport:
         outputs: one for each output, in the model's order.
         samples: SYNTHETIC or OWN inputs; KERNELS: synthetic ones, held against what the first
             runtime made of them.
+        accuracy: share of labelled samples whose class the file finds, in [0, 1]; NaN without
+            labels.
+        float_accuracy: likewise, the float model.
     """
 
     runtime: str
     outputs: tuple[OutputParity, ...]
     samples: str = SYNTHETIC
+    accuracy: NanFloat = NAN
+    float_accuracy: NanFloat = NAN
 
     @property
     def images(self) -> int:
@@ -173,6 +178,8 @@ class ParityReport:
             "top1_agreement": self.top1_agreement,
             "others": list(self.others),
             "outputs": list(self.outputs),
+            "accuracy": self.accuracy,
+            "float_accuracy": self.float_accuracy,
         }
 
     @classmethod

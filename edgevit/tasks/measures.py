@@ -49,6 +49,14 @@ def decide(values: np.ndarray, output: OutputSpec) -> np.ndarray:
     return np.argmax(values, axis=-1) if limit is None else values > limit
 
 
+def choose_class(values: np.ndarray, output: OutputSpec) -> np.ndarray:
+    """The class of each sample, int64 B; of a single number whether it says yes."""
+    chosen = decide(values, output)
+    if chosen.dtype == bool:
+        chosen = chosen[:, 0] if chosen.shape[-1] == 1 else np.argmax(values, axis=-1)
+    return chosen.astype(np.int64)
+
+
 def same_class(found: np.ndarray, expected: np.ndarray, output: OutputSpec) -> np.ndarray:
     """Share of positions with the same class, for each sample.
 

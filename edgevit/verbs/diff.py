@@ -15,6 +15,7 @@ from edgevit.core.golden_inputs import Draw, draw_inputs
 from edgevit.core.layer_errors import LayerDiff
 from edgevit.core.manifest import Manifest
 from edgevit.core.seal import find_damage
+from edgevit.core.signature import InputSpec
 from edgevit.data.evaluation import load_test
 from edgevit.formats.registry import detect_format, find_target, open_intermediate
 from edgevit.frontend.opening import Opening, open_source
@@ -131,7 +132,7 @@ def _open_float(
         )
     if manifest.signature is None and manifest.preprocess is not None:
         (only,) = source.signature.inputs
-        inputs = (replace(only, preparation=manifest.preprocess),)
+        inputs: tuple[InputSpec, ...] = (replace(only, preparation=manifest.preprocess),)
     else:
         inputs = manifest.model_signature.inputs
     return replace(source, signature=replace(source.signature, inputs=inputs))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from edgevit.base.errors import ConfigError
+from edgevit.base.errors import ConfigError, EdgevitError
 from edgevit.base.files import check_writable, digest_path, move_whole, size_path, write_whole
 from edgevit.base.loading import load_attribute
 from edgevit.base.progress import Progress, Status
@@ -75,7 +75,8 @@ class Outcome:
 
     Attributes:
         target: what was asked for.
-        artifact: the published file; None where it failed its verification and was not kept.
+        artifact: the published file; None where it failed its verification and was not kept, or
+            where the target was refused.
         reports: one for each runtime that verified it; the first is what devices run.
         seconds: wall time of lowering, auditing and verifying.
         not_run: runtimes that verify this target where they are installed, and are not.
@@ -83,6 +84,8 @@ class Outcome:
         task: what the model is for.
         signature: of the model.
         accept_loss: whether a lossy file is what was asked for.
+        refusal: why the model cannot be written to this target; empty if it was.
+        warnings: what a user should know of the model, a line each.
     """
 
     target: Target
@@ -94,11 +97,13 @@ class Outcome:
     task: str = ""
     signature: Signature | None = None
     accept_loss: bool = False
+    refusal: str = ""
+    warnings: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
         """PASS only if every runtime stays within the target's tolerance; see :func:`judge`."""
-        return judge(self.reports, self.target.tolerance)
+        return Verdict.FAIL if self.refusal else judge(self.reports, self.target.tolerance)
 
     @property
     def accepted(self) -> bool:
@@ -203,14 +208,22 @@ def export_all(
 ) -> list[Outcome]:
     """Exports a model to several targets; see :func:`export`.
 
+    A target that cannot be written stops no other: its outcome says why.
+
     Args:
         model: as there.
         targets: rows of TARGETS, or their names with commas between.
         out: as there.
         **arguments: as there.
+
+    Raises:
+        EdgevitError: what was asked for makes no sense, the model cannot be opened, or its only
+            target cannot be written.
     """
     from edgevit.data.calibration import hold_out, open_calibration
+    from edgevit.frontend.labels import use_labels
     from edgevit.frontend.record_reference import record_reference, refine_source
+    from edgevit.frontend.scaling import warn_of_scaling
 
     rows, options = plan_export(targets, arguments)
     folder, ranges = Path(out), arguments.get("ranges")
@@ -221,32 +234,43 @@ def export_all(
     opening: Any = {name: given[name] for name in Opening.__annotations__ if name in given}
     source = open_source(model, **opening)
     sample = held = None
-    if arguments.get("calibration") is not None:
+    calibration = arguments.get("calibration")
+    if calibration is not None:
         say("reading calibration samples")
-        sample = open_calibration(
-            arguments["calibration"], source.signature, CALIBRATION_IMAGES + HELD_OUT
-        )
+        sample = open_calibration(calibration, source.signature, CALIBRATION_IMAGES + HELD_OUT)
         sample, held = hold_out(sample, HELD_OUT)
-    records = {
-        kind: find_ranges(
-            source,
-            kind,
-            options[kind],
-            sample,
-            None if ranges is None else Path(ranges),
-            say,
-            arguments.get("progress"),
-        )
-        for kind in dict.fromkeys(row.format for row in rows if row.needs_calibration)
-    }
+    records: dict[Format, RangeRecord] = {}
+
+    def ranges_of(kind: Format) -> RangeRecord:
+        if kind not in records:
+            file = None if ranges is None else Path(ranges)
+            records[kind] = find_ranges(
+                source, kind, options[kind], sample, file, say, arguments.get("progress")
+            )
+        return records[kind]
+
     say("recording the float model's outputs on golden inputs")
-    reference = record_reference(source, own=held.inputs if held else None)
+    labels = None
+    if held is not None:
+        source, labels = use_labels(source, held)
+    reference = record_reference(source, own=held.inputs if held else None, labels=labels)
     source = refine_source(source, reference, opening.get("task") is not None)
+    if held is not None and labels is not None:
+        source = warn_of_scaling(source, held.images, labels)
     outcomes = []
     for row in rows:
-        record = records[row.format] if row.needs_calibration else None
-        own = options[row.format]
-        outcomes.append(_export_one(source, row, own, record, reference, folder, arguments))
+        started = time.perf_counter()
+        try:
+            record = ranges_of(row.format) if row.needs_calibration else None
+            own = options[row.format]
+            outcome = _export_one(source, row, own, record, reference, folder, arguments)
+        except EdgevitError as error:
+            if len(rows) == 1:
+                raise
+            outcome = Outcome(
+                row, None, (), time.perf_counter() - started, refusal=str(error), task=source.task
+            )
+        outcomes.append(replace(outcome, warnings=source.warnings))
         finished = arguments.get("finished")
         if finished:
             finished(outcomes[-1])
