@@ -19,7 +19,7 @@ from edgevit.cli import console, options
 def predict(
     file: Path, images: tuple[Path, ...], top: int, runtime: str | None, as_json: bool
 ) -> None:
-    """Classify pictures with an exported FILE, in its own runtime.
+    """What an exported FILE says of pictures, in its own runtime.
 
     A picture of any size is resized to what the file takes.
 
@@ -27,41 +27,28 @@ def predict(
     edgevit predict exports/shiftvit-tflite-int8.tflite cat.jpg dog.png
     edgevit predict exports/shiftvit-tflite-int8.tflite cat.jpg --runtime tflm
     """
-    import numpy as np
-
     from edgevit.data.images import read_image
     from edgevit.formats.registry import choose_runtime, open_session
-    from edgevit.formats.session import image_size
-    from edgevit.verification.parity import find_output
+    from edgevit.formats.session import find_picture, image_size, read_signature
+    from edgevit.tasks import find_task
 
     answers: list[dict[str, Any]] = []
     kernels = choose_runtime(file, runtime).name if runtime else None
     with open_session(file, kernels) as session:
-        size = image_size(session)
-        names = session.manifest.class_names if session.manifest else ()
-        pictures = [read_image(path, size) for path in images]  # all before any is classified
+        size, channels = image_size(session), find_picture(session).shape[-1] or 3
+        manifest, signature = session.manifest, read_signature(session)
+        task = find_task(manifest.task if manifest else "classification")
+        names = manifest.class_names if manifest else ()
+        # All are read before any is run.
+        pictures = [read_image(path, size, channels) for path in images]
         for path, picture in zip(images, pictures, strict=True):
-            logits = find_output(session.run(picture[None]), "logits", session)[0]
-            weights = np.exp(logits - logits.max())
-            shares = weights / weights.sum()
-            order = np.argsort(-shares, kind="stable")[:top]
-            found = [
-                {
-                    "class": names[index] if index < len(names) else str(index),
-                    "index": int(index),
-                    "probability": float(shares[index]),
-                }
-                for index in order
-            ]
-            answers.append({"image": str(path), "classes": found})
+            found = {name: values[0] for name, values in session.run(picture[None]).items()}
+            if len(found) == 1:  # the only output goes by any name
+                found = {signature.outputs[0].name: next(iter(found.values()))}
+            answers.append({"image": str(path), **task.describe(found, signature, names, top)})
 
-    def text() -> str:
-        lines = []
-        for entry in answers:
-            ranked = ", ".join(
-                f"{found['class']} {100 * found['probability']:.1f} %" for found in entry["classes"]
-            )
-            lines.append(f"{entry['image']}: {ranked}")
-        return "\n".join(lines)
-
-    console.answer(answers, as_json, text)
+    console.answer(
+        answers,
+        as_json,
+        lambda: "\n".join(f"{entry['image']}: {task.in_words(entry)}" for entry in answers),
+    )

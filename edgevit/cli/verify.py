@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgevit.cli import console, options
+from edgevit.core.parity import KERNELS, OWN, SYNTHETIC
 
 if TYPE_CHECKING:
     from edgevit.verbs.verify import Verification
@@ -41,7 +42,7 @@ def verify(file: Path, as_json: bool, **chosen: Any) -> None:
     """
     from edgevit.base.files import digest_path
     from edgevit.formats.registry import choose_runtime
-    from edgevit.reports.text import summarise_parity
+    from edgevit.reports.text import summarise_outputs, summarise_parity
 
     choose_runtime(file, chosen["runtime"])  # before anything slow
     with console.working() as work:
@@ -59,7 +60,9 @@ def verify(file: Path, as_json: bool, **chosen: Any) -> None:
         "mean_abs": figures["mean_abs"],
         "top1_agreement": figures["top1_agreement"],
         "target": found.target.name if found.target else None,
-        "runs": list(found.reports),
+        "task": found.manifest.task if found.manifest else None,
+        "results": summarise_outputs(found.reports),
+        "runs": [report.to_document() for report in found.reports],
     }
     if found.arena_bytes is not None:
         document["arena_bytes"] = found.arena_bytes
@@ -70,7 +73,7 @@ def verify(file: Path, as_json: bool, **chosen: Any) -> None:
     if found.accuracy:
         document["accuracy"] = found.accuracy
     if found.real:
-        document["real_images"] = found.real
+        document["real_images"] = found.real.to_document()
 
     console.answer(document, as_json, lambda: _text(found))
     if found.verdict != "pass":
@@ -82,21 +85,31 @@ def _text(found: Verification) -> str:
     if found.target is None:
         return f"{shown}: {found.damage}\n{shown}: {found.verdict}"
     tolerance = found.target.tolerance
-    runs = [("golden", report) for report in found.reports]
+    kinds = {SYNTHETIC: "golden", OWN: "own", KERNELS: "kernels"}
+    runs = [(kinds[report.samples], report) for report in found.reports]
     if found.real:
         runs.append(("real", found.real))
-    rows = [
-        {
-            "runtime": report.runtime,
-            "images": f"{report.images} {kind}",
-            "verdict": str(report.verdict(tolerance)) if kind == "golden" else "",
-            "max |diff|": f"{report.max_abs:.3g}",
-            "mean |diff|": f"{report.mean_abs:.3g}",
-            "same top-1": f"{100 * report.top1_agreement:.2f} %",
-        }
-        for kind, report in runs
-    ]
-    lines = [console.table(rows, words=("runtime", "images", "verdict"))]
+    rows = []
+    for kind, report in runs:
+        for output in report.outputs:
+            verdict = output.verdict(tolerance)
+            if report.samples == KERNELS:
+                verdict = report.verdict(tolerance)
+            rows.append(
+                {
+                    "runtime": report.runtime,
+                    **({"output": output.name} if len(report.outputs) > 1 else {}),
+                    "images": f"{output.images} {kind}",
+                    "verdict": str(verdict) if kind != "real" else "",
+                    "max |diff|": f"{output.max_abs:.3g}",
+                    "mean |diff|": f"{output.mean_abs:.3g}",
+                    "mean/std": f"{100 * output.relative:.2g} %",
+                    **console.agreement_column(output, output.agreement),
+                }
+            )
+    columns = dict.fromkeys(key for row in rows for key in row)
+    rows = [{key: row.get(key, "") for key in columns} for row in rows]
+    lines = [console.table(rows, words=("runtime", "output", "images", "verdict"))]
     if found.accuracy:
         lines.append(
             f"{found.accuracy.images} test images of {found.accuracy.source}: "
@@ -105,5 +118,6 @@ def _text(found: Verification) -> str:
     if found.arena_bytes is not None:
         lines.append(f"arena: {found.arena_bytes:,} bytes of working memory")
     lines += console.not_run_lines(found.target, found.not_run)
+    lines += console.verdict_lines(shown, tolerance, found.reports, found.verdict)
     lines.append(f"{shown} ({found.target.name}): {found.verdict}")
     return "\n".join(lines)

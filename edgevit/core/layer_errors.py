@@ -8,6 +8,8 @@ from enum import StrEnum
 
 import numpy as np
 
+from edgevit.core.samples import Inputs
+
 PREPROCESSING = "preprocessing"  # stands for what happens to the pixels before the network
 # Beyond expectation. Sound files of all targets reach 11, and 15 where 16 images are all there is.
 SUSPECT_DB = 18.0
@@ -56,13 +58,13 @@ class FloatNetwork:
     Attributes:
         name: of the model.
         layers: in the order in which they finish.
-        visit: runs uint8 B H W 3 and shows the visitor what each layer that computes something
+        visit: runs samples and shows the visitor what each layer that computes something
             returns, in this order.
     """
 
     name: str
     layers: tuple[FloatLayer, ...]
-    visit: Callable[[np.ndarray, Visitor], None]
+    visit: Callable[[Inputs, Visitor], None]
 
 
 @dataclass(frozen=True)

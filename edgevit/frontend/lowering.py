@@ -91,6 +91,33 @@ def _scale_and_shift(layer: Any, x: Any) -> Any:
 
 
 @contextlib.contextmanager
+def unrolled_loops() -> Iterator[None]:
+    """While the context lasts, recurrent layers write every step down.
+
+    Loops keep their body in a graph of its own, which neither quantisers nor passes look into; an
+    exported file has a fixed number of steps anyway.
+    """
+    import keras
+
+    recurrent = keras.layers.RNN
+    own = recurrent.call
+
+    def call(self, sequences, *args, **options):
+        before = self.unroll, getattr(self, "use_cudnn", None)
+        self.unroll, self.use_cudnn = sequences.shape[1] is not None, False
+        try:
+            return own(self, sequences, *args, **options)
+        finally:
+            self.unroll, self.use_cudnn = before
+
+    recurrent.call = call
+    try:
+        yield
+    finally:
+        recurrent.call = own
+
+
+@contextlib.contextmanager
 def applied(lowering: Lowering) -> Iterator[None]:
     """While the context lasts, Keras layers are traced in the given forms."""
     import keras
@@ -112,7 +139,8 @@ def applied(lowering: Lowering) -> Iterator[None]:
             nn.gelu = lambda x, approximate=True: gelu(x, approximate)
         if matmul is not None:
             numpy.matmul = lambda x1, x2: matmul(x1, x2, own_matmul)
-        yield
+        with unrolled_loops():
+            yield
     finally:
         layer_class.call = own_call
         nn.gelu = own_gelu

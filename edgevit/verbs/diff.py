@@ -11,7 +11,7 @@ import numpy as np
 from edgevit.base.errors import ConfigError, ModelFileError
 from edgevit.base.files import digest_path
 from edgevit.base.progress import Progress, Status
-from edgevit.core.golden_images import draw_images
+from edgevit.core.golden_inputs import Draw, draw_inputs
 from edgevit.core.layer_errors import LayerDiff
 from edgevit.core.manifest import Manifest
 from edgevit.core.seal import find_damage
@@ -72,12 +72,12 @@ def diff(
         target = find_target(manifest.target)
         say("loading the float model")
         source = _open_float(manifest, path, model, opening)
-        images, origin = _load_images(source, manifest, data, limit or IMAGES, say)
+        inputs, origin = _load_inputs(source, manifest, data, limit or IMAGES, say)
         from edgevit.frontend.record_layers import record_layers
 
         say(f"looking for the layers of {source.name} in {path.name}")
         layers, unaligned, skipped = compare_layers(
-            record_layers(source, images), reader, target.precision, images, say, progress
+            record_layers(source, inputs), reader, target.precision, inputs, say, progress
         )
         return LayerDiff(
             file=path.name,
@@ -85,7 +85,7 @@ def diff(
             model=source.name,
             target=target.name,
             runtime=reader.runtime,
-            images=len(images),
+            images=len(next(iter(inputs.values()))),
             source=origin,
             layers=layers,
             unaligned=unaligned,
@@ -129,16 +129,22 @@ def _open_float(
             f"{manifest.weights_sha256[:12]}...); {given} {source.weights_sha256[:12]}.... Name "
             f"the model it came from: edgevit diff {path.name} MODEL"
         )
-    contract = manifest.preprocess
-    return source if contract is None else replace(source, preprocess=contract)
+    if manifest.signature is None and manifest.preprocess is not None:
+        (only,) = source.signature.inputs
+        inputs = (replace(only, preparation=manifest.preprocess),)
+    else:
+        inputs = manifest.model_signature.inputs
+    return replace(source, signature=replace(source.signature, inputs=inputs))
 
 
-def _load_images(
+def _load_inputs(
     source: Source, manifest: Manifest, data: str | Path | None, limit: int, say: Status
-) -> tuple[np.ndarray, str]:
-    """(uint8 N H W 3, where they came from)."""
+) -> tuple[dict[str, np.ndarray], str]:
+    """(N ... by the name of the input, where they came from)."""
+    inputs = source.signature.inputs
     if data is None:
-        return draw_images(limit, source.preprocess.input_size), "golden images"
+        return draw_inputs({spec.name: Draw.of(spec) for spec in inputs}, limit), "golden inputs"
     say("reading the test images")
-    dataset = load_test(data, source.preprocess.input_size, manifest.class_names, limit)
-    return dataset.images, dataset.source
+    channels = source.preprocess.channels if source.preprocess else 3
+    dataset = load_test(data, source.picture_size, manifest.class_names, limit, channels=channels)
+    return {inputs[0].name: dataset.images}, dataset.source

@@ -10,8 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-import numpy as np
-
 from edgevit.base.errors import ConfigError
 from edgevit.base.files import check_writable, digest_path, move_whole, size_path, write_whole
 from edgevit.base.loading import load_attribute
@@ -20,12 +18,14 @@ from edgevit.base.versions import tool_versions
 from edgevit.core.format import Format
 from edgevit.core.manifest import Artifact, Manifest, manifest_path
 from edgevit.core.metadata import write_metadata
-from edgevit.core.parity import ParityReport, Verdict, worst
+from edgevit.core.parity import ParityReport, Verdict, judge
 from edgevit.core.reference import ReferenceSet
 from edgevit.core.runtime import Runtime
 from edgevit.core.seal import seal
+from edgevit.core.signature import Signature
 from edgevit.core.target import Precision, Target, Written
-from edgevit.formats.calibration import find_ranges
+from edgevit.data.calibration import Given
+from edgevit.formats.calibration import CALIBRATION_IMAGES, find_ranges
 from edgevit.formats.onnx.options import OnnxChoices
 from edgevit.formats.options import choose_options, list_options
 from edgevit.formats.registry import ALL, find_target, find_targets, verifying_runtimes
@@ -34,13 +34,14 @@ from edgevit.frontend.opening import Opening, open_source
 from edgevit.frontend.source import ExportChoices, ExportOptions, Source
 from edgevit.quantization.ranges import RangeRecord
 from edgevit.verification.audit import audit, inspect
-from edgevit.verification.parity import compare_in
+from edgevit.verification.parity import check_file
 
 if TYPE_CHECKING:
     import keras
 
     from edgevit.quantization.search import SearchReport
 
+HELD_OUT = 64  # calibration samples that files are judged on instead
 RECIPE_SUFFIX = ".recipe.toml"
 # What was an option once and wrote another file under the same name: the target that it is now.
 REPLACED = {"micro": "tflite-int8-micro", "optimize": "onnx-float32-cpu"}
@@ -79,6 +80,9 @@ class Outcome:
         seconds: wall time of lowering, auditing and verifying.
         not_run: runtimes that verify this target where they are installed, and are not.
         search: how its precisions were found, for tflite-mixed with a budget.
+        task: what the model is for.
+        signature: of the model.
+        accept_loss: whether a lossy file is what was asked for.
     """
 
     target: Target
@@ -87,11 +91,19 @@ class Outcome:
     seconds: float
     not_run: tuple[Runtime, ...] = ()
     search: SearchReport | None = None
+    task: str = ""
+    signature: Signature | None = None
+    accept_loss: bool = False
 
     @property
     def verdict(self) -> Verdict:
-        """PASS only if every runtime stays within the target's tolerance."""
-        return worst([report.verdict(self.target.tolerance) for report in self.reports])
+        """PASS only if every runtime stays within the target's tolerance; see :func:`judge`."""
+        return judge(self.reports, self.target.tolerance)
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the file is what was asked for: right, and no lossier than was allowed."""
+        return self.verdict is Verdict.PASS or (self.verdict is Verdict.LOSSY and self.accept_loss)
 
 
 class ExportArguments(Opening, ExportChoices, TfliteChoices, OnnxChoices, total=False):
@@ -103,22 +115,28 @@ class ExportArguments(Opening, ExportChoices, TfliteChoices, OnnxChoices, total=
     (:class:`edgevit.formats.tflite.options.TfliteOptions`).
 
     Attributes:
-        calibration: images to calibrate an int8 file with: a dataset (see
-            :func:`edgevit.data.datasets.load_dataset`) or uint8 B H W 3. None: the ranges that ship
-            with the weights.
+        calibration: samples to calibrate an int8 file with: a dataset (see
+            :func:`edgevit.data.datasets.load_dataset`), an npz file, an array (uint8 B H W C of
+            pictures), or a dict of arrays by the name of the input. A part of them is held out, and
+            the file is judged on it. None: the ranges that ship with the weights.
         ranges: a file of :func:`edgevit.verbs.calibrate.calibrate` instead of images.
         budget: for tflite-mixed: how much accuracy may be lost, and on which images that is
             measured. The recipe that is found is written beside the file.
         keep_failed: publish the file even if its verification fails.
+        accept_loss: a lossy file is what was asked for.
+        embed_samples: whether some of the held-out samples travel inside the file, so that
+            whoever verifies it judges it on them too.
         status: called with a line about what is being done.
         progress: called with (calibration images done, images in all).
         finished: called with each outcome as soon as it is there.
     """
 
-    calibration: str | Path | np.ndarray | None
+    calibration: Given | None
     ranges: str | Path | None
     budget: Budget | None
     keep_failed: bool
+    accept_loss: bool
+    embed_samples: bool
     status: Status | None
     progress: Progress | None
     finished: Callable[[Outcome], None] | None
@@ -162,8 +180,8 @@ def export(
     """Exports a model to one target and proves that it arrived.
 
     Args:
-        model: an architecture's name (shipped weights), a .keras or .safetensors file, or a
-            keras.Model with one image input.
+        model: an architecture's name (shipped weights), a file or folder that holds a model, or a
+            keras.Model.
         target: name of a target, such as "tflite-int8".
         out: folder for the file; made if missing.
         **arguments: calibration, options, weights and more: see :class:`ExportArguments`.
@@ -191,7 +209,8 @@ def export_all(
         out: as there.
         **arguments: as there.
     """
-    from edgevit.frontend.record_reference import record_reference
+    from edgevit.data.calibration import hold_out, open_calibration
+    from edgevit.frontend.record_reference import record_reference, refine_source
 
     rows, options = plan_export(targets, arguments)
     folder, ranges = Path(out), arguments.get("ranges")
@@ -201,20 +220,28 @@ def export_all(
     given: dict[str, Any] = dict(arguments)
     opening: Any = {name: given[name] for name in Opening.__annotations__ if name in given}
     source = open_source(model, **opening)
+    sample = held = None
+    if arguments.get("calibration") is not None:
+        say("reading calibration samples")
+        sample = open_calibration(
+            arguments["calibration"], source.signature, CALIBRATION_IMAGES + HELD_OUT
+        )
+        sample, held = hold_out(sample, HELD_OUT)
     records = {
         kind: find_ranges(
             source,
             kind,
             options[kind],
-            arguments.get("calibration"),
+            sample,
             None if ranges is None else Path(ranges),
             say,
             arguments.get("progress"),
         )
         for kind in dict.fromkeys(row.format for row in rows if row.needs_calibration)
     }
-    say("recording the float model's logits on golden images")
-    reference = record_reference(source)
+    say("recording the float model's outputs on golden inputs")
+    reference = record_reference(source, own=held.inputs if held else None)
+    source = refine_source(source, reference, opening.get("task") is not None)
     outcomes = []
     for row in rows:
         record = records[row.format] if row.needs_calibration else None
@@ -249,6 +276,7 @@ def _export_one(
     name = target.file_name(source.name)
     with tempfile.TemporaryDirectory(prefix="edgevit-") as place:
         staged = Path(place) / name
+        embedded = reference.embed(arguments.get("embed_samples", True))
         say(f"{target.name}: lowering")
         written: Written = load_attribute(target.write)(source, options, ranges, staged)
         manifest = Manifest(
@@ -263,17 +291,18 @@ def _export_one(
             versions=tool_versions("keras", "tensorflow", "tf2onnx", "onnx", "numpy"),
             weights_sha256=source.weights_sha256,
             calibration=ranges.identity() if ranges else None,
-            reference_sha256=reference.digest,
+            reference_sha256=embedded.digest,
+            task=source.task,
+            signature=source.signature,
         )
-        written.finish(write_metadata(manifest, reference))
+        written.finish(write_metadata(manifest, embedded))
         seal(staged)
         say(f"{target.name}: auditing")
         audit(inspect(staged), target, name)
         runtimes, missing = verifying_runtimes(target)
-        reports = []
-        for row in runtimes:
-            say(f"{target.name}: running it in {row.name}")
-            reports.append(compare_in(staged, row, reference))
+        reports = check_file(
+            staged, runtimes, reference, lambda line: say(f"{target.name}: {line}")
+        )
         outcome = Outcome(
             target,
             None,
@@ -281,8 +310,12 @@ def _export_one(
             time.perf_counter() - started,
             tuple(missing),
             search,
+            source.task,
+            source.signature,
+            bool(arguments.get("accept_loss")),
         )
-        if outcome.verdict is not Verdict.PASS and not arguments.get("keep_failed"):
+        right = outcome.verdict in (Verdict.PASS, Verdict.LOSSY)
+        if not right and not arguments.get("keep_failed"):
             return outcome
         artifact = publish(staged, folder / name, manifest)
         if search:

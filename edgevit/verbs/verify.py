@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from edgevit.base.errors import ConfigError, MissingDependencyError, ModelFileError
 from edgevit.base.progress import Progress, Status
 from edgevit.core.manifest import Manifest, find_change
-from edgevit.core.parity import AccuracyReport, ParityReport, Verdict, worst
+from edgevit.core.parity import AccuracyReport, ParityReport, Verdict, judge
 from edgevit.core.runtime import Runtime
 from edgevit.core.seal import find_damage
 from edgevit.core.target import Target
@@ -22,15 +20,16 @@ from edgevit.formats.registry import (
     choose_runtime,
     find_target,
     open_session,
+    read_metadata,
     verifying_runtimes,
 )
 from edgevit.frontend.opening import open_source
+from edgevit.tasks import find_task
 from edgevit.verification.parity import (
-    SLOW_KERNELS_S,
-    compare,
+    check_file,
     find_output,
     measure_parity,
-    run_all,
+    run_outputs,
     score,
 )
 
@@ -52,6 +51,7 @@ class Verification:
         damage: why the file is not what was exported; empty if it is.
         arena_bytes: working memory, where the runtime has an arena that it measures.
         not_run: runtimes that verify its target where they are installed, and are not.
+        manifest: what the file says that it is; None for a damaged file.
     """
 
     path: Path
@@ -62,13 +62,14 @@ class Verification:
     damage: str = ""
     arena_bytes: int | None = None
     not_run: tuple[Runtime, ...] = ()
+    manifest: Manifest | None = None
 
     @property
     def verdict(self) -> Verdict:
         """FAIL for damage; else the worst of the reports."""
         if self.damage or self.target is None:
             return Verdict.FAIL
-        return worst([report.verdict(self.target.tolerance) for report in self.reports])
+        return judge(self.reports, self.target.tolerance)
 
 
 def verify(
@@ -106,50 +107,49 @@ def verify(
     damage = find_damage(path) or find_change(path)
     if damage:  # a damaged file is not run: it may take the runtime's process down
         return Verification(path, None, (), damage=damage)
-    reports: list[ParityReport] = []
-    say(f"running {path.name} in {first.name}")
-    with open_session(path, first.name) as session:
-        reference, manifest = session.reference, session.manifest
-        assert manifest is not None  # a reference comes with one
-        target = find_target(manifest.target)
-        rows, missing = ([first], []) if runtime else verifying_runtimes(target)
-        if first in rows:
-            limit_s = SLOW_KERNELS_S if first.slow else None
-            reports.append(compare(session, reference, limit_s=limit_s))
-        arena_bytes = getattr(session, "arena_bytes", None)
-    for row in rows:
-        if row is not first:
-            say(f"running {path.name} in {row.name}")
-            with open_session(path, row.name) as session:
-                limit_s = SLOW_KERNELS_S if row.slow else None
-                reports.append(compare(session, reference, limit_s=limit_s))
-                arena_bytes = getattr(session, "arena_bytes", arena_bytes)
+    metadata = read_metadata(path)
+    reference, manifest = metadata.reference, metadata.manifest
+    assert manifest is not None  # a reference comes with one
+    target = find_target(manifest.target)
+    rows, missing = ([first], []) if runtime else verifying_runtimes(target)
+    arenas: list[int] = []
+
+    def look(session: Session) -> None:
+        arenas.extend([session.arena_bytes] if hasattr(session, "arena_bytes") else [])
+
+    reports = check_file(path, rows, reference, say, look)
     result = Verification(
         path,
         target,
         tuple(reports),
-        arena_bytes=arena_bytes,
+        arena_bytes=arenas[-1] if arenas else None,
         not_run=tuple(missing),
+        manifest=manifest,
     )
     if data is None:
         return result
     say("reading the test images")
     size = manifest.preprocess.input_size if manifest.preprocess else None
-    dataset = load_test(data, size, manifest.class_names, limit)
+    channels = manifest.preprocess.channels if manifest.preprocess else 3
+    dataset = load_test(data, size, manifest.class_names, limit, channels=channels)
+    signature = manifest.model_signature
+    output = find_task(manifest.task).main_output(signature)
     with open_session(path, rows[0].name) as session:
         say(f"classifying {len(dataset)} test images with {session.runtime}")
         started = time.perf_counter()
-        logits = run_all(logits_of(session), dataset.images, progress)
+        found = run_outputs(session.run, dataset.images, progress)
         seconds = time.perf_counter() - started
+        logits = find_output(found, output.name, session)
         accuracy = score(logits, dataset.labels, session.runtime, dataset.source, seconds)
     float_source = _float_source(manifest, against)
     if float_source is None:
         return replace(result, accuracy=accuracy)
-    from edgevit.frontend.record_reference import float_logits
+    from edgevit.frontend.record_reference import float_outputs
 
     say(f"classifying {len(dataset)} test images with float Keras")
-    expected = run_all(lambda images: float_logits(float_source, images), dataset.images, progress)
-    real = measure_parity(logits, expected, accuracy.runtime)
+    expected = run_outputs(partial(float_outputs, float_source), dataset.images, progress)
+    known = {name: values for name, values in expected.items() if name in found}
+    real = measure_parity(found, known, signature, accuracy.runtime)
     return replace(result, accuracy=accuracy, real=real)
 
 
@@ -174,7 +174,3 @@ def _float_source(manifest: Manifest, against: str | Path | None) -> Source | No
     if against is not None:
         raise ConfigError(f"{against}: these are not the weights that the file was exported from.")
     return None
-
-
-def logits_of(session: Session) -> Callable[[np.ndarray], np.ndarray]:
-    return lambda images: find_output(session.run(images), "logits", session)

@@ -87,7 +87,7 @@ def tiny_run(tmp_path_factory) -> Path:
     save_weights(folder / WEIGHTS_FILE, plan, weights, CIFAR10_CLASSES, "float32")
     images = draw_images(32, RAW_SIZE, seed=9)
     for kind, name in RANGE_FILES.items():
-        sample = CalibrationSample(images, "drawn", "00")
+        sample = CalibrationSample({"images": images}, "drawn", "00")
         record = calibrate(kind, open_source(folder), build_options(kind, {}), sample)
         (folder / name).write_text(record.to_text())
     return folder

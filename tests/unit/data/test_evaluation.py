@@ -71,3 +71,14 @@ def test_a_limit_draws_the_same_test_images_every_time(tmp_path):
     first, again = (numbers(load_test(tmp_path / "many.npz", SIZE, (), 7)) for _ in range(2))
     assert first == again == sorted(first)
     assert len(set(first)) == 7
+
+
+def test_images_of_one_channel_are_read_as_such(tmp_path):
+    images = np.arange(20 * 16, dtype=np.uint32).reshape(20, 4, 4).astype(np.uint8)
+    labels = np.arange(20) % 2
+    arrays = {"x_train": images, "y_train": labels, "x_test": images, "y_test": labels}
+    np.savez(tmp_path / "grey.npz", **arrays)
+    tests = load_test(tmp_path / "grey.npz", SIZE, (), channels=1)
+    np.testing.assert_array_equal(tests.images, images[..., None])
+    held = load_validation(tmp_path / "grey.npz", SIZE, (), None, channels=1)
+    assert held.images.shape == (4, 4, 4, 1)

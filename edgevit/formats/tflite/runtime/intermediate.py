@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from edgevit.core.samples import count_samples
 from edgevit.formats.intermediate import IntermediateTensor, Product, Rounding
 from edgevit.formats.session import dequantize
 from edgevit.formats.tflite.operators import OPERATORS, Role, names_of
@@ -48,14 +49,14 @@ class LiteRTIntermediateReader(LiteRTSession):
     def select(self, names: Sequence[str]) -> None:
         self._selected = tuple(names)
 
-    def run_chunk(self, batch: np.ndarray) -> dict[str, np.ndarray]:
-        self.bind(batch)()
+    def run_chunk(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        self.bind_batch(batch)()
         found = {}
         for name in self._selected:
             index = self._indices[name]
             value = self._interpreter.get_tensor(index)
             value = dequantize(value, *self._details[index]["quantization"])
-            found[name] = value.reshape(len(batch), -1)  # B elements
+            found[name] = value.reshape(count_samples(batch), -1)  # B elements
         return found
 
     def _list(

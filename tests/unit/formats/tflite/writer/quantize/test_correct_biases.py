@@ -66,7 +66,7 @@ def images() -> np.ndarray:
 
 
 def record_of(source, images, steps=STEPS) -> RangeRecord:
-    sample = CalibrationSample(images, "drawn", "00")
+    sample = CalibrationSample({"images": images}, "drawn", "00")
     return calibrate(Format.TFLITE, source, TfliteOptions(surgery=steps), sample)
 
 
