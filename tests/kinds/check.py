@@ -85,7 +85,8 @@ def check(path: Path, kind: Kind, model: keras.Model, raw: Arrays) -> dict[str, 
     """
     from kinds.float_model import run_keras
 
-    wanted = run_keras(kind, model, raw)
+    said = run_keras(kind, model, raw)
+    wanted = {kind.spelt.get(name, name): values for name, values in said.items()}
     reports = [
         compare(run_file(path, raw, runtime, list(wanted)), wanted, kind)
         for runtime in RUNTIMES[path.suffix]
@@ -99,7 +100,7 @@ def compare(found: Arrays, wanted: Arrays, kind: Kind) -> dict[str, Agreement]:
     Raises:
         Mismatch: a shape is another.
     """
-    roles = {name: out.role for name, out in kind.outputs.items()}
+    roles = {kind.spelt.get(name, name): out.role for name, out in kind.outputs.items()}
     report = {}
     for name, expected in wanted.items():
         if found[name].shape != expected.shape:

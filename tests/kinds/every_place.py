@@ -105,10 +105,10 @@ def spot_mask(count: int, seed: int) -> Arrays:
 
 
 DETECTED = {
-    "scores_fine": Out("map"),
+    "scores_fine": Out("probabilities"),
     "boxes_fine": Out("map"),
-    "scores_coarse": Out("map"),
-    "boxes_coarse": Out("map"),
+    "scores_coarse": Out("probabilities"),
+    "boxes_coarse": Out("map", 0.05),
 }
 
 KINDS = (
@@ -132,6 +132,6 @@ KINDS = (
     Kind("restorer", "picture to picture, twice the size, by depth to space", restorer,
          {"noisy": gratings(24, 24)}, {"restored": Out("map")}, "generic"),
     Kind("free_segment", "a segmenter without a size of its own", free_segment,
-         {"image": gratings(24, 32)}, {"mask": Out("mask")}, "segmentation",
+         {"image": gratings(24, 32)}, {"mask": Out("mask", 0.05)}, "segmentation",
          opening={"input_shape": {"image": (1, 24, 32, 3)}}),
 )  # fmt: skip

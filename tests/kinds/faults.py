@@ -254,9 +254,10 @@ def _effect(kind: str, sound: Path, faulty: Path) -> float:
 
     row, runtime = KINDS[kind], RUNTIMES[sound.suffix][0]
     raw = row.draw(32, seed=6)
-    before = run_file(sound, raw, runtime, list(row.outputs))
+    names = [row.spelt.get(name, name) for name in row.outputs]
+    before = run_file(sound, raw, runtime, names)
     try:
-        after = run_file(faulty, raw, runtime, list(row.outputs))
+        after = run_file(faulty, raw, runtime, names)
     except (Mismatch, ValueError, RuntimeError):
         return float("inf")
     return max(found.mean for found in compare(after, before, row).values())

@@ -21,7 +21,9 @@ def prepare(kind: Kind, model: keras.Model, raw: Arrays) -> Any:
         model: its model.
         raw: by name; uint8 of rank 4 or 5 is a picture or a clip.
     """
-    sizes = dict(zip(kind.inputs, model.inputs or [None] * len(raw), strict=True))
+    # A subclassed model does not know its inputs.
+    known = getattr(model, "inputs", None) or [None] * len(raw)
+    sizes = dict(zip(kind.inputs, known, strict=True))
     entering = {}
     for name, values in raw.items():
         size = None if sizes[name] is None else tuple(sizes[name].shape[-3:-1])
@@ -76,9 +78,10 @@ def name_outputs(model: keras.Model, result: Any) -> Iterator[tuple[str, Any]]:
         yield from result.items()
         return
     values = list(result) if isinstance(result, (list, tuple)) else [result]
-    names = getattr(model, "output_names", None)
-    if names is None:  # a subclassed model does not name its outputs
-        names = [f"output_{place}" for place in range(len(values))]
+    if isinstance(model, keras.Sequential):
+        names = [model.layers[-1].name]
+    else:  # a subclassed model is named itself, but not its outputs
+        names = getattr(model, "output_names", None) or [model.name]
     yield from zip(names, values, strict=True)
 
 

@@ -58,6 +58,7 @@ class Kind:
         task: of edgevit.tasks, as the signature tells without help.
         scaling: how its pictures want their pixels; None where it has none.
         opening: further keyword arguments of an export, such as input_shape.
+        spelt: names of outputs as files spell them, where that is not as the model does.
         units: factor and offset of the last weights of a layer, by the layer's name: what a
             trained model would have learnt of the units of its labels.
         labels: (count, seed of the first input) -> what is true of the drawn inputs, by name of
@@ -72,6 +73,7 @@ class Kind:
     task: str
     scaling: str | None = "unit"
     opening: Mapping[str, Any] = field(default_factory=dict)
+    spelt: Mapping[str, str] = field(default_factory=dict)
     units: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
     labels: Callable[[int, int], Arrays] | None = None
 

@@ -100,7 +100,7 @@ def embedding() -> keras.Model:
 def argmax_inside() -> keras.Model:
     image = keras.Input((24, 24, 3), name="image")
     scores = layers.Dense(5, name="scores")(pooled(image, 8, 16))
-    return keras.Model(image, ops.argmax(scores, axis=-1), name="argmax_inside")
+    return keras.Model(image, {"label": ops.argmax(scores, axis=-1)}, name="argmax_inside")
 
 
 def global_max() -> keras.Model:
@@ -175,7 +175,7 @@ KINDS = (
          {"face": gratings(32, 32)}, {"embedding": Out("embedding")}, "embedding",
          scaling="signed"),
     Kind("argmax_inside", "hands out the number of the class", argmax_inside,
-         {"image": gratings(24, 24)}, {"arg_max": Out("labels")}, "generic"),
+         {"image": gratings(24, 24)}, {"label": Out("labels")}, "generic"),
     Kind("global_max", "maximum over all places", global_max,
          {"image": gratings(24, 24)}, {"scores": Out("logits")}, "classification"),
     Kind("resized", "24x40 pictures brought to 16x16", resized,
