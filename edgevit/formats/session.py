@@ -239,6 +239,9 @@ def read_signature(session: Session) -> Signature:
     Raises:
         ModelFileError: the manifest is damaged.
     """
+    known: Signature | None = getattr(session, "signature", None)  # of a matched file
+    if known is not None:
+        return known
     if session.manifest:
         return session.manifest.model_signature
     return Signature(

@@ -16,10 +16,15 @@ from edgevit.core.layer_errors import LayerDiff
 from edgevit.core.manifest import Manifest
 from edgevit.core.seal import find_damage
 from edgevit.core.signature import InputSpec
+from edgevit.core.target import Precision
+from edgevit.core.tolerance import ALL_8BIT, EXACT, HALF
 from edgevit.data.evaluation import load_test
 from edgevit.formats.registry import detect_format, find_target, open_intermediate
 from edgevit.frontend.opening import Opening, open_source
+from edgevit.verbs.foreign import matched
+from edgevit.verification.audit import inspect
 from edgevit.verification.layer_diff import compare_layers
+from edgevit.verification.matching import guess_tolerance
 
 if TYPE_CHECKING:
     from edgevit.frontend.source import Source
@@ -43,7 +48,7 @@ def diff(
     what the file's own layers computed, which tells what each layer adds to the error.
 
     Args:
-        path: a .tflite or .onnx file that edgevit exported.
+        path: a .tflite or .onnx file, of edgevit or of any other tool.
         model: the float model: anything that :func:`edgevit.frontend.opening.open_source` takes.
             None: the shipped weights of the architecture that the file's manifest names.
         data: a dataset whose test images are used; None: the golden images that every file was
@@ -56,8 +61,8 @@ def diff(
 
     Raises:
         ConfigError: a SavedModel, or a model with other weights than the file's.
-        ModelFileError: no such file, damaged, without a manifest, or without any layer of
-            the model.
+        ModelFileError: no such file, damaged, without a manifest where no model is named, or
+            without any layer of the model.
         RuntimeFailure: the runtime refuses the file.
     """
     say = status or (lambda line: None)
@@ -65,33 +70,35 @@ def diff(
     warnings = _check_seal(path, unsealed)
     with open_intermediate(path) as reader:
         manifest = reader.manifest
-        if manifest is None:
-            raise ModelFileError(
-                f"{path}: carries no manifest, so it does not say which float model it came from. "
-                "Files that 'edgevit export' writes do."
-            )
-        target = find_target(manifest.target)
+        lines: list[str] = []
         say("loading the float model")
-        source = _open_float(manifest, path, model, opening)
+        if manifest is None:
+            source = _open_named(path, model, opening)
+            precision, name = _guess_precision(path), "another tool's"
+            reader = matched(source, lines)(reader)
+        else:
+            source = _open_float(manifest, path, model, opening)
+            target = find_target(manifest.target)
+            precision, name = target.precision, target.name
         inputs, origin = _load_inputs(source, manifest, data, limit or IMAGES, say)
         from edgevit.frontend.record_layers import record_layers
 
         say(f"looking for the layers of {source.name} in {path.name}")
         layers, unaligned, skipped = compare_layers(
-            record_layers(source, inputs), reader, target.precision, inputs, say, progress
+            record_layers(source, inputs), reader, precision, inputs, say, progress
         )
         return LayerDiff(
             file=path.name,
             sha256=digest_path(path),
             model=source.name,
-            target=target.name,
+            target=name,
             runtime=reader.runtime,
             images=len(next(iter(inputs.values()))),
             source=origin,
             layers=layers,
             unaligned=unaligned,
             skipped=skipped,
-            warnings=warnings,
+            warnings=(*warnings, *lines),
         )
 
 
@@ -106,6 +113,28 @@ def _check_seal(path: Path, unsealed: bool) -> tuple[str, ...]:
             "changed; a runtime may crash on a damaged file."
         )
     return (f"{path.name}: {damage}",)
+
+
+def _open_named(path: Path, model: str | Path | None, opening: Opening) -> Source:
+    """The float model that the user named for another tool's file.
+
+    Raises:
+        ModelFileError: none is named.
+    """
+    if model is None:
+        raise ModelFileError(
+            f"{path}: carries no manifest, so it does not say which float model it came from. "
+            f"Name it: edgevit diff {path.name} MODEL"
+        )
+    return open_source(model, **opening)
+
+
+def _guess_precision(path: Path) -> Precision:
+    """Of another tool's file, by what it holds."""
+    found = guess_tolerance(inspect(path))
+    return {EXACT: Precision.FLOAT32, HALF: Precision.FLOAT16, ALL_8BIT: Precision.INT8}.get(
+        found, Precision.MIXED
+    )
 
 
 def _open_float(
@@ -139,7 +168,7 @@ def _open_float(
 
 
 def _load_inputs(
-    source: Source, manifest: Manifest, data: str | Path | None, limit: int, say: Status
+    source: Source, manifest: Manifest | None, data: str | Path | None, limit: int, say: Status
 ) -> tuple[dict[str, np.ndarray], str]:
     """(N ... by the name of the input, where they came from)."""
     inputs = source.signature.inputs
@@ -147,5 +176,6 @@ def _load_inputs(
         return draw_inputs({spec.name: Draw.of(spec) for spec in inputs}, limit), "golden inputs"
     say("reading the test images")
     channels = source.preprocess.channels if source.preprocess else 3
-    dataset = load_test(data, source.picture_size, manifest.class_names, limit, channels=channels)
+    names = manifest.class_names if manifest else source.class_names
+    dataset = load_test(data, source.picture_size, names, limit, channels=channels)
     return {inputs[0].name: dataset.images}, dataset.source

@@ -34,6 +34,7 @@ def check_file(
     reference: ReferenceSet,
     status: Status,
     look: Callable[[Session], None] = lambda session: None,
+    wrap: Callable[[Session], Session] = lambda session: session,
 ) -> list[ParityReport]:
     """Runs a file in several runtimes, against the float model and against one another.
 
@@ -43,6 +44,7 @@ def check_file(
         reference: golden inputs, and the user's own samples, with the float model's outputs.
         status: called with a line about what is being done.
         look: called with each session after it ran.
+        wrap: what runs in the place of each session.
 
     Raises:
         RuntimeFailure: a runtime refuses the file, or an output is missing or of another shape.
@@ -51,7 +53,8 @@ def check_file(
     first: Outputs | None = None
     for row in rows:
         status(f"running {path.name} in {row.name}")
-        with open_session(path, row.name) as session:
+        with open_session(path, row.name) as opened:
+            session = wrap(opened)
             limit_s = SLOW_KERNELS_S if row.slow else None
             found, report = _compare_samples(session, reference.synthetic, SYNTHETIC, limit_s)
             reports.append(report)

@@ -64,17 +64,21 @@ class LiteRTIntermediateReader(LiteRTSession):
     ) -> tuple[tuple[IntermediateTensor, ...], dict[str, int]]:
         moving = {int(index) for index in graph.inputs}  # depends on the image
         tensors, indices = [], {}
+        owners: dict[int, str] = {}  # layer of what is computed
         stored: dict[int, str] = {}  # layer of weights that are unpacked while the file runs
         bare = _list_bare(nodes)
         for position, (operator, node) in enumerate(nodes):
             if moving.isdisjoint(int(index) for index in operator.inputs):
                 stored.update((int(index), node.layer) for index in operator.outputs)
                 continue
-            # The file's output is called after no layer; its weights are.
+            # The file's output is called after no layer; its weights are, or what an activation
+            # of the same layer is computed from.
             weights = (stored.get(int(index), "") for index in operator.inputs)
-            layer = node.layer or next(filter(None, weights), "")
+            entering = (owners.get(int(index), "") for index in operator.inputs)
+            layer = node.layer or next(filter(None, (*weights, *entering)), "")
             for index in map(int, operator.outputs):
                 moving.add(index)
+                owners[index] = layer
                 name = tensor_name(graph.tensors[index])
                 tensor = self._describe_tensor(index, name, layer, node.op, position)
                 if tensor is not None and tensor.name not in indices:
