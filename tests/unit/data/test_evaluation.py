@@ -11,6 +11,7 @@ from edgevit.core.tensors import Preprocess
 from edgevit.data.datasets import load_dataset, split_validation
 from edgevit.data.evaluation import load_test, load_validation
 from edgevit.frontend.source import Source
+from helpers.sources import source_of
 
 SIZE = (4, 4)
 
@@ -27,7 +28,7 @@ def dataset(tmp_path):
 
 def source_in(folder) -> Source:
     """A model whose weights lie in a folder."""
-    return Source("net", None, Preprocess(SIZE, SIZE), (), "aa", folder=folder)
+    return source_of(None, Preprocess(SIZE, SIZE), folder=folder)
 
 
 def numbers(images) -> list[int]:
