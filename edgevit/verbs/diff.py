@@ -12,15 +12,21 @@ from edgevit.base.errors import ConfigError, ModelFileError
 from edgevit.base.files import digest_path
 from edgevit.base.progress import Progress, Status
 from edgevit.core.golden_inputs import Draw, draw_inputs
-from edgevit.core.layer_errors import LayerDiff
+from edgevit.core.layer_errors import LayerDiff, LayerError, list_suspects
 from edgevit.core.manifest import Manifest
-from edgevit.core.reference import Samples
+from edgevit.core.reference import ReferenceSet, Samples
 from edgevit.core.seal import find_damage
 from edgevit.core.signature import InputSpec
-from edgevit.core.target import Precision
+from edgevit.core.target import Precision, Target
 from edgevit.core.tolerance import ALL_8BIT, EXACT, HALF
 from edgevit.data.evaluation import load_test
-from edgevit.formats.registry import detect_format, find_target, open_intermediate, read_metadata
+from edgevit.formats.registry import (
+    FORMATS,
+    detect_format,
+    find_target,
+    open_intermediate,
+    read_metadata,
+)
 from edgevit.frontend.opening import Opening, open_source
 from edgevit.verbs.foreign import matched
 from edgevit.verification.audit import inspect
@@ -33,6 +39,7 @@ if TYPE_CHECKING:
     from edgevit.frontend.source import Source
 
 IMAGES = 32
+CHECKED = 16  # samples of an export's own look at its layers
 FEWEST = 8  # own samples that tell more than synthetic ones
 
 
@@ -105,6 +112,39 @@ def diff(
             skipped=skipped,
             warnings=(*warnings, *lines),
         )
+
+
+def find_suspects(
+    path: Path, source: Source, target: Target, reference: ReferenceSet, status: Status
+) -> tuple[LayerError, ...]:
+    """Layers of a file that add more error than its precision explains.
+
+    Args:
+        path: the file.
+        source: the float model that it was made of.
+        target: of the file.
+        reference: whose samples are run: the user's own, else synthetic ones.
+        status: called with a line about what is being done.
+
+    Returns:
+        The likeliest first; none for a format whose intermediate tensors cannot be read, or a file
+        whose tensors are named after no layer.
+    """
+    from edgevit.frontend.record_layers import record_layers
+
+    if FORMATS[target.format].open_intermediate is None:
+        return ()
+    own = reference.own
+    samples = own if own is not None and len(own) >= FEWEST else reference.synthetic
+    inputs = samples.first(CHECKED).inputs
+    with open_intermediate(path) as reader:
+        try:
+            layers, _, _ = compare_layers(
+                record_layers(source, inputs), reader, target.precision, inputs, status
+            )
+        except ModelFileError:
+            return ()
+    return tuple(list_suspects(layers))
 
 
 def _check_seal(path: Path, unsealed: bool) -> tuple[str, ...]:
