@@ -18,6 +18,7 @@ from edgevit.core.options import KEY
 from edgevit.data.labels import read_class_names
 from edgevit.formats.options import flag_of, list_options
 from edgevit.formats.registry import RUNTIMES
+from edgevit.tasks import TASKS
 
 PATH = click.Path(path_type=Path)
 COUNT = click.IntRange(min=1)
@@ -138,6 +139,19 @@ def parse_names(value: str | None) -> tuple[str, ...] | None:
 
 
 @of_value
+def parse_shapes(value: tuple[str, ...]) -> dict[str, tuple[int | None, ...]] | None:
+    """``--input-shape image=1x224x224x3``; "?" is a free size."""
+    found: dict[str, tuple[int | None, ...]] = {}
+    for entry in value:
+        name, _, text = entry.rpartition("=")
+        parts = text.lower().split("x")
+        if not name or not all(part == "?" or (part.isdecimal() and int(part)) for part in parts):
+            raise click.BadParameter(f"{entry!r} is not NAME=SIZES, such as image=1x224x224x3.")
+        found[name] = tuple(None if part == "?" else int(part) for part in parts)
+    return found or None
+
+
+@of_value
 def read_labels(path: Path | None) -> tuple[str, ...]:
     """``--labels names.txt`` (one a line) or a JSON list; nothing where it is not given.
 
@@ -196,9 +210,22 @@ _READING = (
         "--outputs",
         callback=parse_names,
         metavar="NAME[,NAME...]",
-        help="Outputs beside the logits, such as attention, or all. See 'edgevit models'.",
+        help="Outputs of an architecture beside the logits, such as attention, or all (see "
+        "'edgevit models'); those to keep of a model of your own.",
     ),
     image_size,
+    click.option(
+        "--input-shape",
+        multiple=True,
+        callback=parse_shapes,
+        metavar="NAME=1xHxWxC",
+        help="Sizes of an input that the model leaves free, the batch first.",
+    ),
+    click.option(
+        "--task",
+        type=click.Choice(tuple(TASKS)),
+        help="What the model is for.  [default: guessed from its outputs]",
+    ),
     click.option(
         "--scaling",
         type=click.Choice(["raw", "unit", "signed", "imagenet"]),

@@ -24,12 +24,14 @@ class Lowering:
         gelu: (x, approximate) -> activation; None leaves Keras' own.
         matmul: (x, matrix, own matmul) -> product; None leaves Keras' own.
         steps: for the manifest.
+        square: x -> x squared; None leaves Keras' own.
     """
 
     layer_norm: Callable[[Any, Any], Any] | None
     gelu: Callable[[Any, bool], Any] | None
     matmul: Callable[[Any, Any, Callable], Any] | None
     steps: tuple[str, ...]
+    square: Callable[[Any], Any] | None = None
 
 
 KERAS = Lowering(None, None, None, ())  # Keras' own forms throughout
@@ -77,6 +79,32 @@ def matmul_rows(x: Any, matrix: Any, own: Callable) -> Any:
     return ops.reshape(rows, (-1, *x.shape[1:-1], matrix.shape[-1]))
 
 
+def square_as_product(x: Any) -> Any:
+    """``x * x``: SQUARE has no integer kernel, MUL has one."""
+    return x * x
+
+
+def plain_extreme(name: str) -> Callable:
+    """argmax or argmin in one operation.
+
+    Keras' own tells -0.0 from 0.0 by the bits of a float, which no edge runtime can ask for. Which
+    of several equal values is named differs in that case alone.
+    """
+    import tensorflow as tf
+
+    choose = getattr(tf, name)
+
+    def call(x, axis=None, keepdims=False):
+        values = tf.reshape(x, [-1]) if axis is None else x
+        found = choose(values, axis=0 if axis is None else axis, output_type="int32")
+        if not keepdims:
+            return found
+        rank = len(x.shape)
+        return tf.reshape(found, [1] * rank) if axis is None else tf.expand_dims(found, axis)
+
+    return call
+
+
 def _scale_and_shift(layer: Any, x: Any) -> Any:
     from keras import ops
 
@@ -91,6 +119,33 @@ def _scale_and_shift(layer: Any, x: Any) -> Any:
 
 
 @contextlib.contextmanager
+def unrolled_loops() -> Iterator[None]:
+    """While the context lasts, recurrent layers write every step down.
+
+    Loops keep their body in a graph of its own, which neither quantisers nor passes look into; an
+    exported file has a fixed number of steps anyway.
+    """
+    import keras
+
+    recurrent = keras.layers.RNN
+    own = recurrent.call
+
+    def call(self, sequences, *args, **options):
+        before = self.unroll, getattr(self, "use_cudnn", None)
+        self.unroll, self.use_cudnn = sequences.shape[1] is not None, False
+        try:
+            return own(self, sequences, *args, **options)
+        finally:
+            self.unroll, self.use_cudnn = before
+
+    recurrent.call = call
+    try:
+        yield
+    finally:
+        recurrent.call = own
+
+
+@contextlib.contextmanager
 def applied(lowering: Lowering) -> Iterator[None]:
     """While the context lasts, Keras layers are traced in the given forms."""
     import keras
@@ -98,6 +153,7 @@ def applied(lowering: Lowering) -> Iterator[None]:
 
     layer_class = keras.layers.LayerNormalization
     own_call, own_gelu, own_matmul = layer_class.call, nn.gelu, numpy.matmul
+    own = {name: getattr(numpy, name) for name in ("argmax", "argmin", "square")}
     form, gelu, matmul = lowering.layer_norm, lowering.gelu, lowering.matmul
     try:
         if form is not None:
@@ -112,8 +168,15 @@ def applied(lowering: Lowering) -> Iterator[None]:
             nn.gelu = lambda x, approximate=True: gelu(x, approximate)
         if matmul is not None:
             numpy.matmul = lambda x1, x2: matmul(x1, x2, own_matmul)
-        yield
+        if lowering.square is not None:
+            numpy.square = lowering.square
+        for name in ("argmax", "argmin"):
+            setattr(numpy, name, plain_extreme(name))
+        with unrolled_loops():
+            yield
     finally:
         layer_class.call = own_call
         nn.gelu = own_gelu
         numpy.matmul = own_matmul
+        for name, function in own.items():
+            setattr(numpy, name, function)

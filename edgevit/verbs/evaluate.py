@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -12,13 +12,15 @@ import numpy as np
 
 from edgevit.base.errors import ConfigError
 from edgevit.base.progress import Progress, Status
+from edgevit.core.manifest import CLASSIFICATION
 from edgevit.core.parity import AccuracyReport
+from edgevit.core.signature import Role, Signature
 from edgevit.data.degradations import DEGRADATIONS, Degradation
 from edgevit.data.evaluation import load_test, load_validation
 from edgevit.formats.registry import open_session
-from edgevit.formats.session import image_size
+from edgevit.formats.session import find_picture, image_size, read_signature
 from edgevit.frontend.opening import Opening, is_exported, open_source
-from edgevit.verbs.verify import logits_of
+from edgevit.tasks import find_task
 from edgevit.verification.parity import measure_accuracy
 
 AS_IS = "as is"
@@ -90,20 +92,29 @@ def evaluate_robustness(
             session = stack.enter_context(open_session(path, kernels))
             say("reading the test images")
             names = session.manifest.class_names if session.manifest else ()
-            dataset = load_test(data, image_size(session), names, limit)
-            run, runtime = logits_of(session), session.runtime
+            picture = find_picture(session)
+            signature = read_signature(session)
+            task = session.manifest.task if session.manifest else CLASSIFICATION
+            dataset = load_test(
+                data, image_size(session), names, limit, channels=picture.shape[-1] or 3
+            )
+            run, runtime = _scores(session.run, task, signature), session.runtime
         else:
-            from edgevit.frontend.record_reference import float_logits
+            from edgevit.frontend.record_reference import float_outputs
 
             say("loading the model")
             source = open_source(model, **opening)
             say(f"reading the {split} images")
-            size, names = source.preprocess.input_size, source.class_names
+            size, names = source.picture_size, source.class_names
+            channels = source.preprocess.channels if source.preprocess else 3
             if split == TEST:
-                dataset = load_test(data, size, names, limit)
+                dataset = load_test(data, size, names, limit, channels=channels)
             else:
-                dataset = load_validation(data, size, names, limit, source.share_unseen)
-            run, runtime = partial(float_logits, source), "keras"
+                dataset = load_validation(
+                    data, size, names, limit, source.share_unseen, channels=channels
+                )
+            run = _scores(partial(float_outputs, source), source.task, source.signature)
+            runtime = "keras"
         found = {}
         for name, images in _variants(dataset.images, degradations):
             if degradations:
@@ -112,6 +123,28 @@ def evaluate_robustness(
                 run, images, dataset.labels, runtime, dataset.source, progress
             )
     return found
+
+
+def _scores(
+    run: Callable[[np.ndarray], dict[str, np.ndarray]], task: str, signature: Signature
+) -> Callable[[np.ndarray], np.ndarray]:
+    """The output that tells classes apart alone.
+
+    Raises:
+        ConfigError: the model tells none apart.
+    """
+    output = find_task(task).main_output(signature)
+    if output.role not in (Role.LOGITS, Role.PROBABILITIES):
+        raise ConfigError(
+            f"a model for {task} has no top-1 accuracy: its output {output.name!r} holds "
+            f"{output.role}. Give --task classification if it tells classes apart."
+        )
+
+    def scores(images: np.ndarray) -> np.ndarray:
+        found = run(images)
+        return found[output.name] if output.name in found else next(iter(found.values()))
+
+    return scores
 
 
 def _variants(
