@@ -91,7 +91,7 @@ class OutputParity:
         if self.constant:
             holds = self.error <= COARSE
         else:
-            holds = self.relative <= limit.relative or not np.isfinite(limit.relative)
+            holds = self.relative <= limit.relative
             if limit.agreement and not self.one_sided:
                 holds = holds and self.agreement >= limit.agreement
         lost = Verdict.LOSSY if exact is None else Verdict.FAIL
