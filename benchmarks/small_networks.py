@@ -276,11 +276,11 @@ def _train_multilabel() -> keras.Model:
 
 # name -> how it is trained
 NETWORKS: dict[str, Callable[[], keras.Model]] = {
-    "resnet8": lambda: _classifier(build_resnet8, 8, 40_000),
-    "mobilenetv2": lambda: _classifier(build_mobilenetv2, 8, 40_000),
-    "mobilenetv3": lambda: _classifier(build_mobilenetv3, 8, 40_000),
-    "vgg": lambda: _classifier(build_vgg, 6, 40_000),
-    "convnext": lambda: _classifier(build_convnext, 8, 40_000),
+    "resnet8": lambda: _classifier(build_resnet8, 5, 20_000),
+    "mobilenetv2": lambda: _classifier(build_mobilenetv2, 5, 20_000),
+    "mobilenetv3": lambda: _classifier(build_mobilenetv3, 5, 20_000),
+    "vgg": lambda: _classifier(build_vgg, 5, 20_000),
+    "convnext": lambda: _classifier(build_convnext, 5, 20_000),
     "unet": _train_unet,
     "regressor": _train_regressor,
     "embedder": _train_embedder,

@@ -210,6 +210,7 @@ def _document(outcome: Outcome) -> dict[str, Any]:
     others = summarise_others(outcome.reports)
     document["task"] = outcome.task
     document["warnings"] = list(outcome.warnings)
+    document["suspects"] = [row.layer for row in outcome.suspects]
     document["results"] = summarise_outputs(outcome.reports)
     document["runs"] = [report.to_document() for report in outcome.reports]
     return {**document, "outputs": others} if others else document
@@ -261,6 +262,12 @@ def _text(outcomes: list[Outcome]) -> str:
         if outcome.refusal:
             lines.append(f"{outcome.target.name}: refused. {outcome.refusal}")
             continue
+        lines += [
+            f"{outcome.target.name}: layer {row.layer} ({row.kind}) adds {row.excess_db:.0f} dB "
+            "more error than the precision explains. 'edgevit export ... --keep-failed' and "
+            "'edgevit diff' show the rest."
+            for row in outcome.suspects[:1]
+        ]
         lines += console.verdict_lines(
             outcome.target.name, outcome.target.tolerance, outcome.reports, outcome.verdict
         )

@@ -238,6 +238,29 @@ class AccuracyReport:
 
 
 @dataclass(frozen=True)
+class TaskReport:
+    """Figures of a model's own task over labelled samples.
+
+    Attributes:
+        task: what the model is for.
+        images: how many samples.
+        figures: by name, the one that a budget trades first.
+        rows: figures of each class or quantity, by its name.
+        runtime: what ran the model.
+        source: where the samples came from.
+        seconds: wall time of the whole evaluation.
+    """
+
+    task: str
+    images: int
+    figures: dict[str, float]
+    rows: dict[str, dict[str, float]]
+    runtime: str
+    source: str
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class NodeTime:
     """Raw times of one kernel that a runtime ran.
 

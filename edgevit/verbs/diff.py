@@ -12,14 +12,21 @@ from edgevit.base.errors import ConfigError, ModelFileError
 from edgevit.base.files import digest_path
 from edgevit.base.progress import Progress, Status
 from edgevit.core.golden_inputs import Draw, draw_inputs
-from edgevit.core.layer_errors import LayerDiff
+from edgevit.core.layer_errors import LayerDiff, LayerError, list_suspects
 from edgevit.core.manifest import Manifest
+from edgevit.core.reference import ReferenceSet, Samples
 from edgevit.core.seal import find_damage
 from edgevit.core.signature import InputSpec
-from edgevit.core.target import Precision
+from edgevit.core.target import Precision, Target
 from edgevit.core.tolerance import ALL_8BIT, EXACT, HALF
 from edgevit.data.evaluation import load_test
-from edgevit.formats.registry import detect_format, find_target, open_intermediate
+from edgevit.formats.registry import (
+    FORMATS,
+    detect_format,
+    find_target,
+    open_intermediate,
+    read_metadata,
+)
 from edgevit.frontend.opening import Opening, open_source
 from edgevit.verbs.foreign import matched
 from edgevit.verification.audit import inspect
@@ -27,14 +34,18 @@ from edgevit.verification.layer_diff import compare_layers
 from edgevit.verification.matching import guess_tolerance
 
 if TYPE_CHECKING:
+    import keras
+
     from edgevit.frontend.source import Source
 
 IMAGES = 32
+CHECKED = 16  # samples of an export's own look at its layers
+FEWEST = 8  # own samples that tell more than synthetic ones
 
 
 def diff(
     path: str | Path,
-    model: str | Path | None = None,
+    model: str | Path | keras.Model | None = None,
     data: str | Path | None = None,
     limit: int | None = None,
     unsealed: bool = False,
@@ -51,8 +62,8 @@ def diff(
         path: a .tflite or .onnx file, of edgevit or of any other tool.
         model: the float model: anything that :func:`edgevit.frontend.opening.open_source` takes.
             None: the shipped weights of the architecture that the file's manifest names.
-        data: a dataset whose test images are used; None: the golden images that every file was
-            verified with.
+        data: a dataset whose test images are used; None: the samples of yours that travel inside
+            the file, since an integer file is made for inputs like those, or else golden ones.
         limit: images; None: IMAGES.
         unsealed: look into a file although it changed since it was sealed.
         status: called with a line about what is being done.
@@ -80,7 +91,8 @@ def diff(
             source = _open_float(manifest, path, model, opening)
             target = find_target(manifest.target)
             precision, name = target.precision, target.name
-        inputs, origin = _load_inputs(source, manifest, data, limit or IMAGES, say)
+        own = None if manifest is None else _own_samples(path)
+        inputs, origin = _load_inputs(source, manifest, own, data, limit or IMAGES, say)
         from edgevit.frontend.record_layers import record_layers
 
         say(f"looking for the layers of {source.name} in {path.name}")
@@ -102,6 +114,39 @@ def diff(
         )
 
 
+def find_suspects(
+    path: Path, source: Source, target: Target, reference: ReferenceSet, status: Status
+) -> tuple[LayerError, ...]:
+    """Layers of a file that add more error than its precision explains.
+
+    Args:
+        path: the file.
+        source: the float model that it was made of.
+        target: of the file.
+        reference: whose samples are run: the user's own, else synthetic ones.
+        status: called with a line about what is being done.
+
+    Returns:
+        The likeliest first; none for a format whose intermediate tensors cannot be read, or a file
+        whose tensors are named after no layer.
+    """
+    from edgevit.frontend.record_layers import record_layers
+
+    if FORMATS[target.format].open_intermediate is None:
+        return ()
+    own = reference.own
+    samples = own if own is not None and len(own) >= FEWEST else reference.synthetic
+    inputs = samples.first(CHECKED).inputs
+    with open_intermediate(path) as reader:
+        try:
+            layers, _, _ = compare_layers(
+                record_layers(source, inputs), reader, target.precision, inputs, status
+            )
+        except ModelFileError:
+            return ()
+    return tuple(list_suspects(layers))
+
+
 def _check_seal(path: Path, unsealed: bool) -> tuple[str, ...]:
     detect_format(path)
     damage = find_damage(path)
@@ -115,7 +160,15 @@ def _check_seal(path: Path, unsealed: bool) -> tuple[str, ...]:
     return (f"{path.name}: {damage}",)
 
 
-def _open_named(path: Path, model: str | Path | None, opening: Opening) -> Source:
+def _own_samples(path: Path) -> Samples | None:
+    """The user's samples inside a file; None without any, or where they are damaged."""
+    try:
+        return read_metadata(path).reference.own
+    except ModelFileError:
+        return None
+
+
+def _open_named(path: Path, model: str | Path | keras.Model | None, opening: Opening) -> Source:
     """The float model that the user named for another tool's file.
 
     Raises:
@@ -138,7 +191,7 @@ def _guess_precision(path: Path) -> Precision:
 
 
 def _open_float(
-    manifest: Manifest, path: Path, model: str | Path | None, opening: Opening
+    manifest: Manifest, path: Path, model: str | Path | keras.Model | None, opening: Opening
 ) -> Source:
     """The float model with the file's own weights, outputs and preprocessing."""
     from edgevit.models import is_known
@@ -149,7 +202,7 @@ def _open_float(
             f"Name it: edgevit diff {path.name} {manifest.model}.keras"
         )
     named = manifest.model if model is None else model
-    if is_known(str(named)) or Path(named).is_dir():
+    if isinstance(named, (str, Path)) and (is_known(str(named)) or Path(named).is_dir()):
         opening["outputs"] = tuple(spec.name for spec in manifest.outputs)
     source = open_source(named, **opening)
     if source.weights_sha256 != manifest.weights_sha256:
@@ -168,10 +221,17 @@ def _open_float(
 
 
 def _load_inputs(
-    source: Source, manifest: Manifest | None, data: str | Path | None, limit: int, say: Status
+    source: Source,
+    manifest: Manifest | None,
+    own: Samples | None,
+    data: str | Path | None,
+    limit: int,
+    say: Status,
 ) -> tuple[dict[str, np.ndarray], str]:
     """(N ... by the name of the input, where they came from)."""
     inputs = source.signature.inputs
+    if data is None and own is not None and len(own) >= FEWEST:
+        return dict(own.first(limit).inputs), "samples of yours inside the file"
     if data is None:
         return draw_inputs({spec.name: Draw.of(spec) for spec in inputs}, limit), "golden inputs"
     say("reading the test images")

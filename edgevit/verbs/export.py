@@ -16,6 +16,7 @@ from edgevit.base.loading import load_attribute
 from edgevit.base.progress import Progress, Status
 from edgevit.base.versions import tool_versions
 from edgevit.core.format import Format
+from edgevit.core.layer_errors import LayerError
 from edgevit.core.manifest import Artifact, Manifest, manifest_path
 from edgevit.core.metadata import write_metadata
 from edgevit.core.parity import ParityReport, Verdict, judge
@@ -33,6 +34,7 @@ from edgevit.formats.tflite.options import TfliteChoices, TfliteOptions
 from edgevit.frontend.opening import Opening, open_source
 from edgevit.frontend.source import ExportChoices, ExportOptions, Source
 from edgevit.quantization.ranges import RangeRecord
+from edgevit.verbs.diff import find_suspects
 from edgevit.verification.audit import audit, inspect
 from edgevit.verification.parity import check_file
 
@@ -84,6 +86,7 @@ class Outcome:
         task: what the model is for.
         signature: of the model.
         accept_loss: whether a lossy file is what was asked for.
+        suspects: layers that add more error than the file's precision explains.
         refusal: why the model cannot be written to this target; empty if it was.
         warnings: what a user should know of the model, a line each.
     """
@@ -97,13 +100,16 @@ class Outcome:
     task: str = ""
     signature: Signature | None = None
     accept_loss: bool = False
+    suspects: tuple[LayerError, ...] = ()
     refusal: str = ""
     warnings: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
         """PASS only if every runtime stays within the target's tolerance; see :func:`judge`."""
-        return Verdict.FAIL if self.refusal else judge(self.reports, self.target.tolerance)
+        if self.refusal or self.suspects:
+            return Verdict.FAIL
+        return judge(self.reports, self.target.tolerance)
 
     @property
     def accepted(self) -> bool:
@@ -327,6 +333,10 @@ def _export_one(
         reports = check_file(
             staged, runtimes, reference, lambda line: say(f"{target.name}: {line}")
         )
+        suspects: tuple[LayerError, ...] = ()
+        if target.tolerance.exact is None:
+            say(f"{target.name}: looking at its layers")
+            suspects = find_suspects(staged, source, target, reference, lambda line: None)
         outcome = Outcome(
             target,
             None,
@@ -337,6 +347,7 @@ def _export_one(
             source.task,
             source.signature,
             bool(arguments.get("accept_loss")),
+            suspects,
         )
         right = outcome.verdict in (Verdict.PASS, Verdict.LOSSY)
         if not right and not arguments.get("keep_failed"):
