@@ -17,6 +17,7 @@ from edgevit.core.tensors import Preprocess  # noqa: E402
 from edgevit.formats.calibration import describe_graph, find_ranges  # noqa: E402
 from edgevit.formats.tflite.options import TfliteOptions  # noqa: E402
 from edgevit.formats.tflite.writer.passes import DEFAULT_PASSES  # noqa: E402
+from edgevit.frontend.source import Source  # noqa: E402
 from edgevit.quantization.histogram import Histogram  # noqa: E402
 from edgevit.quantization.ranges import RangeRecord  # noqa: E402
 from helpers.sources import signature_of, source_of  # noqa: E402
