@@ -14,6 +14,7 @@ from edgevit.base.files import digest_path, size_path
 from edgevit.cli.main import VERBS
 from edgevit.core.class_names import CIFAR10_CLASSES
 from edgevit.core.golden_images import draw_images
+from edgevit.core.signature import Role
 from edgevit.data.degradations import DEGRADATIONS
 from edgevit.data.evaluation import load_test
 from edgevit.formats.registry import RUNTIMES, TARGETS, open_session
@@ -506,8 +507,11 @@ def test_targets_names_every_row_and_its_limits(command):
     assert [row["name"] for row in found] == [*TARGETS]
     for row in found:
         limits = TARGETS[row["name"]].tolerance
-        assert row["tolerance"]["max_abs"] == limits.max_abs
-        assert row["tolerance"]["min_agreement"] == limits.min_agreement
+        assert row["tolerance"]["exact"] == limits.exact
+        assert row["tolerance"]["kernels"] == limits.kernels
+        stated = {role: limit for role, limit in row["tolerance"]["limits"]}
+        assert stated.keys() == {*Role}
+        assert stated["logits"]["agreement"] == limits.limit(Role.LOGITS).agreement
     answer = command("targets")
     assert (answer.code, answer.err) == (0, "")
     assert all(name in answer.out for name in TARGETS)
