@@ -203,7 +203,7 @@ def test_export_for_people_shows_a_table_and_the_status_goes_to_stderr(
     assert answer.code == 0
     assert "pass" in answer.out
     assert "out/shiftvit-onnx-float32.onnx" in answer.out
-    assert "256 golden images" in answer.out
+    assert "classification; 256 golden inputs" in answer.out
     assert "loading the model" in answer.err
     assert sorted(entry.name for entry in (tmp_path / "out").iterdir()) == [
         "shiftvit-onnx-float32.onnx",
@@ -222,8 +222,11 @@ def test_a_file_that_fails_its_verification_exits_with_1_and_is_kept_only_on_req
     def wrong(source, *arguments):
         from dataclasses import replace
 
+        (images,) = source.signature.inputs
         contract = replace(source.preprocess, offset=(0.5, 0.5, 0.5))
-        return lower(replace(source, preprocess=contract), *arguments)
+        inputs = (replace(images, preparation=contract),)
+        signature = replace(source.signature, inputs=inputs)
+        return lower(replace(source, signature=signature), *arguments)
 
     monkeypatch.setattr(onnx, "trace", wrong)  # the graph prepares images in another way
     answer = command(

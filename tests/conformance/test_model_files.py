@@ -284,8 +284,8 @@ def several_inputs() -> keras.Model:
     return keras.Model([photo, state, word], outputs, name="several")
 
 
-@pytest.mark.parametrize("target", ["tflite-float32", "tflite-int8", "onnx-float32", "savedmodel"])
-def test_a_model_of_several_inputs_and_outputs_keeps_their_names_and_their_order(target, tmp_path):
+@pytest.mark.parametrize("wanted", ["tflite-float32", "tflite-int8", "onnx-float32", "savedmodel"])
+def test_a_model_of_several_inputs_and_outputs_keeps_their_names_and_their_order(wanted, tmp_path):
     rng = np.random.default_rng(0)
     given = {
         "photo": draw_images(60, (10, 8), seed=2)[..., :1],
@@ -293,7 +293,7 @@ def test_a_model_of_several_inputs_and_outputs_keeps_their_names_and_their_order
         "word": rng.integers(0, 20, (60, 3)).astype(np.int32),
     }
     network = several_inputs()
-    outcome = export(network, target, tmp_path, calibration=given)
+    outcome = export(network, wanted, tmp_path, calibration=given)
     assert outcome.verdict is Verdict.PASS
     assert outcome.task == "classification"
     roles = [(output.name, output.role) for output in outcome.signature.outputs]
@@ -306,7 +306,7 @@ def test_a_model_of_several_inputs_and_outputs_keeps_their_names_and_their_order
     for values, tensor in zip(found.values(), network(entering), strict=True):
         expected = np.asarray(tensor)
         error = np.abs(values - expected).mean() / expected.std()
-        assert error < (0.1 if target == "tflite-int8" else 1e-5)
+        assert error < (0.1 if wanted == "tflite-int8" else 1e-5)
 
 
 def test_a_model_without_a_row_of_scores_is_held_against_its_maps(tmp_path):
