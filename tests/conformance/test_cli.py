@@ -178,7 +178,15 @@ def test_export_in_json_has_exactly_the_promised_keys(exported_by_process):
             "max_abs",
             "top1_agreement",
             "seconds",
+            "task",
+            "warnings",
+            "suspects",
+            "results",
+            "runs",
         ]
+        assert (row["task"], row["warnings"], row["suspects"]) == ("classification", [], [])
+        assert [*row["results"]] == ["logits"]
+        assert {run["samples"] for run in row["runs"]} <= {"synthetic", "kernels"}
         path = Path(row["path"])
         assert path.parent == folder
         assert row["verdict"] == "pass"

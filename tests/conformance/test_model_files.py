@@ -15,7 +15,7 @@ from edgevit.base.errors import ConfigError, EdgevitError, ModelFileError, Unkno
 from edgevit.core.class_names import CIFAR10_CLASSES
 from edgevit.core.golden_images import draw_images
 from edgevit.core.manifest import read_manifest_file
-from edgevit.core.parity import Verdict
+from edgevit.core.parity import OWN, Verdict
 from edgevit.core.signature import Role
 from edgevit.core.tensors import Preprocess
 from edgevit.formats.registry import open_session
@@ -107,7 +107,8 @@ def test_an_ordinary_keras_file_is_exported_and_verified(keras_file, pictures, t
         assert np.abs(found - expected).mean() <= limit
         assert outcome.artifact.path.name == f"small-{outcome.target.name}{outcome.target.suffix}"
     calibration = read_manifest_file(outcomes[1].artifact.path)["calibration"]
-    assert calibration["images"] == 25
+    held = next(r.images for r in outcomes[1].reports if r.samples == OWN)
+    assert (calibration["images"], held) == (20, 5)  # a fifth of them is held out
     assert calibration["source"] == f"{pictures.name}, pictures"
 
 
@@ -312,7 +313,7 @@ def test_a_model_of_several_inputs_and_outputs_keeps_their_names_and_their_order
 def test_a_model_without_a_row_of_scores_is_held_against_its_maps(tmp_path):
     images = keras.Input((8, 8, 3))
     layers = keras.layers
-    outputs = {"a": layers.ReLU()(images), "b": layers.AveragePooling2D()(images)}
+    outputs = {"a": layers.ReLU()(images), "b": layers.AveragePooling2D(2)(images)}
     network = keras.Model(images, outputs, name="maps")
     outcome = export(network, "onnx-float32", tmp_path, scaling="raw")
     assert (outcome.verdict, outcome.task) == (Verdict.PASS, "generic")
