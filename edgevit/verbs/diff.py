@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 IMAGES = 32
 CHECKED = 16  # samples of an export's own look at its layers
-# Normalisation rounds its inverse deviation by a table, which 16-bit activations make visible: sound
+# Normalisation rounds its inverse deviation by a table, which 16-bit activations let show: sound
 # files of seeded networks reach 25 dB there.
 SURELY_DB = {Precision.INT16X8: 35.0}
 FEWEST = 8  # own samples that tell more than synthetic ones
