@@ -12,7 +12,7 @@ from edgevit.formats.onnx.runtime.onnxruntime import OnnxRuntimeSession
 
 
 def _list_custom(model: Any) -> tuple[str, ...]:
-    """Operators of other domains, and those that ONNX has not in the version that the file names."""
+    """Operators of other domains, and those that the file's version of ONNX has not."""
     from onnx import defs
 
     versions = {entry.domain: entry.version for entry in model.opset_import}
