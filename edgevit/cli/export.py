@@ -181,6 +181,15 @@ def _document(outcome: Outcome) -> dict[str, Any]:
     from edgevit.reports.text import summarise_others, summarise_outputs, summarise_parity
     from edgevit.verbs.export import recipe_path
 
+    if outcome.refusal:
+        return {
+            "target": outcome.target.name,
+            "path": None,
+            "verdict": "refused",
+            "error": outcome.refusal,
+            "seconds": round(outcome.seconds, 2),
+            "warnings": list(outcome.warnings),
+        }
     artifact = outcome.artifact
     figures = summarise_parity(outcome.reports)
     document: dict[str, Any] = {
@@ -200,6 +209,8 @@ def _document(outcome: Outcome) -> dict[str, Any]:
         document["recipe"] = str(recipe_path(artifact.path)) if artifact else None
     others = summarise_others(outcome.reports)
     document["task"] = outcome.task
+    document["warnings"] = list(outcome.warnings)
+    document["suspects"] = [row.layer for row in outcome.suspects]
     document["results"] = summarise_outputs(outcome.reports)
     document["runs"] = [report.to_document() for report in outcome.reports]
     return {**document, "outputs": others} if others else document
@@ -209,7 +220,7 @@ def _note(outcomes: list[Outcome]) -> str:
     """What the figures of the table rest on."""
     from edgevit.reports.text import judging_runs
 
-    first = outcomes[0]
+    first = next(outcome for outcome in outcomes if not outcome.refusal)
     judging = judging_runs(first.reports)[0]
     count, runtimes = judging.images, sorted({r.runtime for o in outcomes for r in o.reports})
     kind = "of your own samples, held out" if judging.samples == "own" else "golden inputs"
@@ -227,6 +238,8 @@ def _text(outcomes: list[Outcome]) -> str:
     for outcome in outcomes:
         figures = summarise_parity(outcome.reports)
         artifact = outcome.artifact
+        if outcome.refusal:
+            continue
         rows.append(
             {
                 "target": outcome.target.name,
@@ -239,8 +252,22 @@ def _text(outcomes: list[Outcome]) -> str:
                 "file": console.shown_path(artifact.path) if artifact else "not written",
             }
         )
-    lines = [console.table(rows, words=("target", "verdict", "file")), _note(outcomes)]
+    lines = []
+    if rows:
+        columns = dict.fromkeys(key for row in rows for key in row)
+        whole = [{key: row.get(key, "") for key in columns} for row in rows]
+        lines = [console.table(whole, words=("target", "verdict", "file")), _note(outcomes)]
+    lines += [f"warning: {line}" for line in outcomes[0].warnings]
     for outcome in outcomes:
+        if outcome.refusal:
+            lines.append(f"{outcome.target.name}: refused. {outcome.refusal}")
+            continue
+        lines += [
+            f"{outcome.target.name}: layer {row.layer} ({row.kind}) adds {row.excess_db:.0f} dB "
+            "more error than the precision explains. 'edgevit export ... --keep-failed' and "
+            "'edgevit diff' show the rest."
+            for row in outcome.suspects[:1]
+        ]
         lines += console.verdict_lines(
             outcome.target.name, outcome.target.tolerance, outcome.reports, outcome.verdict
         )

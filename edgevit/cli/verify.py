@@ -21,24 +21,28 @@ if TYPE_CHECKING:
 @click.option(
     "--against",
     metavar="MODEL",
-    help="Float model for agreement on --data. Default: the shipped weights, if the file came "
-    "from them.",
+    help="The float model, for a file of another tool, and for agreement on --data. Default: the "
+    "shipped weights, if the file came from them.",
 )
 @click.option("--limit", type=options.COUNT, help="Only so many images of --data.")
 @options.runtime
+@options.reading
 @options.as_json
 def verify(file: Path, as_json: bool, **chosen: Any) -> None:
-    """Run FILE in its runtime and hold it against the float model's logits.
+    """Run FILE in its runtime and hold it against the float model's outputs.
 
-    The golden images and logits were recorded at export and travel inside the file. A TFLite file
-    runs twice: with XNNPACK, as on devices, and with LiteRT's reference kernels. With --data the
-    test images of a dataset are classified as well: accuracy, and agreement with float Keras.
-    Fails closed: damage, NaN, or a file without recorded logits is never a pass.
+    The golden inputs and outputs were recorded at export and travel inside the file. A file of any
+    other tool is held against the model that --against names; its inputs and outputs are matched by
+    name, then by shape. A TFLite file runs twice: with XNNPACK, as on devices, and with LiteRT's
+    reference kernels. With --data the test images of a dataset are classified as well: accuracy,
+    and agreement with float Keras. Fails closed: damage, NaN, or a file without recorded outputs is
+    never a pass.
 
     \b
     edgevit verify exports/shiftvit-tflite-int8.tflite
     edgevit verify exports/shiftvit-onnx-float32.onnx --data cifar10.tar.gz
     edgevit verify exports/shiftvit-tflite-int8.tflite --runtime tflm
+    edgevit verify converted.tflite --against my.keras --scaling unit
     """
     from edgevit.base.files import digest_path
     from edgevit.formats.registry import choose_runtime
@@ -60,12 +64,14 @@ def verify(file: Path, as_json: bool, **chosen: Any) -> None:
         "mean_abs": figures["mean_abs"],
         "top1_agreement": figures["top1_agreement"],
         "target": found.target.name if found.target else None,
-        "task": found.manifest.task if found.manifest else None,
+        "task": found.task or None,
         "results": summarise_outputs(found.reports),
         "runs": [report.to_document() for report in found.reports],
     }
     if found.arena_bytes is not None:
         document["arena_bytes"] = found.arena_bytes
+    if found.matches:
+        document["matches"] = list(found.matches)
     if found.not_run:
         document["not_run"] = [row.name for row in found.not_run]
     if found.damage:
@@ -82,9 +88,9 @@ def verify(file: Path, as_json: bool, **chosen: Any) -> None:
 
 def _text(found: Verification) -> str:
     shown = console.shown_path(found.path)
-    if found.target is None:
+    tolerance = found.tolerance
+    if tolerance is None:
         return f"{shown}: {found.damage}\n{shown}: {found.verdict}"
-    tolerance = found.target.tolerance
     kinds = {SYNTHETIC: "golden", OWN: "own", KERNELS: "kernels"}
     runs = [(kinds[report.samples], report) for report in found.reports]
     if found.real:
@@ -117,7 +123,11 @@ def _text(found: Verification) -> str:
         )
     if found.arena_bytes is not None:
         lines.append(f"arena: {found.arena_bytes:,} bytes of working memory")
-    lines += console.not_run_lines(found.target, found.not_run)
+    if found.target:
+        lines += console.not_run_lines(found.target, found.not_run)
+    else:
+        lines += [*found.matches, f"judged as a file with {tolerance.reason}"]
     lines += console.verdict_lines(shown, tolerance, found.reports, found.verdict)
-    lines.append(f"{shown} ({found.target.name}): {found.verdict}")
+    kind = found.target.name if found.target else "another tool's"
+    lines.append(f"{shown} ({kind}): {found.verdict}")
     return "\n".join(lines)

@@ -51,8 +51,8 @@ class EmbeddedMetadata:
         if self.manifest is None or REFERENCE_KEY not in self.metadata:
             raise ModelFileError(
                 f"{self.path}: carries no reference outputs, so there is nothing to hold it "
-                "against. Files that 'edgevit export' writes do; others: 'edgevit evaluate FILE "
-                "--data PATH'."
+                "against. Files that 'edgevit export' writes do. For a file of another tool name "
+                "the float model: edgevit verify FILE --against MODEL."
             )
         text = self.metadata[REFERENCE_KEY]
         document = parse_json(text, str(self.path), "its embedded reference")

@@ -31,10 +31,12 @@ class Samples:
     Attributes:
         inputs: N ... by name, as a caller hands them over.
         outputs: float32 M ... by name, on the first M inputs; large outputs on few.
+        labels: int64 N: the class of each input, where it is known.
     """
 
     inputs: dict[str, np.ndarray]
     outputs: dict[str, np.ndarray]
+    labels: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(next(iter(self.inputs.values())))
@@ -44,6 +46,7 @@ class Samples:
         return Samples(
             {name: values[:count] for name, values in self.inputs.items()},
             {name: values[:count] for name, values in self.outputs.items()},
+            None if self.labels is None else self.labels[:count],
         )
 
     @property
@@ -79,6 +82,13 @@ class _Input:
     draw: Draw
     sha256: str
     first: np.ndarray
+
+    def __post_init__(self) -> None:
+        draw, first = self.draw, self.first
+        if len(first) == 0 or draw.shape != first.shape[1:] or draw.dtype != first.dtype.name:
+            raise ValueError(f"{draw.dtype} {draw.shape} of {first.dtype} {first.shape}")
+        if draw.picture and len(draw.shape) not in (3, 4):
+            raise ValueError(f"a picture of the shape {draw.shape}")
 
 
 @dataclass(frozen=True)
@@ -163,11 +173,7 @@ class ReferenceSet:
             },
             "outputs_sha256": _digest(*self.synthetic.outputs.values()),
             "outputs": _encode(self.synthetic.outputs),
-            **(
-                {"own": {"inputs": _encode(self.own.inputs), "outputs": _encode(self.own.outputs)}}
-                if self.own
-                else {}
-            ),
+            **({"own": _encode_samples(self.own)} if self.own else {}),
         }
 
     @classmethod
@@ -198,7 +204,7 @@ class ReferenceSet:
                 f"{name}: its golden images come from {read.generator!r}; this version draws "
                 f"{GENERATOR!r}. Export it again."
             )
-        if not intact or not 1 <= max(map(len, read.outputs.values())) <= read.count:
+        if not intact or max(map(len, read.outputs.values())) != read.count:
             raise ModelFileError(f"{name}: its embedded reference outputs are damaged.")
         draws = {key: entry.draw for key, entry in read.inputs.items()}
         inputs = draw_inputs(draws, read.count, read.seed)
@@ -227,6 +233,11 @@ def count_recorded(value_bytes: int, count: int) -> int:
 
 def _encode(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     return {name: encode_array(values) for name, values in arrays.items()}
+
+
+def _encode_samples(samples: Samples) -> dict[str, Any]:
+    labels = {} if samples.labels is None else {"labels": encode_array(samples.labels)}
+    return {"inputs": _encode(samples.inputs), "outputs": _encode(samples.outputs), **labels}
 
 
 def _few(values: np.ndarray) -> int:

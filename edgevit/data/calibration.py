@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,11 +40,15 @@ class CalibrationSample:
         inputs: by name, in the model's order; all N ..., with the same N.
         source: dataset and split.
         digest: sha256 of the values, whatever the order of the samples.
+        labels: int64 N, an index into class_names; None where there are no class folders.
+        class_names: of the folders.
     """
 
     inputs: dict[str, np.ndarray]
     source: str
     digest: str
+    labels: np.ndarray | None = None
+    class_names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -85,7 +89,9 @@ class CalibrationSample:
     def select(self, indices: np.ndarray, source: str | None = None) -> CalibrationSample:
         """The samples at these indices, in this order."""
         inputs = {name: array[indices] for name, array in self.inputs.items()}
-        return self.of_inputs(inputs, source or self.source)
+        chosen = self.of_inputs(inputs, source or self.source)
+        labels = None if self.labels is None else self.labels[indices]
+        return replace(chosen, labels=labels, class_names=self.class_names)
 
 
 def open_calibration(
@@ -193,7 +199,8 @@ def sample_images(
     longest = max(len(group) for group in groups)
     turns = [group[turn] for turn in range(longest) for group in groups if turn < len(group)]
     chosen = np.sort(np.array(turns[:count], dtype=np.int64))
-    return CalibrationSample.of_inputs({name: dataset.images[chosen]}, f"{dataset.source}, train")
+    images = CalibrationSample.of_inputs({name: dataset.images[chosen]}, f"{dataset.source}, train")
+    return replace(images, labels=dataset.labels[chosen], class_names=dataset.class_names)
 
 
 def sample_source(

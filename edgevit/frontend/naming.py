@@ -118,5 +118,16 @@ def _flatten(outputs: Any, prefix: str = "") -> list[tuple[str, Any]]:
             for number, value in enumerate(outputs)
         ]
         return [pair for part in parts for pair in part]
-    history = getattr(outputs, "_keras_history", None)
-    return [(prefix or (history.operation.name if history else "output"), outputs)]
+    return [(prefix or _find_maker(outputs), outputs)]
+
+
+def _find_maker(tensor: Any) -> str:
+    """Name of the layer that made a tensor, inside of models that are layers themselves."""
+    name = "output"
+    while (history := getattr(tensor, "_keras_history", None)) and history.operation is not None:
+        name = history.operation.name
+        inner = getattr(history.operation, "outputs", None)
+        if not inner or not getattr(history.operation, "layers", None):
+            break
+        tensor = inner[history.tensor_index]
+    return str(name)

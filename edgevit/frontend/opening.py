@@ -69,6 +69,7 @@ def open_source(model: str | Path | keras.Model, **opening: Unpack[Opening]) -> 
             class names that no output has a place for.
     """
     from edgevit.frontend.naming import choose_outputs, name_inputs, name_outputs
+    from edgevit.frontend.scaling import check_scaling
     from edgevit.frontend.shapes import fix_shapes
     from edgevit.frontend.source import Source
 
@@ -96,6 +97,7 @@ def open_source(model: str | Path | keras.Model, **opening: Unpack[Opening]) -> 
         weights_sha256=trained.weights_sha256,
         ranges=_read_ranges(trained.folder),
         folder=trained.folder,
+        warnings=() if ours else check_scaling(network, inputs, opening.get("scaling")),
     )
 
 

@@ -25,6 +25,7 @@ def record_reference(
     count: int | None = None,
     seed: int = 0,
     own: Mapping[str, np.ndarray] | None = None,
+    labels: np.ndarray | None = None,
 ) -> ReferenceSet:
     """Draws golden inputs and records what the float network returns for them, in all its outputs.
 
@@ -35,6 +36,7 @@ def record_reference(
         count: golden inputs; None is 256, fewer for large ones (at least 32).
         seed: of the drawing.
         own: the user's own samples by input name, which are recorded as well.
+        labels: int64 N, the classes of these; None where they are unknown.
 
     Raises:
         ExportError: an output is not finite: the weights are damaged.
@@ -43,7 +45,9 @@ def record_reference(
     counts = _count_outputs(source, count or _choose_count(draws))
     inputs = draw_inputs(draws, max(counts.values()), seed)
     synthetic = record_samples(source, inputs, counts)
-    recorded = None if own is None else record_samples(source, own, counts)
+    recorded = None
+    if own is not None:
+        recorded = replace(record_samples(source, own, counts), labels=labels)
     return ReferenceSet(synthetic, draws, seed, recorded)
 
 

@@ -37,6 +37,7 @@ class Source:
         weights_sha256: digest of the weights as they are exported.
         ranges: activation ranges that ship with the weights, by the format whose graph they are of.
         folder: where the weights lie; None for a .keras file, or a model in memory.
+        warnings: what a user should know of it before believing a figure, a line each.
         lowered: graphs that were made of it already, with their steps, since several targets start
             from the same one; by whatever the exporter chooses as a key.
     """
@@ -49,6 +50,7 @@ class Source:
     weights_sha256: str
     ranges: Mapping[Format, RangeRecord] = field(default_factory=dict)
     folder: Path | None = None
+    warnings: tuple[str, ...] = ()
     lowered: dict[Any, tuple[Any, tuple[str, ...]]] = field(
         init=False, default_factory=dict, repr=False, compare=False
     )

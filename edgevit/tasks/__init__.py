@@ -25,7 +25,7 @@ def find_task(name: str) -> Task:
         UnknownNameError: there is none; near misses are named.
         ConfigError: it is a plug-in's, which cannot be loaded.
     """
-    return find_row("task", name, TASKS, PLUGINS, Task)
+    return find_row("task", name, TASKS, PLUGINS, Task)  # type: ignore[type-abstract]
 
 
 def guess_task(signature: Signature) -> Task:

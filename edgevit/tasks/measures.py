@@ -12,6 +12,7 @@ from edgevit.core.parity import LITTLE, OutputParity
 from edgevit.core.signature import Activation, OutputSpec, Role
 
 Z = 1.959964  # of a 95 % interval
+RESAMPLES = 200
 
 
 @dataclass(frozen=True)
@@ -19,12 +20,14 @@ class Measure:
     """The measure of a role.
 
     Attributes:
-        of_samples: (found, expected, output) -> float64 B: 1 where a sample agrees.
+        of_samples: (found, expected, output) -> float64 B ...: 1 where a sample agrees.
+        summarise: of_samples' result -> (mean, lower and upper end of its 95 % interval).
         undecided: (expected, output) -> whether all samples are decided alike, so that a constant
             would agree as well.
     """
 
     of_samples: Callable[[np.ndarray, np.ndarray, OutputSpec], np.ndarray]
+    summarise: Callable[[np.ndarray], tuple[float, float, float]]
     undecided: Callable[[np.ndarray, OutputSpec], bool] = lambda expected, output: False
 
 
@@ -49,6 +52,14 @@ def decide(values: np.ndarray, output: OutputSpec) -> np.ndarray:
     return np.argmax(values, axis=-1) if limit is None else values > limit
 
 
+def choose_class(values: np.ndarray, output: OutputSpec) -> np.ndarray:
+    """The class of each sample, int64 B; of a single number whether it says yes."""
+    chosen = decide(values, output)
+    if chosen.dtype == bool:
+        chosen = chosen[:, 0] if chosen.shape[-1] == 1 else np.argmax(values, axis=-1)
+    return chosen.astype(np.int64)
+
+
 def same_class(found: np.ndarray, expected: np.ndarray, output: OutputSpec) -> np.ndarray:
     """Share of positions with the same class, for each sample.
 
@@ -66,28 +77,59 @@ def same_class(found: np.ndarray, expected: np.ndarray, output: OutputSpec) -> n
 
 
 def mean_iou(found: np.ndarray, expected: np.ndarray, output: OutputSpec) -> np.ndarray:
-    """Intersection over union of each class's pixels, over the classes that occur, by sample."""
-    ours, theirs = decide(found, output), decide(expected, output)
-    result = np.zeros(len(found))
-    for number, (mask, wanted) in enumerate(zip(ours, theirs, strict=True)):
-        result[number] = float(np.mean(class_ious(mask, wanted)))
+    """Intersection and union of each class's pixels, by sample.
+
+    The mean over classes is taken of the sums over all samples (Everingham et al. 2015, "The Pascal
+    Visual Object Classes Challenge: A Retrospective"), so that a class of a few pixels in one
+    picture counts no more than its share.
+
+    Returns:
+        float64 B 2 classes.
+    """
+    return count_overlaps(decide(found, output), decide(expected, output), output.shape[-1] or 1)
+
+
+def count_overlaps(
+    found: np.ndarray, expected: np.ndarray, classes: int, valid: np.ndarray | None = None
+) -> np.ndarray:
+    """Intersection and union in pixels.
+
+    Args:
+        found: int B H W of classes, or bool B H W C.
+        expected: likewise.
+        classes: how many there are.
+        valid: bool B H W, the pixels that count; None: all.
+
+    Returns:
+        float64 B 2 classes.
+    """
+    result = np.zeros((len(found), 2, classes))
+    for number in range(classes):
+        if found.dtype == bool:
+            ours, theirs = found[..., number], expected[..., number]
+        else:
+            ours, theirs = found == number, expected == number
+        if valid is not None:
+            ours, theirs = ours & valid, theirs & valid
+        result[:, 0, number] = (ours & theirs).sum(axis=(1, 2))
+        result[:, 1, number] = (ours | theirs).sum(axis=(1, 2))
     return result
 
 
-def class_ious(found: np.ndarray, expected: np.ndarray) -> list[float]:
-    """Intersection over union of every class that occurs in either.
+def mean_of_overlaps(overlaps: np.ndarray) -> float:
+    """Mean over the classes that occur of intersection over union, of B 2 classes; 1 if none."""
+    both, either = overlaps.sum(axis=0)
+    return float((both[either > 0] / either[either > 0]).mean()) if (either > 0).any() else 1.0
 
-    Args:
-        found: int H W of classes, or bool H W C.
-        expected: likewise.
-    """
-    if found.dtype == bool:
-        pairs = [(found[..., c], expected[..., c]) for c in range(found.shape[-1])]
-    else:
-        pairs = [(found == label, expected == label) for label in np.union1d(found, expected)]
-    unions = [(np.sum(a & b), np.sum(a | b)) for a, b in pairs]
-    shares = [float(both / either) for both, either in unions if either]
-    return shares or [1.0]
+
+def overlap_interval(overlaps: np.ndarray) -> tuple[float, float, float]:
+    """(mean IoU, ends of its 95 % interval by a seeded bootstrap over samples)."""
+    rng = np.random.default_rng(0)
+    count = len(overlaps)
+    draws = [mean_of_overlaps(overlaps[rng.integers(0, count, count)]) for _ in range(RESAMPLES)]
+    low, high = np.quantile(draws, (0.025, 0.975))
+    mean = mean_of_overlaps(overlaps)
+    return mean, min(mean, float(low)), max(mean, float(high))
 
 
 def cosine(found: np.ndarray, expected: np.ndarray, output: OutputSpec) -> np.ndarray:
@@ -111,15 +153,6 @@ def _one_class(expected: np.ndarray, output: OutputSpec) -> bool:
 
 def _one_value(expected: np.ndarray, output: OutputSpec) -> bool:
     return bool((expected == expected[:1]).all())
-
-
-MEASURES: dict[Role, Measure] = {
-    Role.LOGITS: Measure(same_class, _one_class),
-    Role.PROBABILITIES: Measure(same_class, _one_class),
-    Role.MASK: Measure(mean_iou, _one_class),
-    Role.EMBEDDING: Measure(cosine),
-    Role.LABELS: Measure(same_integers, _one_value),
-}
 
 
 def compare_outputs(found: np.ndarray, expected: np.ndarray, output: OutputSpec) -> OutputParity:
@@ -195,8 +228,7 @@ def _agreement(
     measure = MEASURES.get(output.role)
     if measure is None:
         return np.nan, np.nan, np.nan
-    values = measure.of_samples(found, expected, output)
-    return mean_interval(values)
+    return measure.summarise(measure.of_samples(found, expected, output))
 
 
 def mean_interval(values: np.ndarray) -> tuple[float, float, float]:
@@ -214,3 +246,12 @@ def mean_interval(values: np.ndarray) -> tuple[float, float, float]:
         variance = min(variance, float(values.var()))
     half = Z * math.sqrt(variance / count + Z * Z / (4 * count**2)) / spread
     return mean, min(mean, max(0.0, middle - half)), max(mean, min(1.0, middle + half))
+
+
+MEASURES: dict[Role, Measure] = {
+    Role.LOGITS: Measure(same_class, mean_interval, _one_class),
+    Role.PROBABILITIES: Measure(same_class, mean_interval, _one_class),
+    Role.MASK: Measure(mean_iou, overlap_interval, _one_class),
+    Role.EMBEDDING: Measure(cosine, mean_interval),
+    Role.LABELS: Measure(same_integers, mean_interval, _one_value),
+}

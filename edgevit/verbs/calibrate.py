@@ -11,7 +11,7 @@ from edgevit.base.errors import ConfigError
 from edgevit.base.files import check_writable
 from edgevit.base.progress import Progress, Status
 from edgevit.core.format import Format
-from edgevit.data.calibration import leave_out, load_unseen, open_calibration
+from edgevit.data.calibration import leave_out, open_calibration, open_unseen
 from edgevit.formats.calibration import CALIBRATION_IMAGES
 from edgevit.formats.registry import FORMATS
 from edgevit.frontend.opening import Opening, open_source
@@ -95,10 +95,9 @@ def calibrate(
     check_writable(path.parent)
     say("reading training samples")
     sample = open_calibration(data, source.signature, images, seed)
-    unseen, left_out = None, 0
-    if source.preprocess is not None and len(source.signature.inputs) == 1:
-        say("comparing them with the test images")
-        unseen = load_unseen(data, source.picture_size, source.preprocess.channels)
+    left_out = 0
+    say("comparing them with the test images")
+    unseen = open_unseen(data, source.signature)
     if unseen is not None:
         sample, left_out = leave_out(sample, unseen)
     chosen = {"preprocess": bool(opening.get("preprocess", True)), "surgery": surgery}

@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-from edgevit.base.errors import ConfigError
+from edgevit.base.errors import ConfigError, EdgevitError
 from edgevit.base.files import check_writable, digest_path, move_whole, size_path, write_whole
 from edgevit.base.loading import load_attribute
 from edgevit.base.progress import Progress, Status
 from edgevit.base.versions import tool_versions
 from edgevit.core.format import Format
+from edgevit.core.layer_errors import LayerError
 from edgevit.core.manifest import Artifact, Manifest, manifest_path
 from edgevit.core.metadata import write_metadata
 from edgevit.core.parity import ParityReport, Verdict, judge
@@ -33,6 +34,7 @@ from edgevit.formats.tflite.options import TfliteChoices, TfliteOptions
 from edgevit.frontend.opening import Opening, open_source
 from edgevit.frontend.source import ExportChoices, ExportOptions, Source
 from edgevit.quantization.ranges import RangeRecord
+from edgevit.verbs.diff import find_suspects
 from edgevit.verification.audit import audit, inspect
 from edgevit.verification.parity import check_file
 
@@ -75,7 +77,8 @@ class Outcome:
 
     Attributes:
         target: what was asked for.
-        artifact: the published file; None where it failed its verification and was not kept.
+        artifact: the published file; None where it failed its verification and was not kept, or
+            where the target was refused.
         reports: one for each runtime that verified it; the first is what devices run.
         seconds: wall time of lowering, auditing and verifying.
         not_run: runtimes that verify this target where they are installed, and are not.
@@ -83,6 +86,9 @@ class Outcome:
         task: what the model is for.
         signature: of the model.
         accept_loss: whether a lossy file is what was asked for.
+        suspects: layers that add more error than the file's precision explains.
+        refusal: why the model cannot be written to this target; empty if it was.
+        warnings: what a user should know of the model, a line each.
     """
 
     target: Target
@@ -94,10 +100,15 @@ class Outcome:
     task: str = ""
     signature: Signature | None = None
     accept_loss: bool = False
+    suspects: tuple[LayerError, ...] = ()
+    refusal: str = ""
+    warnings: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
         """PASS only if every runtime stays within the target's tolerance; see :func:`judge`."""
+        if self.refusal or self.suspects:
+            return Verdict.FAIL
         return judge(self.reports, self.target.tolerance)
 
     @property
@@ -203,14 +214,22 @@ def export_all(
 ) -> list[Outcome]:
     """Exports a model to several targets; see :func:`export`.
 
+    A target that cannot be written stops no other: its outcome says why.
+
     Args:
         model: as there.
         targets: rows of TARGETS, or their names with commas between.
         out: as there.
         **arguments: as there.
+
+    Raises:
+        EdgevitError: what was asked for makes no sense, the model cannot be opened, or its only
+            target cannot be written.
     """
     from edgevit.data.calibration import hold_out, open_calibration
+    from edgevit.frontend.labels import use_labels
     from edgevit.frontend.record_reference import record_reference, refine_source
+    from edgevit.frontend.scaling import warn_of_scaling
 
     rows, options = plan_export(targets, arguments)
     folder, ranges = Path(out), arguments.get("ranges")
@@ -221,32 +240,43 @@ def export_all(
     opening: Any = {name: given[name] for name in Opening.__annotations__ if name in given}
     source = open_source(model, **opening)
     sample = held = None
-    if arguments.get("calibration") is not None:
+    calibration = arguments.get("calibration")
+    if calibration is not None:
         say("reading calibration samples")
-        sample = open_calibration(
-            arguments["calibration"], source.signature, CALIBRATION_IMAGES + HELD_OUT
-        )
+        sample = open_calibration(calibration, source.signature, CALIBRATION_IMAGES + HELD_OUT)
         sample, held = hold_out(sample, HELD_OUT)
-    records = {
-        kind: find_ranges(
-            source,
-            kind,
-            options[kind],
-            sample,
-            None if ranges is None else Path(ranges),
-            say,
-            arguments.get("progress"),
-        )
-        for kind in dict.fromkeys(row.format for row in rows if row.needs_calibration)
-    }
+    records: dict[Format, RangeRecord] = {}
+
+    def ranges_of(kind: Format) -> RangeRecord:
+        if kind not in records:
+            file = None if ranges is None else Path(ranges)
+            records[kind] = find_ranges(
+                source, kind, options[kind], sample, file, say, arguments.get("progress")
+            )
+        return records[kind]
+
     say("recording the float model's outputs on golden inputs")
-    reference = record_reference(source, own=held.inputs if held else None)
+    labels = None
+    if held is not None:
+        source, labels = use_labels(source, held)
+    reference = record_reference(source, own=held.inputs if held else None, labels=labels)
     source = refine_source(source, reference, opening.get("task") is not None)
+    if held is not None and labels is not None:
+        source = warn_of_scaling(source, held.images, labels)
     outcomes = []
     for row in rows:
-        record = records[row.format] if row.needs_calibration else None
-        own = options[row.format]
-        outcomes.append(_export_one(source, row, own, record, reference, folder, arguments))
+        started = time.perf_counter()
+        try:
+            record = ranges_of(row.format) if row.needs_calibration else None
+            own = options[row.format]
+            outcome = _export_one(source, row, own, record, reference, folder, arguments)
+        except EdgevitError as error:
+            if len(rows) == 1:
+                raise
+            outcome = Outcome(
+                row, None, (), time.perf_counter() - started, refusal=str(error), task=source.task
+            )
+        outcomes.append(replace(outcome, warnings=source.warnings))
         finished = arguments.get("finished")
         if finished:
             finished(outcomes[-1])
@@ -303,6 +333,10 @@ def _export_one(
         reports = check_file(
             staged, runtimes, reference, lambda line: say(f"{target.name}: {line}")
         )
+        suspects: tuple[LayerError, ...] = ()
+        if target.tolerance.exact is None:
+            say(f"{target.name}: looking at its layers")
+            suspects = find_suspects(staged, source, target, reference, lambda line: None)
         outcome = Outcome(
             target,
             None,
@@ -313,6 +347,7 @@ def _export_one(
             source.task,
             source.signature,
             bool(arguments.get("accept_loss")),
+            suspects,
         )
         right = outcome.verdict in (Verdict.PASS, Verdict.LOSSY)
         if not right and not arguments.get("keep_failed"):

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from edgevit.base.errors import ConfigError, MissingDependencyError, ModelFileError
 from edgevit.base.progress import Progress, Status
@@ -15,6 +15,7 @@ from edgevit.core.parity import AccuracyReport, ParityReport, Verdict, judge
 from edgevit.core.runtime import Runtime
 from edgevit.core.seal import find_damage
 from edgevit.core.target import Target
+from edgevit.core.tolerance import Tolerance
 from edgevit.data.evaluation import load_test
 from edgevit.formats.registry import (
     choose_runtime,
@@ -23,8 +24,11 @@ from edgevit.formats.registry import (
     read_metadata,
     verifying_runtimes,
 )
-from edgevit.frontend.opening import open_source
+from edgevit.frontend.opening import Opening, open_source
 from edgevit.tasks import find_task
+from edgevit.verbs.foreign import check_foreign, choose_runtimes
+from edgevit.verification.audit import inspect
+from edgevit.verification.matching import guess_tolerance
 from edgevit.verification.parity import (
     check_file,
     find_output,
@@ -51,7 +55,10 @@ class Verification:
         damage: why the file is not what was exported; empty if it is.
         arena_bytes: working memory, where the runtime has an arena that it measures.
         not_run: runtimes that verify its target where they are installed, and are not.
-        manifest: what the file says that it is; None for a damaged file.
+        manifest: what the file says that it is; None for a damaged file, or another tool's.
+        guessed: how far another tool's file may be, by what it holds; None for our own.
+        matches: which input and output of another tool's file is which of the model's.
+        task: what the model is for.
     """
 
     path: Path
@@ -63,13 +70,21 @@ class Verification:
     arena_bytes: int | None = None
     not_run: tuple[Runtime, ...] = ()
     manifest: Manifest | None = None
+    guessed: Tolerance | None = None
+    matches: tuple[str, ...] = ()
+    task: str = ""
+
+    @property
+    def tolerance(self) -> Tolerance | None:
+        """How far the file may be; None for a damaged one."""
+        return self.target.tolerance if self.target else self.guessed
 
     @property
     def verdict(self) -> Verdict:
         """FAIL for damage; else the worst of the reports."""
-        if self.damage or self.target is None:
+        if self.damage or self.tolerance is None:
             return Verdict.FAIL
-        return judge(self.reports, self.target.tolerance)
+        return judge(self.reports, self.tolerance)
 
 
 def verify(
@@ -80,25 +95,32 @@ def verify(
     status: Status | None = None,
     progress: Progress | None = None,
     runtime: str | None = None,
+    **opening: Unpack[Opening],
 ) -> Verification:
-    """Runs an exported file in its runtime and holds it against the float logits inside it.
+    """Runs a file in its runtime and holds it against the float model.
 
-    A TFLite file runs twice: with XNNPACK and with LiteRT's reference kernels.
+    A file that edgevit exported carries the float model's outputs on golden inputs. For a file of
+    another tool the float model must be named; it is run on the same golden inputs. A TFLite file
+    runs twice: with XNNPACK and with LiteRT's reference kernels.
 
     Args:
-        path: a file or folder that edgevit exported.
+        path: an exported file or folder.
         data: a dataset whose test images are classified as well: accuracy, and agreement with the
             float Keras model where its weights are at hand.
-        against: the float model for that; None: the shipped weights, if the file came from them.
+        against: the float model for that, or of another tool's file; None: the shipped weights, if
+            the file came from them.
         limit: only so many test images, drawn by a fixed seed; None: all.
         status: called with a line about what is being done.
         progress: called with (images done, images in all).
         runtime: a key of RUNTIMES, which runs the file instead; None: those that its target asks
             for.
+        **opening: of another tool's file, how ``against`` is read: see
+            :class:`edgevit.frontend.opening.Opening`.
 
     Raises:
-        UnknownNameError, ConfigError: no such runtime, or one that does not read the file.
-        ModelFileError: no such file, damaged, or without a reference inside.
+        UnknownNameError, ConfigError: no such runtime, one that does not read the file, or a float
+            model that another tool's file was not made of.
+        ModelFileError: no such file, damaged, or without a reference inside and no model named.
         RuntimeFailure: the runtime refuses it.
     """
     say = status or (lambda line: None)
@@ -108,6 +130,8 @@ def verify(
     if damage:  # a damaged file is not run: it may take the runtime's process down
         return Verification(path, None, (), damage=damage)
     metadata = read_metadata(path)
+    if metadata.manifest is None and against is not None:
+        return _verify_foreign(path, first, runtime is not None, against, say, opening)
     reference, manifest = metadata.reference, metadata.manifest
     assert manifest is not None  # a reference comes with one
     target = find_target(manifest.target)
@@ -125,6 +149,7 @@ def verify(
         arena_bytes=arenas[-1] if arenas else None,
         not_run=tuple(missing),
         manifest=manifest,
+        task=manifest.task,
     )
     if data is None:
         return result
@@ -151,6 +176,39 @@ def verify(
     known = {name: values for name, values in expected.items() if name in found}
     real = measure_parity(found, known, signature, accuracy.runtime)
     return replace(result, accuracy=accuracy, real=real)
+
+
+def _verify_foreign(
+    path: Path,
+    first: Runtime,
+    asked: bool,
+    against: str | Path,
+    say: Status,
+    opening: Opening,
+) -> Verification:
+    """A file of another tool, held against the float model that it was made of."""
+    from edgevit.frontend.record_reference import record_reference, refine_source
+
+    contents = inspect(path)
+    if contents.custom_ops:
+        listed = ", ".join(contents.custom_ops)
+        return Verification(
+            path, None, (), damage=f"it needs {listed}, which no edge runtime has built in"
+        )
+    say("loading the float model")
+    source = open_source(against, **opening)
+    say("recording the float model's outputs on golden inputs")
+    reference = record_reference(source)
+    source = refine_source(source, reference, opening.get("task") is not None)
+    reports, lines = check_foreign(path, choose_runtimes(first, asked), source, reference, say)
+    return Verification(
+        path,
+        None,
+        tuple(reports),
+        guessed=guess_tolerance(contents),
+        matches=tuple(lines),
+        task=source.task,
+    )
 
 
 def _float_source(manifest: Manifest, against: str | Path | None) -> Source | None:

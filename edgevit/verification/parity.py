@@ -17,7 +17,7 @@ from edgevit.core.samples import Inputs, count_samples, take_samples
 from edgevit.core.signature import OutputSpec, Signature
 from edgevit.formats.registry import open_session
 from edgevit.formats.session import Session, read_signature
-from edgevit.tasks.measures import compare_outputs
+from edgevit.tasks.measures import choose_class, compare_outputs
 from edgevit.verification.metrics import top_k
 
 CHUNK = 50
@@ -34,6 +34,7 @@ def check_file(
     reference: ReferenceSet,
     status: Status,
     look: Callable[[Session], None] = lambda session: None,
+    wrap: Callable[[Session], Session] = lambda session: session,
 ) -> list[ParityReport]:
     """Runs a file in several runtimes, against the float model and against one another.
 
@@ -43,6 +44,7 @@ def check_file(
         reference: golden inputs, and the user's own samples, with the float model's outputs.
         status: called with a line about what is being done.
         look: called with each session after it ran.
+        wrap: what runs in the place of each session.
 
     Raises:
         RuntimeFailure: a runtime refuses the file, or an output is missing or of another shape.
@@ -51,7 +53,8 @@ def check_file(
     first: Outputs | None = None
     for row in rows:
         status(f"running {path.name} in {row.name}")
-        with open_session(path, row.name) as session:
+        with open_session(path, row.name) as opened:
+            session = wrap(opened)
             limit_s = SLOW_KERNELS_S if row.slow else None
             found, report = _compare_samples(session, reference.synthetic, SYNTHETIC, limit_s)
             reports.append(report)
@@ -102,7 +105,20 @@ def _compare_samples(
         compare_outputs(values[name], expected, find_spec(signature, name))
         for name, expected in samples.outputs.items()
     )
-    return values, ParityReport(session.runtime, outputs, kind)
+    rights = _count_right(values, samples, signature)
+    return values, ParityReport(session.runtime, outputs, kind, *rights)
+
+
+def _count_right(values: Outputs, samples: Samples, signature: Signature) -> tuple[float, float]:
+    """Shares of labelled samples whose class (the file, the float model) finds; NaN without."""
+    told = [output for output in signature.outputs if output.names_classes]
+    if samples.labels is None or not told or len(told[0].shape) != 2:
+        return np.nan, np.nan
+    shares = []
+    for side in (values, samples.outputs):
+        chosen = choose_class(side[told[0].name], told[0])
+        shares.append(float(np.mean(chosen == samples.labels[: len(chosen)])))
+    return shares[0], shares[1]
 
 
 def _compare_kernels(session: Session, found: Outputs, first: Outputs) -> ParityReport:

@@ -42,7 +42,13 @@ from edgevit.formats.tflite.writer.quantize.set_precisions import set_precisions
 from edgevit.formats.tflite.writer.quantize.split_products import level_ranges, split_products
 from edgevit.formats.tflite.writer.quantize.tables import hide_functions, write_tables
 from edgevit.formats.tflite.writer.quantize.widen_operands import widen_operands
-from edgevit.frontend.lowering import KERAS, Lowering, layer_norm_centred
+from edgevit.frontend.lowering import (
+    KERAS,
+    Lowering,
+    group_norm_centred,
+    layer_norm_centred,
+    square_as_product,
+)
 from edgevit.frontend.source import Source
 from edgevit.frontend.trace import Traced, check_io_dtype, trace
 from edgevit.quantization.observer import Observation, Observer
@@ -50,7 +56,12 @@ from edgevit.quantization.precisions import choose_precisions, describe_precisio
 from edgevit.quantization.ranges import RangeRecord
 
 LOWERING = Lowering(
-    layer_norm_centred, None, None, ("LayerNormalization as sub, mul, mean, rsqrt",)
+    layer_norm_centred,
+    None,
+    None,
+    ("LayerNormalization as sub, mul, mean, rsqrt",),
+    square_as_product,
+    group_norm_centred,
 )
 
 
