@@ -73,6 +73,12 @@ def verdict_lines(
             "meet, a target with more bits (tflite-mixed, tflite-int16x8, float16), or --max-drop "
             "with labelled images; --accept-loss if this is good enough."
         )
+    for report in reports[:2]:
+        if report.accuracy == report.accuracy:  # no NaN
+            lines.append(
+                f"{name}: right on {100 * report.accuracy:.1f} % of the labelled samples that were "
+                f"held out, the float model on {100 * report.float_accuracy:.1f} %"
+            )
     if reports and all(report.constant for report in reports):
         lines.append(
             f"{name}: the float model returns nearly the same for all golden inputs, so agreement "

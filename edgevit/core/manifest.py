@@ -93,6 +93,8 @@ class Manifest:
             lost += [
                 part.name for part in fields(Preprocess) if part.name not in document["preprocess"]
             ]
+        sides = found.signature or found
+        lost += [name for name in ("inputs", "outputs") if not getattr(sides, name)]
         if lost:
             raise ModelFileError(f"{name}: {NOUN} is damaged (it lacks `{lost[0]}`).")
         return found

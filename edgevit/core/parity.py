@@ -91,7 +91,7 @@ class OutputParity:
         if self.constant:
             holds = self.error <= COARSE
         else:
-            holds = self.relative <= limit.relative or not np.isfinite(limit.relative)
+            holds = self.relative <= limit.relative
             if limit.agreement and not self.one_sided:
                 holds = holds and self.agreement >= limit.agreement
         lost = Verdict.LOSSY if exact is None else Verdict.FAIL
@@ -235,6 +235,29 @@ class AccuracyReport:
     def __post_init__(self) -> None:
         if self.images < 1 or not (0 <= self.top1 <= 100 and 0 <= self.top5 <= 100):
             raise ValueError(f"{self.images} images, {self.top1} % top-1 and {self.top5} % top-5")
+
+
+@dataclass(frozen=True)
+class TaskReport:
+    """Figures of a model's own task over labelled samples.
+
+    Attributes:
+        task: what the model is for.
+        images: how many samples.
+        figures: by name, the one that a budget trades first.
+        rows: figures of each class or quantity, by its name.
+        runtime: what ran the model.
+        source: where the samples came from.
+        seconds: wall time of the whole evaluation.
+    """
+
+    task: str
+    images: int
+    figures: dict[str, float]
+    rows: dict[str, dict[str, float]]
+    runtime: str
+    source: str
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)

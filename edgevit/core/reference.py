@@ -83,6 +83,13 @@ class _Input:
     sha256: str
     first: np.ndarray
 
+    def __post_init__(self) -> None:
+        draw, first = self.draw, self.first
+        if len(first) == 0 or draw.shape != first.shape[1:] or draw.dtype != first.dtype.name:
+            raise ValueError(f"{draw.dtype} {draw.shape} of {first.dtype} {first.shape}")
+        if draw.picture and len(draw.shape) not in (3, 4):
+            raise ValueError(f"a picture of the shape {draw.shape}")
+
 
 @dataclass(frozen=True)
 class _Document:
@@ -197,7 +204,7 @@ class ReferenceSet:
                 f"{name}: its golden images come from {read.generator!r}; this version draws "
                 f"{GENERATOR!r}. Export it again."
             )
-        if not intact or not 1 <= max(map(len, read.outputs.values())) <= read.count:
+        if not intact or max(map(len, read.outputs.values())) != read.count:
             raise ModelFileError(f"{name}: its embedded reference outputs are damaged.")
         draws = {key: entry.draw for key, entry in read.inputs.items()}
         inputs = draw_inputs(draws, read.count, read.seed)

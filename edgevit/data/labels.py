@@ -21,8 +21,7 @@ def read_class_names(path: Path) -> tuple[str, ...]:
         path: a text in UTF-8 with a name a line, or a .json list.
 
     Raises:
-        ConfigError: no such file, no text, no name in it, two equal names, or numbered lines in
-            another order.
+        ConfigError: no such file, no text, no name in it, or numbered lines in another order.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -36,7 +35,6 @@ def read_class_names(path: Path) -> tuple[str, ...]:
         raise ConfigError(f"{path}: holds no class name.")
     if path.suffix != ".json":
         found = _drop_numbers(found, path)
-    _check_different(found, path)
     return tuple(found)
 
 
@@ -56,14 +54,3 @@ def _drop_numbers(lines: list[str], path: Path) -> list[str]:
             f"Received: {lines[place]!r} in place {place}"
         )
     return [name for _, name in numbered]
-
-
-def _check_different(names: list[str], path: Path) -> None:
-    first: dict[str, int] = {}
-    for index, name in enumerate(names):
-        if name in first:
-            raise ConfigError(
-                f"{path}: the classes {first[name]} and {index} are both called {name!r}. Give "
-                f"each a name of its own, such as '{name} 2'."
-            )
-        first[name] = index

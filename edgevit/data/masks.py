@@ -55,8 +55,8 @@ def load_masks(
     """Reads a folder of ``images/`` and ``masks/``, in which the same stem belongs together.
 
     A mask is a PNG of one channel. The numbers of its palette, or its levels of grey in 8 or 16
-    bits, are classes; the palette's colours do not matter. 255 is a pixel that does not count. In a binary mask, 1 is
-    the foreground, or 255 is where no mask of the folder holds a 1.
+    bits, are classes; the palette's colours do not matter. 255 is a pixel that does not count. In a
+    binary mask, 1 is the foreground; where no mask of the folder holds a 1, 255 is.
 
     The EXIF orientation of a picture is applied to the picture. A mask is turned only if its own
     file holds one.

@@ -219,7 +219,8 @@ class BatchedSession(EmbeddedMetadata, ABC):
             limits = np.iinfo(wanted)
             levels = np.rint(values.astype(np.float64) / scale) + zero
             return np.clip(levels, limits.min, limits.max).astype(wanted)
-        if wanted.kind in "iu" and values.dtype.kind in "iu" and spec.name not in self.quantization:
+        indices = wanted.kind in "iu" and wanted.itemsize > 1 and spec.name not in self.quantization
+        if indices and values.dtype.kind in "iu":
             limits = np.iinfo(wanted)
             if values.min() >= limits.min and values.max() <= limits.max:
                 return values.astype(wanted)

@@ -25,6 +25,7 @@ class Lowering:
         matmul: (x, matrix, own matmul) -> product; None leaves Keras' own.
         steps: for the manifest.
         square: x -> x squared; None leaves Keras' own.
+        group_norm: (layer, x) -> normalised x of a GroupNormalization; None leaves Keras' own.
     """
 
     layer_norm: Callable[[Any, Any], Any] | None
@@ -32,6 +33,7 @@ class Lowering:
     matmul: Callable[[Any, Any, Callable], Any] | None
     steps: tuple[str, ...]
     square: Callable[[Any], Any] | None = None
+    group_norm: Callable[[Any, Any], Any] | None = None
 
 
 KERAS = Lowering(None, None, None, ())  # Keras' own forms throughout
@@ -44,6 +46,25 @@ def layer_norm_centred(layer: Any, x: Any) -> Any:
     centred = x - ops.mean(x, axis=layer.axis, keepdims=True)
     variance = ops.mean(centred * centred, axis=layer.axis, keepdims=True)
     return _scale_and_shift(layer, centred * ops.rsqrt(variance + layer.epsilon))
+
+
+def group_norm_centred(layer: Any, x: Any) -> Any:
+    """As :func:`layer_norm_centred`, of the channels of each group over all places."""
+    from keras import ops
+
+    shape, axis = x.shape, layer.axis % len(x.shape)
+    if axis != len(shape) - 1 or None in shape[1:]:
+        return None
+    groups = shape[-1] if layer.groups == -1 else layer.groups
+    places = math.prod(shape[1:-1])
+    grouped = ops.reshape(x, (-1, places, groups, shape[-1] // groups))  # B N G D
+    centred = grouped - ops.mean(grouped, axis=(1, 3), keepdims=True)
+    variance = ops.mean(centred * centred, axis=(1, 3), keepdims=True)
+    normal = centred * ops.rsqrt(variance + layer.epsilon)
+    normal = ops.reshape(normal, (-1, *shape[1:]))
+    if layer.gamma is not None:
+        normal = normal * layer.gamma
+    return normal if layer.beta is None else normal + layer.beta
 
 
 def layer_norm_textbook(layer: Any, x: Any) -> Any:
@@ -151,7 +172,8 @@ def applied(lowering: Lowering) -> Iterator[None]:
     import keras
     from keras.src.backend import nn, numpy
 
-    layer_class = keras.layers.LayerNormalization
+    layer_class, group_class = keras.layers.LayerNormalization, keras.layers.GroupNormalization
+    own_group = group_class.call
     own_call, own_gelu, own_matmul = layer_class.call, nn.gelu, numpy.matmul
     own = {name: getattr(numpy, name) for name in ("argmax", "argmin", "square")}
     form, gelu, matmul = lowering.layer_norm, lowering.gelu, lowering.matmul
@@ -164,6 +186,14 @@ def applied(lowering: Lowering) -> Iterator[None]:
                 return keras.ops.cast(form(self, inputs), self.compute_dtype)
 
             layer_class.call = call
+        if lowering.group_norm is not None:
+            group_form = lowering.group_norm
+
+            def call_group(self, inputs):
+                found = group_form(self, inputs)
+                return own_group(self, inputs) if found is None else found
+
+            group_class.call = call_group
         if gelu is not None:
             nn.gelu = lambda x, approximate=True: gelu(x, approximate)
         if matmul is not None:
@@ -176,6 +206,7 @@ def applied(lowering: Lowering) -> Iterator[None]:
             yield
     finally:
         layer_class.call = own_call
+        group_class.call = own_group
         nn.gelu = own_gelu
         numpy.matmul = own_matmul
         for name, function in own.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from edgevit.base.errors import UnknownNameError
+from edgevit.base.errors import ConfigError, UnknownNameError
 from edgevit.core.signature import IMAGES, OutputSpec
 from edgevit.frontend.roles import describe_output, find_losses
 from edgevit.frontend.shapes import is_picture
@@ -79,12 +79,15 @@ def choose_outputs(
 
     Raises:
         UnknownNameError: it has no such output.
+        ConfigError: none was chosen.
     """
     if wanted is None or "all" in wanted:
         return network, outputs
     import keras
 
     known = [output.name for output in outputs]
+    if not wanted:
+        raise ConfigError(f"{network.name}: no output is asked for. It has {', '.join(known)}.")
     for name in wanted:
         if name not in known:
             raise UnknownNameError(f"output of {network.name}", name, known)

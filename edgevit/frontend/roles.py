@@ -113,12 +113,18 @@ def find_ending(tensor: Any) -> tuple[Activation, str]:
         if outputs and hasattr(operation, "layers") and hasattr(operation, "inputs"):
             tensor = outputs[history.tensor_index]  # of a model inside
             continue
-        if kind in PASSING:
+        if kind in PASSING or _is_linear(operation, kind):
             node = operation._inbound_nodes[history.node_index]
             tensor = node.input_tensors[0]
             continue
         return _activation_of(operation, kind), kind
     return Activation.LINEAR, ""
+
+
+def _is_linear(operation: Any, kind: str) -> bool:
+    """Whether it is an activation that changes nothing, as one that only turns into float32."""
+    function = getattr(operation, "activation", None)
+    return kind == "Activation" and getattr(function, "__name__", "") == "linear"
 
 
 def _activation_of(operation: Any, kind: str) -> Activation:

@@ -23,7 +23,8 @@ NEUTRAL = (
     *("InputLayer", "Resizing", "CenterCrop", "Cropping2D", "ZeroPadding2D", "Pad", "Identity"),
     *("RandomFlip", "RandomRotation", "RandomZoom", "RandomTranslation", "RandomCrop"),
     *("RandomShear", "RandomContrast", "RandomBrightness", "RandomErasing", "Dropout", "Cast"),
-    *("GetItem", "Stack", "TimeDistributed", "Permute", "Transpose", "Reshape", "Concatenate", "Split"),
+    *("GetItem", "Stack", "Split", "Concatenate"),
+    *("TimeDistributed", "Permute", "Transpose", "Reshape"),
 )  # fmt: skip
 ARITHMETIC = ("Multiply", "Divide", "TrueDivide", "Subtract", "Add")
 SURELY = 3.0  # standard errors by which another scaling must be better
@@ -119,7 +120,8 @@ def suggest_scaling(source: Source, pictures: np.ndarray, labels: np.ndarray) ->
     count = len(labels)
     best = max(shares, key=lambda name: shares[name])
     error = np.sqrt((before * (1 - before) + shares[best] * (1 - shares[best])) / count)
-    if shares[best] - before <= max(SURELY * error, 2 / count):
+    chance = max(np.bincount(labels)) / count
+    if shares[best] - max(before, chance) <= max(SURELY * error, 2 / count):
         return ""
     return (
         f"the float model is right on {100 * before:.0f} % of {count} labelled pictures, and on "

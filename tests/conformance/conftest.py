@@ -57,13 +57,11 @@ class Answer:
 @pytest.fixture(scope="session", autouse=True)
 def golden_images_drawn_once():
     """Every export and every verification draws the same golden images; here each set is kept."""
-    from edgevit.core import reference
-    from edgevit.frontend import record_reference
+    from edgevit.core import golden_inputs
 
     kept = functools.cache(draw_images)
     with pytest.MonkeyPatch.context() as patch:
-        for module in (reference, record_reference):
-            patch.setattr(module, "draw_images", lambda *recipe: kept(*recipe).copy())
+        patch.setattr(golden_inputs, "draw_images", lambda *recipe: kept(*recipe).copy())
         yield
 
 

@@ -140,6 +140,18 @@ def test_an_npz_of_pictures_with_classes_is_a_dataset(tmp_path):
     assert refusal(tmp_path / "set.npz", BOTH).count("photo") == 1
 
 
+def test_labels_stay_with_their_pictures(tmp_path):
+    for name, seed in (("ant", 1), ("bee", 2)):
+        write_pictures(tmp_path / "train" / name, draw(10, seed=seed))
+    sample = open_calibration(tmp_path, PHOTO, 14)
+    assert sample.class_names == ("ant", "bee")
+    left, _ = leave_out(sample, sample.images[3:5])
+    for part in (sample, left, *hold_out(sample)):
+        for image, label in zip(part.images, part.labels, strict=True):
+            assert (draw(10, seed=int(label) + 1) == image).all((1, 2, 3)).any()
+    assert np.bincount(sample.labels).tolist() == [7, 7]
+
+
 def test_an_npz_of_pictures_with_values_needs_no_classes(tmp_path):
     arrays = {"x_train": draw(20), "y_train": np.linspace(0, 1, 20)}
     np.savez(tmp_path / "set.npz", **arrays)

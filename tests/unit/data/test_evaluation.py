@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from edgevit.core.signature import InputSpec, Signature
 from edgevit.core.tensors import Preprocess
 from edgevit.data.datasets import load_dataset, split_validation
 from edgevit.data.evaluation import load_test, load_validation
@@ -27,7 +28,8 @@ def dataset(tmp_path):
 
 def source_in(folder) -> Source:
     """A model whose weights lie in a folder."""
-    return Source("net", None, Preprocess(SIZE, SIZE), (), "aa", folder=folder)
+    photo = InputSpec("photo", (None, *SIZE, 3), preparation=Preprocess(SIZE, SIZE))
+    return Source("net", None, Signature((photo,), ()), "generic", (), "aa", folder=folder)
 
 
 def numbers(images) -> list[int]:

@@ -278,6 +278,7 @@ def test_a_grey_picture_keeps_its_levels_in_one_channel(drawn_images):
     np.testing.assert_array_equal(wide[..., 0], GREY_8)
 
 
+@pytest.mark.filterwarnings("ignore:Palette images with Transparency")
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("kind", [kind for kind in PICTURES if "16 bits" not in kind])
 def test_pixels_are_those_of_keras_load_img(kind, channels, tmp_path):

@@ -70,7 +70,7 @@ def palette(numbers: np.ndarray) -> Image.Image:
 )
 def test_the_numbers_of_a_mask_are_classes_and_255_does_not_count(store, tmp_path):
     found = load_masks(write(tmp_path, store(NUMBERS)), SIGNATURE, 5)
-    expected = np.where(NUMBERS == 255, -1, NUMBERS)
+    expected = np.where(NUMBERS == 255, -1, NUMBERS.astype(int))
     np.testing.assert_array_equal(found.masks, expected[None])
     assert found.masks.dtype == np.int64
     np.testing.assert_array_equal(found.images, np.full((1, *SIZE, 3), 9))
@@ -165,10 +165,10 @@ def test_pictures_are_resized_to_the_raw_size_of_the_model(tmp_path, drawn_image
 def test_a_turned_picture_needs_a_mask_drawn_upright_or_turned_itself(tmp_path):
     upright = np.rot90(NUMBERS, -1)
     signature = signature_of(Preprocess(upright.shape, upright.shape))
-    expected = np.where(upright == 255, -1, upright)
+    expected = np.where(upright == 255, -1, upright.astype(int))
     write(tmp_path / "a", NUMBERS, exif=orientation(6))
     message = refusal(tmp_path / "a", signature=signature)
-    assert "4x6 pixels, and its picture 6x4" in message
+    assert "is 6x4 pixels, and its picture 4x6" in message
     assert "EXIF" in message
     Image.fromarray(upright.copy()).save(tmp_path / "a" / "masks" / "a.png")
     np.testing.assert_array_equal(load_masks(tmp_path / "a", signature, 5).masks[0], expected)

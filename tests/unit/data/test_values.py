@@ -48,6 +48,7 @@ def load(tmp_path, text: str | bytes, signature: Signature = ONE):
         TABLE.replace("file", "Image"),
         TABLE.replace("file", "whatever stands first"),
         "x,FileName,y\n1,a.png,-2.5\n300,sub/b.png,0\n",
+        "\ufeffx,file,y\n1,a.png,-2.5\n300,sub/b.png,0\n",
         'x,y,path\n1,-2.5,"a.png"\n300,0,sub/b.png',
     ],
 )

@@ -40,7 +40,13 @@ from edgevit.formats.tflite.writer.quantize.refine_squares import refine_squares
 from edgevit.formats.tflite.writer.quantize.set_precisions import set_precisions
 from edgevit.formats.tflite.writer.quantize.split_products import level_ranges, split_products
 from edgevit.formats.tflite.writer.quantize.widen_operands import widen_operands
-from edgevit.frontend.lowering import KERAS, Lowering, layer_norm_centred, square_as_product
+from edgevit.frontend.lowering import (
+    KERAS,
+    Lowering,
+    group_norm_centred,
+    layer_norm_centred,
+    square_as_product,
+)
 from edgevit.frontend.source import Source
 from edgevit.frontend.trace import Traced, check_io_dtype, trace
 from edgevit.quantization.observer import Observation, Observer
@@ -53,6 +59,7 @@ LOWERING = Lowering(
     None,
     ("LayerNormalization as sub, mul, mean, rsqrt",),
     square_as_product,
+    group_norm_centred,
 )
 
 
