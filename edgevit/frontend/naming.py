@@ -46,20 +46,23 @@ def name_inputs(network: keras.Model) -> tuple[str, ...]:
 
 
 def name_outputs(
-    network: keras.Model, pictures: list[tuple[int | None, ...]]
+    network: keras.Model,
+    pictures: list[tuple[int | None, ...]],
+    compiled: keras.Model | None = None,
 ) -> tuple[keras.Model, tuple[OutputSpec, ...]]:
     """A model whose outputs are a dict by name, and what they are, in the model's own order.
 
     Args:
         network: functional, or called once on its inputs.
         pictures: shapes of the inputs that take pictures.
+        compiled: the model whose losses say what its outputs are; None: the network.
     """
     import keras
 
     outputs = network.output
     found = _flatten(outputs)
     names = tell_apart([safe_name(name, "output") for name, _ in found])
-    losses = find_losses(network, [name for name, _ in found])
+    losses = find_losses(compiled or network, [name for name, _ in found])
     specs = tuple(
         describe_output(name, tensor, pictures, losses.get(own, ""))
         for name, (own, tensor) in zip(names, found, strict=True)
