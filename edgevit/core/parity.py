@@ -202,8 +202,9 @@ class ParityReport:
 def _scaled(output: dict[str, Any]) -> float | None:
     """The largest difference of an output by its scale, as far as an older document says both."""
     error, largest = output.get("max_abs"), output.get("largest")
-    known = isinstance(error, (int, float)) and isinstance(largest, (int, float)) and largest > 0
-    return error / largest if known else None
+    if not isinstance(error, (int, float)) or not isinstance(largest, (int, float)):
+        return None
+    return error / largest if largest > 0 else None
 
 
 def judge(reports: Sequence[ParityReport], tolerance: Tolerance) -> Verdict:
