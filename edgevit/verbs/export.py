@@ -17,7 +17,7 @@ from edgevit.base.progress import Progress, Status
 from edgevit.base.versions import tool_versions
 from edgevit.core.format import Format
 from edgevit.core.layer_errors import LayerError
-from edgevit.core.manifest import Artifact, Manifest, manifest_path
+from edgevit.core.manifest import CLASSIFICATION, Artifact, Manifest, manifest_path
 from edgevit.core.metadata import write_metadata
 from edgevit.core.parity import ParityReport, Verdict, judge
 from edgevit.core.reference import ReferenceSet
@@ -239,6 +239,11 @@ def export_all(
     given: dict[str, Any] = dict(arguments)
     opening: Any = {name: given[name] for name in Opening.__annotations__ if name in given}
     source = open_source(model, **opening)
+    if arguments.get("budget") is not None and source.task != CLASSIFICATION:
+        raise ConfigError(
+            f"--max-drop trades top-1 accuracy, and {source.name} is for {source.task}. "
+            "'edgevit evaluate' measures a file by its own task."
+        )
     sample = held = None
     calibration = arguments.get("calibration")
     if calibration is not None:
