@@ -60,7 +60,7 @@ def name_outputs(
     import keras
 
     outputs = network.output
-    found = _flatten(outputs)
+    found = _flatten(outputs, network.name)
     names = tell_apart([safe_name(name, "output") for name, _ in found])
     losses = find_losses(compiled or network, [name for name, _ in found])
     specs = tuple(
@@ -113,27 +113,27 @@ def tell_apart(names: list[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _flatten(outputs: Any, prefix: str = "") -> list[tuple[str, Any]]:
+def _flatten(outputs: Any, model: str, prefix: str = "") -> list[tuple[str, Any]]:
     """(name, tensor) of every output: keys of dicts, and else the layer that made it."""
     if isinstance(outputs, dict):
-        pairs = [_flatten(value, f"{prefix}{key}") for key, value in outputs.items()]
+        pairs = [_flatten(value, model, f"{prefix}{key}") for key, value in outputs.items()]
         return [pair for part in pairs for pair in part]
     if isinstance(outputs, (list, tuple)):
         parts = [
-            _flatten(value, f"{prefix}_{number}" if prefix else "")
+            _flatten(value, model, f"{prefix}_{number}" if prefix else "")
             for number, value in enumerate(outputs)
         ]
         return [pair for part in parts for pair in part]
-    return [(prefix or _find_maker(outputs), outputs)]
+    return [(prefix or _find_maker(outputs, model), outputs)]
 
 
-def _find_maker(tensor: Any) -> str:
-    """Name of the layer that made a tensor, inside of models that are layers themselves."""
+def _find_maker(tensor: Any, model: str) -> str:
+    """Name of the layer that made a tensor; inside of the model, where it was called anew."""
     name = "output"
     while (history := getattr(tensor, "_keras_history", None)) and history.operation is not None:
         name = history.operation.name
         inner = getattr(history.operation, "outputs", None)
-        if not inner or not getattr(history.operation, "layers", None):
+        if name != model or not inner or not getattr(history.operation, "layers", None):
             break
         tensor = inner[history.tensor_index]
     return str(name)
