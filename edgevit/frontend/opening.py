@@ -95,18 +95,20 @@ def is_exported(path: Path) -> bool:
 
 def _load(model: str | Path | keras.Model, opening: Opening) -> tuple[TrainedModel, str]:
     """(the trained model, its name for files)."""
-    from edgevit.models.weights import describe_network, load_model
+    from edgevit.frontend.sources.network import describe_network
+    from edgevit.frontend.sources.table import load_source
 
     if not isinstance(model, (str, Path)):
-        return describe_network(model, model.name, model.name), model.name
+        trained = describe_network(model, model.name, model.name)
+        return trained, trained.name
     weights = opening.get("weights")
-    trained = load_model(
+    trained = load_source(
         str(model),
         Path(weights) if weights is not None else None,
         opening.get("trust_code", False),
         opening.get("outputs"),
     )
-    return trained, trained.name or Path(model).stem
+    return trained, trained.name
 
 
 def _find_contract(
@@ -124,7 +126,7 @@ def _find_contract(
         return Preprocess(size, size, scale=found.scale, offset=found.offset)
     if isinstance(asked, Preprocess):
         return asked
-    own = trained.plan.preprocess if trained.plan else inside
+    own = trained.plan.preprocess if trained.plan else trained.preprocess or inside
     return own or Preprocess(size, size, scale=(1.0, 1.0, 1.0))
 
 
