@@ -42,8 +42,9 @@ weights = click.option(
     "--weights",
     type=PATH,
     metavar="PATH",
-    help="Weights instead of those that come with MODEL: a .weights.h5, .h5, .keras or .safetensors "
-    "file, or a training run's folder; 'none' leaves a model of keras.applications untrained.",
+    help="Weights instead of those that come with MODEL: a .weights.h5, .h5, .keras or "
+    ".safetensors file, or a training run's folder; 'none' leaves a model of keras.applications "
+    "untrained.",
 )
 
 

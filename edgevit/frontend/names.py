@@ -7,6 +7,7 @@ import unicodedata
 
 LONGEST = 100  # characters; a file name may have 255 bytes, suffixes and temporary files included
 FOREIGN = re.compile(r"[^A-Za-z0-9_.-]+")
+SCOPE = re.compile(r"[A-Za-z0-9_.>-]+")  # what TensorFlow takes inside a graph
 
 
 def safe_name(name: str) -> str:
@@ -21,9 +22,16 @@ def safe_name(name: str) -> str:
     Returns:
         ``name`` itself where it is safe already.
     """
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    plain = (
+        unicodedata.normalize("NFKD", name.replace("ß", "ss")).encode("ascii", "ignore").decode()
+    )
     found = FOREIGN.sub("_", plain).lstrip("_.-").rstrip("_.")
     return found[:LONGEST].rstrip("_.") or "unnamed"
+
+
+def is_scope(name: str) -> bool:
+    """Whether a layer of this name can be traced, as long as it is inside a model."""
+    return SCOPE.fullmatch(name) is not None
 
 
 def unique_name(name: str, taken: set[str]) -> str:

@@ -251,5 +251,3 @@ def check_weights(path: Path | str, network: keras.Model, weights: list[np.ndarr
                 f"{path}: {variable.path} holds NaN or infinity, so every answer would be wrong. "
                 "Train again, or restore the file."
             )
-
-

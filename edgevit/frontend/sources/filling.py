@@ -41,14 +41,14 @@ def fill_network(model: keras.Model, path: Path) -> None:
         _fill_by_keras(model, path)
     else:
         raise ModelFileError(
-            f"{path}: {describe_file(path).rstrip('.')}, and no weights: these come as .weights.h5, "
-            ".h5, .keras or .safetensors."
+            f"{path}: {describe_file(path)} Weights come as .weights.h5, .h5, .keras or "
+            ".safetensors."
         )
 
 
 def _fill_from_hdf5(model: keras.Model, path: Path) -> None:
     with open_hdf5(path) as file:
-        group = file["model_weights"] if "model_weights" in file else file
+        group = file.get("model_weights", file)
         legacy = "layer_names" in group.attrs or "layer_names0" in group.attrs
         if legacy:
             fill_by_layer(str(path), group, model)

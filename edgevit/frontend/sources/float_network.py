@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgevit.base.errors import EdgevitError, ModelFileError, in_one_line
-from edgevit.frontend.names import safe_name, unique_name
+from edgevit.frontend.names import is_scope, safe_name, unique_name
 from edgevit.frontend.sources.refused_layers import check_layers
 
 if TYPE_CHECKING:
@@ -39,28 +39,34 @@ def as_float_network(network: keras.Model, origin: str) -> keras.Model:
     Raises:
         ModelFileError: a layer that no export can hold, or that cannot be made again.
     """
-    check_layers(origin, network)
-    parts = [*network._flatten_layers(), *_operations(network), *network.inputs]
-    if not any(_needs_clone(part) for part in parts):
-        return network
-    clone = _Cloning(origin).clone(network)
-    _check_same(origin, network, clone)
-    return clone
-
-
-def _operations(network: keras.Model) -> list[Any]:
-    """Functions of keras.ops that are nodes of the graph."""
     import keras
 
-    found = getattr(network, "operations", [])
-    return [operation for operation in found if not isinstance(operation, keras.layers.Layer)]
+    check_layers(origin, network)
+    parts = [part for part in _walk_parts(network) if part is not network]
+    unsafe = any(tensor.name != safe_name(tensor.name) for tensor in network.inputs)
+    if unsafe or any(_is_narrow_part(part) or not is_scope(part.name) for part in parts):
+        clone = _Cloning(origin).clone(network)
+        _check_same(origin, network, clone)
+        return clone
+    if network.name != safe_name(network.name):
+        return keras.Model(network.input, network.output, name=safe_name(network.name))
+    return network
 
 
-def _needs_clone(part: Any) -> bool:
-    """Whether a layer, function or input has another precision, LoRA, or an unsafe name."""
+def _walk_parts(network: keras.Model) -> Iterator[Any]:
+    """The network, its layers, and functions of keras.ops that are nodes of its graphs."""
+    import keras
+
+    for layer in network._flatten_layers():
+        yield layer
+        nodes = layer.operations if hasattr(layer, "operations") else ()
+        yield from (node for node in nodes if not isinstance(node, keras.layers.Layer))
+
+
+def _is_narrow_part(part: Any) -> bool:
+    """Whether a layer or a function has another precision than float32, or LoRA."""
     types = {getattr(part, name, None) for name in ("compute_dtype", "variable_dtype", "dtype")}
-    narrow = any(kind in types for kind in NARROW)
-    return narrow or getattr(part, "lora_enabled", False) or part.name != safe_name(part.name)
+    return any(kind in types for kind in NARROW) or getattr(part, "lora_enabled", False)
 
 
 class _Cloning:
@@ -73,30 +79,46 @@ class _Cloning:
     def __init__(self, origin: str):
         self.origin = origin
         self.pairs: list[tuple[Any, Any]] = []
+        self.made: dict[int, Any] = {}  # by the id of the original, which stays in memory
 
     def clone(self, network: keras.Model) -> keras.Model:
         """The network again, the models inside it too."""
+        import keras
+
+        with _new_layers_in(FLOAT), keras.saving.custom_object_scope(_classes(network)):
+            found = self._clone_network(network)
+        for before, after in self.pairs:
+            _copy_weights(self.origin, before, after)
+        _make_names_safe(found)
+        if isinstance(found.input, dict):  # by the new names
+            entries = {tensor.name: tensor for tensor in found.inputs}
+            return keras.Model(entries, found.output, name=found.name)
+        return found
+
+    def _clone_network(self, network: keras.Model) -> keras.Model:
         import keras
 
         if isinstance(network, keras.Sequential):  # as the functional model inside it
             network = keras.Model(network.inputs[0], network.outputs[0], name=network.name)
         taken: set[str] = set()
         inputs = keras.tree.map_structure(lambda tensor: _clone_input(tensor, taken), network.input)
-        with _new_layers_in(FLOAT), keras.saving.custom_object_scope(_classes(network)):
-            found = keras.models.clone_model(
-                network, input_tensors=inputs, clone_function=self._clone_part, recursive=True
-            )
-        for before, after in self.pairs:
-            _copy_weights(self.origin, before, after)
-        _make_names_safe(found)
-        return found
+        return keras.models.clone_model(
+            network, input_tensors=inputs, clone_function=self._clone_part
+        )
 
     def _clone_part(self, part: Any) -> Any:
-        """A layer again, or a function of keras.ops."""
+        """A layer again, a model inside, or a function of keras.ops."""
+        if id(part) not in self.made:
+            self.made[id(part)] = self._clone_new(part)
+        return self.made[id(part)]
+
+    def _clone_new(self, part: Any) -> Any:
         import keras
 
         if not isinstance(part, keras.layers.Layer):
             return _clone_operation(part)
+        if _is_graph(part):
+            return self._clone_network(part)
         try:
             found = _clone_layer(part)
         except EdgevitError:
@@ -109,6 +131,16 @@ class _Cloning:
             ) from None
         self.pairs.append((part, found))
         return found
+
+
+def _is_graph(layer: Any) -> bool:
+    """Whether a layer is a model that only runs a graph of layers."""
+    import keras
+
+    functional = keras.src.models.functional.Functional
+    return isinstance(layer, keras.Sequential) or (
+        isinstance(layer, functional) and type(layer).call is functional.call
+    )
 
 
 def _clone_input(tensor: Any, taken: set[str]) -> Any:
@@ -137,24 +169,24 @@ def _clone_layer(layer: Any) -> Any:
             layer.mask,
             layer.arguments,
             name=layer.name,
-            dtype=FLOAT if _needs_clone(layer) else layer.dtype_policy,
+            dtype=FLOAT if _is_narrow_part(layer) else layer.dtype_policy,
         )
-    config = _in_float(layer.get_config())
+    config = _float_config(layer.get_config())
     return type(layer).from_config({key: config[key] for key in config if key not in LORA})
 
 
 LORA = ("lora_rank", "lora_alpha")
 
 
-def _in_float(config: Any) -> Any:
+def _float_config(config: Any) -> Any:
     """A layer's config, and those of layers inside it, without other policies."""
     if isinstance(config, dict):
         return {
-            key: FLOAT if key == "dtype" and _is_narrow(value) else _in_float(value)
+            key: FLOAT if key == "dtype" and _is_narrow(value) else _float_config(value)
             for key, value in config.items()
         }
     if isinstance(config, (list, tuple)):
-        return type(config)(_in_float(value) for value in config)
+        return type(config)(_float_config(value) for value in config)
     return config
 
 
@@ -209,7 +241,7 @@ def _make_names_safe(network: keras.Model) -> None:
     layers = network._flatten_layers()
     taken = {layer.name for layer in layers}
     for layer in layers:
-        if layer.name != safe_name(layer.name):
+        if not is_scope(layer.name) or (layer is network and layer.name != safe_name(layer.name)):
             layer.name = unique_name(layer.name, taken)
 
 
@@ -243,7 +275,7 @@ def _check_same(origin: str, network: keras.Model, clone: keras.Model) -> None:
 
     free = any(None in tensor.shape[1:] for tensor in network.inputs)
     try:
-        with _in_policy(network, FLOAT):
+        with _in_float(network):
             expected = _run(network)
     except Exception as error:  # a size that was guessed
         if free:
@@ -282,15 +314,35 @@ def _run(network: keras.Model) -> list[np.ndarray]:
 
 
 @contextmanager
-def _in_policy(network: keras.Model, policy: str) -> Iterator[None]:
-    """Another policy for every layer, for a while."""
-    layers = network._flatten_layers()
-    before = [layer.dtype_policy for layer in layers]
+def _in_float(network: keras.Model) -> Iterator[None]:
+    """All parts in float32 for a while, whatever the type of their weights."""
+    import keras
+
+    before = []
     try:
-        for layer in layers:
-            if any(kind in NARROW for kind in (layer.compute_dtype, layer.variable_dtype)):
-                layer.dtype_policy = policy
+        for part, attribute, value in list(_find_types(network)):
+            before.append((part, attribute, getattr(part, attribute)))
+            setattr(part, attribute, value)
         yield
     finally:
-        for layer, own in zip(layers, before, strict=True):
-            layer.dtype_policy = own
+        for part, attribute, value in before:
+            setattr(part, attribute, value)
+
+
+def _find_types(network: keras.Model) -> Iterator[tuple[Any, str, Any]]:
+    """(object, attribute, value in float32) wherever something has another float type."""
+    import keras
+
+    for part in _walk_parts(network):
+        if isinstance(part, keras.layers.InputLayer) or not isinstance(part, keras.layers.Layer):
+            name = "_dtype" if isinstance(part, keras.layers.InputLayer) else "dtype"
+            if getattr(part, name, None) in NARROW:
+                yield part, name, FLOAT
+            continue
+        if _is_narrow_part(part):
+            policy = keras.DTypePolicy(FLOAT)
+            policy._variable_dtype = part.variable_dtype  # unlike, so Keras casts what it reads
+            yield part, "dtype_policy", policy
+        for tensor in part.inputs if _is_graph(part) else ():
+            if tensor.dtype in NARROW:
+                yield tensor, "_dtype", FLOAT

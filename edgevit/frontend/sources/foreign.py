@@ -213,7 +213,9 @@ def _of_other_tools(path: Path) -> str | None:
 def _of_pictures(path: Path) -> str | None:
     inside = (file for folder in (path, *_folders(path)) for file in folder.iterdir())
     if any(file.suffix.lower() in PICTURES for file in inside):
-        return "is a folder of pictures. Give the model here, and these with --calibration or --data."
+        return (
+            "is a folder of pictures. Give the model here, and these with --calibration or --data."
+        )
     return None
 
 

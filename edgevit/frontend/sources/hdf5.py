@@ -38,7 +38,7 @@ def read_hdf5_model(path: Path, trust: bool) -> keras.Model:
         config = _read_json(path, file.attrs["model_config"])
         check_code(str(path), config, trust)
         model = build_from_config(str(path), config, _version(file), trust)
-        group = file["model_weights"] if "model_weights" in file else file
+        group = file.get("model_weights", file)
         fill_by_layer(str(path), group, model)
     return model
 

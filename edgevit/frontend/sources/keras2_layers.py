@@ -28,7 +28,9 @@ def _resize(images, size, method="bilinear", **rest):
 
 def _refuse_rest(function: str, rest: dict[str, Any]) -> None:
     if rest:
-        raise ModelFileError(f"the TensorFlow function {function} has the options {', '.join(rest)}")
+        raise ModelFileError(
+            f"the TensorFlow function {function} has the options {', '.join(rest)}"
+        )
 
 
 # By the names that Keras 2 writes, with TensorFlow's own names of the arguments.

@@ -29,9 +29,13 @@ def describe_network(
         ModelFileError: it was never built, has no input or output, weights that are not finite, or
             layers that cannot be exported.
     """
+    import keras
+
     network = as_functional(model, origin)
     if not getattr(network, "inputs", None) or not network.outputs:
         raise ModelFileError(f"{origin}: {_why_unbuilt(model)}")
+    if isinstance(network, keras.Sequential):  # as the functional model inside it
+        network = keras.Model(network.inputs[0], network.outputs[0], name=network.name)
     check_finite(origin, network)
     network = as_float_network(network, origin)
     digest = digest_weights(network.get_weights())
@@ -68,7 +72,8 @@ def as_functional(model: keras.Model, origin: str) -> keras.Model:
     except Exception as error:  # whatever a user's call raises on symbolic tensors
         raise ModelFileError(
             f"{origin}: the call of {type(model).__name__} fails on symbolic inputs "
-            f"({type(error).__name__}: {in_one_line(error, 200)})."
+            f"({type(error).__name__}: {in_one_line(error, 200)}). Wrap it: "
+            "keras.Model(inputs, model(inputs))."
         ) from None
 
 

@@ -19,7 +19,9 @@ def check_layers(origin: str, network: keras.Model) -> None:
     for layer in network._flatten_layers():
         reason = _find_reason(layer)
         if reason:
-            raise ModelFileError(f"{origin}: layer {layer.name!r} ({type(layer).__name__}) {reason}")
+            raise ModelFileError(
+                f"{origin}: layer {layer.name!r} ({type(layer).__name__}) {reason}"
+            )
 
 
 def _find_reason(layer: Any) -> str | None:
