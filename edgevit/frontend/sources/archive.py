@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgevit.base.errors import ModelFileError
 from edgevit.frontend.sources.building import build_from_config, explained
-from edgevit.frontend.sources.configs import check_code
+from edgevit.frontend.sources.configs import check_code, without_training
 from edgevit.frontend.sources.keras2_config import is_keras2
 from edgevit.models.build import custom_objects
 
@@ -33,11 +33,13 @@ def read_archive(path: Path, trust: bool) -> keras.Model:
     """
     import keras
 
-    config = _read_json(path, CONFIG)
+    found = _read_json(path, CONFIG)
+    config = without_training(found)
     check_code(str(path), config, trust)
     version = _read_json(path, METADATA).get("keras_version") if _has(path, METADATA) else "3"
-    if is_keras2(version):
-        return _read_keras2(path, config, version, trust)
+    inner = without_training(found.get("config")) != found.get("config")
+    if is_keras2(version) or (inner and path.is_file()):
+        return _read_in_parts(path, config, version, trust)
     if path.is_file() and path.suffix != ".keras":
         raise ModelFileError(
             f"{path}: is a .keras file under another name, and Keras goes by the name. Call it "
@@ -49,8 +51,8 @@ def read_archive(path: Path, trust: bool) -> keras.Model:
         )
 
 
-def _read_keras2(path: Path, config: dict[str, Any], version: str, trust: bool) -> keras.Model:
-    """An archive of tf_keras or of TensorFlow 2.12 to 2.15: other classes, the same weights."""
+def _read_in_parts(path: Path, config: dict[str, Any], version: str, trust: bool) -> keras.Model:
+    """Builds, then fills: for Keras 2, and where a model inside was compiled on its own."""
     import keras
 
     model = build_from_config(str(path), config, version, trust)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from edgevit.base.errors import EdgevitError, ModelFileError, in_one_line
-from edgevit.frontend.sources.configs import describe_unknown, find_unknown
+from edgevit.frontend.sources.configs import describe_unknown, find_unknown, without_training
 from edgevit.frontend.sources.keras2_config import is_keras2, upgrade_model
 from edgevit.models.build import custom_objects
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 Config = dict[str, Any]
 FORGOTTEN = "freshly-initialized"  # how Keras warns of weights that a file lacks
+UNFIT = re.compile(r"could not be loaded.*?object <\w+ name=(?P<layer>[^,>]+)", re.DOTALL)
 
 
 def build_from_config(origin: str, config: Config, version: str | None, trust: bool) -> keras.Model:
@@ -32,15 +35,19 @@ def build_from_config(origin: str, config: Config, version: str | None, trust: b
         ModelFileError: it needs classes that nobody registered, or Keras refuses it.
     """
     import keras
+    from keras.src.saving.serialization_lib import ObjectSharingScope
 
     from edgevit.frontend.sources import keras2_layers  # noqa: F401  # registers its classes
 
     keras2 = is_keras2(version)
     if keras2 or "module" not in config:
         config = upgrade_model(config, keras2)
-    with explained(origin, lambda: config):
+    config = without_training(config)
+    with explained(origin, lambda: config), ObjectSharingScope():
         return keras.saving.deserialize_keras_object(
-            config, custom_objects=custom_objects(), safe_mode=not trust
+            copy.deepcopy(config),  # Keras takes it apart
+            custom_objects=custom_objects(),
+            safe_mode=not trust,
         )
 
 
@@ -66,6 +73,11 @@ def explained(origin: str, config: Callable[[], Config]) -> Iterator[None]:
             unknown = find_unknown(config(), custom_objects())
             if own is None and unknown:
                 raise describe_unknown(origin, unknown) from None
+            unfit = UNFIT.search(str(error))
+            if unfit:
+                raise wrong_weights(
+                    origin, f"its weights do not fit layer {unfit['layer']!r}"
+                ) from None
             reason = own or in_one_line(_shorten(str(error)), 240)
             raise ModelFileError(f"{origin}: Keras cannot load it ({reason}).") from None
     for warning in said:

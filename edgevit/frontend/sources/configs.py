@@ -8,6 +8,16 @@ from typing import Any
 from edgevit.base.errors import ModelFileError
 
 Config = dict[str, Any]
+COMPILED = "compile_config"
+
+
+def without_training(config: Any) -> Any:
+    """A config without what models were compiled with, which may name anybody's losses."""
+    if isinstance(config, list):
+        return [without_training(value) for value in config]
+    if isinstance(config, dict):
+        return {key: without_training(value) for key, value in config.items() if key != COMPILED}
+    return config
 
 
 def walk_objects(config: Any) -> Iterator[Config]:
@@ -28,9 +38,8 @@ def check_code(origin: str, config: Config, trust: bool) -> None:
     Raises:
         ModelFileError: it holds a Lambda layer.
     """
-    if not trust and any(
-        node["class_name"] in ("Lambda", "__lambda__") for node in walk_objects(config)
-    ):
+    kinds = (node["class_name"] for node in walk_objects(config))
+    if not trust and any(kind in ("Lambda", "__lambda__") for kind in kinds):
         raise ModelFileError(
             f"{origin}: contains a Lambda layer, which runs Python code from the file. If you "
             "trust where it came from, give --trust-code."

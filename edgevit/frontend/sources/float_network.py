@@ -316,7 +316,6 @@ def _run(network: keras.Model) -> list[np.ndarray]:
 @contextmanager
 def _in_float(network: keras.Model) -> Iterator[None]:
     """All parts in float32 for a while, whatever the type of their weights."""
-    import keras
 
     before = []
     try:

@@ -120,7 +120,7 @@ class _Upgrade:
             config["axis"] = config["axis"][0]
         for key, value in config.items():
             if self.keras2 and key.endswith("activation") and value == "hard_sigmoid":
-                config[key] = _of_ours("function", "hard_sigmoid")
+                config[key] = _function_of_ours("hard_sigmoid")
         return _safe_name(_upgrade_lambda(config) if kind == "Lambda" else config)
 
 
@@ -129,13 +129,22 @@ def _of_keras(kind: str, config: Config) -> Config:
     return {"module": module, "class_name": kind, "config": config, "registered_name": None}
 
 
-def _of_ours(kind: str, config: Config | str) -> Config:
-    name = config if isinstance(config, str) else kind
+def _of_ours(kind: str, config: Config) -> Config:
     return {
         "module": OWN_PACKAGE,
         "class_name": kind,
         "config": config,
-        "registered_name": f"{OWN_PACKAGE}>{name}",
+        "registered_name": f"{OWN_PACKAGE}>{kind}",
+    }
+
+
+def _function_of_ours(name: str) -> Config:
+    registered = f"{OWN_PACKAGE}>{name}"
+    return {
+        "module": OWN_PACKAGE,
+        "class_name": "function",
+        "config": registered,
+        "registered_name": registered,
     }
 
 
@@ -151,13 +160,22 @@ def _as_layer(node: Config) -> Config:
 
 
 def _entries_of(layers: list[Config]) -> list[Config]:
-    """The InputLayer that stands for the shape in a Sequential model's first layer, if it does."""
-    config = layers[0]["config"] if layers else None
-    shape = config.get("batch_input_shape") if isinstance(config, dict) else None
-    if shape is None or layers[0]["class_name"] == "InputLayer":
+    """The InputLayer that a Sequential model lacks, where its first layer knows the shape."""
+    if not layers or layers[0]["class_name"] == "InputLayer":
         return []
-    dtype = "int32" if layers[0]["class_name"] == "Embedding" else "float32"
+    first = _first_layer(layers[0])
+    shape = first["config"].get("batch_input_shape") or first["config"].get("batch_shape")
+    if shape is None:
+        return []
+    dtype = "int32" if first["class_name"] == "Embedding" else "float32"
     return [_of_keras("InputLayer", {"batch_shape": shape, "dtype": dtype})]
+
+
+def _first_layer(layer: Config) -> Config:
+    """The layer itself, or the first inside a model."""
+    config = layer["config"]
+    inside = config.get("layers") if isinstance(config, dict) else config
+    return _first_layer(inside[0]) if inside else layer
 
 
 def _keywords(kind: str) -> set[str]:
