@@ -24,6 +24,7 @@ RENAMED = {
 }
 NETWORKS = {"Functional": "keras.src.models.functional", "Sequential": "keras"}
 OPERATIONS = ("TFOpLambda", "SlicingOpLambda")
+FUNCTION_MODULES = ("numpy", "core", "nn", "math", "image", "linalg")  # of keras.src.ops
 # Keywords that say nothing about what is computed once the weights are there.
 WITHOUT_EFFECT = {
     "Embedding": ("input_length",),
@@ -81,6 +82,9 @@ class _Upgrade:
             return _of_keras(kind, self._network(kind, node["config"]))
         if kind in OPERATIONS:
             return _of_ours(kind, _safe_name(dict(node["config"])))
+        module = None if self.keras2 else _module_of_function(kind, node["config"])
+        if module is not None:
+            return {**node, "module": module, "registered_name": kind}
         if hasattr(keras.layers, kind):
             return _of_keras(kind, self._layer(kind, dict(node["config"])))
         return node  # an initializer, a policy, or somebody's own class
@@ -127,6 +131,16 @@ class _Upgrade:
 def _of_keras(kind: str, config: Config) -> Config:
     module = NETWORKS.get(kind, "keras.layers")
     return {"module": module, "class_name": kind, "config": config, "registered_name": None}
+
+
+def _module_of_function(kind: str, config: Config) -> str | None:
+    """Where a function of keras.ops lives that is a node of a graph; None for a layer."""
+    import keras
+
+    if "trainable" in config or kind == "InputLayer":  # every layer says so, and no function
+        return None
+    parts = (getattr(keras.src.ops, name) for name in FUNCTION_MODULES)
+    return next((part.__name__ for part in parts if hasattr(part, kind)), None)
 
 
 def _of_ours(kind: str, config: Config) -> Config:

@@ -71,6 +71,16 @@ def test_a_model_of_keras_3_returns_what_it_did(form, tmp_path):
     np.testing.assert_allclose(load(str(path))(VECTORS), model(VECTORS), atol=1e-6)
 
 
+@pytest.mark.parametrize("form", ["m.keras", "m.h5"])
+def test_arithmetic_between_layers_survives(form, tmp_path):
+    entry = keras.Input((4, 6))
+    x = keras.ops.cast(2.0 * entry[:, 1:] - 1.0, "float32")
+    x = keras.layers.Multiply()([x, keras.ops.relu(x)])
+    model = keras.Model(entry, keras.ops.mean(x, axis=(1, 2)))
+    found = load_source(str(saved(tmp_path / form, model))).network
+    np.testing.assert_allclose(found(VECTORS), model(VECTORS), atol=1e-6)
+
+
 def test_the_digest_is_that_of_the_weights(tmp_path):
     first, again, other = (
         load_source(str(saved(tmp_path / name, network(seed)))).weights_sha256
