@@ -31,10 +31,11 @@ def _find_reason(layer: Any) -> str | None:
             f"is quantised by Keras ({mode}). edgevit quantises float networks itself: export the "
             "model as it was before model.quantize()."
         )
-    if getattr(layer, "data_format", None) == "channels_first":
+    planes = type(layer).__name__.endswith(("2D", "3D", "Conv1D", "Conv1DTranspose"))
+    if planes and getattr(layer, "data_format", None) == "channels_first":
         return (
-            "has its channels first, which no kernel on the edge takes. Build the model with "
-            "data_format='channels_last' and load the same weights into it: they have the same "
-            "shapes."
+            "takes pictures with the channels first, which kernels on the edge do not. Build it "
+            "with data_format='channels_last' and load the same weights into it: they have the "
+            "same shapes."
         )
     return None

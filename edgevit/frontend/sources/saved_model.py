@@ -109,7 +109,8 @@ class SignatureCall(keras.layers.Layer):
 
 def _wrap(path: Path, title: str, loaded: Any, function: Any) -> keras.Model:
     """A functional model of one call."""
-    _, arguments = function.structured_input_signature
+    _, arguments = function.structured_input_signature  # in no order
+    arguments = dict(sorted(arguments.items()))
     for name, spec in arguments.items():
         if spec.shape.rank is None or not (spec.dtype.is_floating or spec.dtype.is_integer):
             raise ModelFileError(
@@ -128,6 +129,6 @@ def _wrap(path: Path, title: str, loaded: Any, function: Any) -> keras.Model:
         raise ModelFileError(
             f"{path}: TensorFlow cannot run it ({in_one_line(error, 200)})."
         ) from None
-    outputs = {safe_name(name): value for name, value in found.items()}
+    outputs = {safe_name(name): found[name] for name in sorted(found)}
     entries = [*inputs.values()]
     return keras.Model(entries[0] if len(entries) == 1 else entries, outputs, name=title)

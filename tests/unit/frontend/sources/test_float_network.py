@@ -248,7 +248,14 @@ def test_channels_that_come_first_are_refused_by_the_layer():
     entry = keras.Input((3, 8, 8))
     layer = layers.Conv2D(4, 3, data_format="channels_first", name="first")
     message = refusal(keras.Model(entry, layer(entry)))
-    assert "layer 'first' (Conv2D) has its channels first" in message
+    assert "layer 'first' (Conv2D) takes pictures with the channels first" in message
+
+
+def test_channels_may_come_first_where_no_picture_is_meant():
+    entry = keras.Input((3, 8))
+    means = layers.GlobalAveragePooling1D(data_format="channels_first")
+    model = keras.Model(entry, means(entry))
+    assert describe(model) is model
 
 
 def unbuilt() -> keras.Model:
