@@ -51,7 +51,9 @@ def read_archive(path: Path, trust: bool) -> keras.Model:
         )
 
 
-def _read_in_parts(path: Path, config: dict[str, Any], version: str, trust: bool) -> keras.Model:
+def _read_in_parts(
+    path: Path, config: dict[str, Any], version: str | None, trust: bool
+) -> keras.Model:
     """Builds, then fills: for Keras 2, and where a model inside was compiled on its own."""
     import keras
 

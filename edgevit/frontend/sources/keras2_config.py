@@ -31,7 +31,7 @@ WITHOUT_EFFECT = {
     "MultiHeadAttention": ("query_shape", "key_shape", "value_shape"),
 }
 OF_TRAINING = ("_initializer", "_regularizer", "_constraint")
-UNSAID = (None, False, 1, [])  # defaults of keywords that Keras 3 has no more
+UNSAID: tuple[Any, ...] = (None, False, 1, [])  # defaults of keywords that Keras 3 has no more
 OF_EVERY_LAYER = {"name", "trainable", "dtype", "activity_regularizer", "autocast"}
 LAMBDA_KEYS = ("module", "function_type", "output_shape_type", "output_shape_module")
 
@@ -77,7 +77,8 @@ class _Upgrade:
     def _object(self, node: Config) -> Config:
         import keras
 
-        kind = RENAMED.get(node["class_name"], node["class_name"])
+        name: str = node["class_name"]
+        kind = RENAMED.get(name, name)
         if kind in NETWORKS:
             return _of_keras(kind, self._network(kind, node["config"]))
         if kind in OPERATIONS:

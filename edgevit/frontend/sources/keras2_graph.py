@@ -41,7 +41,7 @@ class Graph:
         if not isinstance(call, list):
             return call
         tensors = [self.map_tensors(part[:3], self.tensor) for part in call]
-        keywords = next((part[3] for part in call if len(part) > 3 and part[3]), {})
+        keywords: Config = next((part[3] for part in call if len(part) > 3 and part[3]), {})
         keywords = {
             key: self.map_tensors(value, self.tensor)
             for key, value in keywords.items()

@@ -77,9 +77,9 @@ def _call(place: str, value: Any) -> Any:
     if not callable(value):
         raise ModelFileError(f"{place}: {_describe(value)}, and no keras.Model. {_remedy(value)}")
     try:
-        parameters = inspect.signature(value).parameters.values()
+        parameters = [*inspect.signature(value).parameters.values()]
     except (TypeError, ValueError):  # a builtin
-        parameters = ()
+        parameters = []
     optional = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
     needed = [
         parameter.name
