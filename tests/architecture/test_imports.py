@@ -42,7 +42,7 @@ FORBIDDEN = [
     ("arrows", "edgevit.formats", "edgevit.verification"),
     ("arrows", "edgevit.verification", "edgevit.bench"),
     ("arrows", "edgevit.training", "edgevit.cli"),
-    ("arrows", "edgevit.verbs", "edgevit.reports"),
+    ("arrows", "edgevit.training", "edgevit.reports"),
     ("arrows", "edgevit.core", "edgevit.cli"),
     ("rooms", "edgevit.formats.tflite", "edgevit.formats.onnx.writer"),
     ("rooms", "edgevit.formats.onnx", "edgevit.formats.registry"),

@@ -27,6 +27,7 @@ from edgevit.formats.tflite.writer.passes import (
     chosen_passes,
     run_passes,
 )
+from edgevit.formats.tflite.writer.passes.suit_integers import slice_splits, suit_integers
 from edgevit.formats.tflite.writer.quantize.correct_biases import correct_biases, entering_names
 from edgevit.formats.tflite.writer.quantize.expand_gelu import expand_gelu
 from edgevit.formats.tflite.writer.quantize.float_graph import describe_graph
@@ -39,6 +40,7 @@ from edgevit.formats.tflite.writer.quantize.micro import suit_micro
 from edgevit.formats.tflite.writer.quantize.refine_squares import refine_squares
 from edgevit.formats.tflite.writer.quantize.set_precisions import set_precisions
 from edgevit.formats.tflite.writer.quantize.split_products import level_ranges, split_products
+from edgevit.formats.tflite.writer.quantize.tables import hide_functions, write_tables
 from edgevit.formats.tflite.writer.quantize.widen_operands import widen_operands
 from edgevit.frontend.lowering import (
     KERAS,
@@ -158,6 +160,7 @@ def write_int16x8(
     """int16 activations, int8 weights; see :func:`write_float32`."""
     input_type = check_io_dtype(options)
     graph, record, steps = _calibrated_graph(source, options, ranges)
+    slice_splits(graph)
     known = expand_gelu(graph, carry_through_reshapes(graph, record.ranges))
     precisions = [Precision.INT16X8] * len(graph.operators)
     corrected = _correct_biases(graph, record, options, precisions)
@@ -177,7 +180,9 @@ def float_graph(source: Source, options: TfliteOptions) -> tuple[TfliteGraph, tu
     if key not in source.lowered:
         traced = trace(source, options, "float32", lowering_of(options))
         graph, _ = _convert(_converter(traced), source)
-        source.lowered[key] = graph, (*traced.steps, *run_passes(graph, names))
+        changes = run_passes(graph, names)
+        forms = report_lines([suit_integers(graph)])
+        source.lowered[key] = graph, (*traced.steps, *changes, *forms)
     return source.lowered[key]
 
 
@@ -221,10 +226,12 @@ def _write_int8(
     known, refined = refine_squares(graph, record.ranges)
     if not micro:
         known = widen_operands(graph, level_ranges(graph, known))
+    functions = hide_functions(graph)
     annotate_ranges(graph, known)
     quantised = quantize(graph, input_type, _output_type(input_type))
     graph, moved = _open_graph(quantised, source)
-    rewritten = suit_micro(graph) if micro else split_products(graph)
+    tables = write_tables(graph, functions)
+    rewritten = (*tables, *(suit_micro(graph) if micro else split_products(graph)))
     numbers = "int8 activations, int8 weights a channel, int32 biases"
     lines = (*steps, *corrected, *refined, numbers, *rewritten)
     return _written(staged, graph, lines, None if rewritten or moved else quantised)
