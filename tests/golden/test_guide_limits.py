@@ -1,8 +1,12 @@
-"""The limits and counts that the guide tells are those of the code."""
+"""The limits and counts that the guide tells are those of the code.
+
+Prints the rows of its table when it is run by hand: python tests/golden/test_guide_limits.py
+"""
 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +21,7 @@ from edgevit.data.calibration import FEWEST
 from edgevit.formats.calibration import CALIBRATION_IMAGES
 from edgevit.formats.registry import TARGETS
 from edgevit.frontend.shapes import MOST_CHANNELS
+from edgevit.verbs.diff import CHECKED, SURELY_DB
 from edgevit.verbs.export import HELD_OUT
 
 GUIDE = Path(__file__).parents[2] / "docs" / "guide.md"
@@ -87,6 +92,8 @@ def _share_in_words(share: float) -> str:
         f"({HELD_OUT} at most, none of fewer than {FEWEST})",
         f"fit into {OWN_BYTES // 1024} KiB",
         f"up to {MOST_CHANNELS} channels",
+        f"at every export on {CHECKED} inputs",
+        f"one that is {SURELY_DB:g} dB beyond",
         f"draws {CALIBRATION_IMAGES} samples, and {HELD_OUT} more",
         f"by more than {_share_in_words(LITTLE)} of its scale",
         f"largest error ({_share_in_words(COARSE)} of its scale)",
@@ -94,3 +101,7 @@ def _share_in_words(share: float) -> str:
 )
 def test_a_count_of_the_guide_is_that_of_the_code(words: str):
     assert words in " ".join(GUIDE.read_text().split())
+
+
+if __name__ == "__main__":
+    sys.stdout.write("\n".join(render_limits(TARGETS)) + "\n")
