@@ -251,6 +251,7 @@ def cut_hdf5(path: Path) -> None:
         (torch_zip, "m.pt", ("PyTorch", "Keras")),
         (old_torch, "m.pth", ("PyTorch",)),
         (tflite, "m.bin", ("TFLite file", "inspect")),
+        (text, "m.py", ("Python code", "'m:NAME'")),
         (text, "m.onnx", ("ONNX file", "inspect")),
         (garbage, "m.png", ("picture", "--calibration")),
         (garbage, "m.npz", ("arrays without a network",)),
