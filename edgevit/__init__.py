@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 # name -> "module:attribute"
 _HOMES = {
+    "EdgevitError": "edgevit.base.errors:EdgevitError",
     "benchmark": "edgevit.verbs.benchmark:benchmark",
     "build": "edgevit.models.build:build",
     "calibrate": "edgevit.verbs.calibrate:calibrate",
@@ -23,12 +24,15 @@ _HOMES = {
     "inspect": "edgevit.verification.audit:inspect",
     "load": "edgevit.frontend.sources.load:load",
     "open_session": "edgevit.formats.registry:open_session",
+    "predict": "edgevit.verbs.predict:predict",
     "profile": "edgevit.bench.profile:profile",
+    "report": "edgevit.verbs.report:write_report",
     "train": "edgevit.training.run:train_model",
     "verify": "edgevit.verbs.verify:verify",
 }
 
 __all__ = [
+    "EdgevitError",
     "__version__",
     "benchmark",
     "build",
@@ -41,12 +45,15 @@ __all__ = [
     "inspect",
     "load",
     "open_session",
+    "predict",
     "profile",
+    "report",
     "train",
     "verify",
 ]
 
 if TYPE_CHECKING:
+    from edgevit.base.errors import EdgevitError
     from edgevit.bench.profile import profile
     from edgevit.formats.registry import open_session
     from edgevit.frontend.sources.load import load
@@ -58,6 +65,8 @@ if TYPE_CHECKING:
     from edgevit.verbs.evaluate import evaluate
     from edgevit.verbs.explain import explain
     from edgevit.verbs.export import export, export_all
+    from edgevit.verbs.predict import predict
+    from edgevit.verbs.report import write_report as report
     from edgevit.verbs.verify import verify
     from edgevit.verification.audit import inspect
 

@@ -12,7 +12,7 @@ import sys
 
 import numpy as np
 import onnxruntime
-from PIL import Image
+from PIL import Image, ImageOps
 
 
 def open_model(path):
@@ -25,8 +25,8 @@ def open_model(path):
 
 
 def read_image(path, size):
-    """uint8 1 H W 3 of the given (rows, columns)."""
-    picture = Image.open(path).convert("RGB")
+    """uint8 1 H W 3 of the given (rows, columns), turned as the camera says."""
+    picture = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
     return np.asarray(picture.resize(size[::-1], Image.Resampling.BILINEAR))[None]
 
 
@@ -40,6 +40,28 @@ def prepare(image, contract, entry):
     return (x * contract.get("scale", 1) + contract.get("offset", 0)).astype(np.float32)
 
 
+def find_scores(manifest):
+    """(name of the output that tells classes apart, whether it holds probabilities already)."""
+    outputs = (manifest.get("signature") or {}).get("outputs") or []
+    for output in outputs:
+        if output["role"] in ("logits", "probabilities"):
+            return output["name"], output["activation"] != "linear"
+    if outputs:
+        roles = ", ".join(f"{output['name']}: {output['role']}" for output in outputs)
+        sys.exit(f"run_onnx.py: error: the file tells no classes apart ({roles}).")
+    return "logits", False
+
+
+def to_shares(scores, done):
+    """Probabilities of classes."""
+    if done:
+        return scores
+    if len(scores) == 1:
+        return 1 / (1 + np.exp(-scores))
+    shares = np.exp(scores - scores.max())
+    return shares / shares.sum()
+
+
 def main():
     if len(sys.argv) < 3:
         sys.exit("usage: run_onnx.py FILE.onnx IMAGE...")
@@ -47,11 +69,11 @@ def main():
     entry = session.get_inputs()[0]
     contract = metadata.get("edgevit.preprocess") or {"input_size": entry.shape[1:3]}
     labels = metadata.get("edgevit.labels", [])
+    name, done = find_scores(metadata.get("edgevit.manifest", {}))
     for path in sys.argv[2:]:
         image = read_image(path, contract["input_size"])
-        logits = session.run(["logits"], {entry.name: prepare(image, contract, entry)})[0][0]
-        shares = np.exp(logits - logits.max())
-        shares /= shares.sum()
+        scores = session.run([name], {entry.name: prepare(image, contract, entry)})[0][0]
+        shares = to_shares(scores, done)
         best = np.argsort(-shares)[:3]
         names = [labels[k] if k < len(labels) else str(k) for k in best]
         ranked = [f"{name} {100 * shares[k]:.1f} %" for name, k in zip(names, best, strict=True)]

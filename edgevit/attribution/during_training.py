@@ -10,7 +10,10 @@ import numpy as np
 
 from edgevit.attribution.explanation import explain_outputs
 from edgevit.attribution.pictures import draw_explanation
+from edgevit.core.signature import OutputSpec, Role
 from edgevit.models.build import Plan, build_plan, choose_outputs
+
+LOGITS = OutputSpec("logits", (None, None), "float32", Role.LOGITS)  # of our own architectures
 
 
 class EpochPictures:
@@ -44,7 +47,7 @@ class EpochPictures:
             outputs = choose_outputs(plan.spec, ("all",))
             self._viewer = build_plan(replace(plan, outputs=outputs), preprocess=True)
         self._viewer.set_weights(weights)
-        explanations = explain_outputs(self._run, self.images, self.class_names)
+        explanations = explain_outputs(self._run, self.images, LOGITS, self.class_names)
         for number, found in enumerate(explanations):
             for explanation in found:
                 name = f"image-{number}-{explanation.method}.png"

@@ -7,9 +7,11 @@ from collections.abc import Callable
 import numpy as np
 
 from edgevit.attribution.maps import EXPLAINERS
-from edgevit.attribution.occlusion import occlude, softmax
+from edgevit.attribution.occlusion import occlude
 from edgevit.attribution.pictures import Explanation
 from edgevit.base.errors import ConfigError
+from edgevit.core.signature import OutputSpec
+from edgevit.tasks.classification import probabilities
 
 OCCLUSION = "occlusion"
 METHODS = ("auto", *EXPLAINERS, OCCLUSION)
@@ -18,15 +20,17 @@ METHODS = ("auto", *EXPLAINERS, OCCLUSION)
 def explain_outputs(
     run: Callable[[np.ndarray], dict[str, np.ndarray]],
     images: np.ndarray,
+    scores: OutputSpec,
     class_names: tuple[str, ...],
     method: str = "auto",
 ) -> list[tuple[Explanation, ...]]:
     """Explains the answers of a network or of an exported file.
 
     Args:
-        run: uint8 B H W 3 -> float32 B ... by output name, "logits" among them.
-        images: uint8 N H W 3.
-        class_names: of the logits; where there are none, numbers.
+        run: uint8 B H W C -> float32 B ... by output name.
+        images: uint8 N H W C.
+        scores: output that tells classes apart.
+        class_names: of the scores; where there are none, numbers.
         method: one of METHODS; "auto" is every map that the network gives, and occlusion where it
             gives none.
 
@@ -48,14 +52,18 @@ def explain_outputs(
             f"{', '.join([*given, OCCLUSION])}. An export with --outputs logits,{method} has it, "
             "if the architecture has."
         )
-    shares = softmax(outputs["logits"])
+
+    def shares_of(batch: np.ndarray) -> np.ndarray:
+        return probabilities(run(batch)[scores.name], scores)
+
+    shares = probabilities(outputs[scores.name], scores)
 
     def explain(number: int, name: str) -> Explanation:
         image, label = images[number], int(np.argmax(shares[number]))
         if name in EXPLAINERS:
             maps = EXPLAINERS[name](outputs[name][number])
         else:
-            maps = [occlude(lambda covered: run(covered)["logits"], image)]
+            maps = [occlude(shares_of, image)]
         return Explanation(
             image=image,
             label=class_names[label] if label < len(class_names) else str(label),

@@ -19,8 +19,8 @@ def occlude(run: Callable[[np.ndarray], np.ndarray], image: np.ndarray) -> Map:
     """Covers the image piece by piece and watches the probability of its class.
 
     Args:
-        run: uint8 B H W 3 -> float32 B classes (logits).
-        image: uint8 H W 3.
+        run: uint8 B H W C -> float32 B classes, their probabilities.
+        image: uint8 H W C.
 
     Returns:
         For each pixel the mean loss of probability, in [-1, 1], over the windows that cover it.
@@ -29,23 +29,17 @@ def occlude(run: Callable[[np.ndarray], np.ndarray], image: np.ndarray) -> Map:
     rows, columns = image.shape[:2]
     windows = list(_windows(rows, columns))
     covered = np.repeat(image[None], len(windows), axis=0)  # B H W 3
-    colour = image.reshape(-1, 3).mean(axis=0).round().astype(np.uint8)
+    colour = image.reshape(-1, image.shape[-1]).mean(axis=0).round().astype(np.uint8)
     for number, (top, left, bottom, right) in enumerate(windows):
         covered[number, top:bottom, left:right] = colour
-    own = softmax(run(image[None]))[0]
+    own = run(image[None])[0]
     label = int(np.argmax(own))
-    losses = own[label] - softmax(run(covered))[:, label]  # B
+    losses = own[label] - run(covered)[:, label]  # B
     total, count = np.zeros((rows, columns)), np.zeros((rows, columns))
     for (top, left, bottom, right), loss in zip(windows, losses, strict=True):
         total[top:bottom, left:right] += loss
         count[top:bottom, left:right] += 1
     return Map("probability lost when covered", (total / count).astype(np.float32))
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities over the last axis."""
-    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return shifted / shifted.sum(axis=-1, keepdims=True)
 
 
 def _windows(rows: int, columns: int):

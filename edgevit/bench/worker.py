@@ -29,6 +29,7 @@ from typing import Any, TextIO
 
 from edgevit.base.errors import EdgevitError, RuntimeFailure, in_one_line
 from edgevit.bench.measure import time_calls, warm_up
+from edgevit.core.samples import count_samples
 from edgevit.formats.registry import import_runtime, load_session, refuse_damage
 from edgevit.formats.session import draw_input
 
@@ -58,7 +59,7 @@ class Bench:
         first = clock()
         self._call = call
         return {
-            "batch": len(images),
+            "batch": count_samples(images),
             "import_ns": imported - started,
             "load_ns": loaded - ready,
             "first_ns": first - drawn,

@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from edgevit.base.documents import to_json
+from edgevit.core.parity import KERNELS, MEASURES, SAMPLES, OutputParity, ParityReport, Verdict
 from edgevit.core.runtime import Runtime
+from edgevit.core.signature import Role
 from edgevit.core.target import Target
+from edgevit.core.tolerance import Tolerance
 
 _stderr_fd = 2  # where people read, also while fd 2 itself is diverted
 _stdout_fd = 1
@@ -36,6 +39,74 @@ def not_run_lines(target: Target, runtimes: Sequence[Runtime]) -> list[str]:
         f"pip install 'edgevit[{row.extra}]'"
         for row in runtimes
     ]
+
+
+def agreement_column(output: OutputParity, agreement: float) -> dict[str, str]:
+    """The measure of an output's role as a column of a table; none where it has none."""
+    if output.role not in MEASURES:
+        return {}
+    shown = f"{agreement:.4f}" if output.role is Role.EMBEDDING else f"{100 * agreement:.1f} %"
+    return {MEASURES[output.role]: shown}
+
+
+def verdict_lines(
+    name: str, tolerance: Tolerance, reports: Sequence[ParityReport], verdict: Verdict
+) -> list[str]:
+    """Why a file did not pass, with what helps; and what its golden outputs cannot prove."""
+    lines = []
+    for report in reports:
+        found = report.verdict(tolerance)
+        for output in report.outputs:
+            if found not in (Verdict.FAIL, Verdict.LOSSY):
+                continue
+            if report.samples == KERNELS and output.relative > tolerance.kernels:
+                lines.append(
+                    f"{name}: {report.runtime} and {reports[0].runtime} differ by "
+                    f"{100 * output.relative:.2g} % of the deviation of {output.name!r}; limit "
+                    f"{100 * tolerance.kernels:.2g} %. One of them does not compute the file."
+                )
+            elif report.samples != KERNELS and output.verdict(tolerance) is found:
+                lines.append(_figures_and_limits(name, tolerance, report, output))
+    if verdict is Verdict.LOSSY:
+        lines.append(
+            f"{name}: right, but lossy. What helps: more calibration samples like those it will "
+            "meet, a target with more bits (tflite-mixed, tflite-int16x8, float16), or --max-drop "
+            "with labelled images; --accept-loss if this is good enough."
+        )
+    for report in reports[:2]:
+        if report.accuracy == report.accuracy:  # no NaN
+            lines.append(
+                f"{name}: right on {100 * report.accuracy:.1f} % of the labelled samples that were "
+                f"held out, the float model on {100 * report.float_accuracy:.1f} %"
+            )
+    if reports and all(report.constant for report in reports):
+        lines.append(
+            f"{name}: the float model returns nearly the same for all golden inputs, so agreement "
+            "on them proves little. Give samples of your own (--calibration)."
+        )
+    return list(dict.fromkeys(lines))
+
+
+def _figures_and_limits(
+    name: str, tolerance: Tolerance, report: ParityReport, output: OutputParity
+) -> str:
+    limit, parts = tolerance.limit(output.role), []
+    if tolerance.exact is not None:
+        parts.append(f"largest error {output.error:.2g} of its scale (limit {tolerance.exact:.2g})")
+    parts.append(
+        f"mean error {100 * output.relative:.2g} % of its deviation "
+        f"(limit {100 * limit.relative:.2g} %)"
+    )
+    if limit.agreement and not output.one_sided:
+        title = MEASURES[output.role]
+        parts.append(
+            f"{title} {100 * output.agreement:.1f} %, between {100 * output.low:.1f} and "
+            f"{100 * output.high:.1f} (limit {100 * limit.agreement:.0f} %)"
+        )
+    return (
+        f"{name}, output {output.name!r} in {report.runtime} on {output.images} "
+        f"{SAMPLES[report.samples].lower()}: {'; '.join(parts)}"
+    )
 
 
 @contextlib.contextmanager

@@ -37,9 +37,7 @@ if TYPE_CHECKING:
 @click.option(
     "--unsealed", is_flag=True, help="Look into FILE although it changed since it was exported."
 )
-@options.weights
-@options.modules
-@options.trust_code
+@options.reading
 @options.as_json
 def diff(
     file: Path, top: int, order: str, picture: Path | None, as_json: bool, **chosen: Any

@@ -11,7 +11,7 @@ import click
 from edgevit.cli import console, options
 
 if TYPE_CHECKING:
-    from edgevit.core.parity import AccuracyReport
+    from edgevit.core.parity import AccuracyReport, TaskReport
 
 
 @click.command()
@@ -43,10 +43,11 @@ def evaluate(
     as_json: bool,
     **chosen: Any,
 ) -> None:
-    """Top-1 and top-5 accuracy of MODEL over the test or validation images of a dataset.
+    """Accuracy of MODEL over labelled images, in the figures of its task.
 
-    MODEL is an exported file, run by its own runtime, or an architecture or .keras file, run by
-    Keras in float32.
+    Top-1 and top-5 over class folders; mean IoU over a folder of images/ and masks/; R2 and errors,
+    or those of several labels at once, over a CSV that names a picture and its values in each row.
+    MODEL is an exported file, run by its own runtime, or a float model, run by Keras in float32.
 
     \b
     edgevit evaluate shiftvit --data cifar10.tar.gz
@@ -54,6 +55,8 @@ def evaluate(
     edgevit evaluate exports/shiftvit-tflite-int8.tflite --data cifar10.tar.gz --runtime tflm
     edgevit evaluate exports/shiftvit-tflite-int8.tflite --data cifar10.tar.gz --robustness
     edgevit evaluate runs/shiftvit --data cifar10.tar.gz --split validation
+    edgevit evaluate exports/unet-tflite-int8.tflite --data streets
+    edgevit evaluate exports/ages-onnx-int8.onnx --data ages.csv
     """
     from edgevit.base.files import digest_path
 
@@ -62,11 +65,19 @@ def evaluate(
     options.check_model(model)
     with console.working() as work:
         from edgevit.data.datasets import find_source
-        from edgevit.verbs.evaluate import AS_IS, evaluate_robustness
+        from edgevit.verbs.evaluate import (
+            AS_IS,
+            evaluate_robustness,
+            evaluate_task,
+            needs_task_report,
+        )
         from edgevit.verbs.evaluate import evaluate as evaluate_model
 
         chosen |= {"kernels": kernels, "status": work.status, "progress": work.advance}
         source = find_source(data)
+        if needs_task_report(model, source, chosen.get("task")):
+            _answer_task(model, evaluate_task(model, source, **_for_task(chosen)), as_json)
+            return
         if robustness:
             reports = evaluate_robustness(model, source, **chosen)
         else:
@@ -86,6 +97,40 @@ def evaluate(
         document["robustness"] = {
             name: {"top1": report.top1, "top5": report.top5} for name, report in reports.items()
         }
+    if found.runtime != "keras":
+        document["sha256"] = digest_path(Path(model))
+    console.answer(document, as_json, text)
+
+
+def _for_task(chosen: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of an evaluation that is not of top-1 accuracy.
+
+    Raises:
+        ConfigError: one that only top-1 accuracy takes.
+    """
+    from edgevit.base.errors import ConfigError
+
+    if chosen["limit"] is not None or chosen["split"] != "test":
+        raise ConfigError("--limit and --split are for class folders: a table is used whole.")
+    return {name: value for name, value in chosen.items() if name not in ("limit", "split")}
+
+
+def _answer_task(model: str, found: TaskReport, as_json: bool) -> None:
+    from edgevit.base.files import digest_path
+
+    def text() -> str:
+        figures = ", ".join(f"{name} {value:.4g}" for name, value in found.figures.items())
+        rows = [
+            {"": name, **{key: f"{value:.4g}" for key, value in row.items()}}
+            for name, row in found.rows.items()
+        ]
+        line = (
+            f"{model}: {figures} of {found.images:,} samples ({found.source}), {found.task}, run "
+            f"by {found.runtime} in {found.seconds:.0f} s"
+        )
+        return f"{line}\n{console.table(rows, words=('',))}" if rows else line
+
+    document = {"model": model, **asdict(found)}
     if found.runtime != "keras":
         document["sha256"] = digest_path(Path(model))
     console.answer(document, as_json, text)

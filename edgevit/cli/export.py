@@ -74,6 +74,17 @@ class Export(click.Command):
 )
 @options.reading
 @click.option("--keep-failed", is_flag=True, help="Write a file even if its verification fails.")
+@click.option(
+    "--accept-loss",
+    is_flag=True,
+    help="Exit with 0 for a file whose precision costs more than its limit.",
+)
+@click.option(
+    "--embed-samples/--no-embed-samples",
+    default=True,
+    help="Let a few of the held-out calibration samples travel inside the file (at most half a "
+    "megabyte), so that it is verified on them too.",
+)
 @options.as_json
 def export(
     model: str,
@@ -87,9 +98,11 @@ def export(
 ) -> None:
     """Export MODEL and verify each file in its own runtime.
 
-    MODEL is an architecture with shipped weights (see 'edgevit models'), a .keras file, or the
-    folder of a training run. A file appears whole or not at all, with a manifest beside it, and
-    only if its runtime agrees with the float model.
+    MODEL is an architecture with shipped weights (see 'edgevit models'), a model of your own, or
+    the folder of a training run. A file appears whole or not at all, with a manifest beside it, and
+    only if it is right: its runtimes agree with the float model as far as its precision allows. A
+    file that is right but loses more than its target's limit is 'lossy'; the exit code is 1 then
+    too, unless you accept that.
 
     \b
     edgevit export shiftvit --format tflite-int8
@@ -116,7 +129,7 @@ def export(
             model, formats, out, status=work.status, progress=work.advance, **chosen
         )
     console.answer([_document(outcome) for outcome in outcomes], as_json, lambda: _text(outcomes))
-    if any(outcome.verdict != "pass" for outcome in outcomes):
+    if not all(outcome.accepted for outcome in outcomes):
         sys.exit(1)
 
 
@@ -165,9 +178,18 @@ def _search_text(search: SearchReport) -> list[str]:
 
 
 def _document(outcome: Outcome) -> dict[str, Any]:
-    from edgevit.reports.text import summarise_others, summarise_parity
+    from edgevit.reports.text import summarise_others, summarise_outputs, summarise_parity
     from edgevit.verbs.export import recipe_path
 
+    if outcome.refusal:
+        return {
+            "target": outcome.target.name,
+            "path": None,
+            "verdict": "refused",
+            "error": outcome.refusal,
+            "seconds": round(outcome.seconds, 2),
+            "warnings": list(outcome.warnings),
+        }
     artifact = outcome.artifact
     figures = summarise_parity(outcome.reports)
     document: dict[str, Any] = {
@@ -186,7 +208,26 @@ def _document(outcome: Outcome) -> dict[str, Any]:
         document["search"] = _search_document(outcome.search)
         document["recipe"] = str(recipe_path(artifact.path)) if artifact else None
     others = summarise_others(outcome.reports)
+    document["task"] = outcome.task
+    document["warnings"] = list(outcome.warnings)
+    document["suspects"] = [row.layer for row in outcome.suspects]
+    document["results"] = summarise_outputs(outcome.reports)
+    document["runs"] = [report.to_document() for report in outcome.reports]
     return {**document, "outputs": others} if others else document
+
+
+def _note(outcomes: list[Outcome]) -> str:
+    """What the figures of the table rest on."""
+    from edgevit.reports.text import judging_runs
+
+    first = next(outcome for outcome in outcomes if not outcome.refusal)
+    judging = judging_runs(first.reports)[0]
+    count, runtimes = judging.images, sorted({r.runtime for o in outcomes for r in o.reports})
+    kind = "of your own samples, held out" if judging.samples == "own" else "golden inputs"
+    return (
+        f"{first.task}; {count} {kind}, each file against float Keras, run in "
+        f"{', '.join(runtimes)}."
+    )
 
 
 def _text(outcomes: list[Outcome]) -> str:
@@ -197,6 +238,8 @@ def _text(outcomes: list[Outcome]) -> str:
     for outcome in outcomes:
         figures = summarise_parity(outcome.reports)
         artifact = outcome.artifact
+        if outcome.refusal:
+            continue
         rows.append(
             {
                 "target": outcome.target.name,
@@ -204,16 +247,30 @@ def _text(outcomes: list[Outcome]) -> str:
                 "MB": console.megabytes(artifact.size_bytes) if artifact else "-",
                 "max |diff|": f"{figures['max_abs']:.2g}",
                 "mean/std": f"{100 * figures['relative']:.2g} %",
-                "same top-1": f"{100 * figures['top1_agreement']:.1f} %",
+                **console.agreement_column(outcome.reports[0].first, figures["top1_agreement"]),
                 "s": f"{outcome.seconds:.1f}",
                 "file": console.shown_path(artifact.path) if artifact else "not written",
             }
         )
-    images = outcomes[0].reports[0].images
-    runtimes = sorted({report.runtime for outcome in outcomes for report in outcome.reports})
-    note = f"{images} golden images, each file against float Keras, run in {', '.join(runtimes)}."
-    lines = [console.table(rows, words=("target", "verdict", "file")), note]
+    lines = []
+    if rows:
+        columns = dict.fromkeys(key for row in rows for key in row)
+        whole = [{key: row.get(key, "") for key in columns} for row in rows]
+        lines = [console.table(whole, words=("target", "verdict", "file")), _note(outcomes)]
+    lines += [f"warning: {line}" for line in outcomes[0].warnings]
     for outcome in outcomes:
+        if outcome.refusal:
+            lines.append(f"{outcome.target.name}: refused. {outcome.refusal}")
+            continue
+        lines += [
+            f"{outcome.target.name}: layer {row.layer} ({row.kind}) adds {row.excess_db:.0f} dB "
+            "more error than the precision explains. 'edgevit export ... --keep-failed' and "
+            "'edgevit diff' show the rest."
+            for row in outcome.suspects[:1]
+        ]
+        lines += console.verdict_lines(
+            outcome.target.name, outcome.target.tolerance, outcome.reports, outcome.verdict
+        )
         lines += console.not_run_lines(outcome.target, outcome.not_run)
         if outcome.search:
             lines += _search_text(outcome.search)

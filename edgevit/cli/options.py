@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 from collections.abc import Callable
 from dataclasses import Field
 from pathlib import Path
@@ -14,8 +13,10 @@ import click
 from edgevit.base.errors import ConfigError, in_one_line
 from edgevit.base.loading import import_from_here, load_attribute
 from edgevit.core.options import KEY
+from edgevit.data.labels import read_class_names
 from edgevit.formats.options import flag_of, list_options
 from edgevit.formats.registry import RUNTIMES
+from edgevit.tasks import TASKS
 
 PATH = click.Path(path_type=Path)
 COUNT = click.IntRange(min=1)
@@ -138,25 +139,26 @@ def parse_names(value: str | None) -> tuple[str, ...] | None:
 
 
 @of_value
+def parse_shapes(value: tuple[str, ...]) -> dict[str, tuple[int | None, ...]] | None:
+    """``--input-shape image=1x224x224x3``; "?" is a free size."""
+    found: dict[str, tuple[int | None, ...]] = {}
+    for entry in value:
+        name, _, text = entry.rpartition("=")
+        parts = text.lower().split("x")
+        if not name or not all(part == "?" or (part.isdecimal() and int(part)) for part in parts):
+            raise click.BadParameter(f"{entry!r} is not NAME=SIZES, such as image=1x224x224x3.")
+        found[name] = tuple(None if part == "?" else int(part) for part in parts)
+    return found or None
+
+
+@of_value
 def read_labels(path: Path | None) -> tuple[str, ...]:
     """``--labels names.txt`` (one a line) or a JSON list; nothing where it is not given.
 
     Raises:
-        ConfigError: no such file, no text, or no name in it.
+        ConfigError: see :func:`edgevit.data.labels.read_class_names`.
     """
-    if path is None:
-        return ()
-    try:
-        text = path.read_text()
-        names = json.loads(text) if path.suffix == ".json" else text.split("\n")
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: the labels cannot be read ({error}).") from None
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ConfigError(f"{path}: expected a JSON list of class names.")
-    found = tuple(name.strip() for name in names if name.strip())
-    if not found:
-        raise ConfigError(f"{path}: holds no class name.")
-    return found
+    return () if path is None else read_class_names(path)
 
 
 @of_value
@@ -207,9 +209,22 @@ _READING = (
         "--outputs",
         callback=parse_names,
         metavar="NAME[,NAME...]",
-        help="Outputs beside the logits, such as attention, or all. See 'edgevit models'.",
+        help="Outputs of an architecture beside the logits, such as attention, or all (see "
+        "'edgevit models'); those to keep of a model of your own.",
     ),
     image_size,
+    click.option(
+        "--input-shape",
+        multiple=True,
+        callback=parse_shapes,
+        metavar="NAME=1xHxWxC",
+        help="Sizes of an input that the model leaves free, the batch first.",
+    ),
+    click.option(
+        "--task",
+        type=click.Choice(tuple(TASKS)),
+        help="What the model is for.  [default: guessed from its outputs]",
+    ),
     click.option(
         "--scaling",
         type=click.Choice(["raw", "unit", "signed", "imagenet"]),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -12,56 +11,55 @@ from edgevit.cli import console, options
 
 @click.command()
 @options.file
-@click.argument("images", nargs=-1, required=True, type=options.PATH)
+@click.argument("samples", nargs=-1, required=True, type=options.PATH)
 @click.option("--top", type=options.COUNT, default=3, help="Classes.")
+@click.option(
+    "--out",
+    type=options.PATH,
+    metavar="DIR",
+    help="Folder for masks (PNG, the class of each pixel as its level) and embeddings (.npy).",
+)
+@click.option(
+    "--scaling",
+    type=click.Choice(["raw", "unit", "signed", "imagenet"]),
+    help="A FILE of another tool: the pixels that it expects.",
+)
 @options.runtime
 @options.as_json
 def predict(
-    file: Path, images: tuple[Path, ...], top: int, runtime: str | None, as_json: bool
+    file: Path,
+    samples: tuple[Path, ...],
+    top: int,
+    out: Path | None,
+    scaling: str | None,
+    runtime: str | None,
+    as_json: bool,
 ) -> None:
-    """Classify pictures with an exported FILE, in its own runtime.
+    """What an exported FILE says of pictures, in its own runtime.
 
-    A picture of any size is resized to what the file takes.
+    Classes, values, a mask or a vector, as its task is. A picture of any size is resized to what
+    the file takes. A file with several inputs takes an .npz with an array for each, by its name.
 
     \b
     edgevit predict exports/shiftvit-tflite-int8.tflite cat.jpg dog.png
     edgevit predict exports/shiftvit-tflite-int8.tflite cat.jpg --runtime tflm
+    edgevit predict exports/unet-tflite-int8.tflite street.jpg --out masks
+    edgevit predict exports/fusion-onnx-int8.onnx samples.npz
     """
-    import numpy as np
+    from edgevit.verbs.predict import predict as run
 
-    from edgevit.data.images import read_image
-    from edgevit.formats.registry import choose_runtime, open_session
-    from edgevit.formats.session import image_size
-    from edgevit.verification.parity import find_output
-
-    answers: list[dict[str, Any]] = []
-    kernels = choose_runtime(file, runtime).name if runtime else None
-    with open_session(file, kernels) as session:
-        size = image_size(session)
-        names = session.manifest.class_names if session.manifest else ()
-        pictures = [read_image(path, size) for path in images]  # all before any is classified
-        for path, picture in zip(images, pictures, strict=True):
-            logits = find_output(session.run(picture[None]), "logits", session)[0]
-            weights = np.exp(logits - logits.max())
-            shares = weights / weights.sum()
-            order = np.argsort(-shares, kind="stable")[:top]
-            found = [
-                {
-                    "class": names[index] if index < len(names) else str(index),
-                    "index": int(index),
-                    "probability": float(shares[index]),
-                }
-                for index in order
-            ]
-            answers.append({"image": str(path), "classes": found})
-
-    def text() -> str:
-        lines = []
-        for entry in answers:
-            ranked = ", ".join(
-                f"{found['class']} {100 * found['probability']:.1f} %" for found in entry["classes"]
-            )
-            lines.append(f"{entry['image']}: {ranked}")
-        return "\n".join(lines)
-
-    console.answer(answers, as_json, text)
+    found = run(file, samples, top=top, runtime=runtime, out=out, scaling=scaling)
+    document = [
+        {
+            "image": entry.image,
+            **entry.result,
+            **({"saved": str(entry.saved)} if entry.saved else {}),
+        }
+        for entry in found
+    ]
+    lines = [
+        f"{entry.image}: {entry.text}"
+        + (f" -> {console.shown_path(entry.saved)}" if entry.saved else "")
+        for entry in found
+    ]
+    console.answer(document, as_json, lambda: "\n".join(lines))

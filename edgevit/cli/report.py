@@ -55,19 +55,20 @@ def report(
     edgevit verify exports/a.tflite --data cifar10.tar.gz --json > exports/a.tflite.verify.json
     edgevit report exports --markdown --out card.md
     """
-    from edgevit.base.files import check_writable, write_whole
-    from edgevit.reports.markdown import render_markdown
-    from edgevit.reports.page import render_html
     from edgevit.reports.view import verdict_text
-    from edgevit.verbs.report import collect_report
+    from edgevit.verbs.report import write_report
 
-    place = out or folder / ("report.md" if markdown else "report.html")
-    if folder.is_dir():
-        check_writable(place.parent)
     with console.working() as work:
-        found = collect_report(folder, evidence, run, title, work.status)
-    text = render_markdown(found) if markdown else render_html(found)
-    write_whole(place, text.encode())
+        written = write_report(
+            folder,
+            out,
+            evidence=evidence,
+            markdown=markdown,
+            run=run,
+            title=title,
+            status=work.status,
+        )
+    found, place = written.report, written.path
 
     def answer() -> str:
         lines = [f"{file.name}: {verdict_text(file)}" for file in found.files if file.damage]
@@ -77,7 +78,7 @@ def report(
         lines.append(
             f"{len(found.files)} files" + (f"; not measured: {missing}" if missing else "")
         )
-        lines.append(f"{console.shown_path(place)}, {len(text.encode()) / 1e3:,.0f} kB")
+        lines.append(f"{console.shown_path(place)}, {written.size_bytes / 1e3:,.0f} kB")
         return "\n".join(lines)
 
     document = {"path": place, "verdict": found.verdict, "report": found}

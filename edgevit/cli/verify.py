@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgevit.cli import console, options
+from edgevit.core.parity import KERNELS, OWN, SYNTHETIC
 
 if TYPE_CHECKING:
     from edgevit.verbs.verify import Verification
@@ -20,28 +21,32 @@ if TYPE_CHECKING:
 @click.option(
     "--against",
     metavar="MODEL",
-    help="Float model for agreement on --data. Default: the shipped weights, if the file came "
-    "from them.",
+    help="The float model, for a file of another tool, and for agreement on --data. Default: the "
+    "shipped weights, if the file came from them.",
 )
 @click.option("--limit", type=options.COUNT, help="Only so many images of --data.")
 @options.runtime
+@options.reading
 @options.as_json
 def verify(file: Path, as_json: bool, **chosen: Any) -> None:
-    """Run FILE in its runtime and hold it against the float model's logits.
+    """Run FILE in its runtime and hold it against the float model's outputs.
 
-    The golden images and logits were recorded at export and travel inside the file. A TFLite file
-    runs twice: with XNNPACK, as on devices, and with LiteRT's reference kernels. With --data the
-    test images of a dataset are classified as well: accuracy, and agreement with float Keras.
-    Fails closed: damage, NaN, or a file without recorded logits is never a pass.
+    The golden inputs and outputs were recorded at export and travel inside the file. A file of any
+    other tool is held against the model that --against names; its inputs and outputs are matched by
+    name, then by shape. A TFLite file runs twice: with XNNPACK, as on devices, and with LiteRT's
+    reference kernels. With --data the test images of a dataset are classified as well: accuracy,
+    and agreement with float Keras. Fails closed: damage, NaN, or a file without recorded outputs is
+    never a pass.
 
     \b
     edgevit verify exports/shiftvit-tflite-int8.tflite
     edgevit verify exports/shiftvit-onnx-float32.onnx --data cifar10.tar.gz
     edgevit verify exports/shiftvit-tflite-int8.tflite --runtime tflm
+    edgevit verify converted.tflite --against my.keras --scaling unit
     """
     from edgevit.base.files import digest_path
     from edgevit.formats.registry import choose_runtime
-    from edgevit.reports.text import summarise_parity
+    from edgevit.reports.text import summarise_outputs, summarise_parity
 
     choose_runtime(file, chosen["runtime"])  # before anything slow
     with console.working() as work:
@@ -59,10 +64,14 @@ def verify(file: Path, as_json: bool, **chosen: Any) -> None:
         "mean_abs": figures["mean_abs"],
         "top1_agreement": figures["top1_agreement"],
         "target": found.target.name if found.target else None,
-        "runs": list(found.reports),
+        "task": found.task or None,
+        "results": summarise_outputs(found.reports),
+        "runs": [report.to_document() for report in found.reports],
     }
     if found.arena_bytes is not None:
         document["arena_bytes"] = found.arena_bytes
+    if found.matches:
+        document["matches"] = list(found.matches)
     if found.not_run:
         document["not_run"] = [row.name for row in found.not_run]
     if found.damage:
@@ -70,7 +79,7 @@ def verify(file: Path, as_json: bool, **chosen: Any) -> None:
     if found.accuracy:
         document["accuracy"] = found.accuracy
     if found.real:
-        document["real_images"] = found.real
+        document["real_images"] = found.real.to_document()
 
     console.answer(document, as_json, lambda: _text(found))
     if found.verdict != "pass":
@@ -79,24 +88,34 @@ def verify(file: Path, as_json: bool, **chosen: Any) -> None:
 
 def _text(found: Verification) -> str:
     shown = console.shown_path(found.path)
-    if found.target is None:
+    tolerance = found.tolerance
+    if tolerance is None:
         return f"{shown}: {found.damage}\n{shown}: {found.verdict}"
-    tolerance = found.target.tolerance
-    runs = [("golden", report) for report in found.reports]
+    kinds = {SYNTHETIC: "golden", OWN: "own", KERNELS: "kernels"}
+    runs = [(kinds[report.samples], report) for report in found.reports]
     if found.real:
         runs.append(("real", found.real))
-    rows = [
-        {
-            "runtime": report.runtime,
-            "images": f"{report.images} {kind}",
-            "verdict": str(report.verdict(tolerance)) if kind == "golden" else "",
-            "max |diff|": f"{report.max_abs:.3g}",
-            "mean |diff|": f"{report.mean_abs:.3g}",
-            "same top-1": f"{100 * report.top1_agreement:.2f} %",
-        }
-        for kind, report in runs
-    ]
-    lines = [console.table(rows, words=("runtime", "images", "verdict"))]
+    rows = []
+    for kind, report in runs:
+        for output in report.outputs:
+            verdict = output.verdict(tolerance)
+            if report.samples == KERNELS:
+                verdict = report.verdict(tolerance)
+            rows.append(
+                {
+                    "runtime": report.runtime,
+                    **({"output": output.name} if len(report.outputs) > 1 else {}),
+                    "images": f"{output.images} {kind}",
+                    "verdict": str(verdict) if kind != "real" else "",
+                    "max |diff|": f"{output.max_abs:.3g}",
+                    "mean |diff|": f"{output.mean_abs:.3g}",
+                    "mean/std": f"{100 * output.relative:.2g} %",
+                    **console.agreement_column(output, output.agreement),
+                }
+            )
+    columns = dict.fromkeys(key for row in rows for key in row)
+    rows = [{key: row.get(key, "") for key in columns} for row in rows]
+    lines = [console.table(rows, words=("runtime", "output", "images", "verdict"))]
     if found.accuracy:
         lines.append(
             f"{found.accuracy.images} test images of {found.accuracy.source}: "
@@ -104,6 +123,11 @@ def _text(found: Verification) -> str:
         )
     if found.arena_bytes is not None:
         lines.append(f"arena: {found.arena_bytes:,} bytes of working memory")
-    lines += console.not_run_lines(found.target, found.not_run)
-    lines.append(f"{shown} ({found.target.name}): {found.verdict}")
+    if found.target:
+        lines += console.not_run_lines(found.target, found.not_run)
+    else:
+        lines += [*found.matches, f"judged as a file with {tolerance.reason}"]
+    lines += console.verdict_lines(shown, tolerance, found.reports, found.verdict)
+    kind = found.target.name if found.target else "another tool's"
+    lines.append(f"{shown} ({kind}): {found.verdict}")
     return "\n".join(lines)

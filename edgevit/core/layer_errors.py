@@ -8,6 +8,8 @@ from enum import StrEnum
 
 import numpy as np
 
+from edgevit.core.samples import Inputs
+
 PREPROCESSING = "preprocessing"  # stands for what happens to the pixels before the network
 # Beyond expectation. Sound files of all targets reach 11, and 15 where 16 images are all there is.
 SUSPECT_DB = 18.0
@@ -56,13 +58,13 @@ class FloatNetwork:
     Attributes:
         name: of the model.
         layers: in the order in which they finish.
-        visit: runs uint8 B H W 3 and shows the visitor what each layer that computes something
+        visit: runs samples and shows the visitor what each layer that computes something
             returns, in this order.
     """
 
     name: str
     layers: tuple[FloatLayer, ...]
-    visit: Callable[[np.ndarray, Visitor], None]
+    visit: Callable[[Inputs, Visitor], None]
 
 
 @dataclass(frozen=True)
@@ -157,16 +159,8 @@ class LayerDiff:
 
     @property
     def suspects(self) -> list[LayerError]:
-        """Layers whose error their precision does not explain, the likeliest first.
-
-        Where there is one, notable layers that are ranked before it are suspects as well.
-        """
-        ranked = self.ranked
-        places = [place for place, row in enumerate(ranked) if row.excess_db > SUSPECT_DB]
-        if not places:
-            return []
-        first = places[0]
-        return [*ranked[:first], *(row for row in ranked[first:] if row.excess_db > SUSPECT_DB)]
+        """See :func:`list_suspects`."""
+        return list_suspects(self.layers)
 
     @property
     def noisy(self) -> list[LayerError]:
@@ -176,6 +170,22 @@ class LayerDiff:
         """
         found = [row for row in self.layers if row.sqnr_db is not None and row.sqnr_db < NOISY_DB]
         return sorted(found, key=lambda row: -row.relative)
+
+
+def list_suspects(layers: Sequence[LayerError]) -> list[LayerError]:
+    """Layers whose error their precision does not explain, the likeliest first.
+
+    Where there is one, notable layers that are ranked before it are suspects as well.
+
+    Args:
+        layers: in the order of computation.
+    """
+    ranked = rank_layers(layers)
+    places = [place for place, row in enumerate(ranked) if row.excess_db > SUSPECT_DB]
+    if not places:
+        return []
+    first = places[0]
+    return [*ranked[:first], *(row for row in ranked[first:] if row.excess_db > SUSPECT_DB)]
 
 
 def rank_layers(layers: Sequence[LayerError]) -> list[LayerError]:

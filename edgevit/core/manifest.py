@@ -9,10 +9,13 @@ from typing import Any
 from edgevit.base.documents import VERSION, parse_json, read_document, to_json, to_plain
 from edgevit.base.errors import ModelFileError
 from edgevit.base.files import digest_path, write_whole
+from edgevit.core.signature import InputSpec, OutputSpec, Role, Signature
 from edgevit.core.tensors import Preprocess, TensorSpec
 
 MANIFEST_SUFFIX = ".manifest.json"
 NOUN = "its manifest"  # what errors call it
+CLASSIFICATION = "classification"
+ADDED = ("task", "signature")  # fields that files from before may lack
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,10 @@ class Manifest:
         versions: of the tools that took part.
         weights_sha256: digest of the Keras weights.
         calibration: identity of the images or ranges behind an int8 file.
-        reference_sha256: digest of golden images and float logits.
+        reference_sha256: digest of golden inputs and float outputs.
+        task: what the model is for, a key of :data:`edgevit.tasks.TASKS`.
+        signature: of the model: what a caller hands over and what the outputs mean. Files from
+            before it was written are classifiers of RGB images.
     """
 
     model: str
@@ -46,6 +52,24 @@ class Manifest:
     weights_sha256: str
     calibration: dict[str, Any] | None = None
     reference_sha256: str = ""
+    task: str = CLASSIFICATION
+    signature: Signature | None = None
+
+    @property
+    def model_signature(self) -> Signature:
+        """The signature; of files from before it was written, from what they say else."""
+        if self.signature is not None:
+            return self.signature
+        contract = self.preprocess
+        entering = self.inputs[0].shape
+        if contract is not None and len(entering) == 4:
+            entering = (entering[0], *contract.network_size, entering[-1])
+        outputs = tuple(
+            OutputSpec(spec.name, spec.shape, spec.dtype, Role.LOGITS if place == 0 else Role.MAP)
+            for place, spec in enumerate(sorted(self.outputs, key=lambda s: s.name != "logits"))
+        )
+        inputs = (InputSpec(self.inputs[0].name, entering, "float32", contract),)
+        return Signature(inputs, outputs)
 
     def to_document(self) -> dict[str, Any]:
         """Plain JSON values, with the document's version."""
@@ -60,11 +84,17 @@ class Manifest:
         """
         found = read_document(cls, document, name, NOUN)
         # It is written whole. A default for what is lost would be a guess, about the pixels say.
-        lost = [part.name for part in fields(cls) if part.name not in document]
+        lost = [
+            part.name
+            for part in fields(cls)
+            if part.name not in document and part.name not in ADDED
+        ]
         if found.preprocess:
             lost += [
                 part.name for part in fields(Preprocess) if part.name not in document["preprocess"]
             ]
+        sides = found.signature or found
+        lost += [name for name in ("inputs", "outputs") if not getattr(sides, name)]
         if lost:
             raise ModelFileError(f"{name}: {NOUN} is damaged (it lacks `{lost[0]}`).")
         return found

@@ -43,23 +43,23 @@ class EmbeddedMetadata:
 
     @cached_property
     def reference(self) -> ReferenceSet:
-        """The golden images, and the float model's outputs on them.
+        """The golden inputs, and the float model's outputs on them.
 
         Raises:
             ModelFileError: there is none, it is damaged, or not the one that was recorded.
         """
         if self.manifest is None or REFERENCE_KEY not in self.metadata:
             raise ModelFileError(
-                f"{self.path}: carries no reference logits, so there is nothing to hold it "
-                "against. Files that 'edgevit export' writes do; others: 'edgevit evaluate FILE "
-                "--data PATH'."
+                f"{self.path}: carries no reference outputs, so there is nothing to hold it "
+                "against. Files that 'edgevit export' writes do. For a file of another tool name "
+                "the float model: edgevit verify FILE --against MODEL."
             )
         text = self.metadata[REFERENCE_KEY]
         document = parse_json(text, str(self.path), "its embedded reference")
         found = ReferenceSet.from_document(document, self.path.name)
         if found.digest != self.manifest.reference_sha256:
             raise ModelFileError(
-                f"{self.path}: its reference logits are not those that were recorded."
+                f"{self.path}: its reference outputs are not those that were recorded."
             )
         return found
 
@@ -67,7 +67,7 @@ class EmbeddedMetadata:
 def write_metadata(manifest: Manifest, reference: ReferenceSet) -> dict[str, str]:
     """The text documents that travel inside every exported file, by key.
 
-    ``edgevit.manifest``: what the file is. ``edgevit.reference``: golden images and float logits.
+    ``edgevit.manifest``: what the file is. ``edgevit.reference``: golden inputs and float outputs.
     ``edgevit.labels``: class names, a JSON list. ``edgevit.preprocess``: the contract.
     ``edgevit.seal``: sha256 of the file with the seal itself blank.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgevit.base.documents import NanFloat
+from edgevit.core.signature import Role
 from edgevit.core.tolerance import Tolerance
 
 
@@ -16,20 +18,51 @@ class Verdict(StrEnum):
     """Outcome of a check."""
 
     PASS = "pass"
+    LOSSY = "lossy"  # right, but its precision costs more than the limit
     FAIL = "fail"
     NOT_RUN = "not run"
 
 
+SYNTHETIC, OWN, KERNELS = "synthetic", "own", "kernels"
+SAMPLES = {
+    SYNTHETIC: "Synthetic samples",
+    OWN: "Your own samples",
+    KERNELS: "Against other kernels",
+}
+# What the measure of a role is called, which says what it means that outputs agree.
+MEASURES: dict[Role, str] = {
+    Role.LOGITS: "same top-1",
+    Role.PROBABILITIES: "same top-1",
+    Role.MASK: "mean IoU",
+    Role.EMBEDDING: "cosine",
+    Role.LABELS: "same label",
+}
+NAN = NanFloat("nan")
+COARSE = 0.1  # of an output's scale: what rounding may do to an output that does not vary
+LITTLE = 1e-3  # of an output's scale: reference outputs that vary less prove nothing
+
+
 @dataclass(frozen=True)
 class OutputParity:
-    """An output beside the logits against the float model's, on the same images.
+    """One output of a file against the float model's, on the same inputs.
 
     Attributes:
         name: of the output.
-        images: how many images were compared.
+        images: how many inputs were compared.
         max_abs: largest |difference|; NaN if any value is not finite.
-        relative: mean |difference| over the standard deviation of the reference.
+        relative: mean |difference| over the standard deviation of the reference, of the worst
+            column where columns have their own units.
         largest: largest |value| of the reference.
+        mean_abs: mean |difference|.
+        error: largest |difference|, in units of the largest |value| of its column.
+        role: what the output's numbers are.
+        agreement: the measure of its role, see :mod:`edgevit.tasks.measures`; NaN without one.
+        low: lower end of the measure's 95 % interval.
+        high: upper end.
+        constant: whether the reference hardly varies over these inputs, so that a constant would
+            be as near.
+        one_sided: whether all reference outputs are of one class, so that agreement proves
+            nothing.
     """
 
     name: str
@@ -37,51 +70,156 @@ class OutputParity:
     max_abs: NanFloat
     relative: NanFloat
     largest: NanFloat
+    mean_abs: NanFloat = NAN
+    error: NanFloat = NAN
+    role: Role = Role.MAP
+    agreement: NanFloat = NAN
+    low: NanFloat = NAN
+    high: NanFloat = NAN
+    constant: bool = False
+    one_sided: bool = False
 
     def verdict(self, tolerance: Tolerance) -> Verdict:
-        """PASS only if every limit holds. No image is NOT_RUN; a NaN anywhere is a FAIL."""
+        """FAIL for what is wrong, LOSSY for what rounding costs; no input is NOT_RUN."""
         if self.images == 0:
             return Verdict.NOT_RUN
-        holds = self.relative <= tolerance.max_relative_other and bool(np.isfinite(self.max_abs))
-        if tolerance.max_abs is not None:
-            holds = holds and self.max_abs <= tolerance.max_abs * max(1.0, self.largest)
-        return Verdict.PASS if holds else Verdict.FAIL
+        if not np.isfinite(self.max_abs):
+            return Verdict.FAIL
+        exact, limit = tolerance.exact, tolerance.limit(self.role)
+        if exact is not None and not self.error <= exact:
+            return Verdict.FAIL
+        if self.constant:
+            holds = self.error <= COARSE
+        else:
+            holds = self.relative <= limit.relative
+            if limit.agreement and not self.one_sided:
+                holds = holds and self.agreement >= limit.agreement
+        lost = Verdict.LOSSY if exact is None else Verdict.FAIL
+        return Verdict.PASS if holds else lost
 
 
 @dataclass(frozen=True)
 class ParityReport:
-    """A file's logits against the float model's, on the same images.
+    """A file's outputs against the float model's, on the same inputs.
 
     Attributes:
         runtime: runtime and kernel set that ran the file.
-        images: how many images were compared.
-        max_abs: largest |difference| of any logit; NaN if any output is not finite.
-        mean_abs: mean |difference|.
-        relative: mean_abs over the standard deviation of the reference logits.
-        top1_agreement: share of images in [0, 1] with the same class. A tie in the file's logits
-            counts as agreement when the reference's class is among the tied ones.
-        others: one for each further output.
+        outputs: one for each output, in the model's order.
+        samples: SYNTHETIC or OWN inputs; KERNELS: synthetic ones, held against what the first
+            runtime made of them.
+        accuracy: share of labelled samples whose class the file finds, in [0, 1]; NaN without
+            labels.
+        float_accuracy: likewise, the float model.
     """
 
     runtime: str
-    images: int
-    max_abs: NanFloat
-    mean_abs: NanFloat
-    relative: NanFloat
-    top1_agreement: NanFloat
-    others: tuple[OutputParity, ...] = ()
+    outputs: tuple[OutputParity, ...]
+    samples: str = SYNTHETIC
+    accuracy: NanFloat = NAN
+    float_accuracy: NanFloat = NAN
+
+    @property
+    def images(self) -> int:
+        """Inputs of the output that was compared on most."""
+        return max((output.images for output in self.outputs), default=0)
+
+    @property
+    def first(self) -> OutputParity:
+        """The output that stands for the file: the first that tells classes apart, or the first."""
+        scores = (Role.LOGITS, Role.PROBABILITIES)
+        return next((out for out in self.outputs if out.role in scores), self.outputs[0])
+
+    @property
+    def max_abs(self) -> float:
+        """Of the first output."""
+        return self.first.max_abs
+
+    @property
+    def mean_abs(self) -> float:
+        """Of the first output."""
+        return self.first.mean_abs
+
+    @property
+    def relative(self) -> float:
+        """Of the first output."""
+        return self.first.relative
+
+    @property
+    def top1_agreement(self) -> float:
+        """Of the first output; NaN where it tells no classes apart."""
+        return self.first.agreement
+
+    @property
+    def others(self) -> tuple[OutputParity, ...]:
+        """The outputs beside the first."""
+        return tuple(output for output in self.outputs if output is not self.first)
+
+    @property
+    def constant(self) -> bool:
+        """Whether no output varies over these inputs, or all are of one class."""
+        return all(output.constant or output.one_sided for output in self.outputs)
 
     def verdict(self, tolerance: Tolerance) -> Verdict:
-        """PASS only if every limit holds. No image is NOT_RUN; a NaN anywhere is a FAIL."""
-        if self.images == 0:
-            return Verdict.NOT_RUN
-        holds = self.relative <= tolerance.max_relative
-        holds = holds and self.top1_agreement >= tolerance.min_agreement
-        holds = holds and bool(np.isfinite([self.max_abs, self.mean_abs]).all())
-        if tolerance.max_abs is not None:
-            holds = holds and self.max_abs <= tolerance.max_abs
-        own = Verdict.PASS if holds else Verdict.FAIL
-        return worst([own, *(other.verdict(tolerance) for other in self.others)])
+        """The worst of the outputs; of kernel sets against one another: FAIL where they differ."""
+        if self.samples == KERNELS:
+            near = all(output.relative <= tolerance.kernels for output in self.outputs)
+            return Verdict.PASS if near else Verdict.FAIL
+        return worst([output.verdict(tolerance) for output in self.outputs])
+
+    def to_document(self) -> dict[str, Any]:
+        """JSON values; those of the first output stand at the top, as they always did."""
+        return {
+            "runtime": self.runtime,
+            "images": self.images,
+            "samples": self.samples,
+            "max_abs": self.max_abs,
+            "mean_abs": self.mean_abs,
+            "relative": self.relative,
+            "top1_agreement": self.top1_agreement,
+            "others": list(self.others),
+            "outputs": list(self.outputs),
+            "accuracy": self.accuracy,
+            "float_accuracy": self.float_accuracy,
+        }
+
+    @classmethod
+    def upgrade(cls, document: dict[str, Any]) -> dict[str, Any]:
+        """A document of :meth:`to_document` from before it told outputs apart, as one of now."""
+        if "outputs" in document:
+            return document
+        names = ("images", "max_abs", "mean_abs", "relative")
+        first = {name: document[name] for name in names if name in document}
+        agreement = document.get("top1_agreement")
+        first |= {"name": "logits", "largest": None, "role": Role.LOGITS, "agreement": agreement}
+        first["error"] = document.get("max_abs")  # its limit was absolute
+        others = [
+            {"error": _scaled(other), **other} if isinstance(other, dict) else other
+            for other in document.get("others", ())
+        ]
+        return {**document, "outputs": [first, *others]}
+
+
+def _scaled(output: dict[str, Any]) -> float | None:
+    """The largest difference of an output by its scale, as far as an older document says both."""
+    error, largest = output.get("max_abs"), output.get("largest")
+    if not isinstance(error, (int, float)) or not isinstance(largest, (int, float)):
+        return None
+    return error / largest if largest > 0 else None
+
+
+def judge(reports: Sequence[ParityReport], tolerance: Tolerance) -> Verdict:
+    """The verdict of a file.
+
+    Where the user's own samples were compared, these say what its precision costs: synthetic ones
+    may lie where nothing was calibrated. Errors of float arithmetic count on all.
+    """
+    own = any(report.samples == OWN for report in reports)
+    found = []
+    for report in reports:
+        verdict = report.verdict(tolerance)
+        informs = own and report.samples == SYNTHETIC and verdict is Verdict.LOSSY
+        found.append(Verdict.PASS if informs else verdict)
+    return worst(found)
 
 
 @dataclass(frozen=True)
@@ -110,6 +248,29 @@ class AccuracyReport:
     def __post_init__(self) -> None:
         if self.images < 1 or not (0 <= self.top1 <= 100 and 0 <= self.top5 <= 100):
             raise ValueError(f"{self.images} images, {self.top1} % top-1 and {self.top5} % top-5")
+
+
+@dataclass(frozen=True)
+class TaskReport:
+    """Figures of a model's own task over labelled samples.
+
+    Attributes:
+        task: what the model is for.
+        images: how many samples.
+        figures: by name, the one that a budget trades first.
+        rows: figures of each class or quantity, by its name.
+        runtime: what ran the model.
+        source: where the samples came from.
+        seconds: wall time of the whole evaluation.
+    """
+
+    task: str
+    images: int
+    figures: dict[str, float]
+    rows: dict[str, dict[str, float]]
+    runtime: str
+    source: str
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -156,9 +317,9 @@ class Profile:
     environment: dict[str, Any]
 
 
-def worst(verdicts: list[Verdict]) -> Verdict:
-    """The verdict over several checks: a failure wins, then what did not run."""
-    for verdict in (Verdict.FAIL, Verdict.NOT_RUN):
+def worst(verdicts: Sequence[Verdict]) -> Verdict:
+    """The verdict over several checks: a failure wins, then what did not run, then a loss."""
+    for verdict in (Verdict.FAIL, Verdict.NOT_RUN, Verdict.LOSSY):
         if verdict in verdicts:
             return verdict
     return Verdict.PASS if verdicts else Verdict.NOT_RUN

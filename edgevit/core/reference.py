@@ -1,8 +1,9 @@
-"""The reference that a file is held against: golden images and the float model's outputs."""
+"""The reference that a file is held against: golden inputs and the float model's outputs."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,17 +11,54 @@ import numpy as np
 
 from edgevit.base.documents import encode_array, from_plain
 from edgevit.base.errors import ModelFileError
-from edgevit.core.golden_images import GENERATOR, draw_images
+from edgevit.core.golden_images import GENERATOR
+from edgevit.core.golden_inputs import Draw, draw_inputs
+from edgevit.core.signature import IMAGES
 
 COUNT = 256
-EMBEDDED_BYTES = 64 * 1024
-OTHERS = 32
-OTHERS_BYTES = 512 * 1024
+SMALL_BYTES = 4096  # outputs up to this size are recorded on all golden inputs
+FEW = 32  # golden inputs that larger outputs are recorded on, at most
+LARGE_BYTES = 512 * 1024  # of one larger output, in all
+FIRST_BYTES = 64 * 1024  # of the golden inputs that travel inside a file as they are
+OWN_BYTES = 512 * 1024  # of the user's own samples that travel inside a file
+LOGITS = "logits"  # the first output of documents of the first version
 
 
 @dataclass(frozen=True)
-class _Document:
-    """What :meth:`ReferenceSet.to_document` writes."""
+class Samples:
+    """Inputs with what the float model returns for them.
+
+    Attributes:
+        inputs: N ... by name, as a caller hands them over.
+        outputs: float32 M ... by name, on the first M inputs; large outputs on few.
+        labels: int64 N: the class of each input, where it is known.
+    """
+
+    inputs: dict[str, np.ndarray]
+    outputs: dict[str, np.ndarray]
+    labels: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(next(iter(self.inputs.values())))
+
+    def first(self, count: int) -> Samples:
+        """The first inputs alone, with the outputs on them."""
+        return Samples(
+            {name: values[:count] for name, values in self.inputs.items()},
+            {name: values[:count] for name, values in self.outputs.items()},
+            None if self.labels is None else self.labels[:count],
+        )
+
+    @property
+    def size_bytes(self) -> int:
+        """Of one input with its outputs, in a file."""
+        arrays = (*self.inputs.values(), *self.outputs.values())
+        return sum(values[:1].nbytes for values in arrays)
+
+
+@dataclass(frozen=True)
+class _FirstVersion:
+    """What files hold that were exported before models had several inputs."""
 
     generator: str
     seed: int
@@ -35,69 +73,130 @@ class _Document:
     def __post_init__(self) -> None:
         if len(self.first_images) == 0 or self.size != self.first_images.shape[1:3]:
             raise ValueError(f"size {self.size} of images {self.first_images.shape}")
-        np.random.SeedSequence((self.seed, 0))  # raises for what is no seed
+
+
+@dataclass(frozen=True)
+class _Input:
+    """One golden input: how it is drawn, what comes of it, and the first few."""
+
+    draw: Draw
+    sha256: str
+    first: np.ndarray
+
+    def __post_init__(self) -> None:
+        draw, first = self.draw, self.first
+        if len(first) == 0 or draw.shape != first.shape[1:] or draw.dtype != first.dtype.name:
+            raise ValueError(f"{draw.dtype} {draw.shape} of {first.dtype} {first.shape}")
+        if draw.picture and len(draw.shape) not in (3, 4):
+            raise ValueError(f"a picture of the shape {draw.shape}")
+
+
+@dataclass(frozen=True)
+class _Document:
+    """What :meth:`ReferenceSet.to_document` writes."""
+
+    generator: str
+    seed: int
+    count: int
+    inputs: dict[str, _Input]
+    outputs_sha256: str
+    outputs: dict[str, np.ndarray]
+    own: Samples | None = None
+
+    @classmethod
+    def of_first_version(cls, found: _FirstVersion) -> _Document:
+        draw = Draw((*found.size, 3), "uint8", picture=True)
+        others = {name: found.others[name] for name in sorted(found.others)}
+        return cls(
+            found.generator,
+            found.seed,
+            found.count,
+            {IMAGES: _Input(draw, found.images_sha256, found.first_images)},
+            found.logits_sha256 if _digest(found.logits) == found.logits_sha256 else "",
+            {LOGITS: found.logits, **others},
+        )
 
 
 @dataclass(frozen=True)
 class ReferenceSet:
-    """Images with the float model's outputs, recorded when the file was exported.
+    """Golden inputs with the float model's outputs, recorded when the file was exported.
 
     Attributes:
-        images: uint8 N H W 3, drawn by :mod:`edgevit.core.golden_images`.
-        logits: float32 N classes.
+        synthetic: drawn inputs.
+        draws: how, by the name of the input.
         seed: of the drawing.
-        others: float32 M ... of every further output, by name, on the first M images.
+        own: the user's own samples, which nothing was calibrated on; None without any.
     """
 
-    images: np.ndarray
-    logits: np.ndarray
+    synthetic: Samples
+    draws: dict[str, Draw]
     seed: int = 0
-    others: dict[str, np.ndarray] = field(default_factory=dict)
+    own: Samples | None = None
 
     @property
     def digest(self) -> str:
-        """sha256 of images, logits and further outputs, as hex."""
+        """sha256 of all inputs and outputs, as hex."""
+        parts = [self.synthetic, *([self.own] if self.own else [])]
         return _digest(
-            self.images, self.logits, *(self.others[name] for name in sorted(self.others))
-        )
+            *(values for part in parts for side in (part.inputs, part.outputs)
+              for values in side.values())
+        )  # fmt: skip
 
-    def first(self, count: int) -> ReferenceSet:
-        """The first images alone, with the outputs on them."""
-        others = {name: values[:count] for name, values in self.others.items()}
-        return ReferenceSet(self.images[:count], self.logits[:count], self.seed, others)
+    def embed(self, samples: bool = True) -> ReferenceSet:
+        """As it travels inside a file.
+
+        Args:
+            samples: whether the user's own samples travel too, as many as OWN_BYTES hold.
+        """
+        if self.own is None:
+            return self
+        count = OWN_BYTES // max(1, self.own.size_bytes)
+        own = self.own.first(count) if samples and count else None
+        return ReferenceSet(self.synthetic, self.draws, self.seed, own)
 
     def to_document(self) -> dict[str, Any]:
-        """What travels inside a file: all logits, the recipe of the images, and the first few.
+        """What travels inside a file: all outputs, the recipe of the inputs, and the first few.
 
-        The few embedded images allow a check where edgevit cannot be installed.
+        The few embedded inputs allow a check where edgevit cannot be installed.
         """
-        few = max(1, min(8, EMBEDDED_BYTES // max(1, self.images[0].nbytes)))
-        others = {name: encode_array(self.others[name]) for name in sorted(self.others)}
         return {
             "generator": GENERATOR,
             "seed": self.seed,
-            "count": len(self.images),
-            "size": list(self.images.shape[1:3]),
-            "images_sha256": _digest(self.images),
-            "logits_sha256": _digest(self.logits),
-            "logits": encode_array(self.logits),
-            "first_images": encode_array(self.images[:few]),
-            **({"others": others} if others else {}),
+            "count": len(self.synthetic),
+            "inputs": {
+                name: {
+                    "draw": self.draws[name],
+                    "sha256": _digest(values),
+                    "first": encode_array(values[: _few(values)]),
+                }
+                for name, values in self.synthetic.inputs.items()
+            },
+            "outputs_sha256": _digest(*self.synthetic.outputs.values()),
+            "outputs": _encode(self.synthetic.outputs),
+            **({"own": _encode_samples(self.own)} if self.own else {}),
         }
 
     @classmethod
     def from_document(cls, document: Any, name: str) -> ReferenceSet:
-        """Draws the images again and checks every digest.
+        """Draws the inputs again and checks every digest.
 
         Args:
-            document: of :meth:`to_document`.
+            document: of :meth:`to_document`, or of the first version.
             name: how errors call the file.
 
         Raises:
             ModelFileError: damaged, from an unknown generator, or drawn differently here.
         """
         try:
-            read = from_plain(_Document, document)
+            if isinstance(document, dict) and "first_images" in document:
+                read = _Document.of_first_version(from_plain(_FirstVersion, document))
+                intact = bool(read.outputs_sha256)
+            else:
+                read = from_plain(_Document, document)
+                intact = _digest(*read.outputs.values()) == read.outputs_sha256
+            np.random.SeedSequence((read.seed, 0))  # raises for what is no seed
+            if not read.inputs or not read.outputs or read.count < 1:
+                raise ValueError("it holds no input, or no output")
         except ValueError as error:
             raise ModelFileError(f"{name}: its embedded reference is damaged ({error}).") from None
         if read.generator != GENERATOR:
@@ -105,25 +204,44 @@ class ReferenceSet:
                 f"{name}: its golden images come from {read.generator!r}; this version draws "
                 f"{GENERATOR!r}. Export it again."
             )
-        if _digest(read.logits) != read.logits_sha256 or len(read.logits) != read.count:
-            raise ModelFileError(f"{name}: its embedded reference logits are damaged.")
-        images, few = draw_images(read.count, read.size, read.seed), read.first_images
-        if _digest(images) != read.images_sha256 or not np.array_equal(images[: len(few)], few):
-            raise ModelFileError(
-                f"{name}: the golden images cannot be drawn again on this machine (numpy "
-                f"{np.__version__}). Verify it with the numpy that is pinned in constraints.txt."
-            )
-        return cls(images, read.logits, read.seed, read.others)
+        if not intact or max(map(len, read.outputs.values())) != read.count:
+            raise ModelFileError(f"{name}: its embedded reference outputs are damaged.")
+        draws = {key: entry.draw for key, entry in read.inputs.items()}
+        inputs = draw_inputs(draws, read.count, read.seed)
+        for key, entry in read.inputs.items():
+            again = np.array_equal(inputs[key][: len(entry.first)], entry.first)
+            if _digest(inputs[key]) != entry.sha256 or not again:
+                raise ModelFileError(
+                    f"{name}: the golden images cannot be drawn again on this machine (numpy "
+                    f"{np.__version__}). Verify it with the numpy that is pinned in "
+                    "constraints.txt."
+                )
+        return cls(Samples(inputs, read.outputs), draws, read.seed, read.own)
 
 
-def count_others(value_bytes: int, images: int) -> int:
-    """On how many golden images a further output is recorded: as many as fit into the metadata.
+def count_recorded(value_bytes: int, count: int) -> int:
+    """On how many golden inputs an output is recorded: as many as fit into the metadata.
 
     Args:
-        value_bytes: size of the output for one image.
-        images: golden images in all.
+        value_bytes: size of the output for one input.
+        count: golden inputs in all.
     """
-    return max(1, min(OTHERS, images, OTHERS_BYTES // max(1, value_bytes)))
+    if value_bytes <= SMALL_BYTES:
+        return count
+    return max(1, min(FEW, count, LARGE_BYTES // value_bytes))
+
+
+def _encode(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    return {name: encode_array(values) for name, values in arrays.items()}
+
+
+def _encode_samples(samples: Samples) -> dict[str, Any]:
+    labels = {} if samples.labels is None else {"labels": encode_array(samples.labels)}
+    return {"inputs": _encode(samples.inputs), "outputs": _encode(samples.outputs), **labels}
+
+
+def _few(values: np.ndarray) -> int:
+    return max(1, min(8, FIRST_BYTES // max(1, values[0].nbytes)))
 
 
 def _digest(*arrays: np.ndarray) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from edgevit.core.manifest import Manifest
-from edgevit.core.parity import AccuracyReport, ParityReport, Verdict, worst
+from edgevit.core.parity import AccuracyReport, ParityReport, Verdict, judge, worst
 from edgevit.core.tolerance import Tolerance
 
 
@@ -148,7 +148,7 @@ class FileReport:
             return Verdict.FAIL
         if self.tolerance is None:
             return Verdict.NOT_RUN
-        return worst([report.verdict(self.tolerance) for report in self.parity])
+        return judge(self.parity, self.tolerance)
 
     @property
     def fastest(self) -> Latency | None:

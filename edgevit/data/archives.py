@@ -57,10 +57,10 @@ def find_archive(path: Path) -> Path:
     return path
 
 
-def _classify(name: str, read: Callable[[], bytes]) -> ImageFile | None:
+def _classify(name: str, read: Callable[[], bytes], channels: int) -> ImageFile | None:
     """Reads split and class out of a member's path; None for anything that is no image."""
     parts = PurePosixPath(name).parts
-    if not is_image_name(name) or parts[-1].startswith("."):
+    if not is_image_name(name, channels) or parts[-1].startswith("."):
         return None
     parts = parts[:-1]
     for index, part in enumerate(parts):
@@ -71,18 +71,18 @@ def _classify(name: str, read: Callable[[], bytes]) -> ImageFile | None:
     return ImageFile("", parts[-1], name, read)
 
 
-def list_folder(root: Path) -> Iterator[ImageFile]:
-    """Every picture below a folder, in the order of their paths."""
+def list_folder(root: Path, channels: int = 3) -> Iterator[ImageFile]:
+    """Every picture of so many channels below a folder, in the order of their paths."""
     for path in sorted(root.rglob("*")):
         if path.is_file():
-            file = _classify(path.relative_to(root).as_posix(), path.read_bytes)
+            file = _classify(path.relative_to(root).as_posix(), path.read_bytes, channels)
             if file is not None:
                 _check_size(root, file.name, path.stat().st_size)
                 yield file
 
 
-def list_archive(path: Path) -> Iterator[ImageFile]:
-    """Every picture in a tar or zip, in the archive's order.
+def list_archive(path: Path, channels: int = 3) -> Iterator[ImageFile]:
+    """Every picture of so many channels in a tar or zip, in the archive's order.
 
     Raises:
         DataError: no archive, damaged, or a member that points outside.
@@ -99,7 +99,7 @@ def list_archive(path: Path) -> Iterator[ImageFile]:
             )
         for name, size, read in members:
             _check_member(path, name, size)
-            file = None if read is None else _classify(name, read)
+            file = None if read is None else _classify(name, read, channels)
             if file is not None:
                 yield file
     except READ_ERRORS as error:

@@ -1,49 +1,190 @@
-"""The images that activation ranges are measured on: seeded, training images only, identified."""
+"""The inputs that activation ranges are measured on: seeded, of training data only, identified."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from edgevit.base.errors import DataError
-from edgevit.data.datasets import ImageDataset, digest_arrays, load_dataset
-from edgevit.data.images import is_image_name, read_image
+from edgevit.core.signature import IMAGES, Signature
+from edgevit.data.archives import find_archive
+from edgevit.data.datasets import KERAS_DATASETS, ImageDataset, digest_arrays, load_dataset
+from edgevit.data.images import ARRAY_SUFFIX, is_image_name, read_image
+from edgevit.data.inputs import (
+    ask_for_arrays,
+    describe,
+    fit_inputs,
+    list_arrays,
+    read_array,
+    read_arrays,
+    sole_input,
+)
+
+FEWEST = 10  # samples of which some can be held out
+HELD_OUT = 5  # one sample of so many is
+SOLE_KEYS = ("x_train", "arr_0")  # of an npz that is not keyed by the only input's name
+
+# Arrays of inputs, or where they are.
+Given = np.ndarray | Mapping[str, np.ndarray] | str | Path
 
 
 @dataclass(frozen=True)
 class CalibrationSample:
-    """Raw images for calibration.
+    """Raw inputs for calibration.
 
     Attributes:
-        images: uint8 B H W 3.
+        inputs: by name, in the model's order; all N ..., with the same N.
         source: dataset and split.
-        digest: sha256 of the pixels, whatever their order.
+        digest: sha256 of the values, whatever the order of the samples.
+        labels: int64 N, an index into class_names; None where there are no class folders.
+        class_names: of the folders.
     """
 
-    images: np.ndarray
+    inputs: dict[str, np.ndarray]
     source: str
     digest: str
+    labels: np.ndarray | None = None
+    class_names: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def images(self) -> np.ndarray:
+        """The first input: uint8 N H W C where it takes pictures."""
+        return next(iter(self.inputs.values()))
 
     @classmethod
-    def of_array(cls, images: np.ndarray, size: tuple[int, int], source: str = "array"):
-        """Takes images as they are.
+    def of_inputs(cls, inputs: dict[str, np.ndarray], source: str) -> CalibrationSample:
+        """Takes arrays as they are, and identifies them."""
+        return cls(inputs, source, digest_inputs(inputs))
+
+    @classmethod
+    def of_array(
+        cls,
+        images: np.ndarray,
+        size: tuple[int, int],
+        source: str = "array",
+        channels: int = 3,
+        name: str = IMAGES,
+    ) -> CalibrationSample:
+        """Takes pictures for the only input of a model as they are.
 
         Raises:
-            DataError: not uint8 B H W 3 of the given (rows, columns), or none.
+            DataError: not uint8 N H W channels of the given (rows, columns), or none.
         """
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (*size, 3):
+        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (*size, channels):
             raise DataError(
-                f"calibration images must be uint8 B {size[0]} {size[1]} 3. "
+                f"calibration images must be uint8 N {size[0]} {size[1]} {channels}. "
                 f"Received: {images.dtype} {images.shape}"
             )
         if len(images) == 0:
             raise DataError("calibration needs at least one image. Received: 0")
-        return cls(images, source, digest_images(images))
+        return cls.of_inputs({name: images}, source)
+
+    def select(self, indices: np.ndarray, source: str | None = None) -> CalibrationSample:
+        """The samples at these indices, in this order."""
+        inputs = {name: array[indices] for name, array in self.inputs.items()}
+        chosen = self.of_inputs(inputs, source or self.source)
+        labels = None if self.labels is None else self.labels[indices]
+        return replace(chosen, labels=labels, class_names=self.class_names)
 
 
-def sample_images(dataset: ImageDataset, count: int, seed: int = 0) -> CalibrationSample:
+def open_calibration(
+    given: Given, signature: Signature, count: int, seed: int = 0
+) -> CalibrationSample:
+    """The calibration sample of any model, out of whatever the user has.
+
+    Args:
+        given: an array, for a model of one input; arrays by the names of the inputs; an .npz of
+            such arrays, or of ``x_train``; a .npy of one array; or pictures, for a model that takes
+            one picture and nothing else: see :func:`sample_source`.
+        signature: of the model.
+        count: how many samples are drawn from files. Arrays in memory are used whole.
+        seed: of the draw.
+
+    Raises:
+        DataError: nothing there, or nothing that the model takes; see
+            :func:`edgevit.data.inputs.fit_inputs`.
+    """
+    if isinstance(given, np.ndarray):
+        given = {sole_input(signature, "array").name: given}
+    if isinstance(given, Mapping):
+        return CalibrationSample.of_inputs(fit_inputs(given, signature, "arrays"), "arrays")
+    path = _find_arrays(given)
+    arrays = None if path is None else _read_arrays(path, signature)
+    if path is None or arrays is None:
+        name, size, channels = _sole_picture(given, signature)
+        return sample_source(given, size, count, seed, channels, name)
+    inputs = fit_inputs(arrays, signature, str(path))
+    chosen = draw_indices(len(next(iter(inputs.values()))), count, seed)
+    drawn = {name: array[chosen] for name, array in inputs.items()}
+    return CalibrationSample.of_inputs(drawn, path.name)
+
+
+def open_unseen(given: Given, signature: Signature) -> np.ndarray | None:
+    """The test images beside what :func:`open_calibration` samples; None where there are none.
+
+    Raises:
+        DataError: as there.
+    """
+    if isinstance(given, (np.ndarray, Mapping)):
+        return None
+    path = _find_arrays(given)
+    if path is None or (path.suffix != ARRAY_SUFFIX and _read_arrays(path, signature) is None):
+        _, size, channels = _sole_picture(given, signature)
+        return load_unseen(given, size, channels)
+    return None
+
+
+def _find_arrays(source: str | Path) -> Path | None:
+    """The .npz or .npy file that is meant; None: pictures are."""
+    if str(source) in KERAS_DATASETS and not Path(source).exists():
+        return None
+    path = find_archive(Path(source))
+    return path if path.suffix in (".npz", ARRAY_SUFFIX) and not path.is_dir() else None
+
+
+def _read_arrays(path: Path, signature: Signature) -> dict[str, np.ndarray] | None:
+    """Arrays by input out of a file; None where it is a dataset of pictures with classes."""
+    if path.suffix == ARRAY_SUFFIX:
+        return {sole_input(signature, str(path)).name: read_array(path)}
+    keys = list_arrays(path)
+    named = [spec.name for spec in signature.inputs if spec.name in keys]
+    if named:
+        return read_arrays(path, named)
+    sole = next((key for key in SOLE_KEYS if key in keys), None)
+    if sole is None or len(signature.inputs) > 1:
+        raise DataError(
+            f"{path}: holds {', '.join(keys) or 'nothing'}. {ask_for_arrays(signature)}"
+        )
+    if signature.picture and sole == "x_train" and _has_classes(path, keys):
+        return None
+    return {signature.inputs[0].name: read_arrays(path, [sole])[sole]}
+
+
+def _has_classes(path: Path, keys: tuple[str, ...]) -> bool:
+    return "y_train" in keys and read_arrays(path, ["y_train"])["y_train"].dtype.kind in "iu"
+
+
+def _sole_picture(source: str | Path, signature: Signature) -> tuple[str, tuple[int, int], int]:
+    """Name, (rows, columns) and channels of the one input of a model that takes a picture only."""
+    spec = signature.picture
+    if spec is None or spec.preparation is None or len(signature.inputs) > 1:
+        raise DataError(
+            f"{source}: pictures alone do not serve this model. {describe(signature)} "
+            f"{ask_for_arrays(signature)}"
+        )
+    return spec.name, spec.preparation.input_size, spec.preparation.channels
+
+
+def sample_images(
+    dataset: ImageDataset, count: int, seed: int = 0, name: str = IMAGES
+) -> CalibrationSample:
     """A seeded sample with the same number of images of every class, as far as there are.
 
     Raises:
@@ -58,42 +199,52 @@ def sample_images(dataset: ImageDataset, count: int, seed: int = 0) -> Calibrati
     longest = max(len(group) for group in groups)
     turns = [group[turn] for turn in range(longest) for group in groups if turn < len(group)]
     chosen = np.sort(np.array(turns[:count], dtype=np.int64))
-    sample = CalibrationSample.of_array(dataset.images[chosen], dataset.images.shape[1:3])
-    return CalibrationSample(sample.images, f"{dataset.source}, train", sample.digest)
+    images = CalibrationSample.of_inputs({name: dataset.images[chosen]}, f"{dataset.source}, train")
+    return replace(images, labels=dataset.labels[chosen], class_names=dataset.class_names)
 
 
 def sample_source(
-    source: str | Path, size: tuple[int, int], count: int, seed: int = 0
+    source: str | Path,
+    size: tuple[int, int],
+    count: int,
+    seed: int = 0,
+    channels: int = 3,
+    name: str = IMAGES,
 ) -> CalibrationSample:
     """A sample of the training images of a dataset, or of a plain folder of pictures.
 
     Args:
         source: as for :func:`edgevit.data.datasets.load_dataset`; a folder of pictures without
-            class folders is taken as one class.
+            class folders is taken as one class, and so is ``images/`` beside ``masks/``.
         size: (rows, columns) that images are resized to.
         count: how many.
         seed: of the draw.
+        channels: of every image.
+        name: of the model's input.
 
     Raises:
         DataError: no image there.
     """
-    path = Path(source)
-    if path.is_dir():
-        pictures = _plain_pictures(path)
-        if pictures:
-            rng = np.random.default_rng(seed)
-            chosen = sorted(rng.permutation(len(pictures))[:count])
-            images = np.stack([read_image(pictures[index], size) for index in chosen])
-            return CalibrationSample.of_array(images, size, f"{path.name}, pictures")
-    return sample_images(load_dataset(source, "train", size), count, seed)
+    pictures = _plain_pictures(Path(source), channels)
+    if pictures:
+        chosen = draw_indices(len(pictures), count, seed)
+        images = np.stack([read_image(pictures[index], size, channels) for index in chosen])
+        return CalibrationSample.of_inputs({name: images}, f"{Path(source).name}, pictures")
+    dataset = load_dataset(source, "train", size, channels=channels)
+    return sample_images(dataset, count, seed, name)
+
+
+def draw_indices(length: int, count: int, seed: int) -> np.ndarray:
+    """A seeded choice of ``count`` of so many samples, ascending; all if there are fewer."""
+    return np.sort(np.random.default_rng(seed).permutation(length)[:count])
 
 
 def leave_out(sample: CalibrationSample, unseen: np.ndarray) -> tuple[CalibrationSample, int]:
-    """A sample without those images that are among others too, pixel by pixel.
+    """A sample without those whose picture is among others too, pixel by pixel.
 
     Args:
         sample: for calibration.
-        unseen: uint8 B H W 3 of the same size: the test images.
+        unseen: uint8 N H W C of the same size: the test images.
 
     Returns:
         (the sample, how many were left out).
@@ -110,31 +261,82 @@ def leave_out(sample: CalibrationSample, unseen: np.ndarray) -> tuple[Calibratio
             f"{sample.source}: every calibration image is also a test image. Calibrate on other "
             "images, or accuracy will look better than it is."
         )
-    images = sample.images[kept]
-    return CalibrationSample(images, sample.source, digest_images(images)), int((~kept).sum())
+    return sample.select(np.flatnonzero(kept)), int((~kept).sum())
 
 
-def load_unseen(source: str | Path, size: tuple[int, int]) -> np.ndarray | None:
+def load_unseen(source: str | Path, size: tuple[int, int], channels: int = 3) -> np.ndarray | None:
     """The test images of what :func:`sample_source` samples; None for a plain folder of pictures.
 
     Args:
         source: as there.
         size: (rows, columns) that images are resized to.
+        channels: of every image.
     """
-    path = Path(source)
-    if path.is_dir() and _plain_pictures(path):
+    if _plain_pictures(Path(source), channels):
         return None
-    return load_dataset(source, "test", size).images
+    return load_dataset(source, "test", size, channels=channels).images
 
 
-def digest_images(images: np.ndarray) -> str:
-    """sha256 over a set of images that does not depend on their order, as hex."""
-    order = sorted(range(len(images)), key=lambda index: images[index].tobytes())
-    return digest_arrays(images[order])
+def hold_out(
+    sample: CalibrationSample, most: int = 64
+) -> tuple[CalibrationSample, CalibrationSample | None]:
+    """Sets a seeded fifth of a sample aside, which calibration does not see.
+
+    The choice depends on the set of samples alone, not on their order. Equal samples count once,
+    so that none lies on both sides.
+
+    Args:
+        sample: at least ten different samples; of fewer, none is held out.
+        most: samples that are held out at most.
+
+    Returns:
+        (what is left for calibration, what is held out or None).
+    """
+    places: dict[bytes, list[int]] = {}
+    for index in range(len(sample)):
+        key = hashlib.sha256(_bytes_at(sample.inputs, index)).digest()
+        places.setdefault(key, []).append(index)
+    if len(places) < FEWEST:
+        return sample, None
+    keys = sorted(places)
+    count = min(len(keys) // HELD_OUT, most)
+    held = {keys[index] for index in draw_indices(len(keys), count, seed=0)}
+    kept = sorted(index for key in keys if key not in held for index in places[key])
+    aside = sorted(places[key][0] for key in held)
+    return (
+        sample.select(np.array(kept)),
+        sample.select(np.array(aside), f"{sample.source}, held out"),
+    )
 
 
-def _plain_pictures(folder: Path) -> list[Path]:
-    entries = sorted(folder.iterdir())
-    if any(entry.is_dir() for entry in entries):
+def digest_inputs(inputs: dict[str, np.ndarray]) -> str:
+    """sha256 over a set of samples that does not depend on their order, as hex.
+
+    The name of an only input does not count.
+    """
+    names = sorted(inputs)
+    length = len(inputs[names[0]])
+    order = sorted(range(length), key=lambda index: _bytes_at(inputs, index))
+    digests = [digest_arrays(inputs[name][order]) for name in names]
+    if len(names) == 1:
+        return digests[0]
+    told = "".join(f"{name}:{digest}\n" for name, digest in zip(names, digests, strict=True))
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def _bytes_at(inputs: dict[str, np.ndarray], index: int) -> bytes:
+    """One sample of all inputs, in the order of their names."""
+    return b"".join(inputs[name][index].tobytes() for name in sorted(inputs))
+
+
+def _plain_pictures(folder: Path, channels: int) -> list[Path]:
+    """The pictures that lie in a folder, without class folders; none where it is no such folder."""
+    if not folder.is_dir():
         return []
-    return [entry for entry in entries if entry.is_file() and is_image_name(entry.name)]
+    entries = sorted(folder.iterdir())
+    folders = {entry.name for entry in entries if entry.is_dir()}
+    if folders >= {"images", "masks"}:  # of segmentation: masks are no pictures to calibrate on
+        entries, folders = sorted((folder / "images").rglob("*")), set()
+    if folders:
+        return []
+    return [entry for entry in entries if entry.is_file() and is_image_name(entry.name, channels)]

@@ -34,7 +34,7 @@ class ImageDataset:
     """Labelled images of one size.
 
     Attributes:
-        images: uint8 N H W 3.
+        images: uint8 N H W C.
         labels: int64 N, an index into class_names.
         class_names: sorted names of the classes.
         split: "train", "validation", "test" or "all".
@@ -99,6 +99,7 @@ def load_dataset(
     size: tuple[int, int] | None = None,
     progress: Progress | None = None,
     at_most: tuple[int, int] | None = None,
+    channels: int = 3,
 ) -> ImageDataset:
     """Reads one split of a dataset into memory.
 
@@ -113,6 +114,9 @@ def load_dataset(
         progress: called with (images read, images in all or 0).
         at_most: (rows, columns) that images are resized to where they are larger, or of
             different sizes; smaller ones of one size stay. Used if ``size`` is None.
+        channels: of every image; see :func:`edgevit.data.images.decode_image`. Arrays in an npz
+            are N H W channels, or N H W of one channel. Class folders of images that no picture
+            file can hold, of 2 or 5 channels, are of .npy files.
 
     Raises:
         DataError: nothing there, no image in it, damaged files, unsafe archive.
@@ -121,15 +125,12 @@ def load_dataset(
     if split not in SPLITS:
         raise ConfigError(f"split must be one of {SPLITS}. Received: split={split!r}")
     if str(source) in KERAS_DATASETS and not Path(source).exists():
-        return _load_keras(str(source), split)
+        return _resize(_load_keras(str(source), split, channels), size, at_most)
     path = find_archive(Path(source))
-    if path.is_dir():
-        files = list_folder(path)
-    elif path.suffix == ".npz":
-        return _load_npz(path, split)
-    else:
-        files = list_archive(path)
-    return _read_class_folders(files, split, size, at_most, path.name, progress)
+    if path.suffix == ".npz" and not path.is_dir():
+        return _resize(_load_npz(path, split, channels), size, at_most)
+    files = (list_folder if path.is_dir() else list_archive)(path, channels)
+    return _read_class_folders(files, split, size, at_most, channels, path.name, progress)
 
 
 def split_validation(
@@ -173,6 +174,7 @@ def _read_class_folders(
     split: str,
     size: tuple[int, int] | None,
     at_most: tuple[int, int] | None,
+    channels: int,
     source: str,
     progress: Progress | None,
 ) -> ImageDataset:
@@ -185,7 +187,8 @@ def _read_class_folders(
         classes.add(file.label)
         splits.add(file.split)
         if file.split in ("", split):
-            image = decode_image(read_file(file, source), f"{source}/{file.name}", size)
+            name = f"{source}/{file.name}"
+            image = decode_image(read_file(file, source), name, size, channels)
             if size is None and at_most is not None and _is_other(image, images, at_most):
                 size = at_most
                 images = [resize_image(kept, size) for kept in images]
@@ -233,7 +236,18 @@ def _is_other(image: np.ndarray, before: list[np.ndarray], at_most: tuple[int, i
     return larger or (bool(before) and image.shape != before[0].shape)
 
 
-def _load_npz(path: Path, split: str) -> ImageDataset:
+def _resize(
+    dataset: ImageDataset, size: tuple[int, int] | None, at_most: tuple[int, int] | None
+) -> ImageDataset:
+    """Images of an array at the size that is wanted."""
+    if size is None and at_most is not None and _is_other(dataset.images[0], [], at_most):
+        size = at_most
+    if size is None or dataset.images.shape[1:3] == tuple(size):
+        return dataset
+    return replace(dataset, images=np.stack([resize_image(each, size) for each in dataset.images]))
+
+
+def _load_npz(path: Path, split: str, channels: int) -> ImageDataset:
     try:
         arrays = np.load(path, allow_pickle=False)
         if not isinstance(arrays, np.lib.npyio.NpzFile):
@@ -248,15 +262,21 @@ def _load_npz(path: Path, split: str) -> ImageDataset:
         ) from None
     except READ_ERRORS as error:
         raise DataError(f"{path}: the npz file is damaged ({in_one_line(error)}).") from None
-    return _from_arrays(images, labels, all_labels, names, split, path.name)
+    return _from_arrays(images, labels, all_labels, names, split, path.name, channels)
 
 
-def _from_arrays(images, labels, all_labels, names, split: str, source: str) -> ImageDataset:
+def _from_arrays(
+    images, labels, all_labels, names, split: str, source: str, channels: int
+) -> ImageDataset:
     """Checks arrays; ``all_labels`` are those of every split, so that all have the same classes."""
     labels = np.asarray(labels).reshape(-1)
-    if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
+    if channels == 1 and images.ndim == 3:
+        images = images[..., None]  # N H W 1
+    fits = images.ndim == 4 and images.shape[-1] == channels and 0 not in images.shape[1:]
+    if not fits or images.dtype != np.uint8:
         raise DataError(
-            f"{source}: images must be uint8 N H W 3. Received: {images.dtype} {images.shape}"
+            f"{source}: images must be uint8 N H W {channels}. "
+            f"Received: {images.dtype} {images.shape}"
         )
     if len(labels) != len(images) or not len(labels) or labels.dtype.kind not in "iu":
         raise DataError(
@@ -279,7 +299,7 @@ def _from_arrays(images, labels, all_labels, names, split: str, source: str) -> 
     )
 
 
-def _load_keras(name: str, split: str) -> ImageDataset:
+def _load_keras(name: str, split: str, channels: int) -> ImageDataset:
     import keras
 
     try:
@@ -292,4 +312,5 @@ def _load_keras(name: str, split: str) -> ImageDataset:
     images, labels = train if split == "train" else test
     names = CIFAR10_CLASSES if name == "cifar10" else None
     all_labels = [train[1], test[1]]
-    return _from_arrays(images, labels, all_labels, names, split, f"keras.datasets.{name}")
+    source = f"keras.datasets.{name}"
+    return _from_arrays(images, labels, all_labels, names, split, source, channels)

@@ -22,7 +22,7 @@ class Degradation:
     Attributes:
         name: in tables and in JSON.
         summary: what is done to an image.
-        apply: uint8 N H W 3 -> uint8 N H W 3; the same images give the same result.
+        apply: uint8 N H W C -> uint8 N H W C; the same images give the same result.
     """
 
     name: str
@@ -31,17 +31,28 @@ class Degradation:
 
 
 def as_jpeg(images: np.ndarray, quality: int) -> np.ndarray:
-    """Images as they come back from JPEG files of one quality, 1 to 100. uint8 N H W 3."""
+    """Images as they come back from JPEG files of one quality, 1 to 100. uint8 N H W C.
+
+    Three channels are saved as one file of colours; of any other number, each is a grey one.
+    """
     result = np.empty_like(images)
     for number, image in enumerate(images):
-        stream = io.BytesIO()
-        Image.fromarray(image).save(stream, "JPEG", quality=quality)
-        result[number] = np.asarray(Image.open(stream))
+        if image.shape[-1] == 3:
+            result[number] = _through_jpeg(image, quality)
+            continue
+        for channel in range(image.shape[-1]):
+            result[number, ..., channel] = _through_jpeg(image[..., channel], quality)
     return result
 
 
+def _through_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "JPEG", quality=quality)
+    return np.asarray(Image.open(stream))
+
+
 def shift(images: np.ndarray, pixels: int) -> np.ndarray:
-    """Each image moved by so many pixels, in a seeded one of eight directions. uint8 N H W 3.
+    """Each image moved by so many pixels, in a seeded one of eight directions. uint8 N H W C.
 
     What moves in from outside repeats the border.
     """

@@ -22,6 +22,7 @@ def load_test(
     size: tuple[int, int] | None,
     class_names: tuple[str, ...],
     limit: int | None = None,
+    channels: int = 3,
 ) -> ImageDataset:
     """The test images of a dataset.
 
@@ -30,11 +31,12 @@ def load_test(
         size: (rows, columns) that every image is resized to; None: the images' own.
         class_names: of the logits.
         limit: only so many images, drawn by a fixed seed; None: all.
+        channels: of every image.
 
     Raises:
         DataError: no such dataset, or a damaged one.
     """
-    dataset = _by_class_names(load_dataset(data, "test", size), class_names)
+    dataset = _by_class_names(load_dataset(data, "test", size, channels=channels), class_names)
     if limit is not None and limit < len(dataset):
         chosen = np.random.default_rng(0).permutation(len(dataset))[:limit]
         dataset = dataset.select(np.sort(chosen))
@@ -47,6 +49,7 @@ def load_validation(
     class_names: tuple[str, ...],
     count: int | None,
     share_unseen: Callable[[str], float] = lambda source: HELD_OUT,
+    channels: int = 3,
 ) -> ImageDataset:
     """A stratified sample of the validation images: of the seeded fifth of the training images that
     ``edgevit train`` holds out too, or of as much of it as the weights have not learnt from. Never
@@ -57,11 +60,12 @@ def load_validation(
         count: images wanted; fewer where fewer are held out. None: all.
         share_unseen: name of a dataset -> share of its training images that the weights have not
             learnt from, such as :meth:`edgevit.frontend.source.Source.share_unseen`.
+        channels: of every image.
 
     Raises:
         DataError: no such dataset, or a damaged one.
     """
-    dataset = load_dataset(data, "train", size)
+    dataset = load_dataset(data, "train", size, channels=channels)
     _, held = split_validation(dataset, share_unseen(dataset.source))
     return _by_class_names(limit_images(held, count or len(held)), class_names)
 

@@ -7,15 +7,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from edgevit.base.documents import VERSION, to_json
 from edgevit.base.errors import ConfigError, ModelFileError
 from edgevit.base.files import write_whole
 from edgevit.base.loading import load_attribute
 from edgevit.base.progress import Progress, Status
 from edgevit.core.format import Format
-from edgevit.data.calibration import CalibrationSample, sample_source
+from edgevit.core.signature import InputSpec
+from edgevit.data.calibration import CalibrationSample
 from edgevit.formats.registry import FORMATS
 from edgevit.frontend.source import ExportOptions, Source
 from edgevit.quantization.clipping import DEFAULT_METHOD, find_method
@@ -57,10 +56,10 @@ def calibrate(
         raise ConfigError(f"{kind} files hold no activation ranges: nothing is calibrated.")
     options = replace(options, batch=1, io_dtype=None)
     observer = Observer(histograms or method != DEFAULT_METHOD)
-    found = load_attribute(observe)(source, options, sample.images, observer, progress)
+    found = load_attribute(observe)(source, options, sample.inputs, observer, progress)
     record = RangeRecord(
         ranges={name: (value.low, value.high) for name, value in found.items()},
-        images=len(sample.images),
+        images=len(sample),
         source=sample.source,
         images_sha256=sample.digest,
         weights_sha256=source.weights_sha256,
@@ -110,47 +109,49 @@ def read_record(path: Path, kind: Format) -> RangeRecord:
 def describe_graph(source: Source, kind: Format, options: ExportOptions) -> str:
     """What a calibration record is valid for: sizes and passes, not weights."""
     inside = "raw images" if options.preprocess else "bare network"
-    rows, columns = source.preprocess.network_size
-    others = sorted(name for name in source.network.output if name != "logits")
-    parts = [f"{source.name} {rows}x{columns}", inside]
+    sizes = " ".join(map(_describe_size, source.signature.inputs))
+    others = sorted(spec.name for spec in source.signature.outputs if spec.name != "logits")
+    parts = [f"{source.name} {sizes}", inside]
     parts += [f"also {', '.join(others)}"] if others else []
     describe = FORMATS[kind].describe_graph
     parts += [load_attribute(describe)(options)] if describe else []
     return ", ".join(parts)
 
 
+def _describe_size(spec: InputSpec) -> str:
+    """Rows and columns of RGB pictures, all sizes of anything else."""
+    if spec.preparation and len(spec.shape) == 4 and spec.shape[-1] == 3:
+        rows, columns = spec.preparation.network_size
+        return f"{rows}x{columns}"
+    return "x".join(str(size) for size in spec.shape[1:])
+
+
 def find_ranges(
     source: Source,
     kind: Format,
     options: ExportOptions,
-    calibration: str | Path | np.ndarray | None,
+    sample: CalibrationSample | None,
     file: Path | None,
     say: Status,
     progress: Progress | None = None,
 ) -> RangeRecord:
-    """Activation ranges: measured on the given images, out of a file, or shipped with the weights.
+    """Activation ranges: measured on given samples, out of a file, or shipped with the weights.
 
     Args:
         source: the model.
         kind: format whose float graph is measured.
         options: of this format.
-        calibration: images, or where they are; None: a record that exists.
+        sample: to measure on; None: a record that exists.
         file: of 'edgevit calibrate'; None: shipped ranges.
         say: told what is being done.
-        progress: called with (images done, images in all).
+        progress: called with (samples done, samples in all).
 
     Raises:
         ConfigError: none is there, or they belong to other weights or another graph.
         ModelFileError: the file is no record.
     """
-    if calibration is not None:
-        size = source.preprocess.input_size
-        if isinstance(calibration, np.ndarray):
-            sample = CalibrationSample.of_array(calibration, size)
-        else:
-            say("reading calibration images")
-            sample = sample_source(calibration, size, CALIBRATION_IMAGES)
-        say(f"calibrating {kind} on {len(sample.images)} images")
+    if sample is not None:
+        say(f"calibrating {kind} on {len(sample)} samples")
         return calibrate(kind, source, options, sample, progress=progress)
     if file is not None:
         ranges, whose = read_record(file, kind), f"the activation ranges of {file}"

@@ -11,6 +11,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 
 from edgevit.core.manifest import Manifest
+from edgevit.core.samples import Inputs
 
 
 @dataclass(frozen=True)
@@ -115,8 +116,8 @@ class IntermediateReader(Protocol):
         """
         ...
 
-    def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """Runs images; see :meth:`edgevit.formats.session.Session.run`.
+    def run(self, inputs: Inputs) -> dict[str, np.ndarray]:
+        """Runs samples; see :meth:`edgevit.formats.session.Session.run`.
 
         Returns:
             The selected tensors by name: float32 B and the elements of one image, dequantised.

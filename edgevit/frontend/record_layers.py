@@ -10,25 +10,29 @@ from typing import Any
 import numpy as np
 
 from edgevit.core.layer_errors import PREPROCESSING, FloatLayer, FloatNetwork, Role, Visitor
+from edgevit.core.samples import Inputs, take_samples
+from edgevit.frontend.record_reference import by_name
 from edgevit.frontend.source import Source
 
 
-def record_layers(source: Source, images: np.ndarray) -> FloatNetwork:
+def record_layers(source: Source, images: Inputs) -> FloatNetwork:
     """The network as a comparison layer by layer needs it.
 
     Args:
         source: the model.
-        images: uint8 B H W 3; the first is run to list the layers.
+        images: B ... of every input; the first is run to list the layers.
     """
-    return FloatNetwork(source.name, list_layers(source, images[:1]), partial(visit_layers, source))
+    return FloatNetwork(
+        source.name, list_layers(source, take_samples(images, 0, 1)), partial(visit_layers, source)
+    )
 
 
-def list_layers(source: Source, images: np.ndarray) -> tuple[FloatLayer, ...]:
+def list_layers(source: Source, images: Inputs) -> tuple[FloatLayer, ...]:
     """The layers of a network in the order in which they finish, by one run of it.
 
     Args:
         source: the model.
-        images: uint8 B H W 3; one is enough.
+        images: B ... of every input; one is enough.
     """
     found: dict[str, FloatLayer] = {}
 
@@ -43,21 +47,21 @@ def list_layers(source: Source, images: np.ndarray) -> tuple[FloatLayer, ...]:
             found.setdefault(path, FloatLayer(path, kind, shape, role, affine))
         return None
 
-    entering = source.preprocess.apply(images)
-    found[PREPROCESSING] = FloatLayer(
-        PREPROCESSING, "Preprocessing", tuple(map(int, entering.shape[1:])), Role.COMPUTES
-    )
+    entering = source.prepare(by_name(source, images))
+    if len(entering) == 1 and source.signature.inputs[0].preparation:
+        shape = tuple(map(int, entering[0].shape[1:]))
+        found[PREPROCESSING] = FloatLayer(PREPROCESSING, "Preprocessing", shape, Role.COMPUTES)
     with _watched(note):
-        source.network(entering, training=False)
+        source.call(entering)
     return tuple(found.values())
 
 
-def visit_layers(source: Source, images: np.ndarray, visit: Visitor) -> None:
+def visit_layers(source: Source, images: Inputs, visit: Visitor) -> None:
     """Runs the float network and shows what every layer computes, in the order of computation.
 
     Args:
         source: the model.
-        images: uint8 B H W 3.
+        images: B ... of every input.
         visit: called with the path of each layer that computes something and its float32 B ...
             output; what it returns takes the place of that output for all layers behind.
     """
@@ -69,10 +73,12 @@ def visit_layers(source: Source, images: np.ndarray, visit: Visitor) -> None:
         found = visit(path, ops.convert_to_numpy(value))
         return None if found is None else ops.convert_to_tensor(found, dtype=value.dtype)
 
-    entering = source.preprocess.apply(images)
-    replaced = visit(PREPROCESSING, entering)
+    entering = source.prepare(by_name(source, images))
+    if len(entering) == 1 and source.signature.inputs[0].preparation:
+        replaced = visit(PREPROCESSING, entering[0])
+        entering = entering if replaced is None else [replaced]
     with _watched(show):
-        source.network(entering if replaced is None else replaced, training=False)
+        source.call(entering)
 
 
 @contextlib.contextmanager

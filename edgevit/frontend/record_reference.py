@@ -1,73 +1,140 @@
-"""The float Keras model speaks first: golden images and its logits."""
+"""Records what the float Keras model returns for golden inputs, and for the user's own samples."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from edgevit.base.errors import ExportError
-from edgevit.core.golden_images import draw_images
-from edgevit.core.reference import COUNT, ReferenceSet, count_others
+from edgevit.core.golden_inputs import Draw, draw_inputs
+from edgevit.core.reference import COUNT, ReferenceSet, Samples, count_recorded
+from edgevit.frontend.roles import refine_roles
 from edgevit.frontend.source import Source
+from edgevit.tasks import guess_task
 
 BATCH = 32
-PIXELS = 256 * 32 * 32  # fewer images where they are larger, so that an export stays quick
+NUMBERS = 256 * 32 * 32 * 3  # fewer samples where they are larger, so that an export stays quick
+LEAST = 32
 
 
-def record_reference(source: Source, count: int | None = None, seed: int = 0) -> ReferenceSet:
-    """Draws golden images and records what the float network says of them, in all its outputs.
+def record_reference(
+    source: Source,
+    count: int | None = None,
+    seed: int = 0,
+    own: Mapping[str, np.ndarray] | None = None,
+    labels: np.ndarray | None = None,
+) -> ReferenceSet:
+    """Draws golden inputs and records what the float network returns for them, in all its outputs.
 
     Preprocessing runs in numpy, so that an error in the exported graph's own preprocessing shows.
 
     Args:
         source: the model.
-        count: images; None is 256, fewer for large ones (at least 32).
+        count: golden inputs; None is 256, fewer for large ones (at least 32).
         seed: of the drawing.
+        own: the user's own samples by input name, which are recorded as well.
+        labels: int64 N, the classes of these; None where they are unknown.
 
     Raises:
         ExportError: an output is not finite: the weights are damaged.
     """
-    rows, columns = source.preprocess.input_size
-    if count is None:
-        count = max(32, min(COUNT, PIXELS // (rows * columns)))
-    images = draw_images(count, (rows, columns), seed)
-    logits = float_logits(source, images)
-    others = _float_others(source, images)
-    if not all(np.isfinite(values).all() for values in (logits, *others.values())):
+    draws = {spec.name: Draw.of(spec) for spec in source.signature.inputs}
+    counts = _count_outputs(source, count or _choose_count(draws))
+    inputs = draw_inputs(draws, max(counts.values()), seed)
+    synthetic = record_samples(source, inputs, counts)
+    recorded = None
+    if own is not None:
+        recorded = replace(record_samples(source, own, counts), labels=labels)
+    return ReferenceSet(synthetic, draws, seed, recorded)
+
+
+def record_samples(
+    source: Source, inputs: Mapping[str, np.ndarray], counts: Mapping[str, int] | None = None
+) -> Samples:
+    """What the float network returns for some inputs.
+
+    Args:
+        source: the model.
+        inputs: N ... by name, as a caller hands them over.
+        counts: on how many of them each output is recorded; None: on all.
+
+    Raises:
+        ExportError: an output is not finite.
+    """
+    outputs = float_outputs(source, inputs)
+    if not all(np.isfinite(values).all() for values in outputs.values()):
         raise ExportError(
-            f"{source.name}: the float model itself answers NaN or infinity on drawn images, so "
+            f"{source.name}: the float model itself returns NaN or infinity for golden inputs, so "
             "its weights are damaged. Nothing was exported."
         )
-    return ReferenceSet(images, logits, seed, others)
+    if counts is not None:
+        outputs = {name: values[: counts[name]] for name, values in outputs.items()}
+    return Samples(dict(inputs), outputs)
 
 
-def float_logits(source: Source, images: np.ndarray) -> np.ndarray:
-    """What the float Keras network says of raw images. uint8 B H W 3 -> float32 B classes."""
-    return float_outputs(source, images, ("logits",))["logits"]
+def refine_source(source: Source, reference: ReferenceSet, asked: bool) -> Source:
+    """The source with what its own outputs say of their roles.
+
+    Args:
+        source: the model.
+        reference: recorded from it.
+        asked: whether the user named the task, which then stays.
+    """
+    if asked:
+        return source
+    signature = refine_roles(source.signature, reference.synthetic.outputs)
+    if signature == source.signature:
+        return source
+    return replace(source, signature=signature, task=guess_task(signature).name)
 
 
 def float_outputs(
-    source: Source, images: np.ndarray, names: tuple[str, ...]
+    source: Source, inputs: Mapping[str, np.ndarray] | np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Named outputs of the float Keras network. uint8 B H W 3 -> float32 B ... each."""
+    """Every output of the float Keras network.
+
+    Args:
+        source: the model.
+        inputs: N ... by name, as a caller hands them over; the only input may come alone.
+
+    Returns:
+        float32 N ... by name, in the model's order.
+    """
     from keras import ops
 
+    given = by_name(source, inputs)
+    names = [output.name for output in source.signature.outputs]
     parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
-    for start in range(0, len(images), BATCH):
-        entering = source.preprocess.apply(images[start : start + BATCH])
-        found = source.network(entering, training=False)
+    total = len(next(iter(given.values())))
+    for start in range(0, total, BATCH):
+        chunk = {name: values[start : start + BATCH] for name, values in given.items()}
+        found = source.call(source.prepare(chunk))
         for name in names:
             parts[name].append(ops.convert_to_numpy(found[name]).astype(np.float32))
     return {name: np.concatenate(values) for name, values in parts.items()}
 
 
-def _float_others(source: Source, images: np.ndarray) -> dict[str, np.ndarray]:
-    """Every output beside the logits, each on as many images as its size allows."""
+def by_name(
+    source: Source, inputs: Mapping[str, np.ndarray] | np.ndarray
+) -> Mapping[str, np.ndarray]:
+    """Inputs by name; the only input may come alone."""
+    if isinstance(inputs, Mapping):
+        return inputs
+    return {source.signature.inputs[0].name: inputs}
+
+
+def _choose_count(draws: Mapping[str, Draw]) -> int:
+    numbers = sum(math.prod(draw.shape) for draw in draws.values())
+    return max(LEAST, min(COUNT, NUMBERS // max(1, numbers)))
+
+
+def _count_outputs(source: Source, count: int) -> dict[str, int]:
+    """On how many golden inputs each output is recorded."""
     found = {}
-    for name, value in source.network.output.items():
-        if name != "logits":
-            size_bytes = 4 * math.prod(int(size) for size in value.shape[1:])
-            few = images[: count_others(size_bytes, len(images))]
-            found[name] = float_outputs(source, few, (name,))[name]
+    for output in source.signature.outputs:
+        size = 4 * math.prod(int(side or 1) for side in output.shape[1:])
+        found[output.name] = count_recorded(size, count)
     return found

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
+import numpy as np
+
 from edgevit.base.errors import ConfigError
 from edgevit.core.format import Format
 from edgevit.core.options import option
+from edgevit.core.signature import Signature
 from edgevit.core.tensors import Preprocess
 from edgevit.data.datasets import HELD_OUT
 from edgevit.models.history import read_run, share_unseen
@@ -26,26 +29,60 @@ class Source:
 
     Attributes:
         name: of the architecture, or of the .keras file.
-        network: float32 in, named outputs; without preprocessing.
-        preprocess: raw pixels to what the network takes.
-        class_names: of the logits; empty if unknown.
+        network: float32 in, a dict of named outputs; without preprocessing.
+        signature: its inputs with their preparation, in the order of ``network.inputs``, and its
+            outputs with what they mean.
+        task: what it is for, a key of :data:`edgevit.tasks.TASKS`.
+        class_names: of the first output that tells classes apart; empty if unknown.
         weights_sha256: digest of the weights as they are exported.
         ranges: activation ranges that ship with the weights, by the format whose graph they are of.
         folder: where the weights lie; None for a .keras file, or a model in memory.
+        warnings: what a user should know of it before believing a figure, a line each.
         lowered: graphs that were made of it already, with their steps, since several targets start
             from the same one; by whatever the exporter chooses as a key.
     """
 
     name: str
     network: keras.Model
-    preprocess: Preprocess
+    signature: Signature
+    task: str
     class_names: tuple[str, ...]
     weights_sha256: str
     ranges: Mapping[Format, RangeRecord] = field(default_factory=dict)
     folder: Path | None = None
+    warnings: tuple[str, ...] = ()
     lowered: dict[Any, tuple[Any, tuple[str, ...]]] = field(
         init=False, default_factory=dict, repr=False, compare=False
     )
+
+    @property
+    def preprocess(self) -> Preprocess | None:
+        """Of the first input that takes a picture; None where none does."""
+        picture = self.signature.picture
+        return picture.preparation if picture else None
+
+    @property
+    def picture_size(self) -> tuple[int, int]:
+        """(rows, columns) of the raw pictures that it takes.
+
+        Raises:
+            ConfigError: it takes no picture.
+        """
+        if self.preprocess is None:
+            raise ConfigError(f"{self.name}: takes no picture, so none can be given to it.")
+        return self.preprocess.input_size
+
+    def prepare(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """Raw inputs as the network takes them, in its order."""
+        return [
+            spec.preparation.apply(inputs[spec.name]) if spec.preparation else inputs[spec.name]
+            for spec in self.signature.inputs
+        ]
+
+    def call(self, entering: Sequence[Any]) -> dict[str, Any]:
+        """Runs the network on prepared tensors; its outputs by name."""
+        outputs: dict[str, Any] = self.network(pack_inputs(self.network, entering), training=False)
+        return outputs
 
     def share_unseen(self, data: str) -> float:
         """Share of a dataset's training images that nothing behind the weights has learnt from.
@@ -58,6 +95,16 @@ class Source:
         """
         run = read_run(self.folder) if self.folder is not None else None
         return share_unseen([run], data, HELD_OUT)
+
+
+def pack_inputs(network: keras.Model, tensors: Sequence[Any]) -> Any:
+    """Tensors in the order of ``network.inputs``, as the network wants to be called."""
+    import keras
+
+    struct = getattr(network, "_inputs_struct", None)
+    if struct is None:
+        return tensors[0] if len(tensors) == 1 else list(tensors)
+    return keras.tree.pack_sequence_as(struct, list(tensors))
 
 
 INPUT_TYPES = ("uint8", "int8", "float32")
@@ -95,7 +142,7 @@ class ExportOptions:
     preprocess: bool = field(
         default=True,
         metadata=option(
-            help="Take the raw image (uint8, 0..255) and resize and scale inside, or export the "
+            help="Take raw images (uint8, 0..255) and resize and scale inside, or export the "
             "bare network.",
         ),
     )

@@ -10,8 +10,6 @@ from edgevit.base.errors import ConfigError, ExportError, in_one_line
 from edgevit.frontend.lowering import KERAS, Lowering, applied
 from edgevit.frontend.source import ExportOptions, Source
 
-INPUT = "images"
-
 
 @dataclass(frozen=True)
 class Traced:
@@ -19,12 +17,16 @@ class Traced:
 
     Attributes:
         module: tf.Module that owns the variables and the function.
-        function: concrete function ``images -> {name: output}``.
+        function: concrete function of the inputs, in their order, that returns {name: output}.
+        inputs: names of the inputs, in the model's order.
+        outputs: likewise.
         steps: for the manifest.
     """
 
     module: Any
     function: Any
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
     steps: tuple[str, ...]
 
 
@@ -52,7 +54,7 @@ def trace(source: Source, options: ExportOptions, dtype: str, lowering: Lowering
     Args:
         source: what to export.
         options: batch and preprocessing.
-        dtype: element type of the traced input.
+        dtype: element type of the traced pictures; other inputs keep their own.
         lowering: how layers are written.
 
     Raises:
@@ -69,20 +71,28 @@ def trace(source: Source, options: ExportOptions, dtype: str, lowering: Lowering
             f"export needs Keras on TensorFlow, and this process runs it on "
             f"{keras.backend.backend()}. Set KERAS_BACKEND=tensorflow before Keras is imported."
         )
-    network = source.network
-    contract = source.preprocess
-    preprocessing = Preprocessing.of(contract) if options.preprocess else None
-    size = contract.input_size if preprocessing else contract.network_size
+    inputs = source.signature.inputs
+    layers = [
+        Preprocessing.of(spec.preparation) if options.preprocess and spec.preparation else None
+        for spec in inputs
+    ]
 
-    def forward(images):
-        x = preprocessing(images) if preprocessing else tf.cast(images, tf.float32)
-        return dict(network(x, training=False))
+    def forward(*tensors):
+        entering = [
+            layer(tensor) if layer else tf.cast(tensor, spec.dtype)
+            for layer, tensor, spec in zip(layers, tensors, inputs, strict=True)
+        ]
+        return dict(source.call(entering))
 
-    signature = tf.TensorSpec((options.batch, *size, 3), dtype, name=INPUT)
+    signature = []
+    for spec in inputs:
+        sizes = spec.raw_shape if options.preprocess else spec.shape[1:]
+        kind = dtype if spec.preparation else spec.dtype
+        signature.append(tf.TensorSpec((options.batch, *sizes), kind, name=spec.name))
     module = tf.Module(
         name=re.sub(r"\W|^(?=\d)", "_", source.name)
     )  # TensorFlow wants an identifier
-    module.forward = tf.function(forward, input_signature=[signature], autograph=False)
+    module.forward = tf.function(forward, input_signature=signature, autograph=False)
     try:
         with applied(lowering):
             function = module.forward.get_concrete_function()
@@ -91,6 +101,12 @@ def trace(source: Source, options: ExportOptions, dtype: str, lowering: Lowering
             f"{source.name}: TensorFlow cannot trace it ({in_one_line(error, 300)})."
         ) from None
     read = {id(variable) for variable in function.variables}  # not the seeds of random layers
-    module.variables_ = [v.value for v in network.variables if id(v.value) in read]
-    inside = ("preprocessing inside the graph",) if preprocessing else ()
-    return Traced(module, function, (*inside, *lowering.steps))
+    module.variables_ = [v.value for v in source.network.variables if id(v.value) in read]
+    inside = ("preprocessing inside the graph",) if any(layers) else ()
+    return Traced(
+        module,
+        function,
+        tuple(spec.name for spec in inputs),
+        tuple(spec.name for spec in source.signature.outputs),
+        (*inside, *lowering.steps),
+    )

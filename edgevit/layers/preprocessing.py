@@ -11,7 +11,7 @@ from edgevit.layers.configured import ConfiguredLayer
 class Preprocessing(ConfiguredLayer):
     """Executes a :class:`edgevit.core.tensors.Preprocess` inside the graph.
 
-    Input: B H W 3 in 0..255, uint8 or float. Output: float B h w 3.
+    Input: B H W C in 0..255, uint8 or float; or clips B T H W C. Output: float, h w for H W.
 
     Args:
         network_size: (rows, columns) of the result.
@@ -36,12 +36,20 @@ class Preprocessing(ConfiguredLayer):
 
     def call(self, images):
         contract = self.contract
-        x = ops.cast(images, self.compute_dtype)  # B H W 3
-        if tuple(x.shape[1:3]) != contract.resized:
+        x = ops.cast(images, self.compute_dtype)  # B H W C
+        frames = tuple(x.shape)[1:-3]  # of a clip: T; an empty TensorShape would count as true
+        moved = tuple(x.shape[-3:-1]) != contract.resized or (
+            contract.resized != contract.network_size
+        )
+        if frames and moved:
+            x = ops.reshape(x, (-1, *x.shape[-3:]))  # B*T H W C
+        if tuple(x.shape[-3:-1]) != contract.resized:
             x = ops.image.resize(x, contract.resized, "bilinear", data_format="channels_last")
         if contract.resized != contract.network_size:
             (top, left), (rows, columns) = contract.crop_origin, contract.network_size
-            x = x[:, top : top + rows, left : left + columns]  # B h w 3
+            x = x[:, top : top + rows, left : left + columns]  # B h w C
+        if frames and moved:
+            x = ops.reshape(x, (-1, *frames, *x.shape[1:]))  # B T h w C
         scale, offset = contract.scale, contract.offset
         # One number for all channels stays a scalar: converters fold it into what follows.
         x = x * (scale[0] if len(set(scale)) == 1 else ops.convert_to_tensor(scale, x.dtype))
@@ -50,4 +58,4 @@ class Preprocessing(ConfiguredLayer):
         return x
 
     def compute_output_shape(self, input_shape):
-        return (input_shape[0], *self.contract.network_size, input_shape[-1])
+        return (*input_shape[:-3], *self.contract.network_size, input_shape[-1])

@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from edgevit.core.benchmarks import BenchmarkResult
 from edgevit.core.measurements import Measurement
-from edgevit.core.parity import ParityReport
+from edgevit.core.parity import OWN, SYNTHETIC, ParityReport
 
 
 def summarise_parity(reports: Sequence[ParityReport]) -> dict[str, float]:
     """The worst figure over several runs of one file: what its verdict rests on.
 
+    Runs on the user's own samples stand for the file where there are any.
+
     Returns:
-        max_abs, mean_abs, relative: largest, NaN if any is. top1_agreement: smallest.
+        max_abs, mean_abs, relative: largest of the first output, NaN if any is. top1_agreement:
+        smallest; NaN where it tells no classes apart.
     """
+    reports = judging_runs(reports)
     worst = {
         name: max(
             (getattr(report, name) for report in reports), key=_nan_last, default=float("nan")
@@ -26,20 +32,46 @@ def summarise_parity(reports: Sequence[ParityReport]) -> dict[str, float]:
     return worst
 
 
+def judging_runs(reports: Sequence[ParityReport]) -> list[ParityReport]:
+    """The runs that say what a file costs: on the user's own samples, else on synthetic ones."""
+    own = [report for report in reports if report.samples == OWN]
+    return own or [report for report in reports if report.samples == SYNTHETIC]
+
+
 def summarise_others(reports: Sequence[ParityReport]) -> dict[str, dict[str, float]]:
-    """The worst figures of each output beside the logits, over several runs of one file.
+    """The worst figures of each output beside the first, over several runs of one file.
 
     Returns:
         {output: {"max_abs", "relative"}}; empty where there is no such output.
     """
-    names = {other.name for report in reports for other in report.others}
-    found = {}
-    for name in sorted(names):
-        parts = [other for report in reports for other in report.others if other.name == name]
-        found[name] = {
-            "max_abs": max((part.max_abs for part in parts), key=_nan_last),
-            "relative": max((part.relative for part in parts), key=_nan_last),
-        }
+    return {
+        name: {key: figures[key] for key in ("max_abs", "relative")}
+        for name, figures in summarise_outputs(reports).items()
+        if name in {other.name for report in reports for other in report.others}
+    }
+
+
+def summarise_outputs(reports: Sequence[ParityReport]) -> dict[str, dict[str, Any]]:
+    """The worst figures of each output, over several runs of one file.
+
+    Returns:
+        {output: {"role", "measure", "images", "max_abs", "error", "relative", "agreement", "low",
+        "high", "constant", "one_sided"}}, in the model's order.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for output in (output for report in judging_runs(reports) for output in report.outputs):
+        figures = found.setdefault(
+            output.name,
+            {"role": str(output.role), "images": output.images, "agreement": np.nan}
+            | dict.fromkeys(("max_abs", "error", "relative"), 0.0)
+            | {"low": np.nan, "high": np.nan, "constant": False, "one_sided": False},
+        )
+        for key in ("max_abs", "error", "relative"):
+            figures[key] = max(figures[key], getattr(output, key), key=_nan_last)
+        figures["constant"] |= output.constant
+        figures["one_sided"] |= output.one_sided
+        if not output.agreement >= figures["agreement"]:
+            figures |= {key: getattr(output, key) for key in ("agreement", "low", "high")}
     return found
 
 

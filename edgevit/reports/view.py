@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from edgevit.core.parity import AccuracyReport, Verdict
+from edgevit.core.parity import MEASURES, SAMPLES, AccuracyReport, Verdict
 from edgevit.core.report import FileReport, Latency, NamedValue, Report, wilson_interval
 from edgevit.reports.scatter import Point
 from edgevit.reports.text import summarise_parity
@@ -66,7 +66,8 @@ def verdict_text(file: FileReport) -> str:
 
 def verdict_kind(file: FileReport) -> str:
     """good, bad or open: how a verdict looks."""
-    return {Verdict.PASS: "good", Verdict.FAIL: "bad", Verdict.NOT_RUN: "open"}[file.verdict]
+    kinds = {Verdict.PASS: "good", Verdict.LOSSY: "bad", Verdict.FAIL: "bad"}
+    return kinds.get(file.verdict, "open")
 
 
 def accuracy_text(accuracy: AccuracyReport | None) -> str:
@@ -114,7 +115,8 @@ def _parity(file: FileReport) -> str:
 
 
 def _agreement(file: FileReport) -> str:
-    return f"{100 * file.agreement.top1_agreement:.2f} %" if file.agreement else ""
+    found = file.agreement.top1_agreement if file.agreement else float("nan")
+    return f"{100 * found:.2f} %" if found == found else ""
 
 
 def _roofline(file: FileReport) -> str:
@@ -170,12 +172,16 @@ def facts(file: FileReport) -> Iterator[tuple[str, str]]:
         yield "Input", "; ".join(contents.inputs)
         yield "Output", "; ".join(contents.outputs)
     for run in file.parity:
-        yield (
-            f"Golden images, {run.runtime}",
-            f"{run.images} images, largest difference {run.max_abs:.2g}, mean "
-            f"{100 * run.relative:.2g} % of the logits' deviation, same class "
-            f"{100 * run.top1_agreement:.1f} %",
-        )
+        for output in run.outputs:
+            agreement = ""
+            if output.agreement == output.agreement:  # no NaN
+                title = MEASURES[output.role]
+                agreement = f", {title} {100 * output.agreement:.1f} %"
+            yield (
+                f"{SAMPLES[run.samples]}, {run.runtime}, {output.name}",
+                f"{output.images} samples, largest difference {output.max_abs:.2g}, mean "
+                f"{100 * output.relative:.2g} % of the deviation{agreement}",
+            )
     for row in file.latency:
         cold = f", cold start {row.cold_ms:.0f} ms" if row.cold_ms else ""
         peak = f", peak memory {megabytes(row.peak_bytes)}" if row.peak_bytes else ""

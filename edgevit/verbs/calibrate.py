@@ -11,7 +11,7 @@ from edgevit.base.errors import ConfigError
 from edgevit.base.files import check_writable
 from edgevit.base.progress import Progress, Status
 from edgevit.core.format import Format
-from edgevit.data.calibration import leave_out, load_unseen, sample_source
+from edgevit.data.calibration import leave_out, open_calibration, open_unseen
 from edgevit.formats.calibration import CALIBRATION_IMAGES
 from edgevit.formats.registry import FORMATS
 from edgevit.frontend.opening import Opening, open_source
@@ -93,18 +93,17 @@ def calibrate(
     source = open_source(model, **opening)
     path = Path(out) if out is not None else Path(f"{source.name}-ranges.json")
     check_writable(path.parent)
-    size = source.preprocess.input_size
-    say("reading training images")
-    sample = sample_source(data, size, images, seed)
-    say("comparing them with the test images")
-    unseen = load_unseen(data, size)
+    say("reading training samples")
+    sample = open_calibration(data, source.signature, images, seed)
     left_out = 0
+    say("comparing them with the test images")
+    unseen = open_unseen(data, source.signature)
     if unseen is not None:
         sample, left_out = leave_out(sample, unseen)
     chosen = {"preprocess": bool(opening.get("preprocess", True)), "surgery": surgery}
     records = {}
     for kind in formats:
-        say(f"calibrating {kind} on {len(sample.images)} images")
+        say(f"calibrating {kind} on {len(sample)} samples")
         records[kind] = measure(
             kind,
             source,

@@ -11,24 +11,44 @@ import numpy as np
 from edgevit.base.errors import ConfigError, ModelFileError
 from edgevit.base.files import digest_path
 from edgevit.base.progress import Progress, Status
-from edgevit.core.golden_images import draw_images
-from edgevit.core.layer_errors import LayerDiff
+from edgevit.core.golden_inputs import Draw, draw_inputs
+from edgevit.core.layer_errors import LayerDiff, LayerError, list_suspects
 from edgevit.core.manifest import Manifest
+from edgevit.core.reference import ReferenceSet, Samples
 from edgevit.core.seal import find_damage
+from edgevit.core.signature import InputSpec
+from edgevit.core.target import Precision, Target
+from edgevit.core.tolerance import ALL_8BIT, EXACT, HALF
 from edgevit.data.evaluation import load_test
-from edgevit.formats.registry import detect_format, find_target, open_intermediate
+from edgevit.formats.registry import (
+    FORMATS,
+    detect_format,
+    find_target,
+    open_intermediate,
+    read_metadata,
+)
 from edgevit.frontend.opening import Opening, open_source
+from edgevit.verbs.foreign import matched
+from edgevit.verification.audit import inspect
 from edgevit.verification.layer_diff import compare_layers
+from edgevit.verification.matching import guess_tolerance
 
 if TYPE_CHECKING:
+    import keras
+
     from edgevit.frontend.source import Source
 
 IMAGES = 32
+CHECKED = 32  # samples of an export's own look at its layers
+# Beyond expectation, from which on an export calls a file wrong. Sound files reach 25 on so few
+# samples: a class token has few values, and 16-bit activations let a table's rounding show.
+SURELY_DB = 30.0
+FEWEST = 8  # own samples that tell more than synthetic ones
 
 
 def diff(
     path: str | Path,
-    model: str | Path | None = None,
+    model: str | Path | keras.Model | None = None,
     data: str | Path | None = None,
     limit: int | None = None,
     unsealed: bool = False,
@@ -42,11 +62,11 @@ def diff(
     what the file's own layers computed, which tells what each layer adds to the error.
 
     Args:
-        path: a .tflite or .onnx file that edgevit exported.
+        path: a .tflite or .onnx file, of edgevit or of any other tool.
         model: the float model: anything that :func:`edgevit.frontend.opening.open_source` takes.
             None: the shipped weights of the architecture that the file's manifest names.
-        data: a dataset whose test images are used; None: the golden images that every file was
-            verified with.
+        data: a dataset whose test images are used; None: the samples of yours that travel inside
+            the file, since an integer file is made for inputs like those, or else golden ones.
         limit: images; None: IMAGES.
         unsealed: look into a file although it changed since it was sealed.
         status: called with a line about what is being done.
@@ -55,8 +75,8 @@ def diff(
 
     Raises:
         ConfigError: a SavedModel, or a model with other weights than the file's.
-        ModelFileError: no such file, damaged, without a manifest, or without any layer of
-            the model.
+        ModelFileError: no such file, damaged, without a manifest where no model is named, or
+            without any layer of the model.
         RuntimeFailure: the runtime refuses the file.
     """
     say = status or (lambda line: None)
@@ -64,34 +84,71 @@ def diff(
     warnings = _check_seal(path, unsealed)
     with open_intermediate(path) as reader:
         manifest = reader.manifest
-        if manifest is None:
-            raise ModelFileError(
-                f"{path}: carries no manifest, so it does not say which float model it came from. "
-                "Files that 'edgevit export' writes do."
-            )
-        target = find_target(manifest.target)
+        lines: list[str] = []
         say("loading the float model")
-        source = _open_float(manifest, path, model, opening)
-        images, origin = _load_images(source, manifest, data, limit or IMAGES, say)
+        if manifest is None:
+            source = _open_named(path, model, opening)
+            precision, name = _guess_precision(path), "another tool's"
+            reader = matched(source, lines)(reader)
+        else:
+            source = _open_float(manifest, path, model, opening)
+            target = find_target(manifest.target)
+            precision, name = target.precision, target.name
+        own = None if manifest is None else _own_samples(path)
+        inputs, origin = _load_inputs(source, manifest, own, data, limit or IMAGES, say)
         from edgevit.frontend.record_layers import record_layers
 
         say(f"looking for the layers of {source.name} in {path.name}")
         layers, unaligned, skipped = compare_layers(
-            record_layers(source, images), reader, target.precision, images, say, progress
+            record_layers(source, inputs), reader, precision, inputs, say, progress
         )
         return LayerDiff(
             file=path.name,
             sha256=digest_path(path),
             model=source.name,
-            target=target.name,
+            target=name,
             runtime=reader.runtime,
-            images=len(images),
+            images=len(next(iter(inputs.values()))),
             source=origin,
             layers=layers,
             unaligned=unaligned,
             skipped=skipped,
-            warnings=warnings,
+            warnings=(*warnings, *lines),
         )
+
+
+def find_suspects(
+    path: Path, source: Source, target: Target, reference: ReferenceSet, status: Status
+) -> tuple[LayerError, ...]:
+    """Layers of a file that add more error than its precision explains.
+
+    Args:
+        path: the file.
+        source: the float model that it was made of.
+        target: of the file.
+        reference: whose samples are run: the user's own, else synthetic ones.
+        status: called with a line about what is being done.
+
+    Returns:
+        The likeliest first; none for a format whose intermediate tensors cannot be read, or a file
+        whose tensors are named after no layer.
+    """
+    from edgevit.frontend.record_layers import record_layers
+
+    if FORMATS[target.format].open_intermediate is None:
+        return ()
+    own = reference.own
+    samples = own if own is not None and len(own) >= FEWEST else reference.synthetic
+    inputs = samples.first(CHECKED).inputs
+    with open_intermediate(path) as reader:
+        try:
+            layers, _, _ = compare_layers(
+                record_layers(source, inputs), reader, target.precision, inputs, status
+            )
+        except ModelFileError:
+            return ()
+    worst = max((row.excess_db for row in layers), default=0.0)
+    return tuple(list_suspects(layers)) if worst > SURELY_DB else ()
 
 
 def _check_seal(path: Path, unsealed: bool) -> tuple[str, ...]:
@@ -107,8 +164,38 @@ def _check_seal(path: Path, unsealed: bool) -> tuple[str, ...]:
     return (f"{path.name}: {damage}",)
 
 
+def _own_samples(path: Path) -> Samples | None:
+    """The user's samples inside a file; None without any, or where they are damaged."""
+    try:
+        return read_metadata(path).reference.own
+    except ModelFileError:
+        return None
+
+
+def _open_named(path: Path, model: str | Path | keras.Model | None, opening: Opening) -> Source:
+    """The float model that the user named for another tool's file.
+
+    Raises:
+        ModelFileError: none is named.
+    """
+    if model is None:
+        raise ModelFileError(
+            f"{path}: carries no manifest, so it does not say which float model it came from. "
+            f"Name it: edgevit diff {path.name} MODEL"
+        )
+    return open_source(model, **opening)
+
+
+def _guess_precision(path: Path) -> Precision:
+    """Of another tool's file, by what it holds."""
+    found = guess_tolerance(inspect(path))
+    return {EXACT: Precision.FLOAT32, HALF: Precision.FLOAT16, ALL_8BIT: Precision.INT8}.get(
+        found, Precision.MIXED
+    )
+
+
 def _open_float(
-    manifest: Manifest, path: Path, model: str | Path | None, opening: Opening
+    manifest: Manifest, path: Path, model: str | Path | keras.Model | None, opening: Opening
 ) -> Source:
     """The float model with the file's own weights, outputs and preprocessing."""
     from edgevit.models import is_known
@@ -119,7 +206,7 @@ def _open_float(
             f"Name it: edgevit diff {path.name} {manifest.model}.keras"
         )
     named = manifest.model if model is None else model
-    if is_known(str(named)) or Path(named).is_dir():
+    if isinstance(named, (str, Path)) and (is_known(str(named)) or Path(named).is_dir()):
         opening["outputs"] = tuple(spec.name for spec in manifest.outputs)
     source = open_source(named, **opening)
     if source.weights_sha256 != manifest.weights_sha256:
@@ -129,16 +216,30 @@ def _open_float(
             f"{manifest.weights_sha256[:12]}...); {given} {source.weights_sha256[:12]}.... Name "
             f"the model it came from: edgevit diff {path.name} MODEL"
         )
-    contract = manifest.preprocess
-    return source if contract is None else replace(source, preprocess=contract)
+    if manifest.signature is None and manifest.preprocess is not None:
+        (only,) = source.signature.inputs
+        inputs: tuple[InputSpec, ...] = (replace(only, preparation=manifest.preprocess),)
+    else:
+        inputs = manifest.model_signature.inputs
+    return replace(source, signature=replace(source.signature, inputs=inputs))
 
 
-def _load_images(
-    source: Source, manifest: Manifest, data: str | Path | None, limit: int, say: Status
-) -> tuple[np.ndarray, str]:
-    """(uint8 N H W 3, where they came from)."""
+def _load_inputs(
+    source: Source,
+    manifest: Manifest | None,
+    own: Samples | None,
+    data: str | Path | None,
+    limit: int,
+    say: Status,
+) -> tuple[dict[str, np.ndarray], str]:
+    """(N ... by the name of the input, where they came from)."""
+    inputs = source.signature.inputs
+    if data is None and own is not None and len(own) >= FEWEST:
+        return dict(own.first(limit).inputs), "samples of yours inside the file"
     if data is None:
-        return draw_images(limit, source.preprocess.input_size), "golden images"
+        return draw_inputs({spec.name: Draw.of(spec) for spec in inputs}, limit), "golden inputs"
     say("reading the test images")
-    dataset = load_test(data, source.preprocess.input_size, manifest.class_names, limit)
-    return dataset.images, dataset.source
+    channels = source.preprocess.channels if source.preprocess else 3
+    names = manifest.class_names if manifest else source.class_names
+    dataset = load_test(data, source.picture_size, names, limit, channels=channels)
+    return {inputs[0].name: dataset.images}, dataset.source

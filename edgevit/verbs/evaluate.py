@@ -2,27 +2,157 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
 from edgevit.base.errors import ConfigError
 from edgevit.base.progress import Progress, Status
-from edgevit.core.parity import AccuracyReport
+from edgevit.core.manifest import CLASSIFICATION
+from edgevit.core.parity import AccuracyReport, TaskReport
+from edgevit.core.signature import Role, Signature
 from edgevit.data.degradations import DEGRADATIONS, Degradation
 from edgevit.data.evaluation import load_test, load_validation
-from edgevit.formats.registry import open_session
-from edgevit.formats.session import image_size
+from edgevit.data.masks import load_masks
+from edgevit.data.values import load_values
+from edgevit.formats.registry import open_session, read_metadata
+from edgevit.formats.session import find_picture, image_size, read_signature
 from edgevit.frontend.opening import Opening, is_exported, open_source
-from edgevit.verbs.verify import logits_of
-from edgevit.verification.parity import measure_accuracy
+from edgevit.tasks import find_task
+from edgevit.tasks.scores import score_labels, score_masks, score_values
+from edgevit.tasks.task import Task
+from edgevit.verification.parity import measure_accuracy, run_outputs
+
+if TYPE_CHECKING:
+    import keras
 
 AS_IS = "as is"
 TEST, VALIDATION = SPLITS = ("test", "validation")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A model that can be run on samples, whatever it is.
+
+    Attributes:
+        run: inputs by name -> outputs by name.
+        signature: of the model.
+        task: what it is for.
+        names: of its classes or quantities.
+        runtime: what runs it.
+        share_unseen: see :meth:`edgevit.frontend.source.Source.share_unseen`; None for a file.
+    """
+
+    run: Callable[[Any], dict[str, np.ndarray]]
+    signature: Signature
+    task: Task
+    names: tuple[str, ...]
+    runtime: str
+    share_unseen: Callable[[str], float] | None = None
+
+
+@contextmanager
+def opened(
+    model: str | Path | keras.Model, kernels: str | None, say: Status, opening: Opening
+) -> Iterator[Opened]:
+    """Opens an exported file in its runtime, or a float model in Keras."""
+    asked = opening.get("task")
+    if isinstance(model, (str, Path)) and is_exported(Path(model)):
+        with open_session(Path(model), kernels) as session:
+            manifest, signature = session.manifest, read_signature(session)
+            names = opening.get("class_names") or (manifest.class_names if manifest else ())
+            task = find_task(asked or (manifest.task if manifest else CLASSIFICATION))
+            yield Opened(session.run, signature, task, names, session.runtime)
+        return
+    from edgevit.frontend.record_reference import float_outputs
+
+    say("loading the model")
+    source = open_source(model, **opening)
+    yield Opened(
+        partial(float_outputs, source),
+        source.signature,
+        find_task(source.task),
+        source.class_names,
+        "keras",
+        source.share_unseen,
+    )
+
+
+def evaluate_task(
+    model: str | Path | keras.Model,
+    data: str | Path,
+    kernels: str | None = None,
+    status: Status | None = None,
+    progress: Progress | None = None,
+    **opening: Unpack[Opening],
+) -> TaskReport:
+    """Figures of a model's own task over labelled samples.
+
+    Args:
+        model: an exported file, or what :func:`edgevit.frontend.opening.open_source` takes.
+        data: for segmentation, a folder of ``images/`` and ``masks/``; for regression and for
+            several labels at once, a CSV that names a picture and its values in each row.
+        kernels: a kernel set, for an exported file.
+        status: called with a line about what is being done.
+        progress: called with (samples done, samples in all).
+        **opening: for a float model: see :class:`edgevit.frontend.opening.Opening`.
+
+    Raises:
+        ConfigError: a task that has no figures, or data of another one.
+        DataError: the data cannot be read.
+    """
+    say = status or (lambda line: None)
+    started = time.perf_counter()
+    with opened(model, kernels, say, opening) as found:
+        output = found.task.main_output(found.signature)
+        if output.role is Role.MASK:
+            say("reading pictures and masks")
+            masks = load_masks(data, found.signature, output.shape[-1] or 1)
+            inputs: Any = masks.images
+            count, source = len(masks), masks.source
+        elif output.role in (Role.VALUES, Role.PROBABILITIES, Role.LOGITS):
+            say("reading the table")
+            table = load_values(data, found.signature)
+            inputs, count, source = table.inputs, len(table), table.source
+        else:
+            raise ConfigError(
+                f"a model for {found.task.name} whose output {output.name!r} holds {output.role} "
+                "has no figures against labels. 'edgevit verify --against' compares it with the "
+                "float model; --task says what else it may be for."
+            )
+        say(f"running {count} samples with {found.runtime}")
+        outputs = run_outputs(found.run, inputs, progress)
+        values = outputs.get(output.name)
+        values = next(iter(outputs.values())) if values is None else values
+        if output.role is Role.MASK:
+            score = score_masks(values, masks.masks, output, found.names)
+        elif output.role is Role.VALUES:
+            score = score_values(values, table.targets, table.columns)
+        else:
+            score = score_labels(values, table.targets, table.columns, output)
+        seconds = time.perf_counter() - started
+        return TaskReport(
+            found.task.name, count, score.figures, score.rows, found.runtime, source, seconds
+        )
+
+
+def needs_task_report(model: str | Path, data: str | Path, task: str | None) -> bool:
+    """Whether top-1 accuracy is not what a model is measured by: the data or its task says so."""
+    path = Path(data)
+    if path.suffix.lower() in (".csv", ".tsv") or (path / "masks").is_dir():
+        return True
+    if task not in (None, CLASSIFICATION):
+        return True
+    if not is_exported(Path(model)):
+        return False
+    manifest = read_metadata(Path(model)).manifest
+    return manifest is not None and manifest.task != CLASSIFICATION
 
 
 def evaluate(
@@ -90,20 +220,29 @@ def evaluate_robustness(
             session = stack.enter_context(open_session(path, kernels))
             say("reading the test images")
             names = session.manifest.class_names if session.manifest else ()
-            dataset = load_test(data, image_size(session), names, limit)
-            run, runtime = logits_of(session), session.runtime
+            picture = find_picture(session)
+            signature = read_signature(session)
+            task = session.manifest.task if session.manifest else CLASSIFICATION
+            dataset = load_test(
+                data, image_size(session), names, limit, channels=picture.shape[-1] or 3
+            )
+            run, runtime = _scores(session.run, task, signature), session.runtime
         else:
-            from edgevit.frontend.record_reference import float_logits
+            from edgevit.frontend.record_reference import float_outputs
 
             say("loading the model")
             source = open_source(model, **opening)
             say(f"reading the {split} images")
-            size, names = source.preprocess.input_size, source.class_names
+            size, names = source.picture_size, source.class_names
+            channels = source.preprocess.channels if source.preprocess else 3
             if split == TEST:
-                dataset = load_test(data, size, names, limit)
+                dataset = load_test(data, size, names, limit, channels=channels)
             else:
-                dataset = load_validation(data, size, names, limit, source.share_unseen)
-            run, runtime = partial(float_logits, source), "keras"
+                dataset = load_validation(
+                    data, size, names, limit, source.share_unseen, channels=channels
+                )
+            run = _scores(partial(float_outputs, source), source.task, source.signature)
+            runtime = "keras"
         found = {}
         for name, images in _variants(dataset.images, degradations):
             if degradations:
@@ -112,6 +251,28 @@ def evaluate_robustness(
                 run, images, dataset.labels, runtime, dataset.source, progress
             )
     return found
+
+
+def _scores(
+    run: Callable[[np.ndarray], dict[str, np.ndarray]], task: str, signature: Signature
+) -> Callable[[np.ndarray], np.ndarray]:
+    """The output that tells classes apart alone.
+
+    Raises:
+        ConfigError: the model tells none apart.
+    """
+    output = find_task(task).main_output(signature)
+    if output.role not in (Role.LOGITS, Role.PROBABILITIES):
+        raise ConfigError(
+            f"a model for {task} has no top-1 accuracy: its output {output.name!r} holds "
+            f"{output.role}. Give --task classification if it tells classes apart."
+        )
+
+    def scores(images: np.ndarray) -> np.ndarray:
+        found = run(images)
+        return found[output.name] if output.name in found else next(iter(found.values()))
+
+    return scores
 
 
 def _variants(

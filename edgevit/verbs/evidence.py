@@ -187,6 +187,7 @@ def read_findings(document: Any) -> tuple[list[Finding], tuple[str, ...]]:
     rows = {name: row for name, row in document.items() if name not in ("keras", "provenance")}
     if rows and all(isinstance(row, dict) and "accuracy" in row for row in rows.values()):
         return _read_targets(rows, keras), ()
+    document = _upgrade(document)
     told = next((key for key in KEYS if key in document), "")
     known = ("file", "sha256", *KEYS.get(told, ()))
     return [from_plain(Finding, {key: document[key] for key in known if key in document})], ()
@@ -194,11 +195,24 @@ def read_findings(document: Any) -> tuple[list[Finding], tuple[str, ...]]:
 
 def _read_targets(rows: dict[str, Any], keras: Any) -> list[Finding]:
     """Rows of benchmarks/accuracy_of_targets.py: files by target, and the float model."""
-    found = from_plain(dict[str, Finding], rows)
+    found = from_plain(dict[str, Finding], {name: _upgrade(row) for name, row in rows.items()})
     if any(row.sha256 is None for row in found.values()):
         raise ValueError("it does not say which files it measured; run the script again")
     files = [replace(row, file=target) for target, row in found.items()]
     return [*files, *([from_plain(Finding, {"accuracy": keras})] if keras else [])]
+
+
+def _upgrade(document: dict[str, Any]) -> dict[str, Any]:
+    """Parity reports of before outputs were told apart as those of now."""
+    found = dict(document)
+    for key in ("real_images", "test_images"):
+        if isinstance(found.get(key), dict):
+            found[key] = ParityReport.upgrade(found[key])
+    if isinstance(found.get("runs"), list):
+        found["runs"] = [
+            ParityReport.upgrade(run) if isinstance(run, dict) else run for run in found["runs"]
+        ]
+    return found
 
 
 def _read_row(result: BenchmarkResult, row: Measurement) -> Finding:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Unpack
 
@@ -10,10 +11,15 @@ import numpy as np
 
 from edgevit.attribution.explanation import explain_outputs
 from edgevit.attribution.pictures import Explanation, draw_explanation
+from edgevit.base.errors import ConfigError
 from edgevit.base.progress import Status
+from edgevit.core.manifest import CLASSIFICATION
+from edgevit.core.signature import OutputSpec, Role, Signature
 from edgevit.formats.registry import open_session
-from edgevit.formats.session import image_size
+from edgevit.formats.session import find_picture, image_size, read_signature
 from edgevit.frontend.opening import Opening, is_exported, open_source
+from edgevit.tasks import find_task
+from edgevit.tasks.task import Task
 from edgevit.verification.parity import find_output
 
 
@@ -65,16 +71,18 @@ def explain(
     check_writable(folder)
     if is_exported(path):
         with open_session(path) as session:
-            size = image_size(session)
+            size, channels = image_size(session), find_picture(session).shape[-1] or 3
+            task = find_task(session.manifest.task if session.manifest else CLASSIFICATION)
+            output = _find_scores(task, read_signature(session))
             names = session.manifest.class_names if session.manifest else ()
-            pixels = np.stack([read_image(image, size) for image in images])
+            pixels = np.stack([read_image(image, size, channels) for image in images])
             say(f"running {path.name} with {session.runtime}")
 
             def run(batch: np.ndarray) -> dict[str, np.ndarray]:
                 found = session.run(batch)
-                return {**found, "logits": find_output(found, "logits", session)}
+                return {**found, output.name: find_output(found, output.name, session)}
 
-            found = explain_outputs(run, pixels, names, method)
+            found = explain_outputs(run, pixels, output, names, method)
             runtime, title = session.runtime, path.stem
     else:
         from edgevit.frontend.record_reference import float_outputs
@@ -84,11 +92,13 @@ def explain(
         if opening["outputs"] is None:
             opening["outputs"] = ("all",)
         source = open_source(model, **opening)
-        pixels = np.stack([read_image(image, source.preprocess.input_size) for image in images])
+        size = source.picture_size
+        channels = source.preprocess.channels if source.preprocess else 3
+        pixels = np.stack([read_image(image, size, channels) for image in images])
+        output = _find_scores(find_task(source.task), source.signature)
         say("running the float model")
-        given = tuple(source.network.output)
         found = explain_outputs(
-            lambda batch: float_outputs(source, batch, given), pixels, source.class_names, method
+            partial(float_outputs, source), pixels, output, source.class_names, method
         )
         runtime, title = "keras", source.name
     drawn = []
@@ -98,3 +108,18 @@ def explain(
             draw_explanation(explanation, place, f"{title} ({runtime})")
             drawn.append(DrawnExplanation(image, place, runtime, explanation))
     return drawn
+
+
+def _find_scores(task: Task, signature: Signature) -> OutputSpec:
+    """The output whose class is explained.
+
+    Raises:
+        ConfigError: the model tells no classes of a picture apart.
+    """
+    output = task.main_output(signature)
+    if output.role not in (Role.LOGITS, Role.PROBABILITIES) or len(output.shape) != 2:
+        raise ConfigError(
+            f"an explanation shows why a class was chosen, and a model for {task.name} chooses "
+            "none. 'edgevit predict' shows what it returns."
+        )
+    return output

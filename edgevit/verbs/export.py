@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
-import numpy as np
-
-from edgevit.base.errors import ConfigError
+from edgevit.base.errors import ConfigError, EdgevitError
 from edgevit.base.files import check_writable, digest_path, move_whole, size_path, write_whole
 from edgevit.base.loading import load_attribute
 from edgevit.base.progress import Progress, Status
 from edgevit.base.versions import tool_versions
 from edgevit.core.format import Format
-from edgevit.core.manifest import Artifact, Manifest, manifest_path
+from edgevit.core.layer_errors import LayerError
+from edgevit.core.manifest import CLASSIFICATION, Artifact, Manifest, manifest_path
 from edgevit.core.metadata import write_metadata
-from edgevit.core.parity import ParityReport, Verdict, worst
+from edgevit.core.parity import Verdict
 from edgevit.core.reference import ReferenceSet
-from edgevit.core.runtime import Runtime
 from edgevit.core.seal import seal
 from edgevit.core.target import Precision, Target, Written
-from edgevit.formats.calibration import find_ranges
+from edgevit.data.calibration import Given
+from edgevit.formats.calibration import CALIBRATION_IMAGES, find_ranges
 from edgevit.formats.onnx.options import OnnxChoices
 from edgevit.formats.options import choose_options, list_options
 from edgevit.formats.registry import ALL, find_target, find_targets, verifying_runtimes
@@ -33,65 +31,19 @@ from edgevit.formats.tflite.options import TfliteChoices, TfliteOptions
 from edgevit.frontend.opening import Opening, open_source
 from edgevit.frontend.source import ExportChoices, ExportOptions, Source
 from edgevit.quantization.ranges import RangeRecord
+from edgevit.verbs.diff import find_suspects
+from edgevit.verbs.outcome import Budget, Outcome
 from edgevit.verification.audit import audit, inspect
-from edgevit.verification.parity import compare_in
+from edgevit.verification.parity import check_file
 
 if TYPE_CHECKING:
     import keras
 
-    from edgevit.quantization.search import SearchReport
 
+HELD_OUT = 64  # calibration samples that files are judged on instead
 RECIPE_SUFFIX = ".recipe.toml"
 # What was an option once and wrote another file under the same name: the target that it is now.
 REPLACED = {"micro": "tflite-int8-micro", "optimize": "onnx-float32-cpu"}
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How much accuracy a tflite-mixed file may lose.
-
-    Attributes:
-        max_drop: percentage points.
-        data: a dataset; its validation images are used, a fifth of the training images.
-        images: size of the sample.
-
-    Raises:
-        ConfigError: a budget that makes no sense.
-    """
-
-    max_drop: float
-    data: str | Path
-    images: int = 1000
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.max_drop) and 0 <= self.max_drop <= 100):
-            raise ConfigError(f"--max-drop is in points, 0 to 100. Received: {self.max_drop}")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """One finished export.
-
-    Attributes:
-        target: what was asked for.
-        artifact: the published file; None where it failed its verification and was not kept.
-        reports: one for each runtime that verified it; the first is what devices run.
-        seconds: wall time of lowering, auditing and verifying.
-        not_run: runtimes that verify this target where they are installed, and are not.
-        search: how its precisions were found, for tflite-mixed with a budget.
-    """
-
-    target: Target
-    artifact: Artifact | None
-    reports: tuple[ParityReport, ...]
-    seconds: float
-    not_run: tuple[Runtime, ...] = ()
-    search: SearchReport | None = None
-
-    @property
-    def verdict(self) -> Verdict:
-        """PASS only if every runtime stays within the target's tolerance."""
-        return worst([report.verdict(self.target.tolerance) for report in self.reports])
 
 
 class ExportArguments(Opening, ExportChoices, TfliteChoices, OnnxChoices, total=False):
@@ -103,22 +55,28 @@ class ExportArguments(Opening, ExportChoices, TfliteChoices, OnnxChoices, total=
     (:class:`edgevit.formats.tflite.options.TfliteOptions`).
 
     Attributes:
-        calibration: images to calibrate an int8 file with: a dataset (see
-            :func:`edgevit.data.datasets.load_dataset`) or uint8 B H W 3. None: the ranges that ship
-            with the weights.
+        calibration: samples to calibrate an int8 file with: a dataset (see
+            :func:`edgevit.data.datasets.load_dataset`), an npz file, an array (uint8 B H W C of
+            pictures), or a dict of arrays by the name of the input. A part of them is held out, and
+            the file is judged on it. None: the ranges that ship with the weights.
         ranges: a file of :func:`edgevit.verbs.calibrate.calibrate` instead of images.
         budget: for tflite-mixed: how much accuracy may be lost, and on which images that is
             measured. The recipe that is found is written beside the file.
         keep_failed: publish the file even if its verification fails.
+        accept_loss: a lossy file is what was asked for.
+        embed_samples: whether some of the held-out samples travel inside the file, so that
+            whoever verifies it judges it on them too.
         status: called with a line about what is being done.
         progress: called with (calibration images done, images in all).
         finished: called with each outcome as soon as it is there.
     """
 
-    calibration: str | Path | np.ndarray | None
+    calibration: Given | None
     ranges: str | Path | None
     budget: Budget | None
     keep_failed: bool
+    accept_loss: bool
+    embed_samples: bool
     status: Status | None
     progress: Progress | None
     finished: Callable[[Outcome], None] | None
@@ -162,8 +120,8 @@ def export(
     """Exports a model to one target and proves that it arrived.
 
     Args:
-        model: an architecture's name (shipped weights), a .keras or .safetensors file, or a
-            keras.Model with one image input.
+        model: an architecture's name (shipped weights), a file or folder that holds a model, or a
+            keras.Model.
         target: name of a target, such as "tflite-int8".
         out: folder for the file; made if missing.
         **arguments: calibration, options, weights and more: see :class:`ExportArguments`.
@@ -185,13 +143,22 @@ def export_all(
 ) -> list[Outcome]:
     """Exports a model to several targets; see :func:`export`.
 
+    A target that cannot be written stops no other: its outcome says why.
+
     Args:
         model: as there.
         targets: rows of TARGETS, or their names with commas between.
         out: as there.
         **arguments: as there.
+
+    Raises:
+        EdgevitError: what was asked for makes no sense, the model cannot be opened, or its only
+            target cannot be written.
     """
-    from edgevit.frontend.record_reference import record_reference
+    from edgevit.data.calibration import hold_out, open_calibration
+    from edgevit.frontend.labels import use_labels
+    from edgevit.frontend.record_reference import record_reference, refine_source
+    from edgevit.frontend.scaling import warn_of_scaling
 
     rows, options = plan_export(targets, arguments)
     folder, ranges = Path(out), arguments.get("ranges")
@@ -201,25 +168,49 @@ def export_all(
     given: dict[str, Any] = dict(arguments)
     opening: Any = {name: given[name] for name in Opening.__annotations__ if name in given}
     source = open_source(model, **opening)
-    records = {
-        kind: find_ranges(
-            source,
-            kind,
-            options[kind],
-            arguments.get("calibration"),
-            None if ranges is None else Path(ranges),
-            say,
-            arguments.get("progress"),
+    if arguments.get("budget") is not None and source.task != CLASSIFICATION:
+        raise ConfigError(
+            f"--max-drop trades top-1 accuracy, and {source.name} is for {source.task}. "
+            "'edgevit evaluate' measures a file by its own task."
         )
-        for kind in dict.fromkeys(row.format for row in rows if row.needs_calibration)
-    }
-    say("recording the float model's logits on golden images")
-    reference = record_reference(source)
+    sample = held = None
+    calibration = arguments.get("calibration")
+    if calibration is not None:
+        say("reading calibration samples")
+        sample = open_calibration(calibration, source.signature, CALIBRATION_IMAGES + HELD_OUT)
+        sample, held = hold_out(sample, HELD_OUT)
+    records: dict[Format, RangeRecord] = {}
+
+    def ranges_of(kind: Format) -> RangeRecord:
+        if kind not in records:
+            file = None if ranges is None else Path(ranges)
+            records[kind] = find_ranges(
+                source, kind, options[kind], sample, file, say, arguments.get("progress")
+            )
+        return records[kind]
+
+    say("recording the float model's outputs on golden inputs")
+    labels = None
+    if held is not None:
+        source, labels = use_labels(source, held)
+    reference = record_reference(source, own=held.inputs if held else None, labels=labels)
+    source = refine_source(source, reference, opening.get("task") is not None)
+    if held is not None and labels is not None:
+        source = warn_of_scaling(source, held.images, labels)
     outcomes = []
     for row in rows:
-        record = records[row.format] if row.needs_calibration else None
-        own = options[row.format]
-        outcomes.append(_export_one(source, row, own, record, reference, folder, arguments))
+        started = time.perf_counter()
+        try:
+            record = ranges_of(row.format) if row.needs_calibration else None
+            own = options[row.format]
+            outcome = _export_one(source, row, own, record, reference, folder, arguments)
+        except EdgevitError as error:
+            if len(rows) == 1:
+                raise
+            outcome = Outcome(
+                row, None, (), time.perf_counter() - started, refusal=str(error), task=source.task
+            )
+        outcomes.append(replace(outcome, warnings=source.warnings))
         finished = arguments.get("finished")
         if finished:
             finished(outcomes[-1])
@@ -249,6 +240,7 @@ def _export_one(
     name = target.file_name(source.name)
     with tempfile.TemporaryDirectory(prefix="edgevit-") as place:
         staged = Path(place) / name
+        embedded = reference.embed(arguments.get("embed_samples", True))
         say(f"{target.name}: lowering")
         written: Written = load_attribute(target.write)(source, options, ranges, staged)
         manifest = Manifest(
@@ -263,17 +255,22 @@ def _export_one(
             versions=tool_versions("keras", "tensorflow", "tf2onnx", "onnx", "numpy"),
             weights_sha256=source.weights_sha256,
             calibration=ranges.identity() if ranges else None,
-            reference_sha256=reference.digest,
+            reference_sha256=embedded.digest,
+            task=source.task,
+            signature=source.signature,
         )
-        written.finish(write_metadata(manifest, reference))
+        written.finish(write_metadata(manifest, embedded))
         seal(staged)
         say(f"{target.name}: auditing")
         audit(inspect(staged), target, name)
         runtimes, missing = verifying_runtimes(target)
-        reports = []
-        for row in runtimes:
-            say(f"{target.name}: running it in {row.name}")
-            reports.append(compare_in(staged, row, reference))
+        reports = check_file(
+            staged, runtimes, reference, lambda line: say(f"{target.name}: {line}")
+        )
+        suspects: tuple[LayerError, ...] = ()
+        if target.tolerance.exact is None:
+            say(f"{target.name}: looking at its layers")
+            suspects = find_suspects(staged, source, target, reference, lambda line: None)
         outcome = Outcome(
             target,
             None,
@@ -281,8 +278,13 @@ def _export_one(
             time.perf_counter() - started,
             tuple(missing),
             search,
+            source.task,
+            source.signature,
+            bool(arguments.get("accept_loss")),
+            suspects,
         )
-        if outcome.verdict is not Verdict.PASS and not arguments.get("keep_failed"):
+        right = outcome.verdict in (Verdict.PASS, Verdict.LOSSY)
+        if not right and not arguments.get("keep_failed"):
             return outcome
         artifact = publish(staged, folder / name, manifest)
         if search:

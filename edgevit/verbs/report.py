@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgevit.base.errors import EdgevitError, MissingDependencyError, ModelFileError
-from edgevit.base.files import digest_path, size_path
+from edgevit.base.files import check_writable, digest_path, size_path, write_whole
 from edgevit.base.progress import Status
 from edgevit.bench.profile import record_environment
 from edgevit.core.format import Format
@@ -74,6 +74,55 @@ def collect_report(
         float_accuracy=found.float_accuracy,
         warnings=tuple(dict.fromkeys(found.warnings)),
     )
+
+
+@dataclass(frozen=True)
+class WrittenReport:
+    """A page on disk.
+
+    Attributes:
+        path: of the page.
+        report: what it says.
+        size_bytes: of the page.
+    """
+
+    path: Path
+    report: Report
+    size_bytes: int
+
+
+def write_report(
+    folder: str | Path,
+    out: str | Path | None = None,
+    *,
+    evidence: Sequence[Path] = (),
+    markdown: bool = False,
+    run: bool = False,
+    title: str | None = None,
+    status: Status | None = None,
+) -> WrittenReport:
+    """Writes one page about the exported files in a folder, whole.
+
+    Args:
+        folder: of exported files.
+        out: the page; None: report.html, or report.md, in the folder.
+        evidence, run, title, status: see :func:`collect_report`.
+        markdown: Markdown instead of HTML.
+
+    Raises:
+        ModelFileError: no such folder, or no exported file in it.
+    """
+    from edgevit.reports.markdown import render_markdown
+    from edgevit.reports.page import render_html
+
+    folder = Path(folder)
+    place = Path(out) if out else folder / ("report.md" if markdown else "report.html")
+    if folder.is_dir():
+        check_writable(place.parent)
+    found = collect_report(folder, evidence, run, title, status)
+    data = (render_markdown(found) if markdown else render_html(found)).encode()
+    write_whole(place, data)
+    return WrittenReport(place, found, len(data))
 
 
 def list_exports(folder: Path) -> list[Path]:

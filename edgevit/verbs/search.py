@@ -17,12 +17,13 @@ import numpy as np
 from edgevit.bench.measure import measure_interleaved
 from edgevit.data.evaluation import load_validation
 from edgevit.formats.registry import load_session
+from edgevit.formats.session import draw_input
 from edgevit.quantization.kernel_costs import shipped_costs
 from edgevit.quantization.planner import FloatGraph
 from edgevit.quantization.precisions import recipe_of
 from edgevit.quantization.search import Precisions, Progress, Sample, Search, SearchReport, Status
-from edgevit.verbs.verify import logits_of
-from edgevit.verification.parity import run_all
+from edgevit.tasks import find_task
+from edgevit.verification.parity import find_output, run_outputs
 
 if TYPE_CHECKING:
     from edgevit.formats.tflite.options import TfliteOptions
@@ -65,7 +66,7 @@ def search_recipe(
     say = status or (lambda line: None)
     say("reading validation images")
     found = load_validation(
-        data, source.preprocess.input_size, source.class_names, images, source.share_unseen
+        data, source.picture_size, source.class_names, images, source.share_unseen
     )
     sample = Sample(found.images, found.labels, found.source)
     say("lowering the float graph")
@@ -106,18 +107,15 @@ class MixedFiles:
         return path
 
     def classify(self, path: Path, images: np.ndarray, progress: Progress | None) -> np.ndarray:
+        output = find_task(self.source.task).main_output(self.source.signature)
         with load_session(path) as session:
-            return run_all(logits_of(session), images, progress)
+            return find_output(run_outputs(session.run, images, progress), output.name, session)
 
     def time(self, paths: Sequence[Path]) -> list[float]:
-        rows, columns = self.source.preprocess.input_size
-        batch = np.random.default_rng(0).integers(
-            256, size=(self.options.batch or 1, rows, columns, 3)
-        )
         with contextlib.ExitStack() as stack:
             calls = {}
             for path in paths:
                 session = stack.enter_context(load_session(path, threads=1))
-                calls[path.name] = session.bind(batch.astype(session.inputs[0].dtype))
+                calls[path.name] = session.bind(draw_input(session, self.options.batch))
             samples = measure_interleaved(calls, ROUNDS, runs=3, warmup=5)
         return [samples.median_ms(path.name) for path in paths]

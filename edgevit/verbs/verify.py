@@ -3,34 +3,37 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
+from typing import TYPE_CHECKING, Unpack
 
 from edgevit.base.errors import ConfigError, MissingDependencyError, ModelFileError
 from edgevit.base.progress import Progress, Status
-from edgevit.core.manifest import Manifest, find_change
-from edgevit.core.parity import AccuracyReport, ParityReport, Verdict, worst
+from edgevit.core.manifest import CLASSIFICATION, Manifest, find_change
+from edgevit.core.parity import AccuracyReport, ParityReport, Verdict, judge
 from edgevit.core.runtime import Runtime
 from edgevit.core.seal import find_damage
 from edgevit.core.target import Target
+from edgevit.core.tolerance import Tolerance
 from edgevit.data.evaluation import load_test
 from edgevit.formats.registry import (
     choose_runtime,
     find_target,
     open_session,
+    read_metadata,
     verifying_runtimes,
 )
-from edgevit.frontend.opening import open_source
+from edgevit.frontend.opening import Opening, open_source
+from edgevit.tasks import find_task
+from edgevit.verbs.foreign import check_foreign, choose_runtimes
+from edgevit.verification.audit import inspect
+from edgevit.verification.matching import guess_tolerance
 from edgevit.verification.parity import (
-    SLOW_KERNELS_S,
-    compare,
+    check_file,
     find_output,
     measure_parity,
-    run_all,
+    run_outputs,
     score,
 )
 
@@ -52,6 +55,10 @@ class Verification:
         damage: why the file is not what was exported; empty if it is.
         arena_bytes: working memory, where the runtime has an arena that it measures.
         not_run: runtimes that verify its target where they are installed, and are not.
+        manifest: what the file says that it is; None for a damaged file, or another tool's.
+        guessed: how far another tool's file may be, by what it holds; None for our own.
+        matches: which input and output of another tool's file is which of the model's.
+        task: what the model is for.
     """
 
     path: Path
@@ -62,13 +69,22 @@ class Verification:
     damage: str = ""
     arena_bytes: int | None = None
     not_run: tuple[Runtime, ...] = ()
+    manifest: Manifest | None = None
+    guessed: Tolerance | None = None
+    matches: tuple[str, ...] = ()
+    task: str = ""
+
+    @property
+    def tolerance(self) -> Tolerance | None:
+        """How far the file may be; None for a damaged one."""
+        return self.target.tolerance if self.target else self.guessed
 
     @property
     def verdict(self) -> Verdict:
         """FAIL for damage; else the worst of the reports."""
-        if self.damage or self.target is None:
+        if self.damage or self.tolerance is None:
             return Verdict.FAIL
-        return worst([report.verdict(self.target.tolerance) for report in self.reports])
+        return judge(self.reports, self.tolerance)
 
 
 def verify(
@@ -79,25 +95,32 @@ def verify(
     status: Status | None = None,
     progress: Progress | None = None,
     runtime: str | None = None,
+    **opening: Unpack[Opening],
 ) -> Verification:
-    """Runs an exported file in its runtime and holds it against the float logits inside it.
+    """Runs a file in its runtime and holds it against the float model.
 
-    A TFLite file runs twice: with XNNPACK and with LiteRT's reference kernels.
+    A file that edgevit exported carries the float model's outputs on golden inputs. For a file of
+    another tool the float model must be named; it is run on the same golden inputs. A TFLite file
+    runs twice: with XNNPACK and with LiteRT's reference kernels.
 
     Args:
-        path: a file or folder that edgevit exported.
+        path: an exported file or folder.
         data: a dataset whose test images are classified as well: accuracy, and agreement with the
             float Keras model where its weights are at hand.
-        against: the float model for that; None: the shipped weights, if the file came from them.
+        against: the float model for that, or of another tool's file; None: the shipped weights, if
+            the file came from them.
         limit: only so many test images, drawn by a fixed seed; None: all.
         status: called with a line about what is being done.
         progress: called with (images done, images in all).
         runtime: a key of RUNTIMES, which runs the file instead; None: those that its target asks
             for.
+        **opening: of another tool's file, how ``against`` is read: see
+            :class:`edgevit.frontend.opening.Opening`.
 
     Raises:
-        UnknownNameError, ConfigError: no such runtime, or one that does not read the file.
-        ModelFileError: no such file, damaged, or without a reference inside.
+        UnknownNameError, ConfigError: no such runtime, one that does not read the file, or a float
+            model that another tool's file was not made of.
+        ModelFileError: no such file, damaged, or without a reference inside and no model named.
         RuntimeFailure: the runtime refuses it.
     """
     say = status or (lambda line: None)
@@ -106,51 +129,91 @@ def verify(
     damage = find_damage(path) or find_change(path)
     if damage:  # a damaged file is not run: it may take the runtime's process down
         return Verification(path, None, (), damage=damage)
-    reports: list[ParityReport] = []
-    say(f"running {path.name} in {first.name}")
-    with open_session(path, first.name) as session:
-        reference, manifest = session.reference, session.manifest
-        assert manifest is not None  # a reference comes with one
-        target = find_target(manifest.target)
-        rows, missing = ([first], []) if runtime else verifying_runtimes(target)
-        if first in rows:
-            limit_s = SLOW_KERNELS_S if first.slow else None
-            reports.append(compare(session, reference, limit_s=limit_s))
-        arena_bytes = getattr(session, "arena_bytes", None)
-    for row in rows:
-        if row is not first:
-            say(f"running {path.name} in {row.name}")
-            with open_session(path, row.name) as session:
-                limit_s = SLOW_KERNELS_S if row.slow else None
-                reports.append(compare(session, reference, limit_s=limit_s))
-                arena_bytes = getattr(session, "arena_bytes", arena_bytes)
+    metadata = read_metadata(path)
+    if metadata.manifest is None and against is not None:
+        return _verify_foreign(path, first, runtime is not None, against, say, opening)
+    reference, manifest = metadata.reference, metadata.manifest
+    assert manifest is not None  # a reference comes with one
+    target = find_target(manifest.target)
+    rows, missing = ([first], []) if runtime else verifying_runtimes(target)
+    arenas: list[int] = []
+
+    def look(session: Session) -> None:
+        arenas.extend([session.arena_bytes] if hasattr(session, "arena_bytes") else [])
+
+    reports = check_file(path, rows, reference, say, look)
     result = Verification(
         path,
         target,
         tuple(reports),
-        arena_bytes=arena_bytes,
+        arena_bytes=arenas[-1] if arenas else None,
         not_run=tuple(missing),
+        manifest=manifest,
+        task=manifest.task,
     )
     if data is None:
         return result
+    if manifest.task != CLASSIFICATION:
+        raise ConfigError(
+            f"{path}: --data classifies test images, and this file is for {manifest.task}. Its own "
+            f"figures: edgevit evaluate {path.name} --data PATH"
+        )
     say("reading the test images")
     size = manifest.preprocess.input_size if manifest.preprocess else None
-    dataset = load_test(data, size, manifest.class_names, limit)
+    channels = manifest.preprocess.channels if manifest.preprocess else 3
+    dataset = load_test(data, size, manifest.class_names, limit, channels=channels)
+    signature = manifest.model_signature
+    output = find_task(manifest.task).main_output(signature)
     with open_session(path, rows[0].name) as session:
         say(f"classifying {len(dataset)} test images with {session.runtime}")
         started = time.perf_counter()
-        logits = run_all(logits_of(session), dataset.images, progress)
+        found = run_outputs(session.run, dataset.images, progress)
         seconds = time.perf_counter() - started
+        logits = find_output(found, output.name, session)
         accuracy = score(logits, dataset.labels, session.runtime, dataset.source, seconds)
     float_source = _float_source(manifest, against)
     if float_source is None:
         return replace(result, accuracy=accuracy)
-    from edgevit.frontend.record_reference import float_logits
+    from edgevit.frontend.record_reference import float_outputs
 
     say(f"classifying {len(dataset)} test images with float Keras")
-    expected = run_all(lambda images: float_logits(float_source, images), dataset.images, progress)
-    real = measure_parity(logits, expected, accuracy.runtime)
+    expected = run_outputs(partial(float_outputs, float_source), dataset.images, progress)
+    known = {name: values for name, values in expected.items() if name in found}
+    real = measure_parity(found, known, signature, accuracy.runtime)
     return replace(result, accuracy=accuracy, real=real)
+
+
+def _verify_foreign(
+    path: Path,
+    first: Runtime,
+    asked: bool,
+    against: str | Path,
+    say: Status,
+    opening: Opening,
+) -> Verification:
+    """A file of another tool, held against the float model that it was made of."""
+    from edgevit.frontend.record_reference import record_reference, refine_source
+
+    contents = inspect(path)
+    if contents.custom_ops:
+        listed = ", ".join(contents.custom_ops)
+        return Verification(
+            path, None, (), damage=f"it needs {listed}, which no edge runtime has built in"
+        )
+    say("loading the float model")
+    source = open_source(against, **opening)
+    say("recording the float model's outputs on golden inputs")
+    reference = record_reference(source)
+    source = refine_source(source, reference, opening.get("task") is not None)
+    reports, lines = check_foreign(path, choose_runtimes(first, asked), source, reference, say)
+    return Verification(
+        path,
+        None,
+        tuple(reports),
+        guessed=guess_tolerance(contents),
+        matches=tuple(lines),
+        task=source.task,
+    )
 
 
 def _float_source(manifest: Manifest, against: str | Path | None) -> Source | None:
@@ -174,7 +237,3 @@ def _float_source(manifest: Manifest, against: str | Path | None) -> Source | No
     if against is not None:
         raise ConfigError(f"{against}: these are not the weights that the file was exported from.")
     return None
-
-
-def logits_of(session: Session) -> Callable[[np.ndarray], np.ndarray]:
-    return lambda images: find_output(session.run(images), "logits", session)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgevit.core.layer_errors import FloatLayer, FloatNetwork, Role
+from edgevit.core.samples import Inputs
 from edgevit.formats.intermediate import IntermediateReader, IntermediateTensor
 
 CLEARLY = 0.1  # unlikeness of a better candidate, as a share of that of the last
@@ -54,13 +55,11 @@ class Alignment:
         del self.chosen[path]
         self.reasons[path] = reason
 
-    def visit(
-        self, images: np.ndarray, found: Mapping[str, np.ndarray], visitor: PairVisitor
-    ) -> None:
+    def visit(self, images: Inputs, found: Mapping[str, np.ndarray], visitor: PairVisitor) -> None:
         """Runs the float model and shows each compared layer's output beside the file's tensor.
 
         Args:
-            images: uint8 B H W 3.
+            images: B ... of every input.
             found: the file's tensors for these images.
             visitor: gets both as float32 B ... in the axes of the layer.
         """
@@ -83,15 +82,13 @@ class Alignment:
         return values * affine[0] + affine[1] if tensor.bare and affine is not None else values
 
 
-def align_layers(
-    network: FloatNetwork, reader: IntermediateReader, images: np.ndarray
-) -> Alignment:
+def align_layers(network: FloatNetwork, reader: IntermediateReader, images: Inputs) -> Alignment:
     """Finds the tensor of each layer.
 
     Args:
         network: the float model.
         reader: the file.
-        images: uint8 B H W 3, one run of the file, for where values decide.
+        images: B ... of every input, one run of the file, for where values decide.
     """
     layers = network.layers
     candidates = find_candidates(layers, reader.tensors, reader.batch)

@@ -48,13 +48,13 @@ def audit(inspection: Inspection, target: Target, name: str) -> None:
     if inspection.custom_ops:
         raise ExportError(
             f"{name}: {', '.join(inspection.custom_ops)} is no builtin operator of "
-            f"{inspection.format}, so an edge runtime refuses the file. Nothing was written."
+            f"{inspection.format}, so an edge runtime refuses the file. It was not written."
         )
     if target.integer_only and not (inspection.integer_only or _floats_at_borders(inspection)):
         listed = ", ".join(f"{count} {op}" for op, count in sorted(inspection.float_ops.items()))
         raise ExportError(
             f"{name}: {target.name} must hold integers only, but these operators touch floats: "
-            f"{listed}. Nothing was written."
+            f"{listed}. It was not written."
         )
 
 

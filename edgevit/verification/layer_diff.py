@@ -10,6 +10,7 @@ import numpy as np
 from edgevit.base.errors import ModelFileError
 from edgevit.base.progress import Progress, Status
 from edgevit.core.layer_errors import PREPROCESSING, FloatNetwork, LayerError, Role, Unaligned
+from edgevit.core.samples import Inputs, count_samples, take_samples
 from edgevit.core.target import Precision
 from edgevit.formats.intermediate import IntermediateReader, IntermediateTensor
 from edgevit.verification.align_layers import Alignment, align_layers
@@ -26,7 +27,7 @@ def compare_layers(
     network: FloatNetwork,
     reader: IntermediateReader,
     precision: Precision,
-    images: np.ndarray,
+    images: Inputs,
     status: Status,
     progress: Progress | None = None,
 ) -> tuple[tuple[LayerError, ...], tuple[Unaligned, ...], dict[str, int]]:
@@ -36,7 +37,7 @@ def compare_layers(
         network: the float model.
         reader: the file.
         precision: of the file.
-        images: uint8 N H W 3.
+        images: N ... of every input.
         status: told what is being done.
         progress: called with (images done, images in all).
 
@@ -46,15 +47,15 @@ def compare_layers(
     Raises:
         ModelFileError: no tensor of the file is named after a layer.
     """
-    alignment = align_layers(network, reader, images[: reader.batch])
+    alignment = align_layers(network, reader, take_samples(images, 0, reader.batch))
     if not alignment.chosen:
         raise ModelFileError(
             f"{reader.path}: none of its tensors is named after a layer of {network.name}, so "
             "there is nothing to compare. Files that 'edgevit export' writes keep the names."
         )
-    for path in list_rewritten(alignment, images[:CHUNK]):
+    for path in list_rewritten(alignment, take_samples(images, 0, CHUNK)):
         alignment.leave_out(path, REWRITTEN)
-    status(f"comparing {len(alignment.chosen)} layers on {len(images)} images")
+    status(f"comparing {len(alignment.chosen)} layers on {count_samples(images)} images")
     rows = summarise(_sum_errors(alignment, images, progress), precision)
     unaligned = tuple(
         Unaligned(layer.path, layer.kind, alignment.reasons[layer.path])
@@ -66,9 +67,7 @@ def compare_layers(
     return rows, unaligned, skipped
 
 
-def _sum_errors(
-    alignment: Alignment, images: np.ndarray, progress: Progress | None
-) -> list[LayerSums]:
+def _sum_errors(alignment: Alignment, images: Inputs, progress: Progress | None) -> list[LayerSums]:
     """Sums over all images, of the layers in the order of computation."""
     reader = alignment.reader
     tensors = {tensor.name: tensor for tensor in reader.tensors}
@@ -79,8 +78,9 @@ def _sum_errors(
     reader.select(sorted({*alignment.tensor_names, *names}))
     sums: dict[str, LayerSums] = {}
     size = max(1, CHUNK // reader.batch) * reader.batch
-    for start in range(0, len(images), size):
-        chunk = images[start : start + size]
+    total = count_samples(images)
+    for start in range(0, total, size):
+        chunk = take_samples(images, start, start + size)
         found = reader.run(chunk)
         for noise in noises:
             noise.add(found[noise.product.entering], tensors[noise.product.entering].shape)
@@ -88,13 +88,13 @@ def _sum_errors(
         for entry in sums.values():
             entry.inside.add(inside.get(entry.tensor.layer, ()), found)
         if progress:
-            progress(min(start + size, len(images)), len(images))
+            progress(min(start + size, total), total)
     return list(sums.values())
 
 
 def _add_images(
     alignment: Alignment,
-    images: np.ndarray,
+    images: Inputs,
     found: Mapping[str, np.ndarray],
     products: Mapping[str, list[ProductNoise]],
     sums: dict[str, LayerSums],

@@ -1,123 +1,191 @@
-"""A session's logits against recorded ones, or against labels."""
+"""A session's outputs against recorded ones, or against labels."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from edgevit.base.errors import DataError, RuntimeFailure
-from edgevit.base.progress import Progress
-from edgevit.core.parity import AccuracyReport, OutputParity, ParityReport
-from edgevit.core.reference import ReferenceSet
+from edgevit.base.progress import Progress, Status
+from edgevit.core.parity import KERNELS, OWN, SYNTHETIC, AccuracyReport, ParityReport
+from edgevit.core.reference import ReferenceSet, Samples
 from edgevit.core.runtime import Runtime
+from edgevit.core.samples import Inputs, count_samples, take_samples
+from edgevit.core.signature import OutputSpec, Signature
 from edgevit.formats.registry import open_session
-from edgevit.formats.session import Session
-from edgevit.verification.metrics import agreement, relative_to_spread, top_k
+from edgevit.formats.session import Session, read_signature
+from edgevit.tasks.measures import choose_class, compare_outputs
+from edgevit.verification.metrics import top_k
 
 CHUNK = 50
 # LiteRT's reference kernels are written for clarity: all golden images of a large float network
 # would take many minutes in them. They run the first ones for this long; other kernels run all.
 SLOW_KERNELS_S = 90.0
 
+Outputs = dict[str, np.ndarray]
 
-def compare_in(path: Path, row: Runtime, reference: ReferenceSet) -> ParityReport:
-    """Runs the golden images of a file in a runtime; see :func:`compare`.
+
+def check_file(
+    path: Path,
+    rows: Sequence[Runtime],
+    reference: ReferenceSet,
+    status: Status,
+    look: Callable[[Session], None] = lambda session: None,
+    wrap: Callable[[Session], Session] = lambda session: session,
+) -> list[ParityReport]:
+    """Runs a file in several runtimes, against the float model and against one another.
+
+    Args:
+        path: the file.
+        rows: the runtimes; the first is what devices run.
+        reference: golden inputs, and the user's own samples, with the float model's outputs.
+        status: called with a line about what is being done.
+        look: called with each session after it ran.
+        wrap: what runs in the place of each session.
 
     Raises:
-        RuntimeFailure: the runtime refuses the file, or an output is missing.
+        RuntimeFailure: a runtime refuses the file, or an output is missing or of another shape.
     """
-    with open_session(path, row.name) as session:
-        return compare(session, reference, limit_s=SLOW_KERNELS_S if row.slow else None)
+    reports: list[ParityReport] = []
+    first: Outputs | None = None
+    for row in rows:
+        status(f"running {path.name} in {row.name}")
+        with open_session(path, row.name) as opened:
+            session = wrap(opened)
+            limit_s = SLOW_KERNELS_S if row.slow else None
+            found, report = _compare_samples(session, reference.synthetic, SYNTHETIC, limit_s)
+            reports.append(report)
+            if reference.own is not None:
+                reports.append(_compare_samples(session, reference.own, OWN, limit_s)[1])
+            if first is None:
+                first = found
+            else:
+                reports.append(_compare_kernels(session, found, first))
+            look(session)
+    return reports
 
 
 def compare(
-    session: Session,
-    reference: ReferenceSet,
-    output: str = "logits",
-    limit_s: float | None = None,
+    session: Session, reference: ReferenceSet, limit_s: float | None = None
 ) -> ParityReport:
-    """Runs the golden images and measures the distance to the float model's outputs.
+    """Runs the golden inputs and measures the distance to the float model's outputs.
 
     Args:
         session: an opened file.
-        reference: golden images and float logits.
-        output: name of the output to compare.
-        limit_s: about how long it may take; only the first images are run if all would take
+        reference: golden inputs and float outputs.
+        limit_s: about how long it may take; only the first inputs are run if all would take
             longer, at least one. None: all of them.
 
     Raises:
         RuntimeFailure: the file has no such output, or one of another shape.
     """
+    return _compare_samples(session, reference.synthetic, SYNTHETIC, limit_s)[1]
+
+
+def _compare_samples(
+    session: Session, samples: Samples, kind: str, limit_s: float | None
+) -> tuple[Outputs, ParityReport]:
+    """(what the file returned, its distance to what was recorded)."""
     if limit_s is not None:
         started = time.perf_counter()
-        session.run(reference.images[:1])
+        session.run(samples.first(1).inputs)
         affordable = int(limit_s / max(time.perf_counter() - started, 1e-9))
-        if affordable < len(reference.images):
-            reference = reference.first(max(1, affordable))
-    found = session.run(reference.images)
-    logits = find_output(found, output, session)
-    if logits.shape != reference.logits.shape:
-        raise RuntimeFailure(
-            f"{session.path}: {output!r} has the shape {logits.shape}; the float model's has "
-            f"{reference.logits.shape}."
-        )
-    others = tuple(
-        measure_other(find_output(found, name, session), expected, name, session)
-        for name, expected in sorted(reference.others.items())
+        if affordable < len(samples):
+            samples = samples.first(max(1, affordable))
+    found = session.run(samples.inputs)
+    signature = read_signature(session)
+    values = {
+        name: take_output(found, name, session, expected)
+        for name, expected in samples.outputs.items()
+    }
+    outputs = tuple(
+        compare_outputs(values[name], expected, find_spec(signature, name))
+        for name, expected in samples.outputs.items()
     )
-    return replace(measure_parity(logits, reference.logits, session.runtime), others=others)
+    rights = _count_right(values, samples, signature)
+    return values, ParityReport(session.runtime, outputs, kind, *rights)
 
 
-def measure_other(
-    values: np.ndarray, expected: np.ndarray, name: str, session: Session
-) -> OutputParity:
-    """The distance of one further output to the float model's, on the first M golden images.
+def _count_right(values: Outputs, samples: Samples, signature: Signature) -> tuple[float, float]:
+    """Shares of labelled samples whose class (the file, the float model) finds; NaN without."""
+    told = [output for output in signature.outputs if output.names_classes]
+    if samples.labels is None or not told or len(told[0].shape) != 2:
+        return np.nan, np.nan
+    shares = []
+    for side in (values, samples.outputs):
+        chosen = choose_class(side[told[0].name], told[0])
+        shares.append(float(np.mean(chosen == samples.labels[: len(chosen)])))
+    return shares[0], shares[1]
+
+
+def _compare_kernels(session: Session, found: Outputs, first: Outputs) -> ParityReport:
+    """What one set of kernels returned against what the first did, on the inputs of both."""
+    signature, outputs = read_signature(session), []
+    for name, values in found.items():
+        count = min(len(values), len(first[name]))
+        spec = find_spec(signature, name)
+        outputs.append(compare_outputs(values[:count], first[name][:count], spec))
+    return ParityReport(session.runtime, tuple(outputs), KERNELS)
+
+
+def find_spec(signature: Signature, name: str) -> OutputSpec:
+    """The output of this name; the only one goes by any name."""
+    named = {output.name: output for output in signature.outputs}
+    return named.get(name, signature.outputs[0])
+
+
+def take_output(found: Outputs, name: str, session: Session, expected: np.ndarray) -> np.ndarray:
+    """One output, on the inputs that it was recorded on.
 
     Args:
-        values: float N ..., of the file.
-        expected: float M ..., M <= N.
+        found: float N ... by name.
         name: of the output.
         session: for the error.
+        expected: float M ..., M <= N.
 
     Raises:
-        RuntimeFailure: the shapes differ.
+        RuntimeFailure: there is none, or one of another shape.
     """
-    values = values[: len(expected)]
+    values = find_output(found, name, session)[: len(expected)]
     if values.shape != expected.shape:
         raise RuntimeFailure(
             f"{session.path}: {name!r} has the shape {values.shape}; the float model's has "
             f"{expected.shape}."
         )
-    difference = np.abs(values.astype(np.float64) - expected.astype(np.float64))
-    return OutputParity(
-        name=name,
-        images=len(expected),
-        max_abs=float(difference.max()) if np.isfinite(difference).all() else float("nan"),
-        relative=relative_to_spread(float(difference.mean()), expected),
-        largest=float(np.abs(expected).max()),
-    )
+    return values
 
 
-def measure_parity(logits: np.ndarray, reference: np.ndarray, runtime: str) -> ParityReport:
-    """The distance between two sets of logits, float B classes each. Not finite: NaN."""
-    if not np.isfinite(logits).all():
-        return ParityReport(
-            runtime, len(logits), np.nan, np.nan, np.nan, agreement(logits, reference)
-        )
-    difference = np.abs(logits.astype(np.float64) - reference.astype(np.float64))
-    mean = float(difference.mean()) if difference.size else 0.0
-    return ParityReport(
-        runtime=runtime,
-        images=len(logits),
-        max_abs=float(difference.max()) if difference.size else 0.0,
-        mean_abs=mean,
-        relative=relative_to_spread(mean, reference),
-        top1_agreement=agreement(logits, reference),
+def measure_parity(
+    found: Outputs, expected: Outputs, signature: Signature, runtime: str, samples: str = OWN
+) -> ParityReport:
+    """The distance between two sets of outputs, float B ... by name each."""
+    outputs = tuple(
+        compare_outputs(found[name], values, find_spec(signature, name))
+        for name, values in expected.items()
     )
+    return ParityReport(runtime, outputs, samples)
+
+
+def run_outputs(
+    run: Callable[[Inputs], Outputs], inputs: Inputs, progress: Progress | None = None
+) -> Outputs:
+    """Runs many inputs in small chunks. float32 N ... by output name.
+
+    Args:
+        run: of a session, or of a float model.
+        inputs: N ... by name, or of the only input.
+        progress: called with (inputs done, inputs in all).
+    """
+    total = count_samples(inputs)
+    parts: list[Outputs] = []
+    for start in range(0, total, CHUNK):
+        parts.append(run(take_samples(inputs, start, start + CHUNK)))
+        if progress:
+            progress(min(start + CHUNK, total), total)
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def run_all(

@@ -15,6 +15,7 @@ from typing import Self
 
 import numpy as np
 
+from edgevit.core.samples import Inputs, count_samples, take_samples
 from edgevit.verification.align_layers import Alignment
 
 DOUBTFUL = 0.1  # relative error from which on a tensor's meaning is checked
@@ -43,15 +44,15 @@ class Trial:
         return cls(error / signal if signal > 0 else float(error > 0), answer, found)
 
 
-def list_rewritten(alignment: Alignment, images: np.ndarray) -> list[str]:
+def list_rewritten(alignment: Alignment, images: Inputs) -> list[str]:
     """Layers whose tensor is not their output, though it has their name and size.
 
     Args:
         alignment: the layers and their tensors.
-        images: uint8 B H W 3, as many as are in memory at a time.
+        images: B ... of every input, as many as are in memory at a time.
     """
     batch = alignment.reader.batch
-    images = images[: max(1, len(images) // batch) * batch]
+    images = take_samples(images, 0, max(1, count_samples(images) // batch) * batch)
     alignment.reader.select(alignment.tensor_names)
     found = alignment.reader.run(images)
     trusted = _run_trials(alignment, images, found, set())
@@ -62,7 +63,7 @@ def list_rewritten(alignment: Alignment, images: np.ndarray) -> list[str]:
 
 
 def _run_trials(
-    alignment: Alignment, images: np.ndarray, found: Mapping[str, np.ndarray], without: Set[str]
+    alignment: Alignment, images: Inputs, found: Mapping[str, np.ndarray], without: Set[str]
 ) -> dict[str, Trial]:
     """What each float layer returns for the file's own tensors, but for some layers' tensors."""
     trials: dict[str, Trial] = {}

@@ -57,13 +57,11 @@ class Answer:
 @pytest.fixture(scope="session", autouse=True)
 def golden_images_drawn_once():
     """Every export and every verification draws the same golden images; here each set is kept."""
-    from edgevit.core import reference
-    from edgevit.frontend import record_reference
+    from edgevit.core import golden_inputs
 
     kept = functools.cache(draw_images)
     with pytest.MonkeyPatch.context() as patch:
-        for module in (reference, record_reference):
-            patch.setattr(module, "draw_images", lambda *recipe: kept(*recipe).copy())
+        patch.setattr(golden_inputs, "draw_images", lambda *recipe: kept(*recipe).copy())
         yield
 
 
@@ -87,7 +85,7 @@ def tiny_run(tmp_path_factory) -> Path:
     save_weights(folder / WEIGHTS_FILE, plan, weights, CIFAR10_CLASSES, "float32")
     images = draw_images(32, RAW_SIZE, seed=9)
     for kind, name in RANGE_FILES.items():
-        sample = CalibrationSample(images, "drawn", "00")
+        sample = CalibrationSample({"images": images}, "drawn", "00")
         record = calibrate(kind, open_source(folder), build_options(kind, {}), sample)
         (folder / name).write_text(record.to_text())
     return folder

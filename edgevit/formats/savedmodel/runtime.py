@@ -15,6 +15,7 @@ from edgevit.core.tensors import TensorSpec
 from edgevit.formats.session import BatchedSession, load_failure
 
 METADATA_FOLDER = "assets.extra"
+Specs = tuple[TensorSpec, ...]
 
 
 class SavedModelSession(BatchedSession):
@@ -53,17 +54,33 @@ class SavedModelSession(BatchedSession):
         except Exception as error:  # TensorFlow raises many types for damaged folders
             raise load_failure(path, "TensorFlow", error) from None
         self._tf = tf
-        self.inputs, self.outputs = signature_specs(self._call)
         self.metadata = read_metadata(path)
+        self.inputs, self.outputs = self._in_order(*signature_specs(self._call))
 
-    def run_chunk(self, batch: np.ndarray) -> dict[str, np.ndarray]:
-        results = self._run({self.inputs[0].name: self._tf.constant(batch)})
-        return {name: np.asarray(value, dtype=np.float32) for name, value in results.items()}
+    def _in_order(self, inputs: Specs, outputs: Specs) -> tuple[Specs, Specs]:
+        """As the manifest lists them: a signature of TensorFlow's keeps no order."""
+        if self.manifest is None:
+            return inputs, outputs
+        order = {spec.name: place for place, spec in enumerate(self.manifest.inputs)}
+        after = {spec.name: place for place, spec in enumerate(self.manifest.outputs)}
+        return (
+            tuple(sorted(inputs, key=lambda spec: order.get(spec.name, len(order)))),
+            tuple(sorted(outputs, key=lambda spec: after.get(spec.name, len(after)))),
+        )
 
-    def bind(self, batch: np.ndarray) -> Callable[[], object]:
-        feed = {self.inputs[0].name: self._tf.constant(batch)}
+    def run_chunk(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        results = self._run(self._feed(batch))
+        return {
+            spec.name: np.asarray(results[spec.name], dtype=np.float32) for spec in self.outputs
+        }
+
+    def bind_batch(self, batch: dict[str, np.ndarray]) -> Callable[[], object]:
+        feed = self._feed(batch)
         # A kernel on a GPU returns before it has computed; reading the result waits for it.
         return lambda: [value.numpy() for value in self._run(feed).values()]
+
+    def _feed(self, batch: dict[str, np.ndarray]) -> dict[str, Any]:
+        return {name: self._tf.constant(values) for name, values in batch.items()}
 
     def _run(self, feed: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -75,8 +92,8 @@ class SavedModelSession(BatchedSession):
         self._loaded = self._call = None
 
 
-def signature_specs(function: Any) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
-    """(inputs, outputs) of a concrete function, by name."""
+def signature_specs(function: Any) -> tuple[Specs, Specs]:
+    """(inputs, outputs) of a concrete function, sorted by name."""
     places, arguments = function.structured_input_signature
     named = {spec.name: spec for spec in places} | arguments
     inputs, outputs = (

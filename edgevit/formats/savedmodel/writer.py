@@ -17,7 +17,7 @@ from edgevit.quantization.ranges import RangeRecord
 def write_savedmodel(
     source: Source, options: SavedModelOptions, ranges: RangeRecord | None, staged: Path
 ) -> Written:
-    """Writes one SavedModel with the signature ``serving_default(images) -> {name: output}``.
+    """Writes one SavedModel with the signature ``serving_default(inputs) -> {name: output}``.
 
     Args:
         source: what to export.
@@ -44,4 +44,10 @@ def write_savedmodel(
             place.parent.mkdir(exist_ok=True)
             place.write_text(text)
 
-    return Written(traced.steps, *signature_specs(traced.function), finish)
+    inputs, outputs = (
+        tuple(sorted(specs, key=lambda spec: names.index(spec.name)))
+        for specs, names in zip(
+            signature_specs(traced.function), (traced.inputs, traced.outputs), strict=True
+        )
+    )
+    return Written(traced.steps, inputs, outputs, finish)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from edgevit.attribution.maps import EXPLAINERS, Map, read_attention
-from edgevit.attribution.occlusion import occlude, softmax
+from edgevit.attribution.occlusion import occlude
 from edgevit.attribution.pictures import Explanation, draw_explanation
 from edgevit.base.errors import ConfigError
 
@@ -60,8 +60,8 @@ def test_occlusion_finds_the_only_pixels_that_count(size):
     image[top, left] = 250
 
     def run(images):  # class 1 if that pixel is bright
-        bright = images[:, top, left, 0].astype(np.float32) / 50 - 2
-        return np.stack([np.zeros_like(bright), bright], axis=-1)
+        bright = 1 / (1 + np.exp(2 - images[:, top, left, 0].astype(np.float32) / 50))
+        return np.stack([1 - bright, bright], axis=-1)
 
     found = occlude(run, image).values
     assert found.shape == size
@@ -71,8 +71,17 @@ def test_occlusion_finds_the_only_pixels_that_count(size):
         assert abs(far) < 1e-6
 
 
-def test_softmax_does_not_overflow():
-    np.testing.assert_allclose(softmax(np.array([[1e4, 1e4, -1e4]])), [[0.5, 0.5, 0.0]])
+@pytest.mark.parametrize("channels", [1, 4])
+def test_occlusion_covers_pictures_of_any_channels(channels):
+    image = np.full((8, 8, channels), 10, np.uint8)
+    image[6, 6] = 250
+
+    def run(images):
+        return images[:, 6, 6, :1].astype(np.float32) / 255
+
+    found = occlude(run, image).values
+    assert found[6, 6] == found.max() > 0.4
+    assert abs(found[0, 0]) < 1e-6
 
 
 def test_an_explanation_becomes_one_picture_with_a_panel_for_each_map(tmp_path):

@@ -8,7 +8,14 @@ import pytest
 
 from edgevit.base.documents import VERSION, to_json
 from edgevit.base.errors import ModelFileError
-from edgevit.core.manifest import Artifact, Manifest, manifest_path, read_manifest_file
+from edgevit.core.manifest import (
+    ADDED,
+    Artifact,
+    Manifest,
+    manifest_path,
+    read_manifest_file,
+)
+from edgevit.core.signature import InputSpec, OutputSpec, Role, Signature
 from edgevit.core.tensors import Preprocess, TensorSpec
 
 MANIFEST = Manifest(
@@ -24,6 +31,11 @@ MANIFEST = Manifest(
     weights_sha256="aa",
     calibration={"images": 3},
     reference_sha256="bb",
+    task="regression",
+    signature=Signature(
+        (InputSpec("images", (None, 16, 16, 3), "float32", Preprocess((12, 14), (16, 16))),),
+        (OutputSpec("logits", (None, 2), "float32", Role.VALUES),),
+    ),
 )
 
 
@@ -51,7 +63,7 @@ def test_keys_that_a_later_version_adds_within_the_same_version_do_no_harm():
     assert Manifest.from_document({**as_read(MANIFEST), "extra": 1}, "x") == MANIFEST
 
 
-@pytest.mark.parametrize("key", [*as_read(MANIFEST)])
+@pytest.mark.parametrize("key", sorted({*as_read(MANIFEST)} - {*ADDED}))
 def test_a_manifest_with_a_missing_key_is_refused(key):
     document = as_read(MANIFEST)
     del document[key]
@@ -70,12 +82,36 @@ def test_a_manifest_with_a_missing_key_is_refused(key):
         {"preprocess": {"colour": 1}},
         {"preprocess": [1]},
         {"steps": 1},
+        {"task": 1},
+        {"signature": 1},
+        {"signature": {"inputs": [], "outputs": []}},
+        {"signature": {"inputs": [{"name": "images"}], "outputs": []}},
+        {"signature": None, "inputs": []},
+        {"signature": None, "outputs": []},
     ],
     ids=str,
 )
 def test_a_manifest_with_a_value_of_the_wrong_kind_is_refused(damage):
     with pytest.raises(ModelFileError, match="manifest is damaged"):
         Manifest.from_document({**as_read(MANIFEST), **damage}, "net.onnx")
+
+
+def test_a_manifest_from_before_signatures_is_that_of_a_classifier_of_pictures():
+    document = {key: value for key, value in as_read(MANIFEST).items() if key not in ADDED}
+    extra = {"name": "gates", "shape": [None, 7], "dtype": "float32"}
+    document["outputs"] = [extra, *document["outputs"]]  # as TFLite sorted them
+    found = Manifest.from_document(document, "x")
+    assert (found.task, found.signature) == ("classification", None)
+    (images,) = found.model_signature.inputs
+    assert (images.name, images.shape) == ("images", (None, 16, 16, 3))
+    assert (images.raw_shape, images.raw_dtype) == ((12, 14, 3), "uint8")
+    assert images.preparation == MANIFEST.preprocess
+    roles = [(output.name, output.role) for output in found.model_signature.outputs]
+    assert roles == [("logits", Role.LOGITS), ("gates", Role.MAP)]
+
+
+def test_the_signature_of_a_manifest_is_the_models_own():
+    assert MANIFEST.model_signature is MANIFEST.signature
 
 
 @pytest.mark.parametrize("document", [[], "text", 3, None], ids=str)

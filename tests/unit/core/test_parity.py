@@ -2,74 +2,248 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 
-from edgevit.core.parity import ParityReport, Verdict, worst
-from edgevit.core.tolerance import Tolerance
+from edgevit.base.documents import from_plain, to_json
+from edgevit.core.parity import (
+    COARSE,
+    KERNELS,
+    OWN,
+    SYNTHETIC,
+    OutputParity,
+    ParityReport,
+    Verdict,
+    judge,
+    worst,
+)
+from edgevit.core.signature import Role
+from edgevit.core.tolerance import Limit, Tolerance
 from edgevit.formats.registry import TARGETS
 
-LIMITS = Tolerance(
-    max_abs=0.5,
-    max_relative=0.1,
-    min_agreement=0.9,
-    max_relative_other=0.2,
+ROUNDED = Tolerance(
+    exact=None,
+    limits=(
+        (Role.LOGITS, Limit(0.1, 0.9)),
+        (Role.MASK, Limit(0.1, 0.8)),
+        (Role.EMBEDDING, Limit(0.3, 0.95)),
+        (Role.VALUES, Limit(0.2)),
+        (Role.LABELS, Limit(float("inf"), 0.7)),
+        (Role.MAP, Limit(0.3)),
+    ),
+    kernels=0.05,
     reason="for these tests",
 )
-GOOD = ParityReport("any", images=10, max_abs=0.5, mean_abs=0.1, relative=0.1, top1_agreement=0.9)
+EXACT = replace(ROUNDED, exact=0.5)
+GOOD = OutputParity(
+    "scores",
+    images=10,
+    max_abs=2.0,
+    relative=0.1,
+    largest=4.0,
+    mean_abs=0.1,
+    error=0.5,
+    role=Role.LOGITS,
+    agreement=0.9,
+    low=0.6,
+    high=0.98,
+)
 NAN = float("nan")
+PASS, LOSSY, FAIL, NOT_RUN = Verdict.PASS, Verdict.LOSSY, Verdict.FAIL, Verdict.NOT_RUN
 
 
-def test_figures_that_lie_exactly_on_the_limits_pass():
-    assert GOOD.verdict(LIMITS) is Verdict.PASS
+def report(*outputs: OutputParity, samples: str = SYNTHETIC) -> ParityReport:
+    return ParityReport("any", outputs, samples)
+
+
+@pytest.mark.parametrize("tolerance", [ROUNDED, EXACT], ids=["rounded", "exact"])
+def test_figures_that_lie_exactly_on_the_limits_pass(tolerance):
+    assert GOOD.verdict(tolerance) is PASS
+    assert report(GOOD).verdict(tolerance) is PASS
 
 
 @pytest.mark.parametrize(
-    "figure",
-    [{"max_abs": 0.5001}, {"relative": 0.1001}, {"top1_agreement": 0.8999}],
-    ids=["max_abs", "relative", "agreement"],
+    "figure", [{"relative": 0.1001}, {"agreement": 0.8999}], ids=["relative", "agreement"]
 )
-def test_each_limit_alone_can_fail_a_file(figure):
-    assert replace(GOOD, **figure).verdict(LIMITS) is Verdict.FAIL
+def test_each_limit_alone_makes_a_rounded_file_lossy_and_a_float_file_wrong(figure):
+    assert replace(GOOD, **figure).verdict(ROUNDED) is LOSSY
+    assert replace(GOOD, **figure).verdict(EXACT) is FAIL
+
+
+def test_one_wrong_number_fails_a_float_file_and_no_rounded_one():
+    wrong = replace(GOOD, error=0.5001, max_abs=1e9)
+    assert wrong.verdict(EXACT) is FAIL
+    assert wrong.verdict(ROUNDED) is PASS
 
 
 @pytest.mark.parametrize("value", [NAN, float("inf")], ids=["nan", "inf"])
-@pytest.mark.parametrize("name", ["max_abs", "mean_abs", "relative"])
-def test_a_distance_that_is_not_finite_fails(name, value):
-    assert replace(GOOD, **{name: value}).verdict(LIMITS) is Verdict.FAIL
+def test_a_distance_that_is_not_finite_fails_whatever_rounding_may_cost(value):
+    assert replace(GOOD, max_abs=value).verdict(ROUNDED) is FAIL
+    assert replace(GOOD, error=value).verdict(EXACT) is FAIL
+    assert replace(GOOD, relative=value).verdict(EXACT) is FAIL
+    assert replace(GOOD, relative=value).verdict(ROUNDED) is LOSSY
 
 
-def test_a_nan_agreement_fails():
-    assert replace(GOOD, top1_agreement=NAN).verdict(LIMITS) is Verdict.FAIL
+@pytest.mark.parametrize("role", [Role.LOGITS, Role.MASK, Role.EMBEDDING, Role.LABELS])
+def test_a_nan_agreement_never_passes_where_the_role_has_a_measure(role):
+    unknown = replace(GOOD, role=role, agreement=NAN)
+    assert unknown.verdict(ROUNDED) is LOSSY
+    assert unknown.verdict(EXACT) is FAIL
 
 
-@pytest.mark.parametrize("name", ["max_abs", "mean_abs"])
-def test_a_nan_fails_even_where_the_largest_difference_has_no_limit(name):
-    loose = replace(LIMITS, max_abs=None)
-    assert replace(GOOD, max_abs=1e9).verdict(loose) is Verdict.PASS
-    assert replace(GOOD, **{name: NAN}).verdict(loose) is Verdict.FAIL
+@pytest.mark.parametrize("role", [Role.VALUES, Role.MAP])
+def test_what_has_no_measure_is_judged_by_its_distance_alone(role):
+    dense = replace(GOOD, role=role, agreement=NAN)
+    assert dense.verdict(ROUNDED) is PASS
+    assert replace(dense, relative=0.31).verdict(ROUNDED) is LOSSY
 
 
-@pytest.mark.parametrize("field", ["max_relative", "min_agreement", "max_abs"])
+def test_each_role_has_its_own_limits():
+    near = replace(GOOD, relative=0.25)
+    assert near.verdict(ROUNDED) is LOSSY
+    assert replace(near, role=Role.MAP).verdict(ROUNDED) is PASS
+    assert replace(near, role=Role.EMBEDDING, agreement=0.96).verdict(ROUNDED) is PASS
+    assert replace(near, role=Role.EMBEDDING, agreement=0.94).verdict(ROUNDED) is LOSSY
+    assert replace(near, role=Role.LABELS, relative=9.0, agreement=0.7).verdict(ROUNDED) is PASS
+
+
+@pytest.mark.parametrize("field", ["relative", "agreement"])
 def test_a_limit_that_is_nan_lets_nothing_pass(field):
-    assert GOOD.verdict(replace(LIMITS, **{field: NAN})) is Verdict.FAIL
+    limit = replace(Limit(0.1, 0.9), **{field: NAN})
+    broken = ((Role.LOGITS, limit),)
+    assert GOOD.verdict(replace(ROUNDED, limits=broken)) is LOSSY
+    assert GOOD.verdict(replace(EXACT, limits=broken)) is FAIL
+
+
+def test_an_exact_limit_or_a_kernels_limit_of_nan_lets_nothing_pass():
+    assert GOOD.verdict(replace(ROUNDED, exact=NAN)) is FAIL
+    equal = report(replace(GOOD, relative=0.0), samples=KERNELS)
+    assert equal.verdict(replace(ROUNDED, kernels=NAN)) is FAIL
+
+
+def test_an_output_that_does_not_vary_is_held_against_its_scale():
+    flat = replace(GOOD, constant=True, relative=50.0, agreement=0.0, error=COARSE)
+    assert flat.verdict(ROUNDED) is PASS
+    assert replace(flat, error=COARSE * 1.001).verdict(ROUNDED) is LOSSY
+    assert replace(flat, error=NAN).verdict(ROUNDED) is LOSSY
+    assert replace(flat, error=0.6).verdict(EXACT) is FAIL
+
+
+def test_agreement_on_one_class_alone_proves_nothing_and_condemns_nothing():
+    alone = replace(GOOD, one_sided=True, agreement=0.0)
+    assert alone.verdict(ROUNDED) is PASS
+    assert replace(alone, relative=0.2).verdict(ROUNDED) is LOSSY  # the distance still counts
 
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
 def test_no_image_is_not_run_for_any_target(target):
-    empty = ParityReport("any", 0, max_abs=0.0, mean_abs=0.0, relative=0.0, top1_agreement=1.0)
-    assert empty.verdict(target.tolerance) is Verdict.NOT_RUN
+    empty = OutputParity("scores", 0, 0.0, 0.0, 0.0, error=0.0, role=Role.LOGITS, agreement=1.0)
+    assert report(empty).verdict(target.tolerance) is NOT_RUN
+    assert report().verdict(target.tolerance) is NOT_RUN
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
+@pytest.mark.parametrize("role", Role)
+def test_every_target_has_a_limit_for_every_role(target, role):
+    assert target.tolerance.limit(role).relative > 0
+    assert target.tolerance.kernels > 0
+
+
+def test_the_worst_output_decides_over_a_report():
+    lossy = replace(GOOD, name="boxes", role=Role.VALUES, relative=0.21)
+    assert report(GOOD, lossy).verdict(ROUNDED) is LOSSY
+    assert report(lossy, GOOD, replace(GOOD, max_abs=NAN)).verdict(ROUNDED) is FAIL
+    assert report(GOOD, replace(GOOD, images=0)).verdict(ROUNDED) is NOT_RUN
+
+
+def test_kernel_sets_that_differ_are_wrong_and_not_lossy():
+    apart = replace(GOOD, relative=0.051, agreement=0.0)
+    assert report(replace(apart, relative=0.05), samples=KERNELS).verdict(ROUNDED) is PASS
+    assert report(apart, samples=KERNELS).verdict(ROUNDED) is FAIL
+    assert report(replace(apart, relative=NAN), samples=KERNELS).verdict(ROUNDED) is FAIL
+    near = replace(apart, relative=0.0)
+    assert report(near, apart, samples=KERNELS).verdict(ROUNDED) is FAIL
+
+
+LOST = replace(GOOD, relative=0.2)
+
+
+def test_the_users_own_samples_say_what_a_precision_costs():
+    own, lost = report(GOOD, samples=OWN), report(LOST)
+    assert judge([lost], ROUNDED) is LOSSY
+    assert judge([lost, own], ROUNDED) is PASS
+    assert judge([report(GOOD), report(LOST, samples=OWN)], ROUNDED) is LOSSY
+
+
+def test_what_is_wrong_on_synthetic_samples_is_wrong_whatever_own_ones_say():
+    own = report(GOOD, samples=OWN)
+    assert judge([report(replace(GOOD, max_abs=NAN)), own], ROUNDED) is FAIL
+    assert judge([report(replace(GOOD, error=0.6)), own], EXACT) is FAIL
+    assert judge([report(LOST), own], EXACT) is FAIL
+    apart = report(replace(GOOD, relative=1.0), samples=KERNELS)
+    assert judge([report(GOOD), own, apart], ROUNDED) is FAIL
+    assert judge([report(replace(GOOD, images=0)), own], ROUNDED) is NOT_RUN
+
+
+def test_every_runtime_counts_and_no_report_is_not_a_pass():
+    assert judge([report(GOOD), report(LOST)], ROUNDED) is LOSSY
+    assert judge([], ROUNDED) is NOT_RUN
 
 
 @pytest.mark.parametrize(
     ("verdicts", "expected"),
     [
-        ([Verdict.PASS, Verdict.PASS], Verdict.PASS),
-        ([Verdict.PASS, Verdict.FAIL, Verdict.NOT_RUN], Verdict.FAIL),
-        ([Verdict.PASS, Verdict.NOT_RUN], Verdict.NOT_RUN),
-        ([], Verdict.NOT_RUN),
+        ([PASS, PASS], PASS),
+        ([PASS, FAIL, NOT_RUN], FAIL),
+        ([PASS, NOT_RUN], NOT_RUN),
+        ([LOSSY, PASS], LOSSY),
+        ([LOSSY, NOT_RUN], NOT_RUN),
+        ([LOSSY, FAIL], FAIL),
+        ([], NOT_RUN),
     ],
 )
 def test_the_worst_verdict_wins_and_no_check_at_all_is_not_a_pass(verdicts, expected):
     assert worst(verdicts) is expected
+
+
+def test_the_first_output_that_tells_classes_apart_stands_for_the_file():
+    boxes = replace(GOOD, name="boxes", role=Role.VALUES, max_abs=7.0, agreement=NAN)
+    found = report(boxes, GOOD)
+    assert found.first is GOOD
+    assert (found.max_abs, found.top1_agreement) == (2.0, 0.9)
+    assert found.others == (boxes,)
+    assert report(boxes).first is boxes
+    assert report(boxes).max_abs == 7.0
+
+
+def test_a_report_proves_nothing_only_where_all_outputs_prove_nothing():
+    flat, alone = replace(GOOD, constant=True), replace(GOOD, one_sided=True)
+    assert report(flat, alone).constant
+    assert not report(flat, GOOD).constant
+
+
+def test_a_classifiers_document_keeps_its_keys_and_survives_the_round_trip():
+    found = replace(
+        report(GOOD, replace(GOOD, name="map", role=Role.MAP)), accuracy=0.5, float_accuracy=0.6
+    )
+    document = json.loads(to_json(found.to_document()))
+    figures = {"max_abs": 2.0, "mean_abs": 0.1, "relative": 0.1, "top1_agreement": 0.9}
+    assert {name: document[name] for name in figures} == figures
+    assert (document["runtime"], document["images"]) == ("any", 10)
+    assert [other["name"] for other in document["others"]] == ["map"]
+    assert from_plain(ParityReport, ParityReport.upgrade(document)) == found
+
+
+def test_a_document_of_before_outputs_were_told_apart_is_one_of_logits():
+    old = {"runtime": "a", "images": 9, "max_abs": 0.5, "mean_abs": 0.1, "relative": 0.05}
+    other = {"name": "gates", "images": 9, "max_abs": 1.0, "relative": 0.2, "largest": 3.0}
+    document = {**old, "top1_agreement": 0.95, "others": [other]}
+    found = from_plain(ParityReport, ParityReport.upgrade(document))
+    assert [output.name for output in found.outputs] == ["logits", "gates"]
+    assert (found.max_abs, found.mean_abs, found.relative) == (0.5, 0.1, 0.05)
+    assert (found.top1_agreement, found.images) == (0.95, 9)
+    assert found.verdict(ROUNDED) is PASS
+    lossy = from_plain(ParityReport, ParityReport.upgrade({**document, "relative": 0.11}))
+    assert lossy.verdict(ROUNDED) is LOSSY

@@ -26,6 +26,7 @@ from edgevit.data.datasets import (
     load_dataset,
     split_validation,
 )
+from edgevit.data.images import resize_image
 
 CLASSES = ("ant", "bee", "cow")
 Files = dict[str, bytes]  # path inside the dataset -> bytes
@@ -694,3 +695,70 @@ def test_no_class_is_lost_to_a_limit_and_enough_images_are_left_as_they_are():
     whole = numbered((90, 9, 1))
     assert np.bincount(limit_images(whole, 5).labels).tolist() == [4, 1, 1]
     assert limit_images(whole, 100) is whole
+
+
+# --- channels -------------------------------------------------------------------------------------
+
+
+def write_npy(images: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, images)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("container", ["folder", "set.tar", "set.zip"])
+@pytest.mark.parametrize("channels", [1, 4])
+def test_class_folders_are_read_with_the_channels_that_the_model_takes(
+    container, channels, split_files, tmp_path
+):
+    files, images = split_files
+    dataset = load_dataset(WRITERS[container](tmp_path / container, files), channels=channels)
+    assert dataset.images.shape == (9, 8, 8, channels)
+    if channels == 4:
+        np.testing.assert_array_equal(dataset.images[0, ..., :3], images[0, 0])
+        assert (dataset.images[..., 3] == 255).all()
+
+
+@pytest.mark.parametrize("container", ["folder", "set.tar", "set.zip"])
+def test_class_folders_of_five_channels_hold_npy_files(container, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (4, 6, 7, 5), np.uint8)
+    names = ("train/ant/1.npy", "train/ant/2.npy", "train/bee/1.npy", "train/bee/2.npy")
+    files = {name: write_npy(image) for name, image in zip(names, images, strict=True)}
+    files["train/ant/preview.png"] = png(images[0, ..., :3].copy())
+    path = WRITERS[container](tmp_path / container, files)
+    dataset = load_dataset(path, channels=5)
+    np.testing.assert_array_equal(dataset.images, images)
+    assert dataset.labels.tolist() == [0, 0, 1, 1]
+    assert load_dataset(path, size=(3, 4), channels=5).images.shape == (4, 3, 4, 5)
+
+
+def save_npz(path: Path, images: np.ndarray) -> Path:
+    labels = np.arange(len(images)) % 2
+    np.savez(path, x_train=images, y_train=labels, x_test=images, y_test=labels)
+    return path
+
+
+@pytest.mark.parametrize("shape", [(4, 6, 7), (4, 6, 7, 1)])
+def test_an_npz_of_one_channel_may_do_without_its_axis(shape, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    dataset = load_dataset(save_npz(tmp_path / "set.npz", images), channels=1)
+    np.testing.assert_array_equal(dataset.images, images.reshape(4, 6, 7, 1))
+
+
+def test_an_npz_of_another_number_of_channels_is_refused(tmp_path):
+    path = save_npz(tmp_path / "set.npz", np.zeros((4, 6, 7, 3), np.uint8))
+    assert "uint8 N H W 1" in refusal(path, channels=1)
+    assert "uint8 N H W 5" in refusal(path, channels=5)
+    assert "uint8 N H W 3" in refusal(save_npz(path, np.zeros((4, 6, 7), np.uint8)))
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_images_of_an_npz_are_resized_as_pictures_are(channels, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (4, 12, 10, channels), np.uint8)
+    path = save_npz(tmp_path / "set.npz", images)
+    expected = np.stack([resize_image(image, (6, 5)) for image in images])
+    for options in ({"size": (6, 5)}, {"at_most": (6, 5)}):
+        found = load_dataset(path, channels=channels, **options)
+        np.testing.assert_array_equal(found.images, expected)
+    same = load_dataset(path, at_most=(12, 10), channels=channels)
+    np.testing.assert_array_equal(same.images, images)

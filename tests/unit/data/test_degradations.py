@@ -35,6 +35,16 @@ def test_jpeg_is_that_of_a_file_of_this_quality(drawn_images):
         np.testing.assert_array_equal(found, np.asarray(Image.open(stream)))
 
 
+def test_channels_that_are_no_colours_are_compressed_one_by_one(drawn_images):
+    images = drawn_images(2, 16)
+    grey = [as_jpeg(images[..., channel : channel + 1], 50) for channel in range(3)]
+    four = as_jpeg(np.concatenate([images, images[..., :1]], axis=-1), 50)
+    np.testing.assert_array_equal(four, np.concatenate([*grey, grey[0]], axis=-1))
+    stream = io.BytesIO()
+    Image.fromarray(images[1, ..., 0]).save(stream, "JPEG", quality=50)
+    np.testing.assert_array_equal(grey[0][1, ..., 0], np.asarray(Image.open(stream)))
+
+
 def test_lower_quality_is_further_from_the_original(drawn_images):
     images = drawn_images(8, 32)
     far = [np.abs(as_jpeg(images, quality).astype(int) - images).mean() for quality in (95, 75, 50)]

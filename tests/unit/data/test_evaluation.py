@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from edgevit.core.signature import InputSpec, Signature
 from edgevit.core.tensors import Preprocess
 from edgevit.data.datasets import load_dataset, split_validation
 from edgevit.data.evaluation import load_test, load_validation
@@ -27,7 +28,8 @@ def dataset(tmp_path):
 
 def source_in(folder) -> Source:
     """A model whose weights lie in a folder."""
-    return Source("net", None, Preprocess(SIZE, SIZE), (), "aa", folder=folder)
+    photo = InputSpec("photo", (None, *SIZE, 3), preparation=Preprocess(SIZE, SIZE))
+    return Source("net", None, Signature((photo,), ()), "generic", (), "aa", folder=folder)
 
 
 def numbers(images) -> list[int]:
@@ -71,3 +73,14 @@ def test_a_limit_draws_the_same_test_images_every_time(tmp_path):
     first, again = (numbers(load_test(tmp_path / "many.npz", SIZE, (), 7)) for _ in range(2))
     assert first == again == sorted(first)
     assert len(set(first)) == 7
+
+
+def test_images_of_one_channel_are_read_as_such(tmp_path):
+    images = np.arange(20 * 16, dtype=np.uint32).reshape(20, 4, 4).astype(np.uint8)
+    labels = np.arange(20) % 2
+    arrays = {"x_train": images, "y_train": labels, "x_test": images, "y_test": labels}
+    np.savez(tmp_path / "grey.npz", **arrays)
+    tests = load_test(tmp_path / "grey.npz", SIZE, (), channels=1)
+    np.testing.assert_array_equal(tests.images, images[..., None])
+    held = load_validation(tmp_path / "grey.npz", SIZE, (), None, channels=1)
+    assert held.images.shape == (4, 4, 4, 1)

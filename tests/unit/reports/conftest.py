@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from edgevit.core.manifest import Manifest
-from edgevit.core.parity import AccuracyReport, ParityReport
+from edgevit.core.parity import OWN, AccuracyReport, OutputParity, ParityReport
 from edgevit.core.report import (
     Contents,
     FileReport,
@@ -18,6 +18,7 @@ from edgevit.core.report import (
     Picture,
     Report,
 )
+from edgevit.core.signature import Role
 from edgevit.formats.registry import TARGETS
 
 PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA="
@@ -38,7 +39,11 @@ def make_file(target: str, size_bytes: int, ms: float, top1: float) -> FileRepor
         weights_sha256="ab" * 32,
         calibration={"images": 300, "source": "drawn"},
     )
-    run = ParityReport("litert-xnnpack", 256, 1e-5, 1e-6, 1e-6, 1.0)
+    logits = OutputParity(
+        "logits", 256, 1e-5, 1e-6, 1.0, 1e-6, 1e-5, Role.LOGITS, agreement=1.0, low=0.98, high=1.0
+    )
+    run = ParityReport("litert-xnnpack", (logits,))
+    own = replace(logits, agreement=0.998)
     return FileReport(
         name=f"shiftvit-{target}.tflite",
         format="tflite",
@@ -57,7 +62,7 @@ def make_file(target: str, size_bytes: int, ms: float, top1: float) -> FileRepor
         ),
         parity=(run,),
         accuracy=AccuracyReport(10000, top1, 99.0, "litert-xnnpack", "drawn", 3.0),
-        agreement=replace(run, top1_agreement=0.998),
+        agreement=ParityReport(run.runtime, (own,), OWN),
         latency=(
             Latency(
                 "litert", 1, 1, ms, ms * 0.97, ms * 1.04, ms * 1.3, 80.0, 90_000_000, "A CPU", 0.42

@@ -118,13 +118,26 @@ def test_a_damaged_file_is_said_to_be_damaged_first(full_report):
 
 def test_a_failed_parity_is_a_failure_and_no_parity_is_none(full_report):
     file = full_report.files[0]
-    bad = replace(file, parity=(replace(file.parity[0], max_abs=float("nan")),))
+    run = file.parity[0]
+    broken = replace(run, outputs=(replace(run.outputs[0], max_abs=float("nan")),))
+    bad = replace(file, parity=(broken,))
     unknown = replace(file, parity=())
     assert bad.verdict is Verdict.FAIL
     assert unknown.verdict is Verdict.NOT_RUN
     text = Reader(render_html(replace(full_report, files=(bad, unknown)))).text
     assert "1 fail" in text
     assert "1 intact" in text
+    assert "1 pass" not in text
+
+
+def test_a_lossy_file_is_neither_passed_nor_failed(full_report):
+    (file,) = [file for file in full_report.files if file.manifest.target == "tflite-int8"]
+    run = file.parity[0]
+    costly = replace(run, outputs=(replace(run.outputs[0], relative=0.9),))
+    lossy = replace(file, parity=(costly,))
+    assert lossy.verdict is Verdict.LOSSY
+    text = Reader(render_html(replace(full_report, files=(lossy,)))).text
+    assert "1 lossy" in text
     assert "1 pass" not in text
 
 

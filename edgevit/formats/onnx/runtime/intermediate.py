@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from edgevit.core.samples import count_samples
 from edgevit.formats.intermediate import IntermediateTensor, Product, Rounding
 from edgevit.formats.layer_names import layer_of_node, strip_retrace
 from edgevit.formats.onnx.runtime.file import read_model
@@ -36,7 +37,7 @@ class OnnxIntermediateReader(OnnxRuntimeSession):
         self._model = read_model(path, "Looking into an .onnx file", shapes=True)
         super().__init__(path)
         self.batch = self.inputs[0].shape[0] or 1
-        self.tensors = _list(self._model.graph, self.inputs[0].name, self.batch)
+        self.tensors = _list(self._model.graph, {spec.name for spec in self.inputs}, self.batch)
         self.products = _list_products(self._model.graph)
         self._selected: tuple[str, ...] = ()
 
@@ -52,25 +53,25 @@ class OnnxIntermediateReader(OnnxRuntimeSession):
         self._session = load_model(self.path, opened.SerializeToString(), self._threads)
         self._selected = tuple(names)
 
-    def prepare(self, batch: np.ndarray) -> Infer:
-        session, feed = self._session, {self.inputs[0].name: batch}
-        return lambda: session.run(list(self._selected), feed)
+    def prepare(self, batch: dict[str, np.ndarray]) -> Infer:
+        session = self._session
+        return lambda: session.run(list(self._selected), batch)
 
-    def run_chunk(self, batch: np.ndarray) -> dict[str, np.ndarray]:
-        values = self.bind(batch)()
+    def run_chunk(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        values, count = self.bind_batch(batch)(), count_samples(batch)
         return {
-            name: np.asarray(value, dtype=np.float32).reshape(len(batch), -1)  # B elements
+            name: np.asarray(value, dtype=np.float32).reshape(count, -1)  # B elements
             for name, value in zip(self._selected, values, strict=True)
         }
 
 
-def _list(graph: Any, entry: str, batch: int) -> tuple[IntermediateTensor, ...]:
+def _list(graph: Any, entries: set[str], batch: int) -> tuple[IntermediateTensor, ...]:
     """Float tensors that depend on the image; those that were quantised know their levels."""
     from onnx import TensorProto, numpy_helper
 
     constants = {tensor.name: tensor for tensor in graph.initializer}
     typed = {value.name: value.type.tensor_type for value in (*graph.value_info, *graph.output)}
-    moving = {entry}
+    moving = set(entries)
     levels: dict[str, tuple[float, float, float]] = {}
     found: list[tuple[IntermediateTensor, str]] = []
     bare: dict[str, str] = {}  # tensor -> normalisation that it comes from

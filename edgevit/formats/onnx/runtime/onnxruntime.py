@@ -65,9 +65,9 @@ class OnnxRuntimeSession(OnnxSession):
                 "or library of the version that it needs). 'nvidia-smi' shows what is there."
             )
 
-    def prepare(self, batch: np.ndarray) -> Infer:
-        session, feed = self._session, {self.inputs[0].name: batch}
-        return lambda: session.run(None, feed)
+    def prepare(self, batch: dict[str, np.ndarray]) -> Infer:
+        session = self._session
+        return lambda: session.run(None, batch)
 
     def close(self) -> None:
         self._session = None

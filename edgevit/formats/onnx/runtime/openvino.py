@@ -33,12 +33,14 @@ class OpenVINOSession(OtherOnnxSession):
         network = openvino.Core().compile_model(str(self.path), "CPU", options)
         self._tensor, self._request = openvino.Tensor, network.create_infer_request()
 
-    def prepare(self, batch: np.ndarray) -> Infer:
+    def prepare(self, batch: dict[str, np.ndarray]) -> Infer:
         request, places = self._request, range(len(self.outputs))
-        batch = np.require(batch, requirements="W")  # it shares no memory that is read-only
-        request.set_input_tensor(self._tensor(batch, shared_memory=True))
+        # It shares no memory that is read-only.
+        ready = [np.require(batch[spec.name], requirements="W") for spec in self.inputs]
+        for place, values in enumerate(ready):
+            request.set_input_tensor(place, self._tensor(values, shared_memory=True))
 
-        def infer(batch: np.ndarray = batch) -> Sequence[Any]:  # whose memory the request reads
+        def infer(ready: list[np.ndarray] = ready) -> Sequence[Any]:  # whose memory it reads
             request.infer()
             return [request.get_output_tensor(place).data for place in places]
 

@@ -26,20 +26,20 @@ class OnnxSession(BatchedSession):
     library: str
 
     @abstractmethod
-    def prepare(self, batch: np.ndarray) -> Infer:
+    def prepare(self, batch: dict[str, np.ndarray]) -> Infer:
         """Hands a batch over; each call of what it returns gives arrays in the outputs' order.
 
         Both may raise whatever the library raises.
         """
 
-    def run_chunk(self, batch: np.ndarray) -> dict[str, np.ndarray]:
-        values = self.bind(batch)()
+    def run_chunk(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        values = self.bind_batch(batch)()
         return {
             spec.name: np.array(value, dtype=np.float32)  # the library may use its memory again
             for spec, value in zip(self.outputs, values, strict=True)
         }
 
-    def bind(self, batch: np.ndarray) -> Infer:
+    def bind_batch(self, batch: dict[str, np.ndarray]) -> Infer:
         try:
             infer = self.prepare(batch)
         except Exception as error:  # the libraries' exceptions share no public base class

@@ -22,7 +22,7 @@ class TractSession(OtherOnnxSession):
         self._tensor = tract.Tensor
         self._model = tract.onnx().load(str(self.path)).into_model().into_runnable()
 
-    def prepare(self, batch: np.ndarray) -> Infer:
-        tensor = self._tensor.from_numpy(batch)
+    def prepare(self, batch: dict[str, np.ndarray]) -> Infer:
+        tensors = [self._tensor.from_numpy(batch[spec.name]) for spec in self.inputs]
         state = self._model.spawn_state()
-        return lambda: [value.to_numpy() for value in state.run([tensor])]
+        return lambda: [value.to_numpy() for value in state.run(tensors)]

@@ -82,25 +82,34 @@ def write_int8(
 def observe_onnx(
     source: Source,
     options: OnnxOptions,
-    images: np.ndarray,
+    inputs: Mapping[str, np.ndarray],
     observer: Observer,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Observation]:
-    """What enters and leaves the weighted layers of the ONNX graph on raw images.
+    """What enters and leaves the weighted layers of the ONNX graph on raw samples.
 
     Args:
         source: the model.
         options: preprocessing inside or not; the batch is one.
-        images: uint8 B H W 3, training images only.
+        inputs: B ... by name, as a caller hands them over; training samples only.
         observer: what remembers.
-        progress: called with (images done, images in all).
+        progress: called with (samples done, samples in all).
     """
     model, _ = copy_float_model(source, options)
     make_names_canonical(model)
-    extremes = np.stack([np.full_like(images[0], level) for level in (0, 255)])
+    pictures = {spec.name for spec in source.signature.inputs if spec.preparation}
+    extremes = {
+        name: np.stack([np.full_like(values[0], level) for level in (0, 255)])
+        if name in pictures
+        else values[:2]
+        for name, values in inputs.items()
+    }
     if not options.preprocess:
-        images, extremes = (source.preprocess.apply(raw) for raw in (images, extremes))
-    return observe(model, images, extremes, observer, progress)
+        names = [spec.name for spec in source.signature.inputs]
+        inputs, extremes = (
+            dict(zip(names, source.prepare(raw), strict=True)) for raw in (inputs, extremes)
+        )
+    return observe(model, inputs, extremes if pictures else {}, observer, progress)
 
 
 def _write_rewritten(

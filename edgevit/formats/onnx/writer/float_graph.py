@@ -66,6 +66,7 @@ def float_model(source: Source, options: OnnxOptions) -> tuple[ir.Model, tuple[s
     traced = trace(source, options, check_io_dtype(options), LOWERING)
     proto = convert_graph(source.name, traced.module.forward, min(options.opset, LAST_OF_TF2ONNX))
     model = ir.from_proto(proto)
+    order_borders(model, traced.inputs, traced.outputs)
     model.opset_imports.clear()  # tf2onnx names domains that it does not use
     model.opset_imports[""] = options.opset
     reports = run_passes(model, PASSES)
@@ -75,6 +76,16 @@ def float_model(source: Source, options: OnnxOptions) -> tuple[ir.Model, tuple[s
     model.metadata_props.clear()
     lowered = f"tf2onnx without its optimizers, opset {options.opset}"
     return model, (*traced.steps, lowered, *report_lines(reports))
+
+
+def order_borders(model: ir.Model, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> None:
+    """Puts inputs and outputs into the model's order; a converter sorts them by name."""
+    for names, side in ((inputs, model.graph.inputs), (outputs, model.graph.outputs)):
+        by_name = {value.name: value for value in side}
+        ordered = [by_name[name] for name in names if name in by_name]
+        if len(ordered) == len(side) and ordered != list(side):
+            side.clear()
+            side.extend(ordered)
 
 
 def convert_graph(name: str, function: Any, opset: int) -> Any:

@@ -115,13 +115,13 @@ def op_names(model: Any) -> list[list[str]]:
     for code in model.operatorCodes:
         number = max(code.builtinCode, code.deprecatedBuiltinCode)
         name = by_code.get(number, f"BUILTIN_{number}")
-        codes.append(_text(code.customCode) if name == "CUSTOM" else name)
+        codes.append(text(code.customCode) if name == "CUSTOM" else name)
     return [[codes[op.opcodeIndex] for op in graph.operators or []] for graph in model.subgraphs]
 
 
 def custom_op_names(model: Any) -> list[str]:
     """Names of operators that are no LiteRT builtin (Flex ops among them)."""
-    return sorted(_text(code.customCode) for code in model.operatorCodes if code.customCode)
+    return sorted(text(code.customCode) for code in model.operatorCodes if code.customCode)
 
 
 def declared_specs(model: Any) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
@@ -141,7 +141,7 @@ def signature_specs(model: Any) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpe
     """As :func:`declared_specs`, by the names of the file's signature, as LiteRT calls them."""
     graph = model.subgraphs[0]
     names = {
-        entry.tensorIndex: _text(entry.name)
+        entry.tensorIndex: text(entry.name)
         for signature in (model.signatureDefs or [])[:1]
         for entry in (*signature.inputs, *signature.outputs)
     }
@@ -168,7 +168,7 @@ def tensor_shape(tensor: Any) -> tuple[int, ...]:
 
 def tensor_name(tensor: Any) -> str:
     """Name of a tensor as text."""
-    return _text(tensor.name)
+    return text(tensor.name)
 
 
 def is_constant(model: Any, tensor: Any) -> bool:
@@ -177,7 +177,7 @@ def is_constant(model: Any, tensor: Any) -> bool:
     return data is not None and len(data) > 0
 
 
-def _text(value: bytes | str | None) -> str:
+def text(value: bytes | str | None) -> str:
     """Text of a name; bytes that are no text, as in a damaged file, do not stop the reading."""
     return value.decode(errors="replace") if isinstance(value, bytes) else (value or "")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from edgevit.core.samples import count_samples
 from edgevit.formats.intermediate import IntermediateTensor, Product, Rounding
 from edgevit.formats.session import dequantize
 from edgevit.formats.tflite.operators import OPERATORS, Role, names_of
@@ -17,6 +18,8 @@ from edgevit.formats.tflite.runtime.litert import LiteRTSession
 from edgevit.formats.tflite.runtime.nodes import FileNode, list_nodes
 
 ROUNDS = ("QUANTIZE", "DEQUANTIZE")
+# What a layer may end in, behind the operator that carries its name.
+ENDINGS = ("SOFTMAX", "LOGISTIC", "DEQUANTIZE", "QUANTIZE")
 # Through these an exporter may move a normalisation's scale and offset into weights behind them.
 MOVES = (*names_of(Role.MOVES), "MEAN")
 
@@ -48,14 +51,14 @@ class LiteRTIntermediateReader(LiteRTSession):
     def select(self, names: Sequence[str]) -> None:
         self._selected = tuple(names)
 
-    def run_chunk(self, batch: np.ndarray) -> dict[str, np.ndarray]:
-        self.bind(batch)()
+    def run_chunk(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        self.bind_batch(batch)()
         found = {}
         for name in self._selected:
             index = self._indices[name]
             value = self._interpreter.get_tensor(index)
             value = dequantize(value, *self._details[index]["quantization"])
-            found[name] = value.reshape(len(batch), -1)  # B elements
+            found[name] = value.reshape(count_samples(batch), -1)  # B elements
         return found
 
     def _list(
@@ -63,17 +66,23 @@ class LiteRTIntermediateReader(LiteRTSession):
     ) -> tuple[tuple[IntermediateTensor, ...], dict[str, int]]:
         moving = {int(index) for index in graph.inputs}  # depends on the image
         tensors, indices = [], {}
+        made: dict[int, tuple[int, str]] = {-1: (-1, "")}  # (position, layer) of what is computed
+        results = {int(index) for index in graph.outputs}
         stored: dict[int, str] = {}  # layer of weights that are unpacked while the file runs
         bare = _list_bare(nodes)
         for position, (operator, node) in enumerate(nodes):
             if moving.isdisjoint(int(index) for index in operator.inputs):
                 stored.update((int(index), node.layer) for index in operator.outputs)
                 continue
-            # The file's output is called after no layer; its weights are.
+            # The file's output is called after no layer; its weights are, or the last thing that
+            # it is computed from.
             weights = (stored.get(int(index), "") for index in operator.inputs)
             layer = node.layer or next(filter(None, weights), "")
+            if not layer and (node.op in ENDINGS or not results.isdisjoint(operator.outputs)):
+                layer = max(made[i] for i in (-1, *map(int, operator.inputs)) if i in made)[1]
             for index in map(int, operator.outputs):
                 moving.add(index)
+                made[index] = position, layer
                 name = tensor_name(graph.tensors[index])
                 tensor = self._describe_tensor(index, name, layer, node.op, position)
                 if tensor is not None and tensor.name not in indices:

@@ -49,35 +49,42 @@ class LiteRTSession(BatchedSession):
             raise load_failure(path, "LiteRT", error) from None
 
     def _describe(self) -> None:
-        (source,) = self._interpreter.get_input_details()[:1]
-        signature = _first_signature(self._interpreter)
-        self._source = source["index"]
-        self.inputs = (_spec(source, signature["inputs"]),)
+        sources = self._interpreter.get_input_details()
         self._results = self._interpreter.get_output_details()
-        names = _output_names(self._interpreter, self._results, signature["outputs"])
-        self._names = names
-        self.outputs = tuple(
-            TensorSpec(name, _declared_shape(detail), np.dtype(detail["dtype"]).name)
-            for name, detail in zip(names, self._results, strict=True)
-        )
-        self.quantization = source["quantization"] if source["quantization"][0] else None
-        self._resized = tuple(source["shape"])
+        names = border_names(self._interpreter)
+        self.inputs = tuple(_spec(detail, names) for detail in sources)
+        self.outputs = tuple(_spec(detail, names) for detail in self._results)
+        self._sources = {
+            spec.name: detail["index"] for spec, detail in zip(self.inputs, sources, strict=True)
+        }
+        self.quantization = {
+            spec.name: detail["quantization"]
+            for spec, detail in zip(self.inputs, sources, strict=True)
+            if detail["quantization"][0]
+        }
+        self._sizes = {
+            spec.name: tuple(detail["shape"])
+            for spec, detail in zip(self.inputs, sources, strict=True)
+        }
 
-    def run_chunk(self, batch: np.ndarray) -> dict[str, np.ndarray]:
-        self.bind(batch)()
+    def run_chunk(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        self.bind_batch(batch)()
         found = {}
-        for name, detail in zip(self._names, self._results, strict=True):
+        for spec, detail in zip(self.outputs, self._results, strict=True):
             value = self._interpreter.get_tensor(detail["index"])
-            found[name] = dequantize(value, *detail["quantization"])
+            found[spec.name] = dequantize(value, *detail["quantization"])
         return found
 
-    def bind(self, batch: np.ndarray) -> Callable[[], object]:
+    def bind_batch(self, batch: dict[str, np.ndarray]) -> Callable[[], object]:
         try:
-            if batch.shape != self._resized:
-                self._interpreter.resize_tensor_input(self._source, batch.shape)
+            sizes = {name: values.shape for name, values in batch.items()}
+            if sizes != self._sizes:
+                for name, shape in sizes.items():
+                    self._interpreter.resize_tensor_input(self._sources[name], shape)
                 self._interpreter.allocate_tensors()
-                self._resized = batch.shape
-            self._interpreter.set_tensor(self._source, batch)
+                self._sizes = sizes
+            for name, values in batch.items():
+                self._interpreter.set_tensor(self._sources[name], values)
         except (ValueError, RuntimeError) as error:
             raise self._failure(error) from None
         return self._invoke
@@ -184,26 +191,17 @@ def _cut(path: Path) -> tuple[list[list[int]], int]:
     return parts, len(originals)
 
 
-def _first_signature(interpreter: Any) -> dict[str, list[str]]:
+def border_names(interpreter: Any) -> dict[int, str]:
+    """Names of inputs and outputs as the file's first signature calls them, by tensor."""
     signatures = interpreter.get_signature_list()
-    return next(iter(signatures.values())) if signatures else {"inputs": [], "outputs": []}
+    if not signatures:
+        return {}
+    runner = interpreter.get_signature_runner(next(iter(signatures)))
+    sides = (runner.get_input_details(), runner.get_output_details())
+    return {detail["index"]: name for side in sides for name, detail in side.items()}
 
 
-def _spec(detail: dict, names: list[str]) -> TensorSpec:
-    name = names[0] if len(names) == 1 else detail["name"]
-    return TensorSpec(name, _declared_shape(detail), np.dtype(detail["dtype"]).name)
-
-
-def _declared_shape(detail: dict) -> tuple[int | None, ...]:
-    return tuple(None if size < 0 else int(size) for size in detail["shape_signature"])
-
-
-def _output_names(interpreter: Any, results: list[dict], names: list[str]) -> list[str]:
-    """Names of the signature, in the order of the interpreter's outputs."""
-    if not names:
-        return [detail["name"] for detail in results]
-    if len(names) == 1:
-        return list(names)
-    runner = interpreter.get_signature_runner(next(iter(interpreter.get_signature_list())))
-    by_index = {detail["index"]: name for name, detail in runner.get_output_details().items()}
-    return [by_index.get(detail["index"], detail["name"]) for detail in results]
+def _spec(detail: dict, names: dict[int, str]) -> TensorSpec:
+    name = names.get(detail["index"], detail["name"])
+    shape = tuple(None if size < 0 else int(size) for size in detail["shape_signature"])
+    return TensorSpec(name, shape, np.dtype(detail["dtype"]).name)

@@ -74,13 +74,17 @@ class MicroSession(BatchedSession):
         self._results = [
             self._interpreter.get_output_details(place) for place in range(len(self.outputs))
         ]
-        parameters = self._interpreter.get_input_details(0)["quantization_parameters"]
-        self.quantization = _scale_and_zero(parameters)
+        self.quantization = {}
+        for place, spec in enumerate(self.inputs):
+            details = self._interpreter.get_input_details(place)
+            levels = _scale_and_zero(details["quantization_parameters"])
+            if levels:
+                self.quantization[spec.name] = levels
         self.metadata = read_metadata(path)
         self.arena_bytes = self._measure_arena()
 
-    def run_chunk(self, batch: np.ndarray) -> dict[str, np.ndarray]:
-        self.bind(batch)()
+    def run_chunk(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        self.bind_batch(batch)()
         found = {}
         for place, (spec, detail) in enumerate(zip(self.outputs, self._results, strict=True)):
             value = np.array(self._interpreter.get_output(place))
@@ -88,11 +92,14 @@ class MicroSession(BatchedSession):
             found[spec.name] = dequantize(value, *levels)
         return found
 
-    def bind(self, batch: np.ndarray) -> Callable[[], object]:
+    def bind_batch(self, batch: dict[str, np.ndarray]) -> Callable[[], object]:
+        ordered = [batch[spec.name] for spec in self.inputs]
+
         def infer() -> None:
             try:
-                # Anew each time: the input's place in the arena is used again within a run.
-                self._interpreter.set_input(batch, 0)
+                # Anew each time: an input's place in the arena is used again within a run.
+                for place, values in enumerate(ordered):
+                    self._interpreter.set_input(values, place)
                 self._interpreter.invoke()
             except (ValueError, RuntimeError) as error:
                 raise RuntimeFailure(

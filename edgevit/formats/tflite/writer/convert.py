@@ -27,6 +27,7 @@ from edgevit.formats.tflite.writer.passes import (
     chosen_passes,
     run_passes,
 )
+from edgevit.formats.tflite.writer.passes.suit_integers import slice_splits, suit_integers
 from edgevit.formats.tflite.writer.quantize.correct_biases import correct_biases, entering_names
 from edgevit.formats.tflite.writer.quantize.expand_gelu import expand_gelu
 from edgevit.formats.tflite.writer.quantize.float_graph import describe_graph
@@ -39,8 +40,15 @@ from edgevit.formats.tflite.writer.quantize.micro import suit_micro
 from edgevit.formats.tflite.writer.quantize.refine_squares import refine_squares
 from edgevit.formats.tflite.writer.quantize.set_precisions import set_precisions
 from edgevit.formats.tflite.writer.quantize.split_products import level_ranges, split_products
+from edgevit.formats.tflite.writer.quantize.tables import hide_functions, write_tables
 from edgevit.formats.tflite.writer.quantize.widen_operands import widen_operands
-from edgevit.frontend.lowering import KERAS, Lowering, layer_norm_centred
+from edgevit.frontend.lowering import (
+    KERAS,
+    Lowering,
+    group_norm_centred,
+    layer_norm_centred,
+    square_as_product,
+)
 from edgevit.frontend.source import Source
 from edgevit.frontend.trace import Traced, check_io_dtype, trace
 from edgevit.quantization.observer import Observation, Observer
@@ -48,7 +56,12 @@ from edgevit.quantization.precisions import choose_precisions, describe_precisio
 from edgevit.quantization.ranges import RangeRecord
 
 LOWERING = Lowering(
-    layer_norm_centred, None, None, ("LayerNormalization as sub, mul, mean, rsqrt",)
+    layer_norm_centred,
+    None,
+    None,
+    ("LayerNormalization as sub, mul, mean, rsqrt",),
+    square_as_product,
+    group_norm_centred,
 )
 
 
@@ -73,8 +86,7 @@ def write_float32(
         ExportError: a converter refuses, or ranges are missing or of another graph.
     """
     traced = trace(source, options, check_io_dtype(options), lowering_of(options))
-    converted = _convert(_converter(traced), source.name)
-    graph = TfliteGraph(converted)
+    graph, converted = _convert(_converter(traced), source)
     changes = run_passes(graph, chosen_passes(options))
     return _written(staged, graph, (*traced.steps, *changes), None if changes else converted)
 
@@ -109,7 +121,7 @@ def write_dynamic_int4(
         next((precision for precision in wanted if precision in op.precisions), Precision.FLOAT32)
         for op in describe_graph(graph).ops
     ]
-    set_precisions(graph, {}, precisions, input_type)
+    set_precisions(graph, {}, precisions, _raw_inputs(source, options, input_type))
     weights = "4-bit Dense weights a channel, int8 Conv weights"
     return _written(staged, graph, (*steps, weights, "activations quantised at run time"))
 
@@ -137,7 +149,7 @@ def write_mixed(
     precisions = choose_precisions(describe_graph(graph), options.recipe)
     known = widen_operands(graph, carry_through_reshapes(graph, record.ranges))
     corrected = _correct_biases(graph, record, options, precisions)
-    set_precisions(graph, known, precisions, input_type)
+    set_precisions(graph, known, precisions, _raw_inputs(source, options, input_type))
     origin = "planned by kernel costs" if options.recipe is None else "precisions by a recipe"
     return _written(staged, graph, (*steps, *corrected, origin, describe_precisions(precisions)))
 
@@ -148,11 +160,12 @@ def write_int16x8(
     """int16 activations, int8 weights; see :func:`write_float32`."""
     input_type = check_io_dtype(options)
     graph, record, steps = _calibrated_graph(source, options, ranges)
+    slice_splits(graph)
     known = expand_gelu(graph, carry_through_reshapes(graph, record.ranges))
     precisions = [Precision.INT16X8] * len(graph.operators)
     corrected = _correct_biases(graph, record, options, precisions)
     floats = _output_type(input_type) == "float32"
-    set_precisions(graph, known, precisions, input_type, floats)
+    set_precisions(graph, known, precisions, _raw_inputs(source, options, input_type), floats)
     activations = "int16 activations, int8 weights a channel, int64 biases"
     return _written(staged, graph, (*steps, *corrected, activations, "GELU by its tanh form"))
 
@@ -166,34 +179,39 @@ def float_graph(source: Source, options: TfliteOptions) -> tuple[TfliteGraph, tu
     key = (Format.TFLITE, options.batch, options.preprocess, names)
     if key not in source.lowered:
         traced = trace(source, options, "float32", lowering_of(options))
-        graph = TfliteGraph(_convert(_converter(traced), source.name))
-        source.lowered[key] = graph, (*traced.steps, *run_passes(graph, names))
+        graph, _ = _convert(_converter(traced), source)
+        changes = run_passes(graph, names)
+        forms = report_lines([suit_integers(graph)])
+        source.lowered[key] = graph, (*traced.steps, *changes, *forms)
     return source.lowered[key]
 
 
 def observe_tflite(
     source: Source,
     options: TfliteOptions,
-    images: np.ndarray,
+    inputs: Mapping[str, np.ndarray],
     observer: Observer,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Observation]:
-    """What every activation of the float TFLite graph takes on raw images.
+    """What every activation of the float TFLite graph takes on raw samples.
 
     Args:
         source: the model.
         options: preprocessing inside or not; the batch is one.
-        images: uint8 B H W 3, training images only.
+        inputs: B ... by name, as a caller hands them over; training samples only.
         observer: what remembers.
-        progress: called with (images done, images in all).
+        progress: called with (samples done, samples in all).
     """
     graph, _ = float_graph(source, options)
-    entering = images if options.preprocess else source.preprocess.apply(images)
+    entering = inputs
+    if not options.preprocess:
+        names = [spec.name for spec in source.signature.inputs]
+        entering = dict(zip(names, source.prepare(inputs), strict=True))
     if CORRECT_BIASES in chosen_passes(options):
         observer.averaged = entering_names(graph)
     found = observe_activations(graph, entering, observer, progress)
-    if options.preprocess:  # every raw level may come, whatever the sample held
-        entry = next(iter(found))
+    for name in _raw_inputs(source, options, "uint8"):  # whatever the sample held
+        entry = graph.name(graph.input_named(name))
         found[entry] = Observation(0.0, 255.0, means=found[entry].means)
     return found
 
@@ -208,13 +226,15 @@ def _write_int8(
     known, refined = refine_squares(graph, record.ranges)
     if not micro:
         known = widen_operands(graph, level_ranges(graph, known))
+    functions = hide_functions(graph)
     annotate_ranges(graph, known)
     quantised = quantize(graph, input_type, _output_type(input_type))
-    graph = TfliteGraph(quantised)
-    rewritten = suit_micro(graph) if micro else split_products(graph)
+    graph, moved = _open_graph(quantised, source)
+    tables = write_tables(graph, functions)
+    rewritten = (*tables, *(suit_micro(graph) if micro else split_products(graph)))
     numbers = "int8 activations, int8 weights a channel, int32 biases"
     lines = (*steps, *corrected, *refined, numbers, *rewritten)
-    return _written(staged, graph, lines, None if rewritten else quantised)
+    return _written(staged, graph, lines, None if rewritten or moved else quantised)
 
 
 def _calibrated_graph(
@@ -248,8 +268,8 @@ def _write_converted(
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if types:
         converter.target_spec.supported_types = list(types)
-    converted = _convert(converter, source.name)
-    return _written(staged, TfliteGraph(converted), (*traced.steps, step), converted)
+    graph, converted = _convert(converter, source)
+    return _written(staged, graph, (*traced.steps, step), converted)
 
 
 def _written(
@@ -280,14 +300,34 @@ def _converter(traced: Traced) -> Any:
     return converter
 
 
-def _convert(converter: Any, name: str) -> bytes:
+def _convert(converter: Any, source: Source) -> tuple[TfliteGraph, bytes | None]:
+    """(the graph; the bytes that it was read from, unless they have another order)."""
     try:
-        return bytes(converter.convert())
+        converted = bytes(converter.convert())
     except Exception as error:  # the converter's own exceptions share no public base class
         text = in_one_line(error)
         raise ExportError(
-            f"{name}: TensorFlow's converter refuses it without Flex ops ({text[:300]})."
+            f"{source.name}: TensorFlow's converter refuses it without Flex ops ({text[:300]})."
         ) from None
+    graph, moved = _open_graph(converted, source)
+    return graph, None if moved else converted
+
+
+def _open_graph(data: bytes, source: Source) -> tuple[TfliteGraph, bool]:
+    """(a graph with inputs and outputs in the model's order; whether that moved any)."""
+    graph = TfliteGraph(data)
+    signature = source.signature
+    moved = graph.order_borders(
+        [spec.name for spec in signature.inputs], [spec.name for spec in signature.outputs]
+    )
+    return graph, moved
+
+
+def _raw_inputs(source: Source, options: TfliteOptions, input_type: str) -> tuple[str, ...]:
+    """Names of the inputs that take raw pixels in bytes."""
+    if input_type != "uint8" or not options.preprocess:
+        return ()
+    return tuple(spec.name for spec in source.signature.inputs if spec.preparation)
 
 
 def _output_type(input_type: str) -> str:

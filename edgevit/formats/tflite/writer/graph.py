@@ -19,6 +19,7 @@ from edgevit.formats.tflite.runtime.file import (
     tensor_name,
     tensor_shape,
     tensor_type,
+    text,
 )
 
 NO_ACTIVATION, RELU = 0, 1  # ActivationFunctionType of the schema
@@ -305,6 +306,37 @@ class TfliteGraph:
             inputs[where] = int(operator.inputs[place])
             reader.inputs = inputs
         self.operators = [op for op in self.operators if op is not operator]
+
+    def order_borders(self, inputs: Sequence[str], outputs: Sequence[str]) -> bool:
+        """Puts inputs and outputs into an order, by the names of the file's signature.
+
+        Returns:
+            Whether anything moved.
+        """
+        (signature,) = self.model.signatureDefs
+        moved = False
+        for names, graph_side, side in (
+            (inputs, "inputs", signature.inputs),
+            (outputs, "outputs", signature.outputs),
+        ):
+            by_name = {text(entry.name): entry for entry in side}
+            ordered = [by_name[name] for name in names if name in by_name]
+            places = [int(entry.tensorIndex) for entry in ordered]
+            before = [int(index) for index in getattr(self.graph, graph_side)]
+            if before != places:
+                moved = True
+                setattr(self.graph, graph_side, np.array(places, np.int32))
+            side[:] = ordered
+        return moved
+
+    def input_named(self, name: str) -> int:
+        """The input tensor that the file's signature calls so; the only one goes by any name."""
+        for signature in self.model.signatureDefs or []:
+            for entry in signature.inputs:
+                if text(entry.name) == name:
+                    return int(entry.tensorIndex)
+        (only,) = (int(index) for index in self.graph.inputs)
+        return only
 
     def set_input(self, before: int, after: int) -> None:
         """Another tensor takes the place of an input of the file."""

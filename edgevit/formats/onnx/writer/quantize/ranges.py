@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import onnx_ir as ir
@@ -11,46 +11,49 @@ from edgevit.base.errors import ConfigError, ExportError
 from edgevit.formats.onnx.writer.quantize.layers import find_layers, layers_before_weights
 from edgevit.quantization.observer import Observation, Observer
 
+_TYPES = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32, "tensor(int32)": np.int32}
+
 
 def measure(
     model: ir.Model,
-    images: np.ndarray,
-    extremes: np.ndarray,
+    inputs: Mapping[str, np.ndarray],
+    extremes: Mapping[str, np.ndarray],
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, tuple[float, float]]:
     """Smallest and largest value of everything that :func:`observe` watches."""
-    found = observe(model, images, extremes, Observer(), progress)
+    found = observe(model, inputs, extremes, Observer(), progress)
     return {key: (value.low, value.high) for key, value in found.items()}
 
 
 def observe(
     model: ir.Model,
-    images: np.ndarray,
-    extremes: np.ndarray,
+    inputs: Mapping[str, np.ndarray],
+    extremes: Mapping[str, np.ndarray],
     observer: Observer,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Observation]:
     """Runs a float graph in onnxruntime and watches its weighted layers.
 
-    The result does not depend on the order of the images.
+    The result does not depend on the order of the samples.
 
     Args:
         model: in float32, with a batch of one.
-        images: B H W 3 in the graph's own input type and range.
-        extremes: B H W 3, the darkest and the brightest image that there can be: what enters the
-            first layers has the range that these give it, whatever the sample holds, and is not
-            clipped.
+        inputs: B ... by name, in the graph's own input types and range.
+        extremes: likewise, the darkest and the brightest picture that there can be: what enters
+            the first layers has the range that these give it, whatever the sample holds, and is
+            not clipped. Empty where nothing takes pictures.
         observer: what remembers.
-        progress: called with (images done, images in all).
+        progress: called with (samples done, samples in all).
 
     Returns:
         What was seen of ``<layer>/in``, ``<layer>/out`` (Conv only) and ``<layer>/weights``.
 
     Raises:
-        ConfigError: no images.
+        ConfigError: no samples.
         ExportError: an activation is not finite.
     """
-    if len(images) == 0:
+    count = min((len(values) for values in inputs.values()), default=0)
+    if count == 0:
         raise ConfigError("calibration needs at least one image. Received: 0")
     layers, _ = find_layers(model)
     watched = {f"{layer.key}/in": layer.node.inputs[0] for layer in layers}
@@ -60,15 +63,15 @@ def observe(
     for key, name in names.items():
         keys.setdefault(name, key)
     run = _runner(model, sorted(keys))
-    for number, image in enumerate(images):
-        for tensor, value in run(image[None]).items():
+    for number in range(count):
+        for tensor, value in run(_one_of(inputs, number)).items():
             observer.see(keys[tensor], value)
         if progress:
-            progress(number + 1, len(images))
+            progress(number + 1, count)
     seen = observer.observations()
     first = {names[f"{layer.key}/in"] for layer in layers_before_weights(model, layers)}
-    for image in extremes:
-        for tensor, value in run(image[None]).items():
+    for number in range(min((len(values) for values in extremes.values()), default=0)):
+        for tensor, value in run(_one_of(extremes, number)).items():
             if tensor in first:
                 known = seen[keys[tensor]]
                 low, high = min(known.low, float(value.min())), max(known.high, float(value.max()))
@@ -85,7 +88,13 @@ def observe(
     return found
 
 
-def _runner(model: ir.Model, names: list[str]) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+def _one_of(inputs: Mapping[str, np.ndarray], number: int) -> dict[str, np.ndarray]:
+    return {name: values[number : number + 1] for name, values in inputs.items()}
+
+
+def _runner(
+    model: ir.Model, names: list[str]
+) -> Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]:
     """A function that runs a batch of one and returns the values of inner tensors by name."""
     import onnxruntime
 
@@ -101,13 +110,12 @@ def _runner(model: ir.Model, names: list[str]) -> Callable[[np.ndarray], dict[st
     session = onnxruntime.InferenceSession(
         ir.to_proto(opened).SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    (entry,) = session.get_inputs()
+    kinds = {entry.name: _TYPES[entry.type] for entry in session.get_inputs()}
     computed = [name for name in names if name not in inputs]
-    kind = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32}[entry.type]
 
-    def run(batch: np.ndarray) -> dict[str, np.ndarray]:
-        batch = batch.astype(kind)
-        values = dict(zip(computed, session.run(computed, {entry.name: batch}), strict=True))
-        return {name: values.get(name, batch) for name in names}
+    def run(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        feed = {name: batch[name].astype(kind) for name, kind in kinds.items()}
+        values = dict(zip(computed, session.run(computed, feed), strict=True))
+        return {name: values[name] if name in values else feed[name] for name in names}
 
     return run

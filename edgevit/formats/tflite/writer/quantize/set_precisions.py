@@ -85,24 +85,25 @@ def set_precisions(
     graph: TfliteGraph,
     ranges: Ranges,
     precisions: Sequence[Precision],
-    input_type: str = "float32",
+    raw: Sequence[str] = (),
     float_outputs: bool = True,
 ) -> None:
     """Gives every operator of a float graph, which is changed in place, its precision.
 
     Args:
-        graph: float32, with one float32 input.
+        graph: float32, with float32 inputs.
         ranges: (smallest, largest) of activations by tensor name; needed for those that become
             int8.
         precisions: FLOAT32, DYNAMIC, DYNAMIC_INT4, and INT8 or INT16X8 for each operator, in the
             order of the file.
-        input_type: "float32", or "uint8" for a graph that takes raw pixels 0..255.
-        float_outputs: whether outputs are float32, or what the last operator computes in.
+        raw: names of the inputs that become uint8, raw pixels 0..255.
+        float_outputs: whether the other inputs and the outputs are float32, or what operators
+            compute in.
 
     Raises:
         ExportError: an operator has no such kernel, or an activation no range.
     """
-    _Writer(graph, ranges, list(precisions), input_type).rewrite(float_outputs)
+    _Writer(graph, ranges, list(precisions), float_outputs).rewrite(raw)
     graph.prune()
 
 
@@ -110,12 +111,13 @@ class _Writer:
     """Builds the list of operators anew beside the float one, then swaps them."""
 
     def __init__(
-        self, graph: TfliteGraph, ranges: Ranges, precisions: list[Precision], input_type: str
+        self, graph: TfliteGraph, ranges: Ranges, precisions: list[Precision], float_outputs: bool
     ):
         self.graph = graph
         self.ranges = ranges
         self.precisions = precisions
-        self.input_type = input_type
+        self.float_outputs = float_outputs
+        self.raw: dict[int, int] = {}  # float input -> the bytes that take its place
         self.tensors = graph.tensors
         self.old = list(zip(graph.operators, graph.kinds, precisions, strict=True))
         self.new: list[Any] = []
@@ -123,16 +125,16 @@ class _Writer:
         self.floats: set[int] = set()  # activations that exist in float
         self.stored: dict[tuple, int] = {}
         self.groups = self._join_scales()
-        self.entry = int(graph.graph.inputs[0])
+        self.entries = {int(index) for index in graph.graph.inputs}
         static = next((p for p in precisions if p in ARITHMETIC), Precision.INT8)
         self.numbers = ARITHMETIC[static]
         self.precision = static
         self.suffix = f"_{self.numbers.activations}"
 
-    def rewrite(self, float_outputs: bool) -> None:
-        self.floats.update(int(index) for index in self.graph.graph.inputs)
-        if self.input_type == "uint8":
-            self._take_bytes()
+    def rewrite(self, raw: Sequence[str]) -> None:
+        self.floats.update(self.entries)
+        for index in [self.graph.input_named(name) for name in raw]:
+            self._take_bytes(index)
         for operator, kind, precision in self.old:
             if precision in ARITHMETIC and self._is_float(int(operator.outputs[0])):
                 self._write_static(operator, kind)
@@ -143,7 +145,7 @@ class _Writer:
             self.new.append(operator)
             self.floats.update(int(index) for index in operator.outputs)
         for index in map(int, self.graph.graph.outputs):
-            if float_outputs or index not in self.quantised:
+            if self.float_outputs or index not in self.quantised:
                 self._float_of(index)
             else:
                 self.graph.set_output(index, self.quantised[index])
@@ -151,14 +153,14 @@ class _Writer:
 
     # inputs and outputs
 
-    def _take_bytes(self) -> None:
-        """The input becomes uint8; whoever reads it in float gets a CAST, in int8 a QUANTIZE."""
-        raw = self.graph.copy_tensor(self.entry, "", "uint8")
-        self.tensors[raw].name = self.tensors[self.entry].name
-        self.tensors[self.entry].name = self.graph.name(self.entry) + "_float"
-        self.raw = raw
-        self.floats.discard(self.entry)
-        self.graph.set_input(self.entry, raw)
+    def _take_bytes(self, entry: int) -> None:
+        """An input becomes uint8; whoever reads it in float gets a CAST, in int8 a QUANTIZE."""
+        raw = self.graph.copy_tensor(entry, "", "uint8")
+        self.tensors[raw].name = self.tensors[entry].name
+        self.tensors[entry].name = self.graph.name(entry) + "_float"
+        self.raw[entry] = raw
+        self.floats.discard(entry)
+        self.graph.set_input(entry, raw)
 
     def _read_as_float(self, operator: Any) -> None:
         for index in operator.inputs:
@@ -169,8 +171,8 @@ class _Writer:
         """Makes sure that an activation exists in float."""
         if index in self.floats:
             return
-        if index == self.entry:
-            self.new.append(self.graph.make_int8("CAST", [self.raw], [index]))
+        if index in self.raw:
+            self.new.append(self.graph.make_int8("CAST", [self.raw[index]], [index]))
         else:
             self.new.append(self.graph.make_int8("DEQUANTIZE", [self.quantised[index]], [index]))
         self.floats.add(index)
@@ -180,18 +182,29 @@ class _Writer:
         if index in self.quantised:
             return self.quantised[index]
         source, version = index, OPERATORS["QUANTIZE"].version or 1
-        if index == self.entry and index not in self.floats:
+        if index in self.entries and not self.float_outputs and index not in self.raw:
+            return self._take_levels(index)
+        if index in self.raw and index not in self.floats:
             # Levels of a raw pixel, one to one.
-            self.graph.set_scale(self.raw, [1.0], [0])
-            source, version = self.raw, REQUANTIZE
+            self.graph.set_scale(self.raw[index], [1.0], [0])
+            source, version = self.raw[index], REQUANTIZE
             if self.numbers.activations == "int16":  # there is no kernel straight from uint8
                 source = self.graph.copy_tensor(index, "_int8", "int8")
                 self.graph.set_scale(source, [1.0], [-128])
                 self.new.append(
-                    self.graph.make_operator("QUANTIZE", REQUANTIZE, [self.raw], [source])
+                    self.graph.make_operator("QUANTIZE", REQUANTIZE, [self.raw[index]], [source])
                 )
         made = self._quantise(index)
         self.new.append(self.graph.make_operator("QUANTIZE", version, [source], [made]))
+        return made
+
+    def _take_levels(self, index: int) -> int:
+        """An input that is no picture becomes integers with a scale."""
+        made = self._quantise(index)
+        name = self.graph.name(index)
+        self.tensors[made].name, self.tensors[index].name = name, f"{name}_float"
+        self.ranges = {**self.ranges, f"{name}_float": self.ranges[name]}
+        self.graph.set_input(index, made)
         return made
 
     def _quantise(self, index: int) -> int:
@@ -240,7 +253,7 @@ class _Writer:
         if self.graph.is_constant(index):
             values = self.graph.values(index)
             return float(values.min()), float(values.max())
-        if index == self.entry and self.input_type == "uint8":
+        if index in self.raw:
             return 0.0, 255.0
         if name not in self.ranges:
             raise ExportError(

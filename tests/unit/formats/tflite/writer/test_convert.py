@@ -58,7 +58,7 @@ def images() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def record(network, images) -> RangeRecord:
-    sample = CalibrationSample(images, "drawn", "00")
+    sample = CalibrationSample({"images": images}, "drawn", "00")
     return calibrate(Format.TFLITE, open_source(network), TfliteOptions(), sample)
 
 

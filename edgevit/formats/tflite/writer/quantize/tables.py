@@ -1,0 +1,327 @@
+"""Functions of one tensor that have no int8 kernel, as tables of 256 entries.
+
+ELU, SELU, softplus, mish, softsign, a reciprocal: whatever is computed element by element from one
+int8 tensor has 256 answers. LiteRT has kernels for some parts of such functions, with a rounding
+after each, and for others none, and TensorFlow's quantiser leaves those in float. Here the whole
+function is one table: CAST to int32, ADD 128, GATHER.
+
+The quantiser must not see the function, so a GELU, which it knows how to quantise, stands in for it
+until the integers are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edgevit.base.errors import ExportError
+from edgevit.formats.tflite.writer.graph import NO_ACTIVATION, TfliteGraph
+
+LEVELS = 256
+STAND_IN = "GELU"
+MOST_OF_ONE = 2  # stand-ins for one tensor: a GELU is exact or approximate, and no two are alike
+Function = Callable[[np.ndarray], np.ndarray]
+
+
+def _elu(x: np.ndarray) -> np.ndarray:
+    return np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
+
+
+def _logistic(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+def _hard_swish(x: np.ndarray) -> np.ndarray:
+    return x * np.clip(x + 3, 0, 6) / 6
+
+
+# What operators compute, element by element. Those with an integer kernel come along where they are
+# part of a larger function.
+ELEMENTWISE: Mapping[str, Callable[..., np.ndarray]] = {
+    "ABS": np.abs,
+    "ADD": np.add,
+    "COS": np.cos,
+    "DIV": np.divide,
+    "ELU": _elu,
+    "EQUAL": np.equal,
+    "EXP": np.exp,
+    "FLOOR": np.floor,
+    "GREATER": np.greater,
+    "GREATER_EQUAL": np.greater_equal,
+    "HARD_SWISH": _hard_swish,
+    "LESS": np.less,
+    "LESS_EQUAL": np.less_equal,
+    "LOG": np.log,
+    "LOGICAL_AND": np.logical_and,
+    "LOGICAL_NOT": np.logical_not,
+    "LOGICAL_OR": np.logical_or,
+    "LOGISTIC": _logistic,
+    "MAXIMUM": np.maximum,
+    "MINIMUM": np.minimum,
+    "MUL": np.multiply,
+    "NEG": np.negative,
+    "NOT_EQUAL": np.not_equal,
+    "POW": np.power,
+    "RELU": lambda x: np.maximum(x, 0),
+    "RELU6": lambda x: np.clip(x, 0, 6),
+    "ROUND": np.rint,
+    "RSQRT": lambda x: 1 / np.sqrt(x),
+    "SELECT": np.where,
+    "SELECT_V2": np.where,
+    "SIGN": np.sign,
+    "SIN": np.sin,
+    "SQRT": np.sqrt,
+    "SQUARE": np.square,
+    "SQUARED_DIFFERENCE": lambda x, y: np.square(x - y),
+    "SUB": np.subtract,
+    "TANH": np.tanh,
+}
+# Of these, what has an int8 kernel that TensorFlow's quantiser uses. A function of these alone
+# stays as it is.
+QUANTISED = (
+    *("ADD", "HARD_SWISH", "LOGISTIC", "MAXIMUM", "MINIMUM", "MUL", "RELU", "RELU6", "RSQRT"),
+    *("SQUARED_DIFFERENCE", "SUB", "TANH"),
+)
+
+
+@dataclass(frozen=True)
+class _Cone:
+    """All that is computed between one tensor and another, element by element.
+
+    Attributes:
+        source: tensor.
+        result: tensor.
+        operators: in order.
+    """
+
+    source: int
+    result: int
+    operators: tuple[Any, ...]
+
+
+def hide_functions(graph: TfliteGraph) -> list[Function | None]:
+    """Puts a stand-in where a function of one tensor has no integer kernel.
+
+    Args:
+        graph: float32, about to be quantised; changed in place. It computes something else then.
+
+    Returns:
+        For each operator of the stand-in's kind, in order, what it shall compute; None for one that
+        is what it is.
+    """
+    cones = _find_cones(graph)
+    if not cones:
+        return [None] * graph.kinds.count(STAND_IN)
+    by_result = {cone.result: cone for cone in cones}
+    made: dict[int, Function] = {}
+    operators: list[Any] = []
+    counts: dict[int, int] = {}
+    for operator in graph.operators:
+        cone = by_result.get(int(operator.outputs[0]))
+        if cone is None:
+            operators.append(operator)
+            continue
+        number = counts.get(cone.source, 0)
+        counts[cone.source] = number + 1
+        options = {"approximate": number == 1}
+        stand_in = graph.make_operator(
+            STAND_IN, 1, [cone.source], [cone.result], "GeluOptions", **options
+        )
+        made[id(stand_in)] = _function_of(graph, cone)
+        operators.append(stand_in)
+    graph.operators = _drop_unread(graph, operators)
+    functions = [made.get(id(op)) for op in graph.operators if graph.kind(op) == STAND_IN]
+    graph.prune()
+    return functions
+
+
+def write_tables(graph: TfliteGraph, functions: Sequence[Function | None]) -> tuple[str, ...]:
+    """Puts tables where stand-ins are.
+
+    Args:
+        graph: integer-only; changed in place.
+        functions: of :func:`hide_functions`.
+
+    Returns:
+        Steps taken; none if the graph is as it was.
+
+    Raises:
+        ExportError: the quantiser has changed the order, or left a stand-in in float.
+    """
+    if not any(functions):
+        return ()
+    waiting = list(functions)
+    if graph.kinds.count(STAND_IN) != len(waiting):
+        raise ExportError("TensorFlow's quantiser has lost a function that has no int8 kernel.")
+    operators: list[Any] = []
+    for operator in graph.operators:
+        function = waiting.pop(0) if graph.kind(operator) == STAND_IN else None
+        operators += [operator] if function is None else _look_up(graph, operator, function)
+    graph.operators = operators
+    graph.prune()
+    count = sum(function is not None for function in functions)
+    return (f"{count} functions without an int8 kernel as tables of {LEVELS} entries",)
+
+
+def _find_cones(graph: TfliteGraph) -> list[_Cone]:
+    """The largest functions of one tensor that hold an operator without an integer kernel."""
+    made = graph.makers()
+    sources: dict[int, int] = {}  # tensor -> what alone it is computed from
+    for operator in graph.operators:
+        found = _source_of(graph, operator, sources)
+        if found is not None:
+            sources[int(operator.outputs[0])] = found
+    cones = []
+    for result, source in sources.items():
+        if graph.type(result) != "float32" or not _ends(graph, result, source, sources):
+            continue
+        operators = _between(graph, made, source, result)
+        if any(graph.kind(operator) not in QUANTISED for operator in operators):
+            cones.append(_Cone(source, result, operators))
+    counts: dict[int, int] = {}
+    kept = []
+    for cone in cones:
+        counts[cone.source] = counts.get(cone.source, 0) + 1
+        if counts[cone.source] <= MOST_OF_ONE:
+            kept.append(cone)
+    return kept
+
+
+def _source_of(graph: TfliteGraph, operator: Any, sources: Mapping[int, int]) -> int | None:
+    """The tensor that an element-wise operator is a function of; None if there are several."""
+    if graph.kind(operator) not in ELEMENTWISE:
+        return None
+    result = int(operator.outputs[0])
+    entering = [int(index) for index in operator.inputs]
+    found = set()
+    for index in entering:
+        if graph.is_constant(index):
+            if graph.values(index).size != 1:
+                return None
+        else:
+            found.add(sources.get(index, index))
+    if len(found) != 1:
+        return None
+    (source,) = found
+    alike = graph.shape(source) == graph.shape(result) and graph.type(source) == "float32"
+    return source if alike else None
+
+
+def _ends(graph: TfliteGraph, result: int, source: int, sources: Mapping[int, int]) -> bool:
+    """Whether somebody reads a tensor who is no part of a function of the same source."""
+    if graph.is_output(result):
+        return True
+    return any(sources.get(int(op.outputs[0])) != source for op, _ in graph.readers(result))
+
+
+def _between(graph: TfliteGraph, made: dict[int, Any], source: int, result: int) -> tuple[Any, ...]:
+    wanted, waiting = set(), [result]
+    while waiting:
+        tensor = waiting.pop()
+        if tensor == source or tensor in wanted or graph.is_constant(tensor):
+            continue
+        wanted.add(tensor)
+        waiting += [int(index) for index in made[tensor].inputs]
+    return tuple(op for op in graph.operators if int(op.outputs[0]) in wanted)
+
+
+def _function_of(graph: TfliteGraph, cone: _Cone) -> Function:
+    steps = [
+        (
+            ELEMENTWISE[graph.kind(operator)],
+            [int(index) for index in operator.inputs],
+            int(operator.outputs[0]),
+            getattr(operator.builtinOptions, "fusedActivationFunction", NO_ACTIVATION),
+        )
+        for operator in cone.operators
+    ]
+    constants = {
+        index: graph.values(index).reshape(-1)[0]
+        for _, entering, _, _ in steps
+        for index in entering
+        if graph.is_constant(index)
+    }
+
+    def function(x: np.ndarray) -> np.ndarray:
+        known: dict[int, Any] = {**constants, cone.source: x.astype(np.float64)}
+        for compute, entering, result, fused in steps:
+            known[result] = FUSED[fused](compute(*(known[index] for index in entering)))
+        return np.asarray(known[cone.result], np.float64)
+
+    return function
+
+
+# By ActivationFunctionType of the schema.
+FUSED: Mapping[int, Callable[[Any], Any]] = {
+    NO_ACTIVATION: lambda x: x,
+    1: lambda x: np.maximum(x, 0),
+    2: lambda x: np.clip(x, -1, 1),
+    3: lambda x: np.clip(x, 0, 6),
+    4: np.tanh,
+}
+
+
+def _drop_unread(graph: TfliteGraph, operators: list[Any]) -> list[Any]:
+    wanted = {int(index) for index in graph.graph.outputs}
+    kept = []
+    for operator in reversed(operators):
+        if wanted & {int(index) for index in operator.outputs}:
+            wanted |= {int(index) for index in operator.inputs}
+            kept.append(operator)
+    return kept[::-1]
+
+
+def _look_up(graph: TfliteGraph, operator: Any, function: Function) -> list[Any]:
+    x, y = int(operator.inputs[0]), int(operator.outputs[0])
+    if (graph.type(x), graph.type(y)) != ("int8", "int8"):
+        raise ExportError(f"TensorFlow's quantiser left what makes {graph.name(y)!r} in float.")
+    answers = tabulate(function, _levels(graph, x), _levels(graph, y))
+    table = graph.add_near(y, "table", (LEVELS,), "int8", answers)
+    graph.tensors[table].quantization = graph.tensors[y].quantization
+    offset = graph.add_near(y, "offset", (), "int32", np.array(128, np.int32))
+    level, place = (
+        graph.add_tensor(f"{graph.name(y)}/{role}", graph.shape(x), "int32", free=graph.is_free(x))
+        for role in ("level", "place")
+    )
+    types = {"inDataType": graph.tensors[x].type, "outDataType": graph.tensors[level].type}
+    return [
+        graph.make_int8("CAST", [x], [level], "CastOptions", **types),
+        graph.make_elementwise("ADD", [level, offset], place),
+        graph.make_int8("GATHER", [table, place], [y], "GatherOptions"),
+    ]
+
+
+def tabulate(
+    function: Function, entering: tuple[float, int], leaving: tuple[float, int]
+) -> np.ndarray:
+    """What a function answers to each level. int8 256, for -128 to 127.
+
+    Where it has no number, as a logarithm of what is below zero, the nearest level that has one
+    answers: only rounding leads there.
+
+    Args:
+        function: float64 to float64, element by element.
+        entering: scale and zero point of the input.
+        leaving: of the output.
+
+    Raises:
+        ExportError: it has no number anywhere.
+    """
+    levels = np.arange(-128, 128)
+    with np.errstate(all="ignore"):
+        values = function((levels - entering[1]) * entering[0])
+    sound = np.flatnonzero(np.isfinite(values))
+    if not len(sound):
+        raise ExportError("a function of one tensor is not finite anywhere.")
+    nearest = sound[np.abs(levels[:, None] + 128 - sound).argmin(axis=1)]
+    scaled = np.rint(values[nearest] / leaving[0]) + leaving[1]
+    return np.clip(scaled, -128, 127).astype(np.int8)
+
+
+def _levels(graph: TfliteGraph, tensor: int) -> tuple[float, int]:
+    """(scale, zero point) of a tensor that has one of each."""
+    found = graph.tensors[tensor].quantization
+    return float(found.scale[0]), int(found.zeroPoint[0])

@@ -1,0 +1,125 @@
+"""Sizes of a model's inputs: which are pictures, and what fixes those that are free."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from edgevit.base.errors import ConfigError, UnknownNameError, in_one_line
+
+if TYPE_CHECKING:
+    import keras
+
+MOST_CHANNELS = 32  # of a picture; what has more is a map of features
+
+
+def is_picture(shape: tuple[int | None, ...]) -> bool:
+    """Whether an input takes pictures B H W C, or clips of them B T H W C."""
+    return len(shape) in (4, 5) and shape[-1] is not None and shape[-1] <= MOST_CHANNELS
+
+
+def fix_shapes(
+    network: keras.Model,
+    names: tuple[str, ...],
+    given: Mapping[str, tuple[int | None, ...]],
+    opening: Mapping[str, Any],
+    origin: str,
+) -> keras.Model:
+    """The network with sizes for everything but the batch.
+
+    Args:
+        network: with inputs.
+        names: of the inputs.
+        given: shapes by name, the batch first.
+        opening: ``image_size`` fixes the size of pictures where nothing else does.
+        origin: how errors call the model.
+
+    Raises:
+        UnknownNameError: it has no such input.
+        ConfigError: a size is free, or a shape does not fit.
+    """
+    for name in given:
+        if name not in names:
+            raise UnknownNameError(f"input of {origin}", name, names)
+    wanted = []
+    for name, tensor in zip(names, network.inputs, strict=True):
+        own = tuple(tensor.shape)
+        shape = _fit(name, own, given.get(name), origin)
+        size = opening.get("image_size")
+        if is_picture(own) and size is not None:
+            pairs = zip(shape[-3:-1], size, strict=True)
+            shape = (*shape[:-3], *(known or side for known, side in pairs), shape[-1])
+        if None in shape[1:]:
+            sizes = "x".join("?" if part is None else str(part) for part in (1, *shape[1:]))
+            example = "x".join(str(part or 224) for part in (1, *shape[1:]))
+            raise ConfigError(
+                f"{origin}: its input {name!r} is {sizes}, and an exported file needs every size. "
+                f"Give --input-shape {name}={example}."
+            )
+        wanted.append(shape)
+    if all(
+        tuple(tensor.shape)[1:] == shape[1:]
+        for tensor, shape in zip(network.inputs, wanted, strict=True)
+    ):
+        return network
+    return _call_on(network, names, wanted, origin)
+
+
+def _call_on(
+    network: keras.Model,
+    names: tuple[str, ...],
+    shapes: list[tuple[int | None, ...]],
+    origin: str,
+) -> keras.Model:
+    import keras
+
+    from edgevit.frontend.source import pack_inputs
+
+    entering = [
+        keras.Input(shape[1:], name=name, dtype=tensor.dtype)
+        for name, shape, tensor in zip(names, shapes, network.inputs, strict=True)
+    ]
+    packed = pack_inputs(network, entering)
+    try:
+        return keras.Model(packed, network(packed), name=network.name)
+    except Exception as error:  # whatever a layer raises for a size that it cannot take
+        listed = ", ".join(
+            f"{n}={'x'.join(map(str, s[1:]))}" for n, s in zip(names, shapes, strict=True)
+        )
+        raise ConfigError(
+            f"{origin}: it cannot take {listed} ({in_one_line(error, 240)})."
+        ) from None
+
+
+def _fit(
+    name: str,
+    own: tuple[int | None, ...],
+    given: tuple[int | None, ...] | None,
+    origin: str,
+) -> tuple[int | None, ...]:
+    if given is None:
+        return own
+    fits = len(given) == len(own) and all(
+        size is None or wanted == size for size, wanted in zip(own[1:], given[1:], strict=True)
+    )
+    if not fits:
+        sizes = ["x".join("?" if s is None else str(s) for s in shape) for shape in (given, own)]
+        raise ConfigError(
+            f"{origin}: --input-shape {name}={sizes[0]} does not fit its input of {sizes[1]}."
+        )
+    return (own[0], *given[1:])
+
+
+def count_levels(network: keras.Model, tensor: Any) -> int:
+    """How many values an integer input may take: as many as the first Embedding behind it has.
+
+    2 where there is no Embedding.
+    """
+    import keras
+
+    for layer in network._flatten_layers(include_self=False, recursive=True):
+        if isinstance(layer, keras.layers.Embedding):
+            nodes = getattr(layer, "_inbound_nodes", ())
+            if any(part is tensor for node in nodes for part in node.input_tensors):
+                return int(layer.input_dim)
+    return 2

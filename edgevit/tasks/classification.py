@@ -1,0 +1,84 @@
+"""Which classes a picture shows: one of several, yes or no, or several at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from edgevit.core.signature import Activation, OutputSpec, Role, Signature
+from edgevit.tasks.measures import threshold
+from edgevit.tasks.task import Task
+
+
+class Classification(Task):
+    """See :class:`edgevit.tasks.task.Task`."""
+
+    def describe(
+        self, outputs: dict[str, np.ndarray], signature: Signature, names: tuple[str, ...], top: int
+    ) -> dict[str, Any]:
+        output = self.main_output(signature)
+        scores = outputs[output.name]
+        if scores.ndim > 1:  # a class for each position, as of text
+            return {"classes": [class_name(int(c), names) for c in np.argmax(scores, axis=-1)]}
+        shares = probabilities(scores, output)
+        if threshold(output) is not None and len(shares) == 1:
+            return {"classes": _yes_or_no(float(shares[0]), names)}
+        order = np.argsort(-shares, kind="stable")[:top]
+        return {
+            "classes": [
+                {
+                    "class": class_name(int(index), names),
+                    "index": int(index),
+                    "probability": float(shares[index]),
+                }
+                for index in order
+            ]
+        }
+
+    def in_words(self, document: dict[str, Any]) -> str:
+        return ", ".join(
+            found if isinstance(found, str)
+            else f"{found['class']} {100 * found['probability']:.1f} %"
+            for found in document["classes"]
+        )  # fmt: skip
+
+
+def class_name(index: int, names: tuple[str, ...]) -> str:
+    """The name of a class; its number where it has none."""
+    return names[index] if index < len(names) else str(index)
+
+
+def probabilities(scores: np.ndarray, output: OutputSpec) -> np.ndarray:
+    """Probabilities of classes; what is one already stays as it is.
+
+    Args:
+        scores: float ... C.
+        output: that they are of.
+    """
+    if output.activation is not Activation.LINEAR or output.role is Role.PROBABILITIES:
+        return scores
+    if output.shape[-1] == 1:
+        return 1 / (1 + np.exp(-scores))
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return weights / weights.sum(axis=-1, keepdims=True)
+
+
+def _yes_or_no(share: float, names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """One probability: of the second of two named classes, or of the only one."""
+    if len(names) == 2:
+        pairs = [(names[1], 1, share), (names[0], 0, 1 - share)]
+    elif len(names) == 1:
+        pairs = [(names[0], 0, share)]
+    else:
+        pairs = [("yes", 1, share), ("no", 0, 1 - share)]
+    found = [{"class": name, "index": index, "probability": p} for name, index, p in pairs]
+    return sorted(found, key=lambda entry: -float(str(entry["probability"])))
+
+
+CLASSIFICATION = Classification(
+    "classification",
+    "classes of a picture: one of several, yes or no, or several at once",
+    (Role.LOGITS, Role.PROBABILITIES),
+    "top-1 accuracy",
+)

@@ -1,0 +1,36 @@
+"""Measured quantities, each in its own unit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from edgevit.core.signature import Role, Signature
+from edgevit.tasks.task import Task
+
+SHOWN = 8  # values of an output in a line
+
+
+class Regression(Task):
+    """See :class:`edgevit.tasks.task.Task`."""
+
+    def describe(
+        self, outputs: dict[str, np.ndarray], signature: Signature, names: tuple[str, ...], top: int
+    ) -> dict[str, Any]:
+        output = self.main_output(signature)
+        values = [float(value) for value in outputs[output.name].reshape(-1)]
+        named = names if len(names) == len(values) else ()
+        return {"values": dict(zip(named, values, strict=True)) if named else values}
+
+    def in_words(self, document: dict[str, Any]) -> str:
+        values = document["values"]
+        if isinstance(values, dict):
+            return ", ".join(f"{name} {value:.6g}" for name, value in values.items())
+        more = f", ... ({len(values)} in all)" if len(values) > SHOWN else ""
+        return ", ".join(f"{value:.6g}" for value in values[:SHOWN]) + more
+
+
+REGRESSION = Regression(
+    "regression", "measured quantities, each in its own unit", (Role.VALUES,), "R2"
+)

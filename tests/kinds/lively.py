@@ -1,0 +1,168 @@
+"""Seeded weights that behave as trained ones do: no layer is silent, and no output stands still."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+
+from kinds.kind import Arrays
+
+KERNELS = ("kernel", "pointwise_kernel")  # of a layer that multiplies what enters with weights
+
+
+def liven(
+    model: keras.Model,
+    inputs: Arrays | np.ndarray,
+    seed: int = 0,
+    units: Mapping[str, tuple[Any, Any]] | None = None,
+) -> None:
+    """Gives every variable of a model a value as after training.
+
+    Kernels, biases, scales and shifts are drawn. Then, layer by layer in the order in which they
+    run, what a layer computes from the inputs is brought near zero mean and unit deviation, as
+    in "All you need is a good init" (Mishkin and Matas, 2016), and moved off it again by a
+    seeded share. Moving statistics of batch norms are those of the real activations, moved too.
+    A final layer may have units of its own.
+
+    Args:
+        model: changed in place.
+        inputs: what enters the network, ready for it.
+        seed: of all draws.
+        units: (factor, offset) of the last weights of a layer, by its name.
+    """
+    rng = np.random.default_rng((seed, 41))
+    layers = list({id(layer): layer for layer in model._flatten_layers()}.values())
+    _draw_variables(layers, rng)
+    with _measuring(layers, rng):
+        model(inputs, training=False)
+    for name, (factor, offset) in (units or {}).items():
+        (layer,) = (layer for layer in layers if layer.name == name)
+        _set_units(layer, np.asarray(factor), np.asarray(offset))
+
+
+def find_still(outputs: Arrays, wanted: Mapping[str, float]) -> list[str]:
+    """Outputs that vary less over the inputs than they should.
+
+    Args:
+        outputs: by name, the batch first.
+        wanted: smallest deviation over the inputs as a share of the largest |value|, by name.
+
+    Returns:
+        A line for each of them.
+    """
+    lines = []
+    for name, values in outputs.items():
+        values = values.astype(np.float64)
+        if not np.isfinite(values).all():
+            lines.append(f"{name} is not finite")
+            continue
+        share = values.std(axis=0).mean() / max(float(np.abs(values).max()), 1e-30)
+        if not share >= wanted[name]:
+            lines.append(f"{name} varies by {share:.3f} of its scale, and {wanted[name]} is asked")
+    return lines
+
+
+def _draw_variables(layers: list[keras.layers.Layer], rng: np.random.Generator) -> None:
+    seen: set[int] = set()
+    for layer in layers:
+        for variable in layer._trainable_variables:
+            if id(variable) in seen:
+                continue
+            seen.add(id(variable))
+            value, shape = np.asarray(variable), tuple(variable.shape)
+            name = variable.path.rsplit("/", 1)[-1]
+            if name == "gamma":
+                value = rng.uniform(0.6, 1.5, shape) * rng.choice([1, 1, 1, -1], shape)
+            elif name in ("bias", "beta"):
+                value = rng.normal(0, 0.3, shape) + value  # a forget gate's bias begins at one
+            elif name == "alpha":  # of a PReLU
+                value = rng.uniform(0.05, 0.4, shape)
+            else:
+                value = value + rng.normal(0, 0.3 * (value.std() or 0.1), shape)
+            variable.assign(value.astype(np.float32))
+
+
+@contextmanager
+def _measuring(layers: list[keras.layers.Layer], rng: np.random.Generator) -> Iterator[None]:
+    """Every layer settles its weights when it is first called; a shared one does so once."""
+    hooked = []
+    for layer in layers:
+        settle = _settler(layer)
+        if settle is not None:
+            layer.__dict__["call"] = _first_settled(layer, layer.call, settle, rng)
+            hooked.append(layer)
+    try:
+        yield
+    finally:
+        for layer in hooked:
+            del layer.__dict__["call"]
+
+
+def _settler(layer: keras.layers.Layer) -> Callable[..., None] | None:
+    if isinstance(layer, keras.layers.BatchNormalization):
+        return _settle_norm
+    return None if _kernel(layer) is None else _settle_kernel
+
+
+def _first_settled(
+    layer: keras.layers.Layer, call: Callable, settle: Callable, rng: np.random.Generator
+) -> Callable:
+    waiting = True
+
+    def measured(entering: Any, *arguments: Any, **keywords: Any) -> Any:
+        nonlocal waiting
+        if waiting:
+            waiting = False
+            settle(layer, entering, call, rng)
+        return call(entering, *arguments, **keywords)
+
+    return measured
+
+
+def _settle_kernel(
+    layer: keras.layers.Layer, entering: Any, call: Callable, rng: np.random.Generator
+) -> None:
+    """Brings what the layer computes near zero mean and unit deviation."""
+    activation, layer.activation = layer.activation, keras.activations.linear
+    computed = _to_float(call(entering))
+    layer.activation = activation
+    kernel, bias = _kernel(layer), getattr(layer, "bias", None)
+    flat = computed.reshape(-1, computed.shape[-1])
+    middle = flat.mean(axis=0)
+    gain = float(rng.uniform(0.9, 1.4)) / max(float((flat - middle).std()), 1e-6)
+    kernel.assign(np.asarray(kernel) * gain)
+    if bias is not None and tuple(bias.shape) == middle.shape:
+        noise = rng.normal(0, 0.3, middle.shape)
+        bias.assign((np.asarray(bias) - middle) * gain + noise)
+
+
+def _settle_norm(
+    layer: keras.layers.Layer, entering: Any, call: Callable, rng: np.random.Generator
+) -> None:
+    """Gives a batch norm the statistics of what enters it, a little off."""
+    values = np.moveaxis(_to_float(entering), layer.axis, -1)
+    flat = values.reshape(-1, values.shape[-1])
+    spread = flat.std(axis=0) + 1e-2
+    layer.moving_mean.assign(flat.mean(axis=0) + rng.normal(0, 0.2, spread.shape) * spread)
+    layer.moving_variance.assign(spread**2 * rng.uniform(0.7, 1.4, spread.shape))
+
+
+def _kernel(layer: keras.layers.Layer) -> keras.Variable | None:
+    """What a layer multiplies with; None for one that has no such thing, or a recurrent cell."""
+    if not hasattr(layer, "activation") or hasattr(layer, "recurrent_kernel"):
+        return None
+    kernels = (getattr(layer, name, None) for name in KERNELS)
+    return next((kernel for kernel in kernels if isinstance(kernel, keras.Variable)), None)
+
+
+def _to_float(values: Any) -> np.ndarray:
+    return np.asarray(keras.ops.convert_to_numpy(values)).astype(np.float32)
+
+
+def _set_units(layer: keras.layers.Layer, factor: np.ndarray, offset: np.ndarray) -> None:
+    layer.kernel.assign(np.asarray(layer.kernel) * factor)
+    layer.bias.assign(np.asarray(layer.bias) * factor + offset)

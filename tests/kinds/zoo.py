@@ -1,0 +1,40 @@
+"""Every kind of vision model that an export must carry over, as a small lively Keras model."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from kinds import building_blocks, every_place, many_inputs, whole_picture
+from kinds.kind import Kind
+
+if TYPE_CHECKING:
+    import keras
+
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for room in (whole_picture, every_place, many_inputs, building_blocks)
+    for kind in room.KINDS
+}
+SEED = 5  # of the weights; inputs of other seeds are new to the model
+SETTLED_ON = 48  # inputs by which the weights are made lively
+
+
+def build_kind(kind: Kind, seed: int = SEED) -> keras.Model:
+    """A kind's model with lively weights; the same seed makes the same model."""
+    import keras
+
+    from kinds.float_model import prepare
+    from kinds.lively import liven
+
+    keras.utils.set_random_seed(seed)
+    model = kind.build()
+    entering = prepare(kind, model, kind.draw(SETTLED_ON, seed=1))
+    liven(model, entering, seed, kind.units)
+    return model
+
+
+@cache
+def built(name: str) -> keras.Model:
+    """The model of a kind, built once a process. To be read only."""
+    return build_kind(KINDS[name])
