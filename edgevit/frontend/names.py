@@ -7,7 +7,7 @@ import unicodedata
 
 LONGEST = 100  # characters; a file name may have 255 bytes, suffixes and temporary files included
 FOREIGN = re.compile(r"[^A-Za-z0-9_.-]+")
-SCOPE = re.compile(r"[A-Za-z0-9_.>-]+")  # what TensorFlow takes inside a graph
+SCOPE = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.>-]*")  # as TensorFlow names operations and weights
 
 
 def safe_name(name: str) -> str:
@@ -30,7 +30,7 @@ def safe_name(name: str) -> str:
 
 
 def is_scope(name: str) -> bool:
-    """Whether a layer of this name can be traced, as long as it is inside a model."""
+    """Whether a layer of this name can be traced, and its weights saved."""
     return SCOPE.fullmatch(name) is not None
 
 

@@ -63,11 +63,9 @@ def _find(name: str) -> Callable[..., Any]:
         found = getattr(found, part, None)
     if not inspect.isfunction(found) or "weights" not in inspect.signature(found).parameters:
         known = [
-            f"keras.applications.{part}"
-            for part, value in vars(keras.applications).items()
-            if inspect.isfunction(value)
+            key for key, value in vars(keras.applications).items() if inspect.isfunction(value)
         ]
-        raise UnknownNameError("model", name, known)
+        raise UnknownNameError("model of keras.applications", match["place"], known)
     return found
 
 

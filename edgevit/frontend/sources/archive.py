@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgevit.base.errors import ModelFileError
 from edgevit.frontend.sources.building import build_from_config, explained
-from edgevit.frontend.sources.configs import check_code, without_training
+from edgevit.frontend.sources.configs import COMPILED, check_code, keep_losses, without_training
 from edgevit.frontend.sources.keras2_config import is_keras2
 from edgevit.models.build import custom_objects
 
@@ -31,20 +31,28 @@ def read_archive(path: Path, trust: bool) -> keras.Model:
     Raises:
         ModelFileError: damaged, code that nobody trusted, or parts that Keras does not know.
     """
-    import keras
-
     found = _read_json(path, CONFIG)
     config = without_training(found)
     check_code(str(path), config, trust)
     version = _read_json(path, METADATA).get("keras_version") if _has(path, METADATA) else "3"
-    inner = without_training(found.get("config")) != found.get("config")
-    if is_keras2(version) or (inner and path.is_file()):
-        return _read_in_parts(path, config, version, trust)
     if path.is_file() and path.suffix != ".keras":
         raise ModelFileError(
             f"{path}: is a .keras file under another name, and Keras goes by the name. Call it "
             f"{path.with_suffix('.keras').name}."
         )
+    inner = without_training(found.get("config")) != found.get("config")
+    in_parts = is_keras2(version) or (inner and path.is_file())
+    read = _read_in_parts if in_parts else _read_whole
+    model = read(path, config, version, trust)
+    keep_losses(model, found.get(COMPILED))
+    return model
+
+
+def _read_whole(
+    path: Path, config: dict[str, Any], version: str | None, trust: bool
+) -> keras.Model:
+    import keras
+
     with explained(str(path), lambda: config):
         return keras.saving.load_model(
             path, custom_objects=custom_objects(), compile=False, safe_mode=not trust

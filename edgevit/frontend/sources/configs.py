@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgevit.base.errors import ModelFileError
+
+if TYPE_CHECKING:
+    import keras
 
 Config = dict[str, Any]
 COMPILED = "compile_config"
@@ -18,6 +21,29 @@ def without_training(config: Any) -> Any:
     if isinstance(config, dict):
         return {key: without_training(value) for key, value in config.items() if key != COMPILED}
     return config
+
+
+def keep_losses(model: keras.Model, compiled: Any) -> None:
+    """Notes the names of the losses that a model was trained with, which say what its outputs are.
+
+    Args:
+        model: that was not compiled.
+        compiled: ``{"loss": ...}`` as a file has it; anything else says nothing.
+    """
+    names = _name_losses(compiled.get("loss") if isinstance(compiled, dict) else None)
+    if names:
+        model.loss = names
+
+
+def _name_losses(loss: Any) -> Any:
+    """Names in the place of configs: of one loss, or by output, or in their order."""
+    if isinstance(loss, list):
+        return [_name_losses(part) for part in loss]
+    if not isinstance(loss, dict):
+        return loss if isinstance(loss, str) else None
+    if "class_name" not in loss:
+        return {key: _name_losses(part) for key, part in loss.items()}
+    return str(loss.get("config") if loss["class_name"] == "function" else loss["class_name"])
 
 
 def walk_objects(config: Any) -> Iterator[Config]:

@@ -80,16 +80,19 @@ class _Cloning:
         self.origin = origin
         self.pairs: list[tuple[Any, Any]] = []
         self.made: dict[int, Any] = {}  # by the id of the original, which stays in memory
+        self.names: set[str] = set()  # that are taken
 
     def clone(self, network: keras.Model) -> keras.Model:
         """The network again, the models inside it too."""
         import keras
 
+        self.names |= {layer.name for layer in network._flatten_layers()}
         with _new_layers_in(FLOAT), keras.saving.custom_object_scope(_classes(network)):
             found = self._clone_network(network)
         for before, after in self.pairs:
             _copy_weights(self.origin, before, after)
-        _make_names_safe(found)
+        self._make_names_safe(found)
+        found.name = safe_name(found.name)
         if isinstance(found.input, dict):  # by the new names
             entries = {tensor.name: tensor for tensor in found.inputs}
             return keras.Model(entries, found.output, name=found.name)
@@ -100,11 +103,24 @@ class _Cloning:
 
         if isinstance(network, keras.Sequential):  # as the functional model inside it
             network = keras.Model(network.inputs[0], network.outputs[0], name=network.name)
-        taken: set[str] = set()
-        inputs = keras.tree.map_structure(lambda tensor: _clone_input(tensor, taken), network.input)
+        inputs = keras.tree.map_structure(self._clone_input, network.input)
         return keras.models.clone_model(
             network, input_tensors=inputs, clone_function=self._clone_part
         )
+
+    def _clone_input(self, tensor: Any) -> Any:
+        import keras
+
+        dtype = FLOAT if tensor.dtype in NARROW else tensor.dtype
+        safe = tensor.name == safe_name(tensor.name)
+        name = tensor.name if safe else unique_name(tensor.name, self.names)
+        return keras.Input(batch_shape=tensor.shape, dtype=dtype, name=name)
+
+    def _make_names_safe(self, whole: Any) -> None:
+        """Names of a layer or network and of the layers inside it."""
+        for layer in whole._flatten_layers():
+            if not is_scope(layer.name):
+                layer.name = unique_name(layer.name, self.names)
 
     def _clone_part(self, part: Any) -> Any:
         """A layer again, a model inside, or a function of keras.ops."""
@@ -129,6 +145,7 @@ class _Cloning:
                 f"float32, and cannot ({type(error).__name__}: {in_one_line(error, 160)}). Give "
                 "its class a get_config that holds the arguments of __init__."
             ) from None
+        self._make_names_safe(found)  # before there are weights, which are called by them
         self.pairs.append((part, found))
         return found
 
@@ -141,14 +158,6 @@ def _is_graph(layer: Any) -> bool:
     return isinstance(layer, keras.Sequential) or (
         isinstance(layer, functional) and type(layer).call is functional.call
     )
-
-
-def _clone_input(tensor: Any, taken: set[str]) -> Any:
-    import keras
-
-    dtype = FLOAT if tensor.dtype in NARROW else tensor.dtype
-    name = unique_name(tensor.name, taken)
-    return keras.Input(batch_shape=tensor.shape, dtype=dtype, name=name)
 
 
 def _clone_operation(operation: Any) -> Any:
@@ -235,14 +244,6 @@ def _unlike(origin: str, layer: Any) -> ModelFileError:
         "and what its get_config says makes another layer. Let get_config hold all arguments of "
         "__init__, and set nothing else on the layer."
     )
-
-
-def _make_names_safe(network: keras.Model) -> None:
-    layers = network._flatten_layers()
-    taken = {layer.name for layer in layers}
-    for layer in layers:
-        if not is_scope(layer.name) or (layer is network and layer.name != safe_name(layer.name)):
-            layer.name = unique_name(layer.name, taken)
 
 
 def _classes(network: keras.Model) -> dict[str, type]:

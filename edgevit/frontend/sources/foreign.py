@@ -112,6 +112,8 @@ def _text(path: Path, head: bytes) -> str | None:
         text = head[: error.start].decode().lstrip()
     if text.startswith("version https://git-lfs"):
         return "is a Git LFS pointer, not the file itself. Run 'git lfs pull'."
+    if path.suffix == ".py":
+        return f"is Python code. Name a function in it that returns the model: '{path.stem}:NAME'."
     if text.lower().startswith(("<!doctype html", "<html")):
         return "is a web page, so the download went wrong. Download the file itself."
     if _is_architecture(path, text):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgevit.base.errors import ModelFileError
 from edgevit.frontend.sources.building import build_from_config, wrong_weights
-from edgevit.frontend.sources.configs import check_code
+from edgevit.frontend.sources.configs import check_code, keep_losses
 from edgevit.frontend.sources.keras2_graph import safe_layer_name
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ def read_hdf5_model(path: Path, trust: bool) -> keras.Model:
         model = build_from_config(str(path), config, _version(file), trust)
         group = file.get("model_weights", file)
         fill_by_layer(str(path), group, model)
+        if "training_config" in file.attrs:
+            keep_losses(model, _read_json(path, file.attrs["training_config"]))
     return model
 
 
@@ -66,9 +68,9 @@ def _read_json(path: Path, text: str | bytes) -> dict[str, Any]:
     try:
         config = json.loads(text)
     except ValueError as error:
-        raise ModelFileError(f"{path}: its model_config is damaged ({error}).") from None
-    if not isinstance(config, dict) or "class_name" not in config:
-        raise ModelFileError(f"{path}: its model_config describes no Keras model.")
+        raise ModelFileError(f"{path}: the config inside is damaged ({error}).") from None
+    if not isinstance(config, dict):
+        raise ModelFileError(f"{path}: the config inside describes no Keras model.")
     return config
 
 

@@ -38,6 +38,8 @@ def describe_network(
         network = keras.Model(network.inputs[0], network.outputs[0], name=network.name)
     check_finite(origin, network)
     network = as_float_network(network, origin)
+    if network is not model and getattr(model, "loss", None) is not None:
+        network.loss = model.loss  # says what the outputs are
     digest = digest_weights(network.get_weights())
     return TrainedModel(None, network, (), digest, None, safe_name(title), preprocess)
 

@@ -37,6 +37,8 @@ def read_object(place: str) -> tuple[keras.Model, str]:
     match = PLACE.fullmatch(place)
     assert match is not None  # the table asks for such names only
     module, attribute = match["module"], match["attribute"]
+    if module.endswith(".py"):
+        raise ModelFileError(f"{place}: name the module, not the file: {module[:-3]}:{attribute}.")
     if not has_module(module):
         raise ModelFileError(
             f"{place}: there is no module {module.split('.')[0]!r} in this folder, and none is "

@@ -176,7 +176,7 @@ NAMES = ["my layer", "größe", "_lead", "1st", "my model (final)", "a:b", "x" *
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_any_name_can_be_traced(name):
+def test_any_name_can_be_traced_and_saved(name, tmp_path):
     entry = keras.Input((4,), name=name)
     x = layers.Dense(3, name=f"{name} dense")(entry)
     inner = keras.Sequential([keras.Input((3,)), layers.Dense(2, name=name)], name=f"{name} inner")
@@ -188,6 +188,9 @@ def test_any_name_can_be_traced(name):
     x = np.random.default_rng(0).normal(size=(1, 4)).astype(np.float32)
     np.testing.assert_allclose(traced(x), model(x), atol=1e-6)
     assert model.name == name
+    kept = tf.Module()
+    kept.call, kept.variables_ = traced, [variable.value for variable in network.variables]
+    tf.saved_model.save(kept, str(tmp_path), signatures=traced)
 
 
 def test_inputs_are_called_by_their_safe_names():

@@ -13,6 +13,8 @@ import pytest
 from edgevit.base.errors import ConfigError, ModelFileError
 from edgevit.cli.options import import_modules
 from edgevit.core.golden_images import draw_images
+from edgevit.core.signature import Role
+from edgevit.frontend.opening import open_source
 from edgevit.frontend.sources.load import load
 from edgevit.frontend.sources.table import find_kind, load_source
 
@@ -251,6 +253,7 @@ def cut_hdf5(path: Path) -> None:
         (torch_zip, "m.pt", ("PyTorch", "Keras")),
         (old_torch, "m.pth", ("PyTorch",)),
         (tflite, "m.bin", ("TFLite file", "inspect")),
+        (text, "m.py", ("Python code", "'m:NAME'")),
         (text, "m.onnx", ("ONNX file", "inspect")),
         (garbage, "m.png", ("picture", "--calibration")),
         (garbage, "m.npz", ("arrays without a network",)),
@@ -322,3 +325,21 @@ def test_a_weights_file_takes_no_other_weights(tmp_path):
     path = tmp_path / "w.safetensors"
     with pytest.raises(ConfigError, match="Drop --weights"):
         load_source(str(path), weights=path)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+@pytest.mark.parametrize("form", ["m.keras", "m.h5", "in memory"])
+@pytest.mark.parametrize(
+    "loss", ["mse", keras.losses.MeanSquaredError(), {"head": "mean_squared_error"}]
+)
+def test_the_loss_of_training_still_says_what_the_outputs_are(loss, form, policy, tmp_path):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="head", dtype=policy)])
+    if isinstance(loss, dict):
+        model = keras.Model(model.inputs, {"head": model.outputs[0]})
+    model.compile("sgd", loss)
+    model.train_on_batch(
+        np.ones((2, 4)), {"head": np.ones((2, 3))} if isinstance(loss, dict) else np.ones((2, 3))
+    )
+    opened = model if form == "in memory" else saved(tmp_path / form, model)
+    (output,) = open_source(opened).signature.outputs
+    assert output.role is Role.VALUES

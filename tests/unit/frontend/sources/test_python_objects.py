@@ -108,6 +108,7 @@ def test_weights_are_loaded_into_it(nets):
         ("zoo.nets:bild", ("no 'bild'", "Did you mean build")),
         ("zoo.torn:build", ("SyntaxError", f"{Path('zoo/torn.py')}, line 3")),
         ("zoo.lost:build", ("ModuleNotFoundError", f"{Path('zoo/lost.py')}, line 2")),
+        ("nets.py:build", ("nets:build",)),
         ("zoo.nowhere:build", ("ModuleNotFoundError",)),
         ("a_package_that_is_nowhere:build", ("no module 'a_package_that_is_nowhere'",)),
     ],
