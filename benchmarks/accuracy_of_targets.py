@@ -28,7 +28,8 @@ from edgevit.base.statistics import PairedDrop
 from edgevit.data.datasets import ImageDataset, find_source, load_dataset
 from edgevit.formats.registry import find_targets, open_session
 from edgevit.frontend.opening import open_source
-from edgevit.frontend.record_reference import float_logits
+from edgevit.frontend.record_reference import float_outputs
+from edgevit.frontend.source import Source
 from edgevit.reports.text import summarise_parity
 from edgevit.verbs.export import export
 from edgevit.verification.audit import inspect
@@ -47,13 +48,13 @@ def main() -> None:
     dataset = load_dataset(find_source(options.data), "test", source.preprocess.input_size)
     rows = read_rows(options.json, options.model) if options.json else {}
     started = time.perf_counter()
-    expected = run_all(lambda images: float_logits(source, images), dataset.images)
+    expected = run_all(lambda images: float_outputs(source, images)["logits"], dataset.images)
     keras = score(expected, dataset.labels, "keras", dataset.source, time.perf_counter() - started)
     rows = {"keras": {**asdict(keras), "model": options.model}, **rows}
     print(f"{options.model}: {keras.top1:.2f} % of {len(dataset):,} images of {dataset.source}")
     for target in targets:
         if target.name not in rows:
-            rows[target.name] = measure(options.model, target.name, dataset, expected)
+            rows[target.name] = measure(options.model, source, target.name, dataset, expected)
             if options.json:
                 write_result(options.json, rows, [options.model])
         print_row(target.name, rows[target.name])
@@ -66,11 +67,14 @@ def read_rows(path: Path, model: str) -> dict[str, Any]:
     return {name: row for name, row in found.items() if name != "keras"} if same else {}
 
 
-def measure(model: str, target: str, dataset: ImageDataset, expected: np.ndarray) -> dict[str, Any]:
+def measure(
+    model: str, source: Source, target: str, dataset: ImageDataset, expected: np.ndarray
+) -> dict[str, Any]:
     """The figures of one target.
 
     Args:
         model: as `edgevit export` takes it.
+        source: the same, opened.
         target: name.
         dataset: that the file classifies.
         expected: the float model's logits of it, B classes.
@@ -89,6 +93,8 @@ def measure(model: str, target: str, dataset: ImageDataset, expected: np.ndarray
             runtime = session.runtime
         right, found = (np.argmax(some, axis=-1) == dataset.labels for some in (expected, logits))
         drop, contents = PairedDrop.of(right, found), inspect(path)
+        outputs = {"logits": logits}, {"logits": expected}
+        parity = measure_parity(*outputs, source.signature, runtime)
         lost = drop.interval()
         return {
             "verdict": outcome.verdict,
@@ -100,7 +106,7 @@ def measure(model: str, target: str, dataset: ImageDataset, expected: np.ndarray
                 "only_file_right": drop.won,
                 "mcnemar_p": drop.p_value,
             },
-            "test_images": asdict(measure_parity(logits, expected, runtime)),
+            "test_images": parity.to_document(),
             "golden_images": summarise_parity(outcome.reports),
             "sha256": digest_path(path),
             "size_bytes": contents.size_bytes,

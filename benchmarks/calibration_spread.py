@@ -24,7 +24,7 @@ from edgevit.formats.registry import open_session
 from edgevit.formats.tflite.options import TfliteOptions
 from edgevit.formats.tflite.writer.convert import write_int8
 from edgevit.frontend.opening import open_source
-from edgevit.frontend.record_reference import float_logits
+from edgevit.frontend.record_reference import float_outputs
 from edgevit.frontend.source import Source
 from edgevit.quantization.clipping import METHODS
 from edgevit.quantization.ranges import RangeRecord
@@ -43,7 +43,7 @@ def main() -> None:
     source = open_source(options.model)
     train = load_dataset(data, "train", source.preprocess.input_size)
     tests = load_test(data, source.preprocess.input_size, source.class_names, None)
-    logits = run_all(lambda images: float_logits(source, images), tests.images)
+    logits = run_all(lambda images: float_outputs(source, images)["logits"], tests.images)
 
     def record(images: int, seed: int = 0, histograms: bool = False) -> RangeRecord:
         sample = sample_images(train, images, seed)

@@ -82,7 +82,8 @@ def convert_tflite() -> Callable[..., bytes]:
 def run_tflite(tmp_path) -> Callable[..., np.ndarray]:
     """A function (.tflite, inputs, kernels="xnnpack", real=False) -> the file's one output.
 
-    Inputs are run a batch of the file's at a time. ``real``: the numbers that integers stand for.
+    Inputs are run a batch of the file's at a time. ``real``: inputs and outputs are the numbers
+    that integers stand for.
     """
 
     def run(data: bytes, inputs: np.ndarray, kernels: str = "xnnpack", real: bool = False):
@@ -93,6 +94,10 @@ def run_tflite(tmp_path) -> Callable[..., np.ndarray]:
         interpreter = open_interpreter(path, kernels)
         interpreter.allocate_tensors()
         (entry,), (result,) = interpreter.get_input_details(), interpreter.get_output_details()
+        step, middle = entry["quantization"]
+        if real and step:
+            limits = np.iinfo(entry["dtype"])
+            inputs = np.clip(np.rint(inputs / step) + middle, limits.min, limits.max)
         found = []
         for batch in inputs.reshape(-1, *entry["shape"]):
             interpreter.set_tensor(entry["index"], batch.astype(entry["dtype"]))

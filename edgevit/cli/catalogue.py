@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from edgevit.cli import console, options
+from edgevit.core.tolerance import Tolerance
 
 
 @click.command()
@@ -92,9 +93,11 @@ def targets(as_json: bool) -> None:
     console.answer(rows, as_json, text)
 
 
-def _limits(tolerance) -> str:
-    limits = [f"same top-1 >= {100 * tolerance.min_agreement:.0f} %"]
-    if tolerance.max_abs is not None:
-        limits.insert(0, f"|diff| <= {tolerance.max_abs:g}")
-    limits.append(f"mean/std <= {100 * tolerance.max_relative:g} %")
-    return ", ".join(limits)
+def _limits(tolerance: Tolerance) -> str:
+    """Limits of a classifier's logits; other roles have their own, which --json lists."""
+    from edgevit.core.signature import Role
+
+    limit = tolerance.limit(Role.LOGITS)
+    exact = [] if tolerance.exact is None else [f"|diff| <= {tolerance.exact:g} of the scale"]
+    agreement = f"same top-1 >= {100 * limit.agreement:.0f} %"
+    return ", ".join([*exact, agreement, f"mean/std <= {100 * limit.relative:g} %"])

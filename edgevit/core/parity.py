@@ -191,7 +191,20 @@ class ParityReport:
         first = {name: document[name] for name in names if name in document}
         agreement = document.get("top1_agreement")
         first |= {"name": "logits", "largest": None, "role": Role.LOGITS, "agreement": agreement}
-        return {**document, "outputs": [first, *document.get("others", ())]}
+        first["error"] = document.get("max_abs")  # its limit was absolute
+        others = [
+            {"error": _scaled(other), **other} if isinstance(other, dict) else other
+            for other in document.get("others", ())
+        ]
+        return {**document, "outputs": [first, *others]}
+
+
+def _scaled(output: dict[str, Any]) -> float | None:
+    """The largest difference of an output by its scale, as far as an older document says both."""
+    error, largest = output.get("max_abs"), output.get("largest")
+    if not isinstance(error, (int, float)) or not isinstance(largest, (int, float)):
+        return None
+    return error / largest if largest > 0 else None
 
 
 def judge(reports: Sequence[ParityReport], tolerance: Tolerance) -> Verdict:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from edgevit.base.errors import UnknownNameError
+from edgevit.base.errors import ConfigError, UnknownNameError
 from edgevit.core.signature import IMAGES, OutputSpec
 from edgevit.frontend.roles import describe_output, find_losses
 from edgevit.frontend.shapes import is_picture
@@ -46,20 +46,23 @@ def name_inputs(network: keras.Model) -> tuple[str, ...]:
 
 
 def name_outputs(
-    network: keras.Model, pictures: list[tuple[int | None, ...]]
+    network: keras.Model,
+    pictures: list[tuple[int | None, ...]],
+    compiled: keras.Model | None = None,
 ) -> tuple[keras.Model, tuple[OutputSpec, ...]]:
     """A model whose outputs are a dict by name, and what they are, in the model's own order.
 
     Args:
         network: functional, or called once on its inputs.
         pictures: shapes of the inputs that take pictures.
+        compiled: the model whose losses say what its outputs are; None: the network.
     """
     import keras
 
     outputs = network.output
-    found = _flatten(outputs)
+    found = _flatten(outputs, network.name)
     names = tell_apart([safe_name(name, "output") for name, _ in found])
-    losses = find_losses(network, [name for name, _ in found])
+    losses = find_losses(compiled or network, [name for name, _ in found])
     specs = tuple(
         describe_output(name, tensor, pictures, losses.get(own, ""))
         for name, (own, tensor) in zip(names, found, strict=True)
@@ -79,12 +82,15 @@ def choose_outputs(
 
     Raises:
         UnknownNameError: it has no such output.
+        ConfigError: none was chosen.
     """
     if wanted is None or "all" in wanted:
         return network, outputs
     import keras
 
     known = [output.name for output in outputs]
+    if not wanted:
+        raise ConfigError(f"{network.name}: no output is asked for. It has {', '.join(known)}.")
     for name in wanted:
         if name not in known:
             raise UnknownNameError(f"output of {network.name}", name, known)
@@ -107,27 +113,27 @@ def tell_apart(names: list[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _flatten(outputs: Any, prefix: str = "") -> list[tuple[str, Any]]:
+def _flatten(outputs: Any, model: str, prefix: str = "") -> list[tuple[str, Any]]:
     """(name, tensor) of every output: keys of dicts, and else the layer that made it."""
     if isinstance(outputs, dict):
-        pairs = [_flatten(value, f"{prefix}{key}") for key, value in outputs.items()]
+        pairs = [_flatten(value, model, f"{prefix}{key}") for key, value in outputs.items()]
         return [pair for part in pairs for pair in part]
     if isinstance(outputs, (list, tuple)):
         parts = [
-            _flatten(value, f"{prefix}_{number}" if prefix else "")
+            _flatten(value, model, f"{prefix}_{number}" if prefix else "")
             for number, value in enumerate(outputs)
         ]
         return [pair for part in parts for pair in part]
-    return [(prefix or _find_maker(outputs), outputs)]
+    return [(prefix or _find_maker(outputs, model), outputs)]
 
 
-def _find_maker(tensor: Any) -> str:
-    """Name of the layer that made a tensor, inside of models that are layers themselves."""
+def _find_maker(tensor: Any, model: str) -> str:
+    """Name of the layer that made a tensor; inside of the model, where it was called anew."""
     name = "output"
     while (history := getattr(tensor, "_keras_history", None)) and history.operation is not None:
         name = history.operation.name
         inner = getattr(history.operation, "outputs", None)
-        if not inner or not getattr(history.operation, "layers", None):
+        if name != model or not inner or not getattr(history.operation, "layers", None):
             break
         tensor = inner[history.tensor_index]
     return str(name)

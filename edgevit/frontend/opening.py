@@ -82,7 +82,8 @@ def open_source(model: str | Path | keras.Model, **opening: Unpack[Opening]) -> 
     network = fix_shapes(network, names, opening.get("input_shape") or {}, opening, name)
     inputs = _describe_inputs(trained, network, name, names, inside, opening)
     # An architecture of ours was built with the outputs that were asked for.
-    network, outputs = name_outputs(network, [spec.shape for spec in inputs if spec.preparation])
+    pictures = [spec.shape for spec in inputs if spec.preparation]
+    network, outputs = name_outputs(network, pictures, trained.network)
     if not ours:
         network, outputs = choose_outputs(network, outputs, opening.get("outputs"))
     signature = Signature(inputs, _override_roles(outputs, task))

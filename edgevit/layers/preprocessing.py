@@ -37,7 +37,7 @@ class Preprocessing(ConfiguredLayer):
     def call(self, images):
         contract = self.contract
         x = ops.cast(images, self.compute_dtype)  # B H W C
-        frames = x.shape[1:-3]  # of a clip: T
+        frames = tuple(x.shape)[1:-3]  # of a clip: T; an empty TensorShape would count as true
         moved = tuple(x.shape[-3:-1]) != contract.resized or (
             contract.resized != contract.network_size
         )

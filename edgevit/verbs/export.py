@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -17,13 +16,11 @@ from edgevit.base.progress import Progress, Status
 from edgevit.base.versions import tool_versions
 from edgevit.core.format import Format
 from edgevit.core.layer_errors import LayerError
-from edgevit.core.manifest import Artifact, Manifest, manifest_path
+from edgevit.core.manifest import CLASSIFICATION, Artifact, Manifest, manifest_path
 from edgevit.core.metadata import write_metadata
-from edgevit.core.parity import ParityReport, Verdict, judge
+from edgevit.core.parity import Verdict
 from edgevit.core.reference import ReferenceSet
-from edgevit.core.runtime import Runtime
 from edgevit.core.seal import seal
-from edgevit.core.signature import Signature
 from edgevit.core.target import Precision, Target, Written
 from edgevit.data.calibration import Given
 from edgevit.formats.calibration import CALIBRATION_IMAGES, find_ranges
@@ -35,86 +32,18 @@ from edgevit.frontend.opening import Opening, open_source
 from edgevit.frontend.source import ExportChoices, ExportOptions, Source
 from edgevit.quantization.ranges import RangeRecord
 from edgevit.verbs.diff import find_suspects
+from edgevit.verbs.outcome import Budget, Outcome
 from edgevit.verification.audit import audit, inspect
 from edgevit.verification.parity import check_file
 
 if TYPE_CHECKING:
     import keras
 
-    from edgevit.quantization.search import SearchReport
 
 HELD_OUT = 64  # calibration samples that files are judged on instead
 RECIPE_SUFFIX = ".recipe.toml"
 # What was an option once and wrote another file under the same name: the target that it is now.
 REPLACED = {"micro": "tflite-int8-micro", "optimize": "onnx-float32-cpu"}
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How much accuracy a tflite-mixed file may lose.
-
-    Attributes:
-        max_drop: percentage points.
-        data: a dataset; its validation images are used, a fifth of the training images.
-        images: size of the sample.
-
-    Raises:
-        ConfigError: a budget that makes no sense.
-    """
-
-    max_drop: float
-    data: str | Path
-    images: int = 1000
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.max_drop) and 0 <= self.max_drop <= 100):
-            raise ConfigError(f"--max-drop is in points, 0 to 100. Received: {self.max_drop}")
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """One finished export.
-
-    Attributes:
-        target: what was asked for.
-        artifact: the published file; None where it failed its verification and was not kept, or
-            where the target was refused.
-        reports: one for each runtime that verified it; the first is what devices run.
-        seconds: wall time of lowering, auditing and verifying.
-        not_run: runtimes that verify this target where they are installed, and are not.
-        search: how its precisions were found, for tflite-mixed with a budget.
-        task: what the model is for.
-        signature: of the model.
-        accept_loss: whether a lossy file is what was asked for.
-        suspects: layers that add more error than the file's precision explains.
-        refusal: why the model cannot be written to this target; empty if it was.
-        warnings: what a user should know of the model, a line each.
-    """
-
-    target: Target
-    artifact: Artifact | None
-    reports: tuple[ParityReport, ...]
-    seconds: float
-    not_run: tuple[Runtime, ...] = ()
-    search: SearchReport | None = None
-    task: str = ""
-    signature: Signature | None = None
-    accept_loss: bool = False
-    suspects: tuple[LayerError, ...] = ()
-    refusal: str = ""
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def verdict(self) -> Verdict:
-        """PASS only if every runtime stays within the target's tolerance; see :func:`judge`."""
-        if self.refusal or self.suspects:
-            return Verdict.FAIL
-        return judge(self.reports, self.target.tolerance)
-
-    @property
-    def accepted(self) -> bool:
-        """Whether the file is what was asked for: right, and no lossier than was allowed."""
-        return self.verdict is Verdict.PASS or (self.verdict is Verdict.LOSSY and self.accept_loss)
 
 
 class ExportArguments(Opening, ExportChoices, TfliteChoices, OnnxChoices, total=False):
@@ -239,6 +168,11 @@ def export_all(
     given: dict[str, Any] = dict(arguments)
     opening: Any = {name: given[name] for name in Opening.__annotations__ if name in given}
     source = open_source(model, **opening)
+    if arguments.get("budget") is not None and source.task != CLASSIFICATION:
+        raise ConfigError(
+            f"--max-drop trades top-1 accuracy, and {source.name} is for {source.task}. "
+            "'edgevit evaluate' measures a file by its own task."
+        )
     sample = held = None
     calibration = arguments.get("calibration")
     if calibration is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from edgevit.base.errors import ConfigError, MissingDependencyError, ModelFileError
 from edgevit.base.progress import Progress, Status
-from edgevit.core.manifest import Manifest, find_change
+from edgevit.core.manifest import CLASSIFICATION, Manifest, find_change
 from edgevit.core.parity import AccuracyReport, ParityReport, Verdict, judge
 from edgevit.core.runtime import Runtime
 from edgevit.core.seal import find_damage
@@ -153,6 +153,11 @@ def verify(
     )
     if data is None:
         return result
+    if manifest.task != CLASSIFICATION:
+        raise ConfigError(
+            f"{path}: --data classifies test images, and this file is for {manifest.task}. Its own "
+            f"figures: edgevit evaluate {path.name} --data PATH"
+        )
     say("reading the test images")
     size = manifest.preprocess.input_size if manifest.preprocess else None
     channels = manifest.preprocess.channels if manifest.preprocess else 3

@@ -35,10 +35,10 @@ def dataset(tiny_run, tmp_path_factory) -> Path:
     Its test images are all black: whoever measured on them would see one class only.
     """
     from edgevit.frontend.opening import open_source
-    from edgevit.frontend.record_reference import float_logits
+    from edgevit.frontend.record_reference import float_outputs
 
     images = draw_images(400, (12, 12), seed=5)
-    labels = float_logits(open_source(tiny_run), images).argmax(-1)
+    labels = float_outputs(open_source(tiny_run), images)["logits"].argmax(-1)
     path = tmp_path_factory.mktemp("data") / "images.npz"
     np.savez(
         path,

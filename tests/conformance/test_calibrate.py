@@ -93,7 +93,7 @@ def test_one_file_serves_tflite_and_onnx_and_its_exports_say_so(
         *("export", tiny_run, "--format", "tflite-int8,onnx-int8", "--ranges", ranges),
         *("--out", tmp_path / "exports", "--json", "--keep-failed"),
     )
-    assert {row["verdict"] for row in exported.document} <= {"pass", "fail"}
+    assert {row["verdict"] for row in exported.document} <= {"pass", "lossy", "fail"}
     for row, kind in zip(exported.document, (Format.TFLITE, Format.ONNX), strict=True):
         with open(row["path"] + ".manifest.json") as file:
             used = json.load(file)["calibration"]

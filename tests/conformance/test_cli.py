@@ -14,6 +14,7 @@ from edgevit.base.files import digest_path, size_path
 from edgevit.cli.main import VERBS
 from edgevit.core.class_names import CIFAR10_CLASSES
 from edgevit.core.golden_images import draw_images
+from edgevit.core.signature import Role
 from edgevit.data.degradations import DEGRADATIONS
 from edgevit.data.evaluation import load_test
 from edgevit.formats.registry import RUNTIMES, TARGETS, open_session
@@ -202,7 +203,7 @@ def test_export_for_people_shows_a_table_and_the_status_goes_to_stderr(
     assert answer.code == 0
     assert "pass" in answer.out
     assert "out/shiftvit-onnx-float32.onnx" in answer.out
-    assert "256 golden images" in answer.out
+    assert "classification; 256 golden inputs" in answer.out
     assert "loading the model" in answer.err
     assert sorted(entry.name for entry in (tmp_path / "out").iterdir()) == [
         "shiftvit-onnx-float32.onnx",
@@ -221,8 +222,11 @@ def test_a_file_that_fails_its_verification_exits_with_1_and_is_kept_only_on_req
     def wrong(source, *arguments):
         from dataclasses import replace
 
+        (images,) = source.signature.inputs
         contract = replace(source.preprocess, offset=(0.5, 0.5, 0.5))
-        return lower(replace(source, preprocess=contract), *arguments)
+        inputs = (replace(images, preparation=contract),)
+        signature = replace(source.signature, inputs=inputs)
+        return lower(replace(source, signature=signature), *arguments)
 
     monkeypatch.setattr(onnx, "trace", wrong)  # the graph prepares images in another way
     answer = command(
@@ -506,8 +510,11 @@ def test_targets_names_every_row_and_its_limits(command):
     assert [row["name"] for row in found] == [*TARGETS]
     for row in found:
         limits = TARGETS[row["name"]].tolerance
-        assert row["tolerance"]["max_abs"] == limits.max_abs
-        assert row["tolerance"]["min_agreement"] == limits.min_agreement
+        assert row["tolerance"]["exact"] == limits.exact
+        assert row["tolerance"]["kernels"] == limits.kernels
+        stated = {role: limit for role, limit in row["tolerance"]["limits"]}
+        assert stated.keys() == {*Role}
+        assert stated["logits"]["agreement"] == limits.limit(Role.LOGITS).agreement
     answer = command("targets")
     assert (answer.code, answer.err) == (0, "")
     assert all(name in answer.out for name in TARGETS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -149,12 +150,18 @@ def test_a_manifest_that_is_no_json_or_says_nothing_is_never_a_pass(copied):
         verify(path)
 
 
+def with_logits_swapped(reference: ReferenceSet) -> ReferenceSet:
+    """The reference with the logits of other images."""
+    outputs = {"logits": reference.synthetic.outputs["logits"][::-1].copy()}
+    return replace(reference, synthetic=replace(reference.synthetic, outputs=outputs))
+
+
 @pytest.mark.parametrize("name", ["tflite-int8", "onnx-float32"])
 def test_swapped_logits_inside_the_file_are_refused(copied, name):
     path = copied(name, manifest=False)
     metadata = metadata_of(path)
     reference = ReferenceSet.from_document(json.loads(metadata[REFERENCE_KEY]), "x")
-    other = ReferenceSet(reference.images, reference.logits[::-1], reference.seed)
+    other = with_logits_swapped(reference)
     replace_metadata(path, {REFERENCE_KEY: to_json(other.to_document())})
     with pytest.raises(ModelFileError, match="are not those that were recorded"):
         verify(path)
@@ -165,7 +172,7 @@ def test_swapped_logits_with_a_manifest_to_match_fail_by_parity(copied, name):
     path = copied(name, manifest=False)
     metadata = metadata_of(path)
     reference = ReferenceSet.from_document(json.loads(metadata[REFERENCE_KEY]), "x")
-    other = ReferenceSet(reference.images, reference.logits[::-1].copy(), reference.seed)
+    other = with_logits_swapped(reference)
     manifest = {**json.loads(metadata[MANIFEST_KEY]), "reference_sha256": other.digest}
     documents = {
         REFERENCE_KEY: to_json(other.to_document()),
@@ -209,7 +216,7 @@ def test_a_foreign_file_without_metadata_has_nothing_to_be_held_against(convert_
 
     path = tmp_path / "foreign.tflite"
     path.write_bytes(convert_tflite(forward, (1, 4, 4, 3)))
-    with pytest.raises(ModelFileError, match="carries no reference logits") as caught:
+    with pytest.raises(ModelFileError, match="carries no reference outputs") as caught:
         verify(path)
     assert "edgevit evaluate" in str(caught.value)
     with open_session(path) as session:  # it still runs

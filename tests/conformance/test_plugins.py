@@ -1,4 +1,4 @@
-"""A package of another author adds a target, a runtime and an architecture by entry point."""
+"""Another author's package adds a target, a runtime, an architecture and a task by entry point."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from edgevit.core.class_names import CIFAR10_CLASSES
 from edgevit.core.golden_images import draw_images
 from edgevit.formats.registry import RUNTIMES, TARGETS, find_runtime, find_target, find_targets
 from edgevit.models import MODELS, find_model, is_known, split_name
+from edgevit.tasks import find_task
 
 ROOT = Path(__file__).parents[2]
 
@@ -67,6 +68,7 @@ def test_without_the_package_there_is_nothing_of_it():
         (find_target, "tflite-halved"),
         (find_runtime, "litert-doubled"),
         (find_model, "averagenet"),
+        (find_task, "counting"),
     ):
         with pytest.raises(UnknownNameError):
             find(name)
@@ -110,11 +112,24 @@ def test_its_runtime_is_opened_by_its_name(run, tmp_path):
         assert session.runtime == "litert-doubled"
 
 
+def test_its_task_says_what_an_output_is(plugin):
+    import keras
+
+    from edgevit.frontend.opening import open_source
+
+    images = keras.Input((4, 4, 3), name="images")
+    x = keras.layers.Dense(3, name="head")(keras.layers.GlobalAveragePooling2D()(images))
+    source = open_source(keras.Model(images, x), task="counting")
+    assert source.task == "counting"
+    assert [output.role for output in source.signature.outputs] == ["values"]
+
+
 def test_its_names_are_among_the_near_misses_and_all_is_built_in(plugin):
     for find, typed, name in (
         (find_target, "tflite-halve", "tflite-halved"),
         (find_runtime, "litert-double", "litert-doubled"),
         (find_model, "averagnet", "averagenet"),
+        (find_task, "countin", "counting"),
     ):
         with pytest.raises(UnknownNameError, match=name):
             find(typed)

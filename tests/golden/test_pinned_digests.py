@@ -1,7 +1,7 @@
 """Bytes that must never change without notice, since exported files carry their digests.
 
 A failure here means that files exported before cannot be verified any more: give the generator a
-new name (``probe_images.GENERATOR``), then pin the new digest.
+new name (``golden_images.GENERATOR``), then pin the new digest.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import numpy as np
 
 from edgevit.base.documents import encode_array
 from edgevit.core.golden_images import GENERATOR, draw_images
-from edgevit.core.reference import ReferenceSet
+from edgevit.core.golden_inputs import Draw
+from edgevit.core.reference import ReferenceSet, Samples
 
 PINNED = "134a808860b6e37ee1ffc4a268510a854f65f1df6dc06254de0dbc7da75c5976"
 
@@ -25,7 +26,9 @@ def test_the_drawn_images_are_those_that_exported_files_expect():
 
 def test_the_digest_of_a_reference_is_the_one_that_exported_files_carry():
     logits = np.arange(6, dtype=np.float32).reshape(2, 3)
-    reference = ReferenceSet(np.full((2, 1, 1, 3), 7, np.uint8), logits)
+    images = {"images": np.full((2, 1, 1, 3), 7, np.uint8)}
+    draws = {"images": Draw((1, 1, 3), "uint8", picture=True)}
+    reference = ReferenceSet(Samples(images, {"logits": logits}), draws)
     text = b"(2, 1, 1, 3)" + b"\x07" * 6 + b"(2, 3)" + logits.tobytes()
     assert reference.digest == hashlib.sha256(text).hexdigest()
 

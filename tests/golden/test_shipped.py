@@ -12,7 +12,7 @@ import edgevit
 from edgevit.core.format import Format
 from edgevit.core.golden_images import draw_images
 from edgevit.frontend.opening import open_source
-from edgevit.frontend.record_reference import float_logits
+from edgevit.frontend.record_reference import float_outputs
 from edgevit.models import ARTIFACTS
 from edgevit.models.weights import load_model
 from edgevit.training.recipe import open_recipe
@@ -77,7 +77,7 @@ def test_ranges_belong_to_the_shipped_weights(source):
 
 
 def test_golden_images_spread_over_several_classes(source):
-    logits = float_logits(source, draw_images(96, (32, 32)))
+    logits = float_outputs(source, draw_images(96, (32, 32)))["logits"]
     counts = np.bincount(np.argmax(logits, axis=-1), minlength=10)
     assert np.count_nonzero(counts) >= 5
     assert counts.max() <= 0.7 * counts.sum()
@@ -87,7 +87,8 @@ def test_golden_images_spread_over_several_classes(source):
 def test_float_accuracy_is_what_the_card_says(name, source, cifar_test, images):
     stated = stated_accuracy(name)
     chosen = np.random.default_rng(1).permutation(len(cifar_test))[:images]
-    measured = top_k(float_logits(source, cifar_test.images[chosen]), cifar_test.labels[chosen], 1)
+    logits = float_outputs(source, cifar_test.images[chosen])["logits"]
+    measured = top_k(logits, cifar_test.labels[chosen], 1)
     deviation = 100 * np.sqrt(stated / 100 * (1 - stated / 100) / len(chosen))
     assert abs(measured - stated) < 4 * deviation
 

@@ -7,7 +7,7 @@ import pytest
 
 import edgevit
 from edgevit.frontend.opening import open_source
-from edgevit.frontend.record_reference import float_logits
+from edgevit.frontend.record_reference import float_outputs
 from edgevit.models import ARTIFACTS
 from edgevit.verification.metrics import top_k
 
@@ -57,7 +57,7 @@ def test_int8_onnx_needs_no_dataset_and_passes(tmp_path):
 def test_int8_file_classifies_real_images_as_float_does(source, int8, cifar_test):
     chosen = np.random.default_rng(2).permutation(len(cifar_test))[:600]
     images, labels = cifar_test.images[chosen], cifar_test.labels[chosen]
-    expected = float_logits(source, images)
+    expected = float_outputs(source, images)["logits"]
     with edgevit.open_session(int8.artifact.path) as session:
         logits = session.run(images)["logits"]
     assert np.mean(np.argmax(logits, -1) == np.argmax(expected, -1)) > 0.94

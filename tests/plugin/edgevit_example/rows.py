@@ -4,9 +4,11 @@ from dataclasses import replace
 
 from edgevit.core.format import Format
 from edgevit.core.runtime import Runtime
+from edgevit.core.signature import Role
 from edgevit.core.target import Precision, Target
 from edgevit.core.tolerance import EXACT
 from edgevit.models.spec import ModelSpec
+from edgevit.tasks.regression import Regression
 
 TARGET = Target(
     "tflite-halved",
@@ -27,6 +29,8 @@ RUNTIME = Runtime(
     library="ai_edge_litert.interpreter",
     extra="litert",
 )
+
+TASK = Regression("counting", "how many of something a picture shows", (Role.VALUES,))
 
 ARCHITECTURE = ModelSpec(
     name="averagenet",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 
-import numpy as np
 import pytest
 
 from edgevit.base.errors import ConfigError, UnknownNameError
 from edgevit.base.loading import load_attribute
 from edgevit.core.format import Format
+from edgevit.core.signature import Role
 from edgevit.core.target import Precision
 from edgevit.formats import registry
 from edgevit.formats.calibration import calibrate
@@ -68,19 +68,23 @@ def test_int8_targets_need_calibration_and_tflite_is_integers_throughout():
     assert find_target("tflite-int8").precision is Precision.INT8
 
 
-def test_float32_targets_allow_no_other_class_and_a_ten_thousandth_at_most():
+def test_float32_targets_allow_a_ten_thousandth_at_most_and_no_other_classes():
     for target in TARGETS.values():
         if target.precision is Precision.FLOAT32:
-            assert target.tolerance.max_abs <= 1e-4
-            assert target.tolerance.min_agreement == 1.0
+            assert target.tolerance.exact <= 1e-4
+            assert target.tolerance.limit(Role.LOGITS).agreement >= 0.99
+            assert target.tolerance.kernels <= 1e-4
 
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
 def test_every_tolerance_is_finite_and_gives_its_reason(target):
-    limits = [target.tolerance.max_relative, target.tolerance.min_agreement]
-    assert np.isfinite(limits).all()
-    assert 0 < target.tolerance.max_relative < 1
-    assert 0.5 < target.tolerance.min_agreement <= 1
+    assert {role for role, _ in target.tolerance.limits} == {*Role}
+    for role, limit in target.tolerance.limits:
+        if role is not Role.LABELS:  # integers have agreement alone
+            assert 0 < limit.relative < 1
+        if role not in (Role.VALUES, Role.MAP):  # which have no measure
+            assert 0.5 < limit.agreement <= 1
+    assert 0 < target.tolerance.kernels < 1
     assert len(target.tolerance.reason) > 10
 
 

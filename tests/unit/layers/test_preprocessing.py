@@ -86,3 +86,21 @@ def test_preprocessing_layer_is_rebuilt_from_its_config_after_json():
     contract = CONTRACTS["everything"][1]
     config = json.loads(json.dumps(Preprocessing.of(contract).get_config()))
     assert Preprocessing.from_config(config).contract == contract
+
+
+@pytest.mark.parametrize("kind", ["everything", "clip"])
+def test_pictures_are_not_reshaped_and_clips_are_resized_frame_by_frame(kind, drawn_images):
+    """A reshape around the resize would keep converters from folding what stands beside it."""
+    tf = pytest.importorskip("tensorflow")
+    size, contract = CONTRACTS["everything"]
+    layer = Preprocessing.of(contract)
+    shape = (None, 2, *size, 3) if kind == "clip" else (None, *size, 3)
+    function = tf.function(layer, input_signature=[tf.TensorSpec(shape, "uint8")])
+    kinds = {op.type for op in function.get_concrete_function().graph.get_operations()}
+    assert ("Reshape" in kinds) == (kind == "clip")
+    images = drawn_images(4, size)
+    given = images.reshape(2, 2, *images.shape[1:]) if kind == "clip" else images
+    found = function(given).numpy()
+    expected = contract.apply(images).reshape(found.shape)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(contract.apply(given), expected)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +20,7 @@ from edgevit.formats.tflite.writer.passes import DEFAULT_PASSES  # noqa: E402
 from edgevit.frontend.source import Source  # noqa: E402
 from edgevit.quantization.histogram import Histogram  # noqa: E402
 from edgevit.quantization.ranges import RangeRecord  # noqa: E402
+from helpers.sources import signature_of, source_of  # noqa: E402
 
 RECORD = RangeRecord(
     ranges={"b": (-1.5, 2.0), "a": (0.0, 255.0)},
@@ -30,8 +30,14 @@ RECORD = RangeRecord(
     weights_sha256="22",
     graph=f"net 6x6, raw images, {' '.join(DEFAULT_PASSES)}",
 )
-NETWORK = SimpleNamespace(output={"logits": None})
-SOURCE = Source("net", NETWORK, Preprocess((4, 4), (6, 6)), (), "22", {Format.TFLITE: RECORD})
+CONTRACT = Preprocess((4, 4), (6, 6))
+GREY = replace(CONTRACT, scale=(1.0,), offset=(0.0,))
+SOURCE = source_of(None, CONTRACT, "net", "22", ranges={Format.TFLITE: RECORD})
+
+
+def with_signature(contract: Preprocess, *outputs: str) -> Source:
+    """The source with other pixels or outputs."""
+    return replace(SOURCE, signature=signature_of(contract, dict.fromkeys(outputs, (None, 2))))
 
 
 def test_a_record_survives_the_round_trip_and_its_text_is_always_the_same():
@@ -129,16 +135,15 @@ def test_shipped_ranges_of_other_weights_are_refused():
 @pytest.mark.parametrize(
     ("source", "options"),
     [
-        (replace(SOURCE, preprocess=Preprocess((4, 4), (8, 8))), TfliteOptions()),
+        (with_signature(Preprocess((4, 4), (8, 8)), "logits"), TfliteOptions()),
+        (with_signature(GREY, "logits"), TfliteOptions()),
         (replace(SOURCE, name="other"), TfliteOptions()),
         (SOURCE, TfliteOptions(preprocess=False)),
         (SOURCE, TfliteOptions(surgery=("centre-norms",))),
-        (
-            replace(SOURCE, network=SimpleNamespace(output={"logits": None, "attention": None})),
-            TfliteOptions(),
-        ),
+        (with_signature(CONTRACT, "logits", "attention"), TfliteOptions()),
+        (with_signature(CONTRACT, "scores"), TfliteOptions()),
     ],
-    ids=["size", "name", "bare", "surgery", "outputs"],
+    ids=["size", "channels", "name", "bare", "surgery", "outputs", "output"],
 )
 def test_shipped_ranges_of_another_graph_are_refused_with_both_named(source, options):
     with pytest.raises(ConfigError, match="measure them anew") as caught:

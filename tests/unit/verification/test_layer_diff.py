@@ -12,7 +12,6 @@ pytest.importorskip("onnxruntime")
 
 from edgevit.base.loading import load_attribute  # noqa: E402
 from edgevit.core.layer_errors import SUSPECT_DB, rank_layers  # noqa: E402
-from edgevit.core.tensors import Preprocess  # noqa: E402
 from edgevit.formats.options import build_options  # noqa: E402
 from edgevit.formats.registry import find_target, open_intermediate  # noqa: E402
 from edgevit.formats.tflite.writer.graph import TfliteGraph  # noqa: E402
@@ -20,6 +19,7 @@ from edgevit.frontend.record_layers import record_layers  # noqa: E402
 from edgevit.frontend.source import Source  # noqa: E402
 from edgevit.verification.align_layers import MOVES_BARE  # noqa: E402
 from edgevit.verification.layer_diff import compare_layers  # noqa: E402
+from helpers.sources import source_of  # noqa: E402
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="graphs are traced by TensorFlow"
@@ -41,7 +41,7 @@ def source() -> Source:
     rng = np.random.default_rng(0)
     norm = network.get_layer("norm")
     norm.set_weights([rng.uniform(0.9, 1.1, 8), rng.normal(0, 0.05, 8)])
-    return Source("net", network, Preprocess((6, 6), (6, 6)), (), "00")
+    return source_of(network)
 
 
 def compare(source: Source, path, name: str):

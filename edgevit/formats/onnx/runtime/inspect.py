@@ -4,10 +4,26 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 from edgevit.core.inspection import Inspection, StoredTensor
 from edgevit.formats.onnx.runtime.file import declared_specs, element_type, read_model
 from edgevit.formats.onnx.runtime.onnxruntime import OnnxRuntimeSession
+
+
+def _list_custom(model: Any) -> tuple[str, ...]:
+    """Operators of other domains, and those that the file's version of ONNX has not."""
+    from onnx import defs
+
+    versions = {entry.domain: entry.version for entry in model.opset_import}
+    found = {f"{node.domain}.{node.op_type}" for node in model.graph.node if node.domain}
+    version = versions.get("", defs.onnx_opset_version())
+    found |= {
+        node.op_type
+        for node in model.graph.node
+        if not node.domain and not defs.has(node.op_type, version, "")
+    }
+    return tuple(sorted(found))
 
 
 def inspect_onnx(path: Path) -> Inspection:
@@ -38,7 +54,7 @@ def inspect_onnx(path: Path) -> Inspection:
         )
         for tensor in graph.initializer
     ]
-    custom = tuple(sorted({f"{node.domain}.{node.op_type}" for node in graph.node if node.domain}))
+    custom = _list_custom(model)
     if custom:  # onnxruntime may refuse to load it; what is inside can be told all the same
         specs = declared_specs(model)
     else:

@@ -11,13 +11,13 @@ import numpy as np
 import onnx
 import pytest
 
-from edgevit.core.tensors import Preprocess
 from edgevit.formats.onnx.options import OnnxOptions
 from edgevit.formats.onnx.writer import convert
 from edgevit.formats.onnx.writer.content import add_documents
 from edgevit.frontend.source import Source
 from edgevit.quantization.observer import Observer
 from edgevit.quantization.ranges import RangeRecord
+from helpers.sources import source_of
 
 WRITERS = (
     *(convert.write_float32, convert.write_float32_cpu, convert.write_float16),
@@ -31,15 +31,14 @@ WEIGHTS = 4 * 192 * 64  # bytes of the first kernel
 def source() -> Source:
     images = keras.Input((8, 8, 3), name="images")
     x = keras.layers.Dense(64, activation="relu")(keras.layers.Flatten()(images))
-    network = keras.Model(images, {"logits": keras.layers.Dense(3)(x)})
-    return Source("net", network, Preprocess((8, 8), (8, 8)), (), "0" * 64)
+    return source_of(keras.Model(images, {"logits": keras.layers.Dense(3)(x)}), name="net")
 
 
 @pytest.fixture
 def ranges(source) -> RangeRecord:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
-    seen = convert.observe_onnx(source, OnnxOptions(), images, Observer())
+    seen = convert.observe_onnx(source, OnnxOptions(), {"images": images}, Observer())
     found = {name: (value.low, value.high) for name, value in seen.items()}
     return RangeRecord(found, len(images), "noise", "0" * 64, "0" * 64, "net 8x8")
 

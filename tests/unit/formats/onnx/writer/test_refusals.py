@@ -6,10 +6,10 @@ import keras
 import pytest
 
 from edgevit.base.errors import ConfigError, ExportError
-from edgevit.core.tensors import Preprocess
 from edgevit.formats.onnx.options import OnnxOptions
 from edgevit.formats.onnx.writer.float_graph import float_model
 from edgevit.frontend.source import Source
+from helpers.sources import source_of
 
 
 class Spectrum(keras.layers.Layer):
@@ -20,16 +20,15 @@ class Spectrum(keras.layers.Layer):
         return real
 
 
-def source_of(layer: keras.layers.Layer) -> Source:
+def network_with(layer: keras.layers.Layer) -> Source:
     images = keras.Input((8, 8, 3), name="images")
     logits = keras.layers.Dense(3)(keras.layers.Flatten()(layer(images)))
-    network = keras.Model(images, {"logits": logits})
-    return Source("net", network, Preprocess((8, 8), (8, 8)), (), "0" * 64)
+    return source_of(keras.Model(images, {"logits": logits}))
 
 
 def test_it_is_named_with_its_layer():
     with pytest.raises(ExportError, match=r"no ONNX form for .*FFT2D \(in layer .*spectrum\)"):
-        float_model(source_of(Spectrum(name="spectrum")), OnnxOptions(preprocess=False))
+        float_model(network_with(Spectrum(name="spectrum")), OnnxOptions(preprocess=False))
 
 
 @pytest.mark.parametrize("opset", [16, 21])

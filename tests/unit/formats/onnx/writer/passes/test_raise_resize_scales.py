@@ -75,14 +75,13 @@ def test_a_network_takes_raw_images_of_any_size():
     from edgevit.formats.onnx.writer.content import serialise, to_proto
     from edgevit.formats.onnx.writer.float_graph import float_model
     from edgevit.formats.onnx.writer.names import make_names_canonical
-    from edgevit.frontend.source import Source
     from edgevit.models.build import build_plan, plan_model
     from edgevit.models.shiftvit import TINY
+    from helpers.sources import source_of
 
     plan = plan_model("shiftvit", input_size=(25, 25), **TINY)
     network = build_plan(plan)
-    source = Source("shiftvit", network, plan.preprocess, (), "0" * 64)
-    model, _ = float_model(source, OnnxOptions())
+    model, _ = float_model(source_of(network, plan.preprocess), OnnxOptions())
     make_names_canonical(model)
     images = draw_images(1, (25, 25), seed=1)
     session = onnxruntime.InferenceSession(

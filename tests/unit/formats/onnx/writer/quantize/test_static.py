@@ -25,9 +25,14 @@ WEIGHTED = {
 }
 
 
+def measure_images(model: ir.Model, images: np.ndarray, extremes: np.ndarray, progress=None):
+    """Ranges of a model whose only input is called so."""
+    return measure(model, {"images": images}, {"images": extremes}, progress)
+
+
 @pytest.fixture(scope="module")
 def ranges(graphs, images) -> dict:
-    return measure(ir.from_proto(graphs.transformer_block()), images, EXTREMES)
+    return measure_images(ir.from_proto(graphs.transformer_block()), images, EXTREMES)
 
 
 @pytest.fixture
@@ -237,15 +242,15 @@ def test_ranges_of_a_graph_with_other_weights_are_refused(graphs, block, ranges)
 
 
 def test_the_order_of_the_images_does_not_matter(block, images, ranges):
-    assert measure(ir.from_proto(block), images[::-1], EXTREMES) == ranges
-    assert measure(ir.from_proto(block), images[:3], EXTREMES) != ranges
+    assert measure_images(ir.from_proto(block), images[::-1], EXTREMES) == ranges
+    assert measure_images(ir.from_proto(block), images[:3], EXTREMES) != ranges
 
 
 def test_the_extreme_images_count_for_what_sees_the_image_and_for_nothing_else(block, images):
     grey = images * 0.1 + 0.4
     narrow, wide = (
-        measure(ir.from_proto(block), grey, grey[:2]),
-        measure(ir.from_proto(block), grey, EXTREMES),
+        measure_images(ir.from_proto(block), grey, grey[:2]),
+        measure_images(ir.from_proto(block), grey, EXTREMES),
     )
     assert wide["net/patches/Conv/in"] == (0.0, 1.0)
     assert narrow["net/patches/Conv/in"] != (0.0, 1.0)
@@ -253,18 +258,24 @@ def test_the_extreme_images_count_for_what_sees_the_image_and_for_nothing_else(b
     assert narrow == wide
 
 
+def test_without_pictures_there_are_no_extremes(block, images):
+    inputs = {"images": images}
+    found = measure(ir.from_proto(block), inputs, {})
+    assert found == measure(ir.from_proto(block), inputs, {"images": images[:1]})
+
+
 def test_no_images_and_values_that_are_not_finite_are_refused(block, images):
     with pytest.raises(ConfigError, match="at least one image"):
-        measure(ir.from_proto(block), images[:0], EXTREMES)
+        measure_images(ir.from_proto(block), images[:0], EXTREMES)
     broken = images.copy()
     broken[7, 0, 0, 0] = np.nan
     with pytest.raises(ExportError, match="is not finite on the calibration images"):
-        measure(ir.from_proto(block), broken, EXTREMES)
+        measure_images(ir.from_proto(block), broken, EXTREMES)
 
 
 def test_progress_counts_the_images(block, images):
     calls = []
-    measure(
+    measure_images(
         ir.from_proto(block), images[:3], EXTREMES, lambda done, total: calls.append((done, total))
     )
     assert calls == [(1, 3), (2, 3), (3, 3)]

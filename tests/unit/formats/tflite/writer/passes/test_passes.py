@@ -33,6 +33,7 @@ from edgevit.frontend.source import Source  # noqa: E402
 from edgevit.layers.attention import TokenAttention  # noqa: E402
 from edgevit.models import MODELS  # noqa: E402
 from edgevit.models.build import build, import_architecture  # noqa: E402
+from helpers import sources  # noqa: E402
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="graphs are traced by TensorFlow"
@@ -44,8 +45,7 @@ SMALL["shiftvit"] = {**SMALL["shiftvit"], "image_size": 24, "depths": (1, 1, 1)}
 
 def source_of(network, **contract) -> Source:
     rows, columns = network.inputs[0].shape[1:3]
-    preprocess = Preprocess((rows, columns), (rows, columns), **contract)
-    return Source(network.name, network, preprocess, (), "00")
+    return sources.source_of(network, Preprocess((rows, columns), (rows, columns), **contract))
 
 
 def randomised(network):

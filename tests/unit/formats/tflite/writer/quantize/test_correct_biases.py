@@ -14,7 +14,6 @@ pytest.importorskip("ai_edge_litert")
 from edgevit.base.errors import ModelFileError  # noqa: E402
 from edgevit.core.format import Format  # noqa: E402
 from edgevit.core.target import Precision  # noqa: E402
-from edgevit.core.tensors import Preprocess  # noqa: E402
 from edgevit.data.calibration import CalibrationSample  # noqa: E402
 from edgevit.formats.calibration import calibrate  # noqa: E402
 from edgevit.formats.tflite.operators import WEIGHTED  # noqa: E402
@@ -32,6 +31,7 @@ from edgevit.formats.tflite.writer.quantize.correct_biases import correct_biases
 from edgevit.frontend.source import Source  # noqa: E402
 from edgevit.quantization.observer import Observer  # noqa: E402
 from edgevit.quantization.ranges import RangeRecord  # noqa: E402
+from helpers.sources import source_of  # noqa: E402
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="graphs are traced by TensorFlow"
@@ -55,8 +55,7 @@ def source() -> Source:
         keras.layers.Dense(60, name="logits"),
     ):
         x = layer(x)
-    network = keras.Model(images, {"logits": x})
-    return Source(network.name, network, Preprocess(SHAPE[:2], SHAPE[:2]), (), "00")
+    return source_of(keras.Model(images, {"logits": x}))
 
 
 @pytest.fixture(scope="module")
