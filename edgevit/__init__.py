@@ -22,7 +22,7 @@ _HOMES = {
     "export": "edgevit.verbs.export:export",
     "export_all": "edgevit.verbs.export:export_all",
     "inspect": "edgevit.verification.audit:inspect",
-    "load": "edgevit.models.weights:load",
+    "load": "edgevit.frontend.sources.load:load",
     "open_session": "edgevit.formats.registry:open_session",
     "predict": "edgevit.verbs.predict:predict",
     "profile": "edgevit.bench.profile:profile",
@@ -56,8 +56,8 @@ if TYPE_CHECKING:
     from edgevit.base.errors import EdgevitError
     from edgevit.bench.profile import profile
     from edgevit.formats.registry import open_session
+    from edgevit.frontend.sources.load import load
     from edgevit.models.build import build
-    from edgevit.models.weights import load
     from edgevit.training.run import train_model as train
     from edgevit.verbs.benchmark import benchmark
     from edgevit.verbs.calibrate import calibrate

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib
-import sys
 from collections.abc import Callable
 from dataclasses import Field
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import Any
 import click
 
 from edgevit.base.errors import ConfigError, in_one_line
-from edgevit.base.loading import load_attribute
+from edgevit.base.loading import import_from_here, load_attribute
 from edgevit.core.options import KEY
 from edgevit.data.labels import read_class_names
 from edgevit.formats.options import flag_of, list_options
@@ -45,7 +43,9 @@ weights = click.option(
     "--weights",
     type=PATH,
     metavar="PATH",
-    help="Weights instead of the shipped ones: a .safetensors file, or a training run's folder.",
+    help="Weights instead of those that come with MODEL: a .weights.h5, .h5, .keras or "
+    ".safetensors file, or a training run's folder; 'none' leaves a model of keras.applications "
+    "untrained.",
 )
 
 
@@ -163,17 +163,16 @@ def read_labels(path: Path | None) -> tuple[str, ...]:
 
 @of_value
 def import_modules(names: tuple[str, ...]) -> None:
-    """``--import my_layers``: registers the classes of a .keras file.
+    """``--import my_layers``: makes the classes of a file known to Keras.
 
     Raises:
         ConfigError: one that cannot be imported.
     """
-    folder = str(Path.cwd())
-    if names and folder not in sys.path:
-        sys.path.insert(0, folder)
+    from edgevit.frontend.sources.custom import register_classes
+
     for name in names:
         try:
-            importlib.import_module(name)
+            register_classes(import_from_here(name))
         except Exception as error:  # whatever a user's module raises
             reason = in_one_line(error, 200)
             raise ConfigError(
@@ -195,13 +194,13 @@ modules = click.option(
     callback=import_modules,
     expose_value=False,
     metavar="MODULE",
-    help="A .keras file of your own: Python module that registers its classes.",
+    help="A file of your own: Python module that defines its layers.",
 )
 
 trust_code = click.option(
     "--trust-code",
     is_flag=True,
-    help="Let a .keras file run the Python code that it contains (Lambda layers).",
+    help="Let a .keras or .h5 file run the Python code that it contains (Lambda layers).",
 )
 
 _READING = (
@@ -253,12 +252,14 @@ def reading(command: Callable) -> Callable:
 
 
 def check_model(model: str) -> None:
-    """Refuses the name of no architecture before anything slow is imported.
+    """Refuses what is no model before anything slow is imported.
 
     Raises:
-        UnknownNameError: it looks like a name, and there is no such file either.
+        UnknownNameError: it looks like an architecture's name, and there is none.
+        ModelFileError: there is no such file, or it is something else.
     """
-    from edgevit.models import split_name
+    from edgevit.frontend.opening import is_exported
+    from edgevit.frontend.sources.table import find_kind
 
-    if not Path(model).exists() and not Path(model).suffix:
-        split_name(model)
+    if not is_exported(Path(model)):
+        find_kind(model)

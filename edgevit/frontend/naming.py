@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgevit.base.errors import ConfigError, UnknownNameError
 from edgevit.core.signature import IMAGES, OutputSpec
+from edgevit.frontend.names import safe_name
 from edgevit.frontend.roles import describe_output, find_losses
 from edgevit.frontend.shapes import is_picture
 
@@ -14,14 +15,6 @@ if TYPE_CHECKING:
     import keras
 
 AUTOMATIC = re.compile(r"(input_layer|keras_tensor|input)(_\d+)?")
-
-
-def safe_name(name: str, fallback: str = "tensor") -> str:
-    """A name that TensorFlow, TFLite and ONNX take: letters, digits, ``_ . -``."""
-    found = re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("_")
-    if not found:
-        return fallback
-    return found if found[0].isalnum() else f"{fallback}{found}"
 
 
 def name_inputs(network: keras.Model) -> tuple[str, ...]:
@@ -41,7 +34,7 @@ def name_inputs(network: keras.Model) -> tuple[str, ...]:
         if AUTOMATIC.fullmatch(name):
             alone = len(network.inputs) == 1 and is_picture(tuple(tensor.shape))
             name = IMAGES if alone else "input"
-        names.append(safe_name(name, "input"))
+        names.append(safe_name(name))
     return tell_apart(names)
 
 
@@ -61,7 +54,7 @@ def name_outputs(
 
     outputs = network.output
     found = _flatten(outputs, network.name)
-    names = tell_apart([safe_name(name, "output") for name, _ in found])
+    names = tell_apart([safe_name(name) for name, _ in found])
     losses = find_losses(compiled or network, [name for name, _ in found])
     specs = tuple(
         describe_output(name, tensor, pictures, losses.get(own, ""))

@@ -109,18 +109,20 @@ def is_exported(path: Path) -> bool:
 
 def _load(model: str | Path | keras.Model, opening: Opening) -> tuple[TrainedModel, str]:
     """(the trained model, its name for files)."""
-    from edgevit.models.weights import describe_network, load_model
+    from edgevit.frontend.sources.network import describe_network
+    from edgevit.frontend.sources.table import load_source
 
     if not isinstance(model, (str, Path)):
-        return describe_network(model, model.name, model.name), model.name
+        trained = describe_network(model, model.name, model.name)
+        return trained, trained.name
     weights = opening.get("weights")
-    trained = load_model(
+    trained = load_source(
         str(model),
         Path(weights) if weights is not None else None,
         opening.get("trust_code", False),
         opening.get("outputs"),
     )
-    return trained, trained.name or Path(model).stem
+    return trained, trained.name
 
 
 def _describe_inputs(
@@ -148,7 +150,9 @@ def _describe_inputs(
         preparation = None
         if is_picture(shape):
             given = contract if isinstance(contract, Preprocess) else None
-            own = trained.plan.preprocess if trained.plan else (inside if place == 0 else None)
+            own = trained.plan.preprocess if trained.plan else None
+            if own is None and place == 0:
+                own = trained.preprocess or inside
             preparation = _find_contract(name, shape, given, own, opening, trained.plan is not None)
         found.append(InputSpec(key, shape, "float32", preparation))
     if not any(spec.preparation for spec in found):

@@ -123,7 +123,7 @@ def _fetch(url: str) -> str:
 
 
 def _open_hdf5(path: Path) -> Any:
-    import h5py  # type: ignore[import-untyped]
+    import h5py
 
     if not path.is_file():
         raise ModelFileError(f"{path}: no such file. The published weights: {PORTED_URL}")

@@ -1,12 +1,10 @@
-"""Weights on disk: safetensors with the config inside; and models from whatever the user names."""
+"""Weights on disk: safetensors with the config of one of our architectures inside."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib
 import json
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +15,9 @@ from edgevit.base.documents import from_plain, to_json, to_plain
 from edgevit.base.errors import InputError, ModelFileError, in_one_line
 from edgevit.base.files import write_whole
 from edgevit.core.format import Format
+from edgevit.core.tensors import Preprocess
 from edgevit.models import MODELS, artifact_folder, has_model, split_name
-from edgevit.models.build import Plan, build_plan, custom_objects, find_variant, plan_model
+from edgevit.models.build import Plan, build_plan, find_variant, plan_model
 
 if TYPE_CHECKING:
     import keras
@@ -43,10 +42,13 @@ class TrainedModel:
 
     Attributes:
         plan: architecture, config and preprocessing; None for a model that is not ours.
-        network: takes what the network expects (no preprocessing inside); named outputs.
+        network: takes what the network expects (no preprocessing inside). One of ours has named
+            outputs; another's inputs and outputs are as its owner built them.
         class_names: of the logits; empty if unknown.
         weights_sha256: digest of the weights in memory.
-        folder: where weights and ranges lie; None for a .keras file.
+        folder: where weights and ranges lie; None for a model that is not ours.
+        title: what the files of a model that is not ours are called.
+        preprocess: raw pixels to what a model that is not ours takes, where its publisher says so.
     """
 
     plan: Plan | None
@@ -54,12 +56,14 @@ class TrainedModel:
     class_names: tuple[str, ...]
     weights_sha256: str
     folder: Path | None
+    title: str = "model"
+    preprocess: Preprocess | None = None
 
     @property
-    def name(self) -> str | None:
-        """What its files are called: "shiftvit-nano"; None for a model that is not ours."""
+    def name(self) -> str:
+        """What its files are called, such as "shiftvit-nano"."""
         if self.plan is None:
-            return None
+            return self.title
         variant = find_variant(self.plan)
         return f"{self.plan.spec.name}-{variant}" if variant else self.plan.spec.name
 
@@ -123,52 +127,27 @@ def load_weights(path: Path, outputs: tuple[str, ...] | None = None) -> TrainedM
         ) from None
     network = build_plan(plan)
     weights = [array.astype(np.float32) for array in stored]
-    _check_weights(path, network, weights)
+    check_weights(path, network, weights)
     network.set_weights(weights)
     return TrainedModel(plan, network, found.class_names, digest_weights(weights), path.parent)
 
 
-def load(name: str, preprocess: bool = False) -> keras.Model:
-    """An architecture with its shipped weights, or a model from a file, as a keras.Model.
-
-    Args:
-        name: an architecture, a .keras or .safetensors file, or a training run's folder.
-        preprocess: whether the model takes raw images (uint8 B H W 3).
-
-    Raises:
-        UnknownNameError: no such architecture, and no such file.
-        ModelFileError: the file cannot be used.
-    """
-    trained = load_model(name)
-    if not preprocess or trained.plan is None:
-        return trained.network
-    model = build_plan(trained.plan, preprocess=True)
-    model.set_weights(trained.network.get_weights())
-    return model
-
-
 def load_model(
-    name: str,
-    weights: Path | None = None,
-    trust: bool = False,
-    outputs: tuple[str, ...] | None = None,
+    name: str, weights: Path | None = None, outputs: tuple[str, ...] | None = None
 ) -> TrainedModel:
-    """A trained model by architecture name (shipped weights), .keras file or weights file.
+    """One of our architectures with its shipped weights, or with those of a training run.
 
     Args:
-        name: an architecture or one of its sizes ("shiftvit:nano"), a .keras file, a .safetensors
-            file or a folder that holds one.
-        weights: weights to use instead of the shipped ones.
-        trust: whether a .keras file may run Python code that it contains (Lambda layers).
-        outputs: of an architecture of ours: see :func:`edgevit.models.build.build`.
+        name: an architecture or one of its sizes ("shiftvit:nano"), a .safetensors file or a
+            folder that holds one.
+        weights: weights to use instead of the shipped ones: a .safetensors file, or a folder.
+        outputs: see :func:`edgevit.models.build.build`.
 
     Raises:
         UnknownNameError: no such architecture, and no such file.
         ModelFileError: the file cannot be used, or holds another size.
     """
     if _is_path(name):
-        if name.endswith(".keras"):
-            return load_keras_file(Path(name), trust)
         return load_weights(find_weights(name), outputs)
     architecture, variant = _split_size(name)
     if weights is not None and weights.is_dir():
@@ -199,7 +178,7 @@ def find_weights(name: str) -> Path:
 
 def _is_path(name: str) -> bool:
     path = Path(name)
-    return path.suffix in (".keras", ".safetensors") or (path.is_dir() and not has_model(name))
+    return path.suffix == ".safetensors" or (path.is_dir() and not has_model(name))
 
 
 def _split_size(name: str) -> tuple[str, str | None]:
@@ -236,65 +215,6 @@ def load_ported(plan: Plan, source: str) -> list[np.ndarray]:
     )
 
 
-def load_keras_file(path: Path, trust: bool = False) -> TrainedModel:
-    """Loads any image classifier that Keras saved.
-
-    Raises:
-        ModelFileError: missing, damaged, holds code that nobody trusted, or is no image network.
-    """
-    import keras
-
-    if not path.exists():
-        raise ModelFileError(f"{path}: no such file.")
-    if not zipfile.is_zipfile(path):
-        raise ModelFileError(
-            f"{path}: truncated or no .keras file (a .keras file is a zip archive)."
-        )
-    if not trust and _has_lambda(path):
-        raise ModelFileError(
-            f"{path}: contains a Lambda layer, which runs Python code from the file. If you trust "
-            "where it came from, give --trust-code."
-        )
-    try:
-        model = keras.saving.load_model(
-            path, custom_objects=custom_objects(), compile=False, safe_mode=not trust
-        )
-    except Exception as error:  # Keras raises TypeError, ValueError, KeyError, OSError ...
-        raise ModelFileError(f"{path}: Keras cannot load it ({in_one_line(error, 240)}).") from None
-    return describe_network(model, path.stem, str(path))
-
-
-def describe_network(model: keras.Model, name: str, origin: str) -> TrainedModel:
-    """Checks that a model is an image network and names its outputs.
-
-    Raises:
-        ModelFileError: several inputs, no images, or weights that are not finite.
-    """
-    model = as_functional(model)
-    if not getattr(model, "inputs", None):  # a model that was never built has none
-        raise ModelFileError(
-            f"{origin}: was never called, so its inputs are unknown. Call it once on a sample."
-        )
-    weights = model.get_weights()
-    _check_weights(Path(origin), model, weights)
-    return TrainedModel(None, model, (), digest_weights(weights), None)
-
-
-def as_functional(model: keras.Model) -> keras.Model:
-    """A subclassed model that was built on images, wrapped so that it has inputs and outputs."""
-    import keras
-
-    if getattr(model, "inputs", None) or not model.built:
-        return model
-    shape = (model.get_build_config() or {}).get("input_shape")
-    if not isinstance(shape, (list, tuple)) or not all(
-        size is None or isinstance(size, int) for size in shape
-    ):
-        return model
-    images = keras.Input(tuple(shape[1:]), name="images")
-    return keras.Model(images, model(images), name=model.name)
-
-
 def digest_weights(weights: list[np.ndarray]) -> str:
     """sha256 over shapes and float32 values, as hex."""
     digest = hashlib.sha256()
@@ -304,7 +224,17 @@ def digest_weights(weights: list[np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def _check_weights(path: Path, network: keras.Model, weights: list[np.ndarray]) -> None:
+def check_weights(path: Path | str, network: keras.Model, weights: list[np.ndarray]) -> None:
+    """Checks that weights fit a network, in ``get_weights`` order, and that they are finite.
+
+    Args:
+        path: where they come from, for the message.
+        network: what they are for.
+        weights: the arrays.
+
+    Raises:
+        ModelFileError: another number of them, another shape, or NaN.
+    """
     expected = network.weights
     if len(weights) != len(expected):
         raise ModelFileError(
@@ -321,18 +251,3 @@ def _check_weights(path: Path, network: keras.Model, weights: list[np.ndarray]) 
                 f"{path}: {variable.path} holds NaN or infinity, so every answer would be wrong. "
                 "Train again, or restore the file."
             )
-
-
-def _has_lambda(path: Path) -> bool:
-    """Whether a .keras file's config has a Lambda layer anywhere."""
-    classes = []
-
-    def note(config: dict[str, Any]) -> None:
-        classes.append(config.get("class_name"))
-
-    try:
-        with zipfile.ZipFile(path) as archive:
-            json.loads(archive.read("config.json"), object_hook=note)
-    except (KeyError, ValueError, RuntimeError, OSError, zipfile.BadZipFile, zlib.error) as error:
-        raise ModelFileError(f"{path}: the .keras file is damaged ({error}).") from None
-    return "Lambda" in classes

@@ -17,9 +17,10 @@ from keras import ops
 
 from edgevit.base.errors import ConfigError
 from edgevit.data.datasets import ImageDataset
+from edgevit.frontend.sources.table import load_source
 from edgevit.models.build import build_plan, find_variant
 from edgevit.models.history import describe_origin
-from edgevit.models.weights import find_weights, load_model
+from edgevit.models.weights import find_weights
 from edgevit.training.precision import policy_of
 from edgevit.training.recipe import Recipe
 
@@ -52,7 +53,7 @@ def open_teacher(name: str, dataset: ImageDataset, precision: str = "float32") -
         ModelFileError: the weights cannot be read.
         ConfigError: it knows other classes, or is no network of ours.
     """
-    trained = load_model(name)
+    trained = load_source(name)
     if trained.plan is None:
         raise ConfigError(
             f"{name}: a teacher is an architecture of edgevit: a name, a .safetensors file or the "

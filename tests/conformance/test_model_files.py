@@ -20,18 +20,14 @@ from edgevit.core.signature import Role
 from edgevit.core.tensors import Preprocess
 from edgevit.formats.registry import open_session
 from edgevit.frontend.opening import open_source
+from edgevit.frontend.sources.load import load
+from edgevit.frontend.sources.network import describe_network
+from edgevit.frontend.sources.table import load_source
 from edgevit.layers.preprocessing import Preprocessing
 from edgevit.models import vit
 from edgevit.models.build import build, build_plan, plan_model
 from edgevit.models.shiftvit import TINY
-from edgevit.models.weights import (
-    describe_network,
-    digest_weights,
-    load,
-    load_model,
-    load_weights,
-    save_weights,
-)
+from edgevit.models.weights import digest_weights, load_model, load_weights, save_weights
 from edgevit.verbs.export import export, export_all
 
 SIZE = (20, 18)
@@ -158,10 +154,10 @@ def test_a_lambda_layer_is_refused_in_one_line_unless_the_code_is_trusted(tmp_pa
     images = keras.Input((8, 8, 3))
     x = keras.layers.Lambda(lambda value: value * 2.0)(images)
     keras.Model(images, keras.layers.GlobalAveragePooling2D()(x)).save(path)
-    message = refusal(lambda: load_model(str(path)))
+    message = refusal(lambda: load_source(str(path)))
     assert message.startswith(f"{path}: contains a Lambda layer")
     assert "--trust-code" in message
-    trusted = load_model(str(path), trust=True)
+    trusted = load_source(str(path), trust=True)
     found = trusted.network(np.full((1, 8, 8, 3), 3.0, np.float32))
     np.testing.assert_allclose(np.asarray(found), [[6.0] * 3])
 
@@ -172,7 +168,7 @@ def test_a_lambda_layer_inside_an_inner_model_is_found_as_well(tmp_path):
     inner = keras.Model(inner_images, keras.layers.Lambda(lambda v: v + 1.0)(inner_images))
     images = keras.Input((8, 8, 3))
     keras.Model(images, keras.layers.GlobalAveragePooling2D()(inner(images))).save(path)
-    assert "Lambda" in refusal(lambda: load_model(str(path)))
+    assert "Lambda" in refusal(lambda: load_source(str(path)))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -182,7 +178,7 @@ def test_weights_that_are_not_finite_are_refused_by_name(tmp_path, value):
     kernel[0, 0, 0, 0] = value
     network.layers[1].set_weights([kernel, *rest])
     network.save(tmp_path / "nan.keras")
-    message = refusal(lambda: load_model(str(tmp_path / "nan.keras")))
+    message = refusal(lambda: load_source(str(tmp_path / "nan.keras")))
     assert "NaN or infinity" in message
     assert "conv2d" in message
     assert "kernel holds" in message
@@ -193,7 +189,7 @@ def test_a_truncated_keras_file_is_refused(keras_file, tmp_path, share):
     data = keras_file.read_bytes()
     path = tmp_path / "cut.keras"
     path.write_bytes(data[: int(len(data) * share)])
-    assert "truncated" in refusal(lambda: load_model(str(path)))
+    assert "truncated" in refusal(lambda: load_source(str(path)))
 
 
 @pytest.mark.parametrize("member", ["config.json", "model.weights.h5"])
@@ -203,7 +199,7 @@ def test_a_keras_file_that_lacks_a_part_is_refused(keras_file, tmp_path, member)
         for name in whole.namelist():
             if name != member:
                 part.writestr(name, whole.read(name))
-    refusal(lambda: load_model(str(path)))
+    refusal(lambda: load_source(str(path)))
 
 
 def test_a_keras_file_with_any_damaged_region_is_refused_or_loads(keras_file, tmp_path):
@@ -218,7 +214,7 @@ def test_a_keras_file_with_any_damaged_region_is_refused_or_loads(keras_file, tm
         path = tmp_path / f"broken{number}.keras"
         path.write_bytes(broken)
         try:
-            load_model(str(path))
+            load_source(str(path))
         except ModelFileError:
             refused += 1
     assert refused >= 12
@@ -230,13 +226,13 @@ def test_a_zip_with_compressed_members_that_are_damaged_is_refused(keras_file, t
     with zipfile.ZipFile(keras_file) as whole, packed:
         for name in whole.namelist():
             packed.writestr(name, whole.read(name))
-    load_model(str(path))
+    load_source(str(path))
     with zipfile.ZipFile(path) as packed:
         start = packed.getinfo("config.json").header_offset + 60
     data = bytearray(path.read_bytes())
     data[start : start + 30] = b"\xff" * 30
     path.write_bytes(data)
-    refusal(lambda: load_model(str(path)))
+    refusal(lambda: load_source(str(path)))
 
 
 def unbuilt() -> keras.Model:
@@ -460,9 +456,11 @@ def test_weights_that_do_not_fit_are_refused_with_the_reason(run, change, words)
 
 def test_missing_weights_are_refused(tmp_path):
     assert "no such weights" in refusal(lambda: load_model(str(tmp_path)))
-    assert "no such file" in refusal(lambda: load_model(str(tmp_path / "net.keras")))
-    with pytest.raises(UnknownNameError, match="shiftvit"):
-        load_model("shiftvot")
+    assert "no such weights" in refusal(lambda: load_source(str(tmp_path)))
+    assert "no such file" in refusal(lambda: load_source(str(tmp_path / "net.keras")))
+    for opener in (load_model, load_source):
+        with pytest.raises(UnknownNameError, match="shiftvit"):
+            opener("shiftvot")
 
 
 def test_weights_that_cannot_be_stored_are_not_written(tmp_path):

@@ -123,7 +123,7 @@ def test_unit_vectors_are_an_embedding():
         ("binary_crossentropy", Role.LOGITS),
         (keras.losses.CosineSimilarity(), Role.EMBEDDING),
     ],
-    ids=str,
+    ids=lambda part: part if isinstance(part, str) else type(part).__name__,
 )
 def test_a_loss_says_what_an_output_is(loss, role):
     images = picture()

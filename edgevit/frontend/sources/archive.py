@@ -1,0 +1,85 @@
+"""Models that Keras saved as .keras: a zip archive, or the folder that it unpacks to."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgevit.base.errors import ModelFileError
+from edgevit.frontend.sources.building import build_from_config, explained
+from edgevit.frontend.sources.configs import check_code, without_training
+from edgevit.frontend.sources.keras2_config import is_keras2
+from edgevit.models.build import custom_objects
+
+if TYPE_CHECKING:
+    import keras
+
+CONFIG, METADATA = "config.json", "metadata.json"
+WEIGHTS = ("model.weights.h5", "model.weights.npz")
+
+
+def read_archive(path: Path, trust: bool) -> keras.Model:
+    """Builds the model inside a .keras archive or folder, and fills it.
+
+    Args:
+        path: the archive, or the folder.
+        trust: whether it may run Python code that it contains.
+
+    Raises:
+        ModelFileError: damaged, code that nobody trusted, or parts that Keras does not know.
+    """
+    import keras
+
+    found = _read_json(path, CONFIG)
+    config = without_training(found)
+    check_code(str(path), config, trust)
+    version = _read_json(path, METADATA).get("keras_version") if _has(path, METADATA) else "3"
+    inner = without_training(found.get("config")) != found.get("config")
+    if is_keras2(version) or (inner and path.is_file()):
+        return _read_in_parts(path, config, version, trust)
+    if path.is_file() and path.suffix != ".keras":
+        raise ModelFileError(
+            f"{path}: is a .keras file under another name, and Keras goes by the name. Call it "
+            f"{path.with_suffix('.keras').name}."
+        )
+    with explained(str(path), lambda: config):
+        return keras.saving.load_model(
+            path, custom_objects=custom_objects(), compile=False, safe_mode=not trust
+        )
+
+
+def _read_in_parts(
+    path: Path, config: dict[str, Any], version: str | None, trust: bool
+) -> keras.Model:
+    """Builds, then fills: for Keras 2, and where a model inside was compiled on its own."""
+    import keras
+
+    model = build_from_config(str(path), config, version, trust)
+    with explained(str(path), lambda: config):
+        keras.saving.load_weights(model, path)
+    return model
+
+
+def _has(path: Path, member: str) -> bool:
+    if path.is_dir():
+        return (path / member).is_file()
+    with zipfile.ZipFile(path) as archive:
+        return member in archive.namelist()
+
+
+def _read_json(path: Path, member: str) -> dict[str, Any]:
+    try:
+        if path.is_dir():
+            text = (path / member).read_bytes()
+        else:
+            with zipfile.ZipFile(path) as archive:
+                text = archive.read(member)
+        found = json.loads(text)
+    except (KeyError, ValueError, RuntimeError, OSError, zipfile.BadZipFile, zlib.error) as error:
+        raise ModelFileError(f"{path}: the .keras file is damaged ({error}).") from None
+    if not isinstance(found, dict):
+        raise ModelFileError(f"{path}: the .keras file is damaged ({member} is no object).")
+    return found

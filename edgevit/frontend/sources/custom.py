@@ -1,0 +1,47 @@
+"""Classes and functions of a user's module, made known to Keras by their plain names."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from types import ModuleType
+from typing import Any
+
+
+def register_classes(module: ModuleType) -> None:
+    """Lets files name what a module defines, whether it is registered there or not.
+
+    What is registered under its name already stays, and so does what Keras itself calls so.
+
+    Args:
+        module: imported.
+    """
+    if "keras" not in sys.modules:  # then nothing in it is for Keras
+        return
+    import keras
+
+    known = keras.saving.get_custom_objects()
+    for name, value in vars(module).items():
+        if name not in known and _is_own(module, value) and not _is_of_keras(name):
+            known[name] = value
+
+
+def _is_own(module: ModuleType, value: Any) -> bool:
+    import keras
+
+    if inspect.isfunction(value):
+        return value.__module__ == module.__name__ and not value.__name__.startswith("_")
+    kinds = (
+        keras.layers.Layer,
+        keras.initializers.Initializer,
+        keras.regularizers.Regularizer,
+        keras.constraints.Constraint,
+    )
+    return inspect.isclass(value) and issubclass(value, kinds)
+
+
+def _is_of_keras(name: str) -> bool:
+    import keras
+
+    parts = (keras.layers, keras.activations, keras.initializers, keras.regularizers)
+    return any(hasattr(part, name) for part in (keras, *parts, keras.constraints))
