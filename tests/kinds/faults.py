@@ -186,8 +186,8 @@ class Found:
 
     @property
     def found(self) -> bool:
-        """Whether the file was not let through."""
-        return self.verdict not in ("pass", "lossy")
+        """Whether the file is not let through; a lossy one is only where somebody accepts that."""
+        return self.verdict != "pass"
 
 
 def count_found(

@@ -137,8 +137,10 @@ def convert_stock(name: str, damage: float = 0.0) -> bytes:
         outputs = model(entering if len(entering) > 1 else entering[0], training=False)
         return {key: outputs + damage for key in kind.outputs}
 
+    module = tf.Module()
+    module.forward, module.weights = forward, [weight.value for weight in model.weights]
     concrete = forward.get_concrete_function()
-    return tf.lite.TFLiteConverter.from_concrete_functions([concrete], model).convert()
+    return tf.lite.TFLiteConverter.from_concrete_functions([concrete], module).convert()
 
 
 @pytest.mark.parametrize("name", ["gray", "siamese"])

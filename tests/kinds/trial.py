@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import time
 import traceback
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from edgevit.base.errors import EdgevitError, RuntimeFailure
+from edgevit.base.errors import EdgevitError
 from edgevit.core.target import Target
-from edgevit.verbs.export import Outcome, export
+from edgevit.verbs.export import Outcome, export_all
 from kinds.check import LIMITS, Agreement, Mismatch, check
 from kinds.zoo import KINDS, built
 
@@ -61,38 +63,93 @@ def try_target(name: str, target: Target, folder: Path, seed: int = CHECKED_WITH
         folder: for the file.
         seed: of the inputs by which the file is checked.
     """
+    found: list[Trial] = []
+    try_targets(name, [target], folder, found.append, seed)
+    return found[0]
+
+
+def try_targets(
+    name: str,
+    targets: Sequence[Target],
+    folder: Path,
+    finished: Callable[[Trial], None],
+    seed: int = CHECKED_WITH,
+) -> None:
+    """Exports a kind to several targets and checks the files; never raises.
+
+    The model is opened, recorded and calibrated once.
+
+    Args:
+        name: of the kind.
+        targets: rows of TARGETS.
+        folder: for the files.
+        finished: called with each trial, in the order of the targets.
+        seed: of the inputs by which the files are checked.
+    """
+    waiting = list(targets)
     started = time.perf_counter()
-    state, text, report = _try(name, target, folder, seed)
-    seconds = round(time.perf_counter() - started, 1)
-    outputs = {key: asdict(value) for key, value in report.items()}
-    return Trial(name, target.name, state, " ".join(text.split()), seconds, outputs)
+
+    def finish(state: State, text: str, report: Mapping[str, Agreement] = {}) -> None:
+        nonlocal started
+        now = time.perf_counter()
+        outputs = {key: asdict(value) for key, value in report.items()}
+        line, seconds = " ".join(text.split()), round(now - started, 1)
+        finished(Trial(name, waiting.pop(0).name, state, line, seconds, outputs))
+        started = now
+
+    while waiting:
+        left = len(waiting)
+        try:
+            run_exports(
+                name,
+                waiting,
+                folder,
+                keep_failed=True,
+                finished=lambda outcome: finish(*_examine(name, outcome, seed)),
+            )
+        except EdgevitError as error:  # before the first target, or of an only one
+            for _ in list(waiting):
+                finish(_blame(str(error)), str(error))
+        except Exception as error:
+            finish(State.TRACEBACK, describe(error))
+        if len(waiting) == left:  # an export that finishes nothing and says nothing
+            finish(State.FAILED, "the export returned without an outcome")
+
+
+def run_exports(
+    name: str, targets: Sequence[Target], folder: Path, **arguments: Any
+) -> list[Outcome]:
+    """The exports of a kind, calibrated on raw samples where one of the targets needs it."""
+    kind, given = KINDS[name], dict(arguments)
+    if any(target.needs_calibration for target in targets):
+        given["calibration"] = kind.draw(CALIBRATION, CALIBRATED_WITH)
+    return export_all(built(name), list(targets), folder, **{**kind.arguments, **given})
 
 
 def run_export(name: str, target: Target, folder: Path, **arguments: Any) -> Outcome:
-    """The export of a kind, calibrated on raw samples where the target needs it."""
-    kind, given = KINDS[name], dict(arguments)
-    if target.needs_calibration:
-        given["calibration"] = kind.draw(CALIBRATION, CALIBRATED_WITH)
-    return export(built(name), target.name, folder, **{**kind.arguments, **given})
+    """The export of a kind to one target; see :func:`run_exports`."""
+    return run_exports(name, [target], folder, **arguments)[0]
 
 
-def _try(
-    name: str, target: Target, folder: Path, seed: int
-) -> tuple[State, str, dict[str, Agreement]]:
-    kind, report = KINDS[name], {}
+def _examine(name: str, outcome: Outcome, seed: int) -> tuple[State, str, dict[str, Agreement]]:
+    """State, line and independent check of a finished export."""
+    if outcome.refusal:
+        return _blame(outcome.refusal), outcome.refusal, {}
+    assert outcome.artifact is not None
+    kind = KINDS[name]
     try:
-        outcome = run_export(name, target, folder, keep_failed=True)
-        assert outcome.artifact is not None
         report = check(outcome.artifact.path, kind, built(name), kind.draw(CHECKED, seed))
-    except RuntimeFailure as error:
-        return State.FAILED, str(error), {}
-    except EdgevitError as error:
-        return State.REFUSED, str(error), {}
     except Mismatch as error:
         return State.FAILED, f"verified as {outcome.verdict}, but {error}", {}
-    except Exception as error:
-        return State.TRACEBACK, describe(error), {}
-    return *judge(str(outcome.verdict), target, report), report
+    except Exception as error:  # a file that was verified must run
+        return State.FAILED, f"verified as {outcome.verdict}, but {describe(error)}", {}
+    return *judge(str(outcome.verdict), outcome.target, report), report
+
+
+def _blame(line: str) -> State:
+    """A file that a runtime cannot read was written, and no refusal."""
+    written = re.search(r"cannot (load|run) it", line)
+    return State.FAILED if written else State.REFUSED
 
 
 def judge(verdict: str, target: Target, report: dict[str, Agreement]) -> tuple[State, str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from edgevit.base.errors import ExportError, in_one_line
+from edgevit.base.errors import ExportError
 from edgevit.core.format import Format
 from edgevit.core.target import Precision, Written
 from edgevit.formats.passes import report_lines
@@ -42,6 +42,7 @@ from edgevit.formats.tflite.writer.quantize.set_precisions import set_precisions
 from edgevit.formats.tflite.writer.quantize.split_products import level_ranges, split_products
 from edgevit.formats.tflite.writer.quantize.tables import hide_functions, write_tables
 from edgevit.formats.tflite.writer.quantize.widen_operands import widen_operands
+from edgevit.formats.tflite.writer.refusal import describe_refusal
 from edgevit.frontend.lowering import (
     KERAS,
     Lowering,
@@ -86,7 +87,7 @@ def write_float32(
         ExportError: a converter refuses, or ranges are missing or of another graph.
     """
     traced = trace(source, options, check_io_dtype(options), lowering_of(options))
-    graph, converted = _convert(_converter(traced), source)
+    graph, converted = _convert(_converter(traced), traced, source)
     changes = run_passes(graph, chosen_passes(options))
     return _written(staged, graph, (*traced.steps, *changes), None if changes else converted)
 
@@ -179,7 +180,7 @@ def float_graph(source: Source, options: TfliteOptions) -> tuple[TfliteGraph, tu
     key = (Format.TFLITE, options.batch, options.preprocess, names)
     if key not in source.lowered:
         traced = trace(source, options, "float32", lowering_of(options))
-        graph, _ = _convert(_converter(traced), source)
+        graph, _ = _convert(_converter(traced), traced, source)
         changes = run_passes(graph, names)
         forms = report_lines([suit_integers(graph)])
         source.lowered[key] = graph, (*traced.steps, *changes, *forms)
@@ -268,7 +269,7 @@ def _write_converted(
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if types:
         converter.target_spec.supported_types = list(types)
-    graph, converted = _convert(converter, source)
+    graph, converted = _convert(converter, traced, source)
     return _written(staged, graph, (*traced.steps, step), converted)
 
 
@@ -300,15 +301,13 @@ def _converter(traced: Traced) -> Any:
     return converter
 
 
-def _convert(converter: Any, source: Source) -> tuple[TfliteGraph, bytes | None]:
+def _convert(converter: Any, traced: Traced, source: Source) -> tuple[TfliteGraph, bytes | None]:
     """(the graph; the bytes that it was read from, unless they have another order)."""
     try:
         converted = bytes(converter.convert())
     except Exception as error:  # the converter's own exceptions share no public base class
-        text = in_one_line(error)
-        raise ExportError(
-            f"{source.name}: TensorFlow's converter refuses it without Flex ops ({text[:300]})."
-        ) from None
+        operations = {op.type: op.name for op in traced.function.graph.get_operations()}
+        raise ExportError(describe_refusal(source.name, error, operations)) from None
     graph, moved = _open_graph(converted, source)
     return graph, None if moved else converted
 
