@@ -58,7 +58,7 @@ def verify(file: Path, as_json: bool, **chosen: Any) -> None:
         "file": str(file),
         "sha256": digest_path(file),
         "verdict": str(found.verdict),
-        "runtime": " + ".join(report.runtime for report in found.reports),
+        "runtime": " + ".join(dict.fromkeys(report.runtime for report in found.reports)),
         "images": min((report.images for report in found.reports), default=0),
         "max_abs": figures["max_abs"],
         "mean_abs": figures["mean_abs"],
