@@ -39,6 +39,7 @@ MEASURES: dict[Role, str] = {
 }
 NAN = NanFloat("nan")
 COARSE = 0.1  # of an output's scale: what rounding may do to an output that does not vary
+USELESS = 0.7  # relative error: a constant is hardly further from the reference (0.8, if normal)
 LITTLE = 1e-3  # of an output's scale: reference outputs that vary less prove nothing
 
 
@@ -159,6 +160,14 @@ class ParityReport:
         """Whether no output varies over these inputs, or all are of one class."""
         return all(output.constant or output.one_sided for output in self.outputs)
 
+    @property
+    def useless(self) -> bool:
+        """Whether an output says hardly more of the float model's than a constant would."""
+        varying = [output for output in self.outputs if not output.constant]
+        return any(
+            output.relative >= USELESS for output in varying if output.role is not Role.LABELS
+        )
+
     def verdict(self, tolerance: Tolerance) -> Verdict:
         """The worst of the outputs; of kernel sets against one another: FAIL where they differ."""
         if self.samples == KERNELS:
@@ -211,14 +220,18 @@ def judge(reports: Sequence[ParityReport], tolerance: Tolerance) -> Verdict:
     """The verdict of a file.
 
     Where the user's own samples were compared, these say what its precision costs: synthetic ones
-    may lie where nothing was calibrated. Errors of float arithmetic count on all.
+    may lie where nothing was calibrated. Errors of float arithmetic count on all. What is as far
+    from the float model as a constant is no loss of precision but wrong.
     """
     own = any(report.samples == OWN for report in reports)
     found = []
     for report in reports:
         verdict = report.verdict(tolerance)
-        informs = own and report.samples == SYNTHETIC and verdict is Verdict.LOSSY
-        found.append(Verdict.PASS if informs else verdict)
+        if verdict is Verdict.LOSSY and own and report.samples == SYNTHETIC:
+            verdict = Verdict.PASS  # it informs
+        elif verdict is Verdict.LOSSY and report.useless:
+            verdict = Verdict.FAIL
+        found.append(verdict)
     return worst(found)
 
 

@@ -19,6 +19,7 @@ ACTIVATIONS = {"softmax": Activation.SOFTMAX, "sigmoid": Activation.SIGMOID}
 UNIT_LENGTH = ("UnitNormalization", "Normalize", "L2Normalize")
 # Words in the name of an output that ends in no activation; the first that fits counts.
 NAMED: tuple[tuple[str, Role], ...] = (
+    (r"attention|attn", Role.MAP),
     (r"logit|class|categor", Role.LOGITS),
     (r"embed|descriptor|feature_vec", Role.EMBEDDING),
     (r"box|coord|offset|landmark|keypoint|pose|regress|value|angle|age|distance|depth|speed"
@@ -69,6 +70,8 @@ def _guess_role(
         return Role.EMBEDDING
     told = _find_word(NAMED, spec.name)
     by_loss = _find_word(LOSSES, loss)
+    if told is Role.MAP and not by_loss:
+        return told
     if not linear:
         plain = told is Role.VALUES or by_loss is Role.VALUES
         sigmoid = spec.activation is Activation.SIGMOID
@@ -83,7 +86,7 @@ def _guess_role(
 
 def _guess_role_of_map(spec: OutputSpec, pictures: list[tuple[int | None, ...]]) -> Role:
     """A map of the input's size tells classes apart, unless it is a picture itself."""
-    if _find_word(NAMED, spec.name) is Role.VALUES:
+    if _find_word(NAMED, spec.name) in (Role.VALUES, Role.MAP):
         return Role.MAP
     whole = [picture for picture in pictures if picture[1:3] == spec.shape[1:3]]
     if not whole:
@@ -103,6 +106,7 @@ def _find_word(table: tuple[tuple[str, Role], ...], text: str) -> Role | None:
 
 def find_ending(tensor: Any) -> tuple[Activation, str]:
     """(the activation that a KerasTensor ends in, class of the operation that made it)."""
+    classes = tensor.shape[-1] if len(tensor.shape) else None
     for _ in range(100):  # a chain of layers that only hand on is short
         history = getattr(tensor, "_keras_history", None)
         if history is None or history.operation is None:
@@ -117,7 +121,9 @@ def find_ending(tensor: Any) -> tuple[Activation, str]:
             node = operation._inbound_nodes[history.node_index]
             tensor = node.input_tensors[0]
             continue
-        return _activation_of(operation, kind), kind
+        found = _activation_of(operation, kind)
+        moved = found is Activation.SOFTMAX and tensor.shape[-1] != classes
+        return Activation.LINEAR if moved else found, kind
     return Activation.LINEAR, ""
 
 

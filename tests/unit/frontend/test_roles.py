@@ -79,6 +79,23 @@ def test_a_softmax_before_another_layer_is_no_activation_of_the_output():
     assert (found.role, found.activation) == (Role.LOGITS, LINEAR)
 
 
+def test_a_softmax_over_positions_that_became_a_grid_tells_no_classes_apart():
+    images = picture()
+    shares = layers.Dense(16, activation="softmax")(features(images))
+    found = only_output(images, layers.Reshape((4, 4))(shares))
+    assert (found.role, found.activation) == (Role.MAP, LINEAR)
+    found = only_output(images, layers.Reshape((1, 16))(shares))
+    assert (found.role, found.activation) == (Role.PROBABILITIES, SOFTMAX)
+
+
+@pytest.mark.parametrize("shape", [(2, 16, 16), (16, 16), (16,)], ids=len)
+def test_attention_is_a_map_whatever_it_ends_in(shape):
+    images = picture()
+    x = layers.Dense(int(np.prod(shape)), name="weights")(features(images))
+    x = layers.Softmax(name="attention")(layers.Reshape(shape)(x))
+    assert only_output(images, x).role is Role.MAP
+
+
 def test_rows_without_a_hint_are_scores_of_classes_and_a_number_is_a_value():
     images = picture()
     x = features(images)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edgevit.base.errors import ModelFileError
 from edgevit.core.inspection import Inspection, StoredTensor
 from edgevit.formats.tflite.runtime.file import (
     custom_op_names,
@@ -33,7 +34,9 @@ def inspect_tflite(path: Path) -> Inspection:
         kinds = [tensor_type(tensor) for tensor in graph.tensors]
         types += kinds
         for operator, name in zip(graph.operators or [], names, strict=True):
-            touched = (*operator.inputs, *operator.outputs)
+            touched = [int(index) for index in (*operator.inputs, *operator.outputs)]
+            if max(touched, default=0) >= len(kinds):
+                raise ModelFileError(f"{path}: damaged ({name} reads a tensor that is not there).")
             nodes.append((name, {kinds[index] for index in touched if index >= 0}))
         for tensor, kind in zip(graph.tensors, kinds, strict=True):
             if is_constant(model, tensor):
