@@ -44,11 +44,11 @@ def diff(
 ) -> None:
     """Find the layer that is wrong: FILE against the float Keras model, layer by layer.
 
-    MODEL is what FILE was exported from: a training run's folder, a .safetensors or .keras file.
-    Default: the shipped weights of the architecture that FILE names. Every float layer is also
-    given what the file's own layers before it computed, so each row says what this layer alone
-    adds to the error. "beyond" is how many decibels of that neither its precision nor the other
-    layers of its kind explain; from 18 on a layer is suspect, and the exit code is 1.
+    MODEL is what FILE was made of, named as for 'edgevit export'. Default: the shipped weights of
+    the architecture that FILE names. A FILE of another tool is compared as well. Every float layer
+    is also given what the file's own layers before it computed, so each row says what this layer
+    alone adds to the error. "beyond" is how many decibels of that neither its precision nor the
+    other layers of its kind explain; from 18 on a layer is suspect, and the exit code is 1.
 
     \b
     edgevit diff exports/shiftvit-tflite-int8.tflite

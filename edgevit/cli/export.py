@@ -48,8 +48,8 @@ class Export(click.Command):
 @click.option(
     "--calibration",
     metavar="PATH",
-    help="Images for int8: a dataset or a folder of pictures. Default: ranges shipped with the "
-    "weights.",
+    help="Samples for int8: a dataset or a folder of pictures; for any other model an .npz with an "
+    "array for each input, by its name. Default: ranges shipped with the weights.",
 )
 @click.option(
     "--ranges",

@@ -228,7 +228,7 @@ _READING = (
     click.option(
         "--scaling",
         type=click.Choice(["raw", "unit", "signed", "imagenet"]),
-        help="A .keras file of your own: the pixels it expects: 0..255, 0..1, -1..1, or ImageNet's "
+        help="A model of your own: the pixels it learnt from: 0..255, 0..1, -1..1, or ImageNet's "
         "mean and deviation.  [default: raw]",
     ),
     click.option(
@@ -237,7 +237,7 @@ _READING = (
         type=PATH,
         callback=read_labels,
         metavar="FILE",
-        help="A .keras file of your own: its class names, one a line or a JSON list.",
+        help="A model of your own: its class names, one a line or a JSON list.",
     ),
     modules,
     trust_code,

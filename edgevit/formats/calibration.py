@@ -161,7 +161,8 @@ def find_ranges(
         if found is None:
             raise ConfigError(
                 f"{source.name}: no activation ranges ship with these weights for {kind}. Give "
-                "--calibration PATH with a few hundred training images (class folders, tar, npz)."
+                "--calibration PATH with a few hundred training images (class folders, tar), or an "
+                "npz with an array for each input, by its name."
             )
         ranges, remedy = found, "Give --calibration PATH to measure them anew."
     if ranges.weights_sha256 != source.weights_sha256:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -97,8 +97,21 @@ def _follow(network: Any, tensor: Any) -> list[Any]:
     return found
 
 
-def suggest_scaling(source: Source, pictures: np.ndarray, labels: np.ndarray) -> str:
-    """A line about a scaling with which the model is far better; empty if there is none.
+@dataclass(frozen=True)
+class Suggestion:
+    """What labelled pictures say of a scaling.
+
+    Attributes:
+        line: about another one with which the model is far better; empty if there is none.
+        settled: whether no other is better: the pixels are scaled as the model learnt them.
+    """
+
+    line: str = ""
+    settled: bool = False
+
+
+def suggest_scaling(source: Source, pictures: np.ndarray, labels: np.ndarray) -> Suggestion:
+    """Tries every scaling on labelled pictures.
 
     Args:
         source: a classifier of pictures that is not ours.
@@ -107,7 +120,7 @@ def suggest_scaling(source: Source, pictures: np.ndarray, labels: np.ndarray) ->
     """
     own = source.preprocess
     if own is None or len(source.signature.inputs) != 1:
-        return ""
+        return Suggestion()
     before = count_right(source, pictures, labels)
     shares = {}
     for name, scaling in SCALINGS.items():
@@ -122,8 +135,8 @@ def suggest_scaling(source: Source, pictures: np.ndarray, labels: np.ndarray) ->
     error = np.sqrt((before * (1 - before) + shares[best] * (1 - shares[best])) / count)
     chance = max(np.bincount(labels)) / count
     if shares[best] - max(before, chance) <= max(SURELY * error, 2 / count):
-        return ""
-    return (
+        return Suggestion(settled=before > shares[best])
+    return Suggestion(
         f"the float model is right on {100 * before:.0f} % of {count} labelled pictures, and on "
         f"{100 * shares[best]:.0f} % with --scaling {best}. Give that, unless labels are wrong."
     )
@@ -133,8 +146,11 @@ def warn_of_scaling(source: Source, pictures: np.ndarray, labels: np.ndarray) ->
     """The source with what labelled pictures say of its scaling among its warnings."""
     if source.folder is not None or source.task != CLASSIFICATION.name:
         return source
-    line = suggest_scaling(source, pictures, labels) or _warn_of_chance(source, pictures, labels)
-    return replace(source, warnings=(line,)) if line else replace(source, warnings=())
+    found = suggest_scaling(source, pictures, labels)
+    line = found.line or _warn_of_chance(source, pictures, labels)
+    if line:
+        return replace(source, warnings=(line,))
+    return replace(source, warnings=()) if found.settled else source
 
 
 def _warn_of_chance(source: Source, pictures: np.ndarray, labels: np.ndarray) -> str:

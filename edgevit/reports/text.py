@@ -55,7 +55,7 @@ def summarise_outputs(reports: Sequence[ParityReport]) -> dict[str, dict[str, An
     """The worst figures of each output, over several runs of one file.
 
     Returns:
-        {output: {"role", "measure", "images", "max_abs", "error", "relative", "agreement", "low",
+        {output: {"role", "images", "max_abs", "error", "relative", "agreement", "low",
         "high", "constant", "one_sided"}}, in the model's order.
     """
     found: dict[str, dict[str, Any]] = {}

@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
+import numpy as np
+
 from edgevit.base.errors import ConfigError, EdgevitError
 from edgevit.base.files import check_writable, digest_path, move_whole, size_path, write_whole
 from edgevit.base.loading import load_attribute
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     import keras
 
 
+LABELLED = 200  # calibration samples on which the scaling of pixels is tried
 HELD_OUT = 64  # calibration samples that files are judged on instead
 RECIPE_SUFFIX = ".recipe.toml"
 # What was an option once and wrote another file under the same name: the target that it is now.
@@ -195,8 +198,11 @@ def export_all(
         source, labels = use_labels(source, held)
     reference = record_reference(source, own=held.inputs if held else None, labels=labels)
     source = refine_source(source, reference, opening.get("task") is not None)
-    if held is not None and labels is not None:
-        source = warn_of_scaling(source, held.images, labels)
+    if sample is not None and labels is not None:
+        some = sample.select(np.arange(min(len(sample), LABELLED)))
+        known = use_labels(source, some)[1]
+        if known is not None:
+            source = warn_of_scaling(source, some.images, known)
     outcomes = []
     for row in rows:
         started = time.perf_counter()

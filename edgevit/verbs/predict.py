@@ -21,6 +21,7 @@ from edgevit.formats.registry import choose_runtime, open_session
 from edgevit.formats.session import Session, find_picture, image_size, read_signature
 from edgevit.tasks import find_task
 from edgevit.tasks.embedding import EMBEDDING
+from edgevit.tasks.generic import GENERIC
 from edgevit.tasks.segmentation import SEGMENTATION, Segmentation
 from edgevit.tasks.task import Task
 
@@ -87,11 +88,18 @@ def predict(
         # All are read before any is run.
         given = [(name, _scale(batch, scaling)) for name, batch in _read(samples, session)]
         found = []
+
+        def own(seen: Signature) -> str:
+            return task.main_output(seen).name
+
         for name, inputs in given:
             for number in range(count_samples(inputs)):
                 outputs = _run_one(session, signature, take_samples(inputs, number, number + 1))
                 seen = signature if manifest else _look_at(signature, outputs)
                 result = task.describe(outputs, seen, names, top)
+                rest = {key: value for key, value in outputs.items() if key != own(seen)}
+                if rest and task.name != GENERIC.name:
+                    result["others"] = GENERIC.describe(rest, seen, names, top)["outputs"]
                 label = name if count_samples(inputs) == 1 else f"{name}[{number}]"
                 saved = None if out is None else _save(task, outputs, seen, Path(out), label)
                 text = task.in_words(result)

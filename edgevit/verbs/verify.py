@@ -211,7 +211,7 @@ def _verify_foreign(
         None,
         tuple(reports),
         guessed=guess_tolerance(contents),
-        matches=tuple(lines),
+        matches=(*lines, *(f"warning: {line}" for line in source.warnings)),
         task=source.task,
     )
 

@@ -124,7 +124,7 @@ def labelled() -> tuple[np.ndarray, np.ndarray]:
 def test_a_scaling_with_which_the_model_is_far_better_is_suggested(labelled):
     source = open_source(brightness_classifier(), scaling="raw")
     assert count_right(source, *labelled) == pytest.approx(1 / 3)
-    line = suggest_scaling(source, *labelled)
+    line = suggest_scaling(source, *labelled).line
     assert "right on 33 % of 60 labelled pictures, and on 100 % with --scaling unit" in line
     assert warn_of_scaling(source, *labelled).warnings == (line,)
 
@@ -132,7 +132,8 @@ def test_a_scaling_with_which_the_model_is_far_better_is_suggested(labelled):
 def test_the_right_scaling_is_not_warned_of_even_where_the_graph_looked_wrong(labelled):
     source = open_source(brightness_classifier(), scaling="unit")
     assert count_right(source, *labelled) == 1
-    assert suggest_scaling(source, *labelled) == ""
+    found = suggest_scaling(source, *labelled)
+    assert (found.line, found.settled) == ("", True)
     assert warn_of_scaling(source, *labelled).warnings == ()
 
 
