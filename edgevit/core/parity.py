@@ -39,7 +39,6 @@ MEASURES: dict[Role, str] = {
 }
 NAN = NanFloat("nan")
 COARSE = 0.1  # of an output's scale: what rounding may do to an output that does not vary
-USELESS = 0.7  # relative error: a constant is hardly further from the reference (0.8, if normal)
 LITTLE = 1e-3  # of an output's scale: reference outputs that vary less prove nothing
 
 
@@ -64,6 +63,7 @@ class OutputParity:
             be as near.
         one_sided: whether all reference outputs are of one class, so that agreement proves
             nothing.
+        useless: whether a constant would be nearer: the mean of the reference over these inputs.
     """
 
     name: str
@@ -79,6 +79,7 @@ class OutputParity:
     high: NanFloat = NAN
     constant: bool = False
     one_sided: bool = False
+    useless: bool = False
 
     def verdict(self, tolerance: Tolerance) -> Verdict:
         """FAIL for what is wrong, LOSSY for what rounding costs; no input is NOT_RUN."""
@@ -162,11 +163,8 @@ class ParityReport:
 
     @property
     def useless(self) -> bool:
-        """Whether an output says hardly more of the float model's than a constant would."""
-        varying = [output for output in self.outputs if not output.constant]
-        return any(
-            output.relative >= USELESS for output in varying if output.role is not Role.LABELS
-        )
+        """Whether an output says less of the float model's than a constant would."""
+        return any(output.useless for output in self.outputs)
 
     def verdict(self, tolerance: Tolerance) -> Verdict:
         """The worst of the outputs; of kernel sets against one another: FAIL where they differ."""
@@ -220,8 +218,8 @@ def judge(reports: Sequence[ParityReport], tolerance: Tolerance) -> Verdict:
     """The verdict of a file.
 
     Where the user's own samples were compared, these say what its precision costs: synthetic ones
-    may lie where nothing was calibrated. Errors of float arithmetic count on all. What is as far
-    from the float model as a constant is no loss of precision but wrong.
+    may lie where nothing was calibrated. Errors of float arithmetic count on all. Where a
+    constant would be nearer to the float model, no precision was lost but the file is wrong.
     """
     own = any(report.samples == OWN for report in reports)
     found = []

@@ -189,6 +189,7 @@ def compare_outputs(found: np.ndarray, expected: np.ndarray, output: OutputSpec)
         high=high,
         constant=_hardly_varies(b),
         one_sided=count > 1 and bool(measure and measure.undecided(expected, output)),
+        useless=output.role is not Role.LABELS and _is_useless(found, expected, output),
     )
 
 
@@ -219,6 +220,25 @@ def _hardly_varies(expected: np.ndarray) -> bool:
     """Whether a constant would be as good: no column varies by more than LITTLE of its scale."""
     scale = np.abs(expected).max(axis=0)
     return bool((expected.std(axis=0) <= LITTLE * scale).all())
+
+
+def _is_useless(found: np.ndarray, expected: np.ndarray, output: OutputSpec) -> bool:
+    """Whether the reference's own mean over the samples is nearer to it, in any of its columns.
+
+    Args:
+        found: float B ..., of the file.
+        expected: float B ..., of the float model.
+        output: what it is; only those of values have columns of their own.
+    """
+    wide = expected.astype(np.float64)
+    difference = np.abs(found - wide).reshape(len(wide), -1)
+    spread = np.abs(wide - wide.mean(axis=0)).reshape(len(wide), -1)  # of a constant
+    scale = np.abs(wide).reshape(len(wide), -1).max(axis=0)
+    if output.role is not Role.VALUES:
+        difference, spread, scale = difference.mean(), spread.mean(), scale.max()
+    else:
+        difference, spread = difference.mean(axis=0), spread.mean(axis=0)
+    return bool(np.any((spread > LITTLE * scale) & (difference >= spread)))
 
 
 def _agreement(

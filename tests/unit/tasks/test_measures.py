@@ -9,12 +9,12 @@ from edgevit.core.parity import LITTLE
 from edgevit.core.signature import Activation, OutputSpec, Role
 from edgevit.tasks.measures import (
     choose_class,
-    class_ious,
     compare_outputs,
     cosine,
     decide,
     mean_interval,
-    mean_iou,
+    mean_of_overlaps,
+    overlap_interval,
     same_class,
     same_integers,
     threshold,
@@ -98,23 +98,43 @@ def one_hot(labels: list[list[int]], classes: int = 3) -> np.ndarray:
     return np.eye(classes)[np.array([labels])]  # 1 H W C
 
 
+def agreement(found: np.ndarray, expected: np.ndarray, spec: OutputSpec) -> float:
+    return compare_outputs(found, expected, spec).agreement
+
+
 def test_mean_iou_is_over_the_classes_that_occur_in_either_mask():
     spec = output(Role.MASK, 2, 2, 3, activation=Activation.SOFTMAX)
     found, expected = one_hot([[0, 0], [1, 1]]), one_hot([[0, 0], [0, 1]])
-    assert mean_iou(found, expected, spec) == pytest.approx([(2 / 3 + 1 / 2) / 2])
-    assert mean_iou(expected, expected, spec) == [1.0]
+    assert agreement(found, expected, spec) == pytest.approx((2 / 3 + 1 / 2) / 2)
+    assert agreement(expected, expected, spec) == 1.0
     elsewhere = one_hot([[2, 2], [2, 2]])
-    assert mean_iou(elsewhere, expected, spec) == [0.0]
+    assert agreement(elsewhere, expected, spec) == 0.0
+
+
+def test_a_class_of_few_pixels_counts_over_all_samples_and_not_in_each():
+    spec = output(Role.MASK, 1, 4, 2, activation=Activation.SOFTMAX)
+    expected = np.concatenate([one_hot([[0, 0, 0, 1]], 2), one_hot([[1, 1, 1, 1]], 2)])
+    found = np.concatenate([one_hot([[0, 0, 0, 0]], 2), one_hot([[1, 1, 1, 1]], 2)])
+    assert agreement(found, expected, spec) == pytest.approx((3 / 4 + 4 / 5) / 2)
 
 
 def test_mean_iou_of_masks_that_overlap_is_one_class_at_a_time():
     spec = output(Role.MASK, 1, 2, 2, activation=Activation.SIGMOID)
     found = np.array([[[[0.9, 0.9], [0.9, 0.1]]]])
     expected = np.array([[[[0.9, 0.1], [0.9, 0.1]]]])
-    assert mean_iou(found, expected, spec) == [0.5]  # 1 of class 0, 0 of class 1
-    nothing = np.zeros((1, 1, 2, 2))
-    assert mean_iou(nothing, nothing, spec) == [1.0]
-    assert class_ious(np.array([[1, 2]]), np.array([[1, 1]])) == [0.5, 0.0]
+    assert agreement(found, expected, spec) == 0.5  # 1 of class 0, 0 of class 1
+    assert mean_of_overlaps(np.zeros((3, 2, 4))) == 1.0  # no class occurs at all
+
+
+def test_the_interval_of_mean_iou_comes_from_drawing_samples_again():
+    rng = np.random.default_rng(0)
+    both = rng.integers(5, 10, (60, 1)).astype(float)
+    overlaps = np.stack([both, np.full_like(both, 10)], axis=1)  # B 2 classes
+    mean, low, high = overlap_interval(overlaps)
+    assert mean == pytest.approx(both.mean() / 10)
+    error = 1.96 * both.std() / 10 / np.sqrt(60)
+    assert (mean - low, high - mean) == pytest.approx((error, error), rel=0.3)
+    assert overlap_interval(overlaps) == (mean, low, high)
 
 
 def test_cosine_is_of_the_angle_and_not_of_the_length():
@@ -210,6 +230,31 @@ def test_outputs_that_hardly_vary_are_said_to_be_constant():
 )
 def test_a_reference_of_one_class_alone_is_said_to_be_one_sided(spec, expected, alone):
     assert compare_outputs(expected, expected, spec).one_sided is alone
+
+
+def test_outputs_to_which_the_mean_would_be_nearer_are_useless():
+    rng = np.random.default_rng(3)
+    offsets = np.array([0.0, 10.0, -10.0])  # the same in every sample: no news
+    expected = rng.normal(size=(200, 3)) + offsets
+    near, swapped = expected + 0.1 * rng.normal(size=(200, 3)), expected[::-1]
+    assert not compare_outputs(near, expected, SCORES).useless
+    assert compare_outputs(swapped, expected, SCORES).useless
+    assert compare_outputs(swapped, expected, SCORES).relative < 0.2  # of the whole deviation
+    mean = np.broadcast_to(expected.mean(axis=0), expected.shape)
+    assert compare_outputs(mean, expected, SCORES).useless
+    assert not compare_outputs(
+        offsets + np.zeros((4, 3)), offsets + np.zeros((4, 3)), SCORES
+    ).useless
+
+
+def test_one_useless_column_of_values_is_enough():
+    rng = np.random.default_rng(3)
+    expected = rng.normal(size=(200, 2)) * [1e4, 1e-3]
+    found = expected.copy()
+    found[:, 1] = expected[::-1, 1]
+    assert compare_outputs(found, expected, VALUES).useless
+    assert not compare_outputs(found, expected, output(Role.MAP, 2)).useless
+    assert not compare_outputs(expected, expected, VALUES).useless
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
