@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Unpack
 from edgevit.base.errors import ConfigError, MissingDependencyError, ModelFileError
 from edgevit.base.progress import Progress, Status
 from edgevit.core.manifest import CLASSIFICATION, Manifest, find_change
+from edgevit.core.metadata import EmbeddedMetadata
 from edgevit.core.parity import AccuracyReport, ParityReport, Verdict, judge
 from edgevit.core.runtime import Runtime
 from edgevit.core.seal import find_damage
@@ -21,7 +22,6 @@ from edgevit.formats.registry import (
     choose_runtime,
     find_target,
     open_session,
-    read_metadata,
     verifying_runtimes,
 )
 from edgevit.frontend.opening import Opening, open_source
@@ -129,7 +129,8 @@ def verify(
     damage = find_damage(path) or find_change(path)
     if damage:  # a damaged file is not run: it may take the runtime's process down
         return Verification(path, None, (), damage=damage)
-    metadata = read_metadata(path)
+    with open_session(path, first.name) as session:  # a board has no other reader of the file
+        metadata = EmbeddedMetadata(path, session.metadata)
     if metadata.manifest is None and against is not None:
         return _verify_foreign(path, first, runtime is not None, against, say, opening)
     reference, manifest = metadata.reference, metadata.manifest
