@@ -68,13 +68,40 @@ def test_a_savedmodel_holds_the_same_variables_and_gives_the_same_logits(
 
 
 @pytest.mark.parametrize("name", ["tflite-int8", "onnx-int8"])
-def test_the_order_of_calibration_images_leaves_no_trace(tiny_run, exported, tmp_path, name):
-    images = draw_images(32, (12, 12), seed=9)  # those behind the ranges of the run's folder
-    path = export(tiny_run, name, tmp_path, calibration=images[::-1]).artifact.path
-    with open_session(path) as own, open_session(exported[name]) as shipped:
-        np.testing.assert_array_equal(own.run(images)["logits"], shipped.run(images)["logits"])
-    identity = read_manifest_file(path)["calibration"]["images_sha256"]
-    assert identity == CalibrationSample.of_array(images, (12, 12)).digest
+def test_the_order_of_calibration_images_leaves_no_trace(tiny_run, tmp_path, name):
+    images = draw_images(32, (12, 12), seed=9)
+    orders = {"forth": images, "back": images[::-1]}
+    paths = {
+        key: export(tiny_run, name, tmp_path / key, calibration=values).artifact.path
+        for key, values in orders.items()
+    }
+    with open_session(paths["forth"]) as forth, open_session(paths["back"]) as back:
+        np.testing.assert_array_equal(forth.run(images)["logits"], back.run(images)["logits"])
+        held = [
+            {picture.tobytes() for picture in session.reference.own.inputs["images"]}
+            for session in (forth, back)
+        ]
+    assert held[0] == held[1]
+    kept = np.stack([image for image in images if image.tobytes() not in held[0]])
+    assert len(kept) == 32 - len(held[0])
+    for path in paths.values():
+        identity = read_manifest_file(path)["calibration"]["images_sha256"]
+        assert identity == CalibrationSample.of_array(kept, (12, 12)).digest
+
+
+@pytest.mark.parametrize("name", ["tflite-int8", "onnx-int8"])
+def test_so_few_images_that_none_is_held_out_give_the_ranges_that_all_of_them_give(
+    tiny_run, tmp_path, name
+):
+    images = draw_images(8, (12, 12), seed=9)
+    path = export(tiny_run, name, tmp_path, calibration=images, keep_failed=True).artifact.path
+    with open_session(path) as session:
+        assert session.reference.own is None
+    identity = read_manifest_file(path)["calibration"]
+    assert (identity["images"], identity["images_sha256"]) == (
+        8,
+        CalibrationSample.of_array(images, (12, 12)).digest,
+    )
 
 
 def test_the_byte_check_sees_other_weights(tiny_run, exported, tmp_path):
