@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import Field
 from pathlib import Path
 from typing import Any
@@ -172,7 +174,8 @@ def import_modules(names: tuple[str, ...]) -> None:
 
     for name in names:
         try:
-            register_classes(import_from_here(name))
+            with redirect_stdout(sys.stderr):  # standard output is for the answer
+                register_classes(import_from_here(name))
         except Exception as error:  # whatever a user's module raises
             reason = in_one_line(error, 200)
             raise ConfigError(

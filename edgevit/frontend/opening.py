@@ -98,7 +98,9 @@ def open_source(model: str | Path | keras.Model, **opening: Unpack[Opening]) -> 
         weights_sha256=trained.weights_sha256,
         ranges=_read_ranges(trained.folder),
         folder=trained.folder,
-        warnings=() if ours else check_scaling(network, inputs, opening.get("scaling")),
+        warnings=()
+        if ours or trained.preprocess
+        else check_scaling(network, inputs, opening.get("scaling")),
     )
 
 

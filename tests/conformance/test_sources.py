@@ -16,7 +16,10 @@ SIZE = (12, 12)
 MODULE = """
 import keras
 
+print("imported")
+
 def build():
+    print("building")
     keras.utils.set_random_seed(5)
     return keras.Sequential(
         [

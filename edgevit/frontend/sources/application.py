@@ -6,6 +6,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -71,16 +72,18 @@ def _find(name: str) -> Callable[..., Any]:
 
 def _build(name: str, build: Callable[..., Any], weights: str | None) -> keras.Model:
     try:
-        model = build(weights=weights)
-        if None in model.inputs[0].shape[1:]:
-            model = build(weights=weights, input_shape=(SIDE, SIDE, 3))
+        with redirect_stdout(sys.stderr):  # Keras tells there how a download goes
+            model = build(weights=weights)
+            if None in model.inputs[0].shape[1:]:
+                model = build(weights=weights, input_shape=(SIDE, SIDE, 3))
         return model
     except Exception as error:  # what a download can raise
         if weights is None:
             raise
+        reason = in_one_line(error.__context__ or error, 160)  # Keras adds a long address
         raise ModelFileError(
             f"{name}: its {weights} weights are not on this machine, and cannot be downloaded "
-            f"({in_one_line(error, 160)}). Give --weights FILE, or --weights {UNTRAINED} for "
+            f"({reason}). Give --weights FILE, or --weights {UNTRAINED} for "
             "untrained ones."
         ) from None
 

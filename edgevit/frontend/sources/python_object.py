@@ -7,6 +7,7 @@ import re
 import sys
 import sysconfig
 import traceback
+from contextlib import redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,7 +100,8 @@ def _call(place: str, value: Any) -> Any:
 def _run(place: str, call: Any) -> Any:
     """Runs the user's code; what it raises becomes a line that says where."""
     try:
-        return call()
+        with redirect_stdout(sys.stderr):  # standard output is for the answer
+            return call()
     except EdgevitError:
         raise
     except (Exception, SystemExit) as error:

@@ -9,6 +9,7 @@ operators read it.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,7 @@ LEVELS_4BIT = 7
 # The largest level of weights beside float activations.
 WEIGHTS_ONLY = {Precision.DYNAMIC: 127, Precision.DYNAMIC_INT4: LEVELS_4BIT}
 REQUANTIZE = 2  # version of a QUANTIZE from integers
+POWER_OF_TWO = 2e-3  # of a scale's binary logarithm: LiteRT calls 1e-3 near enough
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,16 @@ def int8_scale(low: float, high: float) -> Scale:
 
 
 def int16_scale(low: float, high: float) -> Scale:
-    """Symmetric int16 levels for a range."""
-    largest = max(abs(low), abs(high))
-    return Scale(float(np.float32((largest or 1.0) / 32767)), 0)
+    """Symmetric int16 levels for a range, a little wider where that avoids a power of two.
+
+    Where all scales of a sum are powers of two, LiteRT takes a kernel that cannot add an operand
+    whose scale is larger than the result's, such as ``x * 2 - 1``, and does not load the file.
+    """
+    scale = (max(abs(low), abs(high)) or 1.0) / 32767
+    power = math.log2(scale)
+    if abs(power - round(power)) < POWER_OF_TWO:
+        scale *= 1 + 8 * POWER_OF_TWO
+    return Scale(float(np.float32(scale)), 0)
 
 
 @dataclass(frozen=True)

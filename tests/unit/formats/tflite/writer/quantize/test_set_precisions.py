@@ -163,6 +163,21 @@ def test_int16_is_integers_throughout_and_much_closer_than_int8(graph, ranges, r
     assert error(run(written), run(graph)) < 0.02
 
 
+@pytest.mark.parametrize("kernels", ["xnnpack", "reference"])
+def test_int16_adds_what_has_a_larger_scale_than_the_sum(kernels, convert_tflite, run_tflite):
+    def signed(x):
+        return x * 2.0 - 1.0
+
+    plain = convert_tflite(signed, (1, 4, 4, 3))
+    opened = TfliteGraph(plain)
+    names = [name for _, name in opened.activations()]
+    ranges = {name: (-1.0, 1.0) for name in names} | {names[0]: (0.0, 1.0), names[1]: (0.0, 2.0)}
+    assert opened.kinds in (["MUL", "ADD"], ["MUL", "SUB"])
+    written = write(plain, ranges, [Precision.INT16X8] * 2, float_outputs=True)
+    x = np.random.default_rng(0).uniform(0, 1, (8, 4, 4, 3)).astype(np.float32)
+    np.testing.assert_allclose(run_tflite(written, x, kernels), signed(x), atol=2e-3)
+
+
 def test_a_kernel_that_is_missing_is_named_with_its_layer(graph, ranges):
     wanted = [Precision.INT16X8] * len(kinds_of(graph))
     with pytest.raises(ExportError, match=r"GELU of layer .* no kernel for int16"):
