@@ -93,8 +93,13 @@ class Manifest:
             lost += [
                 part.name for part in fields(Preprocess) if part.name not in document["preprocess"]
             ]
+        for side, kind in (("inputs", InputSpec), ("outputs", OutputSpec)):
+            for spec in (document.get("signature") or {}).get(side, ()):
+                lost += [part.name for part in fields(kind) if part.name not in spec]
+                contract = spec.get("preparation") or {}
+                lost += [p.name for p in fields(Preprocess) if contract and p.name not in contract]
         sides = found.signature or found
-        lost += [name for name in ("inputs", "outputs") if not getattr(sides, name)]
+        lost += [side for side in ("inputs", "outputs") if not getattr(sides, side)]
         if lost:
             raise ModelFileError(f"{name}: {NOUN} is damaged (it lacks `{lost[0]}`).")
         return found

@@ -194,14 +194,17 @@ class ParityReport:
         """A document of :meth:`to_document` from before it told outputs apart, as one of now."""
         if "outputs" in document:
             return document
-        names = ("images", "max_abs", "mean_abs", "relative")
-        first = {name: document[name] for name in names if name in document}
-        agreement = document.get("top1_agreement")
-        first |= {"name": "logits", "largest": None, "role": Role.LOGITS, "agreement": agreement}
-        first["error"] = document.get("max_abs")  # its limit was absolute
+        names = ("images", "max_abs", "mean_abs", "relative", "top1_agreement")
+        found = document.get("others", [])
+        if not all(name in document for name in names) or not isinstance(found, list):
+            return document  # damaged: whoever reads it says so
+        first = {name: document[name] for name in names[:-1]}
+        first |= {"name": "logits", "largest": None, "role": Role.LOGITS}
+        first["agreement"] = document["top1_agreement"]
+        first["error"] = document["max_abs"]  # its limit was absolute
         others = [
             {"error": _scaled(other), **other} if isinstance(other, dict) else other
-            for other in document.get("others", ())
+            for other in found
         ]
         return {**document, "outputs": [first, *others]}
 

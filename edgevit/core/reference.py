@@ -22,6 +22,7 @@ LARGE_BYTES = 512 * 1024  # of one larger output, in all
 FIRST_BYTES = 64 * 1024  # of the golden inputs that travel inside a file as they are
 OWN_BYTES = 512 * 1024  # of the user's own samples that travel inside a file
 LOGITS = "logits"  # the first output of documents of the first version
+FIRST_VERSION = {"size", "logits", "first_images"}  # fields of these alone
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,8 @@ class _Input:
             raise ValueError(f"{draw.dtype} {draw.shape} of {first.dtype} {first.shape}")
         if draw.picture and len(draw.shape) not in (3, 4):
             raise ValueError(f"a picture of the shape {draw.shape}")
+        if not 0 <= draw.levels < 1 << 31:
+            raise ValueError("a number of levels that is none")
 
 
 @dataclass(frozen=True)
@@ -188,7 +191,7 @@ class ReferenceSet:
             ModelFileError: damaged, from an unknown generator, or drawn differently here.
         """
         try:
-            if isinstance(document, dict) and "first_images" in document:
+            if isinstance(document, dict) and document.keys() & FIRST_VERSION:
                 read = _Document.of_first_version(from_plain(_FirstVersion, document))
                 intact = bool(read.outputs_sha256)
             else:

@@ -271,3 +271,11 @@ def count_macs(name: str, inputs: Sequence[Shape], output: Shape, options: Any) 
     if spec.sum_length is None:
         return None
     return math.prod(output) * spec.sum_length(inputs, options)
+
+
+# Of what computes element by element: what has an int8 kernel that TensorFlow's quantiser uses. A
+# function of these alone needs no table.
+QUANTISED = (
+    *("ADD", "HARD_SWISH", "LOGISTIC", "MAXIMUM", "MINIMUM", "MUL", "RELU", "RELU6", "RSQRT"),
+    *("SQUARED_DIFFERENCE", "SUB", "TANH"),
+)

@@ -19,7 +19,7 @@ from edgevit.formats.tflite.runtime.nodes import FileNode, list_nodes
 
 ROUNDS = ("QUANTIZE", "DEQUANTIZE")
 # What a layer may end in, behind the operator that carries its name.
-ENDINGS = ("SOFTMAX", "LOGISTIC", "DEQUANTIZE", "QUANTIZE")
+ENDINGS = ("SOFTMAX", "LOGISTIC", *ROUNDS)
 # Through these an exporter may move a normalisation's scale and offset into weights behind them.
 MOVES = (*names_of(Role.MOVES), "MEAN")
 

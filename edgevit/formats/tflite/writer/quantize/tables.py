@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from edgevit.base.errors import ExportError
+from edgevit.formats.tflite.operators import QUANTISED
 from edgevit.formats.tflite.writer.graph import NO_ACTIVATION, TfliteGraph
 
 LEVELS = 256
@@ -79,12 +80,6 @@ ELEMENTWISE: Mapping[str, Callable[..., np.ndarray]] = {
     "SUB": np.subtract,
     "TANH": np.tanh,
 }
-# Of these, what has an int8 kernel that TensorFlow's quantiser uses. A function of these alone
-# stays as it is.
-QUANTISED = (
-    *("ADD", "HARD_SWISH", "LOGISTIC", "MAXIMUM", "MINIMUM", "MUL", "RELU", "RELU6", "RSQRT"),
-    *("SQUARED_DIFFERENCE", "SUB", "TANH"),
-)
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,15 @@ from edgevit.quantization.observer import Observer
 
 @pytest.fixture(scope="session")
 def measure_ranges() -> Callable[..., dict[str, tuple[float, float]]]:
-    """A function (graph, images, progress) -> (smallest, largest) of every activation by name.
+    """A function (graph, inputs, progress) -> (smallest, largest) of every activation by name.
 
-    The images enter the graph's only input.
+    Inputs are by name; an array alone is for an input that is called "images".
     """
     from edgevit.formats.tflite.writer.observe import observe_activations
 
-    def measure(graph, images: np.ndarray, progress=None) -> dict[str, tuple[float, float]]:
-        found = observe_activations(graph, {"images": images}, Observer(), progress)
+    def measure(graph, inputs, progress=None) -> dict[str, tuple[float, float]]:
+        by_name = {"images": inputs} if isinstance(inputs, np.ndarray) else inputs
+        found = observe_activations(graph, by_name, Observer(), progress)
         return {name: (value.low, value.high) for name, value in found.items()}
 
     return measure
