@@ -160,10 +160,16 @@ def refine_roles(signature: Signature, outputs: dict[str, np.ndarray]) -> Signat
         values = outputs[spec.name]
         if spec.role is Role.LOGITS and len(spec.shape) == 2 and spec.activation == "linear":
             spec = _refine_scores(spec, values)
-        elif spec.role is Role.MAP and len(spec.shape) == 4 and _sums_to_one(values):
+        elif _may_be_mask(spec) and _sums_to_one(values):
             spec = replace(spec, role=Role.MASK, activation=Activation.SOFTMAX)
         found.append(spec)
     return Signature(signature.inputs, tuple(found))
+
+
+def _may_be_mask(spec: OutputSpec) -> bool:
+    """Whether nothing but its values tells that an output is no mask."""
+    named = _find_word(NAMED, spec.name)
+    return spec.role is Role.MAP and len(spec.shape) == 4 and named not in (Role.MAP, Role.VALUES)
 
 
 def _refine_scores(spec: OutputSpec, values: np.ndarray) -> OutputSpec:

@@ -7,7 +7,7 @@ import pytest
 from keras import layers
 
 from edgevit.base.errors import UnknownNameError
-from edgevit.frontend.naming import safe_name, tell_apart
+from edgevit.frontend.naming import tell_apart
 from edgevit.frontend.opening import open_source
 from edgevit.frontend.source import Source
 
@@ -65,22 +65,6 @@ def test_the_same_layer_called_twice_gives_two_names():
     x = pooled(images)
     model = keras.Model(images, [head(x), head(x * 2.0)])
     assert names_of(open_source(model))[1] == ["head", "head_1"]
-
-
-@pytest.mark.parametrize(
-    ("name", "safe"),
-    [
-        ("photo", "photo"),
-        ("my photo:0", "my_photo_0"),
-        ("größe", "grosse"),
-        ("a/b", "a_b"),
-        ("???", "unnamed"),
-        (".hidden", "hidden"),
-        ("3d", "3d"),
-    ],
-)
-def test_a_name_is_made_fit_for_every_format(name, safe):
-    assert safe_name(name) == safe
 
 
 def test_names_that_became_equal_are_told_apart():

@@ -75,7 +75,7 @@ def test_every_layer_is_listed_with_what_it_does(source, images):
 def test_a_visit_sees_what_keras_computes(source, images):
     seen = {}
     visit_layers(source, images, lambda path, value: seen.update({path: value}))
-    expected = source.network(source.preprocess.apply(images), training=False)["logits"]
+    expected = source.call([source.preprocess.apply(images)])["head"]
     assert np.array_equal(seen["net/head"], expected)
     assert seen["net/conv"].shape == (3, 4, 4, 4)
     assert np.array_equal(seen[PREPROCESSING], source.preprocess.apply(images))

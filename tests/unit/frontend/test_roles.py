@@ -248,6 +248,7 @@ def test_a_map_whose_channels_sum_to_one_is_a_mask():
     maps = softmax(RNG.normal(size=(4, 3, 3, 5)))
     assert refined(maps, Role.MAP).role is Role.MASK
     assert refined(maps * 1.1, Role.MAP).role is Role.MAP
+    assert refined(maps, Role.MAP, name="attention").role is Role.MAP
 
 
 def test_a_task_that_was_asked_for_says_what_an_output_is():
