@@ -22,11 +22,12 @@ from edgevit.data.evaluation import load_test, load_validation
 from edgevit.data.masks import load_masks
 from edgevit.data.values import load_values
 from edgevit.formats.registry import open_session
-from edgevit.formats.session import find_picture, image_size, read_signature
+from edgevit.formats.session import Session, find_picture, image_size, read_signature
 from edgevit.frontend.opening import Opening, is_exported, open_source
 from edgevit.tasks import find_task
 from edgevit.tasks.scores import score_labels, score_masks, score_values
 from edgevit.tasks.task import Task
+from edgevit.verbs.foreign import find_scores, scale_inputs
 from edgevit.verification.parity import measure_accuracy, run_outputs
 
 if TYPE_CHECKING:
@@ -68,7 +69,10 @@ def opened(
             manifest, signature = session.manifest, read_signature(session)
             names = opening.get("class_names") or (manifest.class_names if manifest else ())
             task = find_task(asked or (manifest.task if manifest else CLASSIFICATION))
-            yield Opened(session.run, signature, task, names, session.runtime)
+            if manifest is None:
+                signature = find_scores(signature, names)
+            run = _scaled(session, opening.get("scaling"))
+            yield Opened(run, signature, task, names, session.runtime)
         return
     from edgevit.frontend.record_reference import float_outputs
 
@@ -221,13 +225,17 @@ def evaluate_robustness(
             session = stack.enter_context(open_session(path, kernels))
             say("reading the test images")
             names = session.manifest.class_names if session.manifest else ()
+            names = opening.get("class_names") or names
             picture = find_picture(session)
             signature = read_signature(session)
+            if session.manifest is None:
+                signature = find_scores(signature, names)
             task = session.manifest.task if session.manifest else CLASSIFICATION
             dataset = load_test(
                 data, image_size(session), names, limit, channels=picture.shape[-1] or 3
             )
-            run, runtime = _scores(session.run, task, signature), session.runtime
+            scaled = _scaled(session, opening.get("scaling"))
+            run, runtime = _scores(scaled, task, signature), session.runtime
         else:
             from edgevit.frontend.record_reference import float_outputs
 
@@ -252,6 +260,17 @@ def evaluate_robustness(
                 run, images, dataset.labels, runtime, dataset.source, progress
             )
     return found
+
+
+def _scaled(session: Session, scaling: str | None) -> Callable[[Any], dict[str, np.ndarray]]:
+    """What runs raw pixels: another tool's file may want them scaled.
+
+    Raises:
+        ConfigError: a scaling for a file that says itself what it takes.
+    """
+    if scaling is not None and session.manifest is not None:
+        raise ConfigError(f"{session.path}: says itself which pixels it takes. Drop --scaling.")
+    return lambda inputs: session.run(scale_inputs(inputs, scaling))
 
 
 def _scores(

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
+
+import numpy as np
 
 from edgevit.base.progress import Status
 from edgevit.core.parity import ParityReport
 from edgevit.core.reference import ReferenceSet
 from edgevit.core.runtime import Runtime
+from edgevit.core.samples import Inputs
+from edgevit.core.signature import Role, Signature
+from edgevit.core.tensors import find_scaling
 from edgevit.formats.registry import find_runtime, runtimes_of
 from edgevit.formats.session import Session
 from edgevit.frontend.source import Source
@@ -31,6 +37,48 @@ def matched(source: Source, lines: list[str]) -> Callable[[Any], Any]:
         return Matched(session, found, source.signature, source.prepare)
 
     return wrap
+
+
+def find_scores(signature: Signature, names: tuple[str, ...]) -> Signature:
+    """The signature of another tool's file, whose scores have a column for each class name."""
+    fitting = [spec.name for spec in signature.outputs if names and spec.shape[-1] == len(names)]
+    if not fitting:
+        return signature
+    return only_scores(signature, fitting[0])
+
+
+def only_scores(signature: Signature, name: str) -> Signature:
+    """The signature with one output of scores; the others could be anything."""
+    outputs = tuple(
+        spec if spec.name == name and spec.role is Role.PROBABILITIES
+        else replace(spec, role=Role.LOGITS if spec.name == name else Role.MAP)
+        for spec in signature.outputs
+    )  # fmt: skip
+    return Signature(signature.inputs, outputs)
+
+
+def scale_inputs(inputs: Inputs, scaling: str | None) -> Inputs:
+    """Raw pixels as a file of another tool wants them.
+
+    Args:
+        inputs: B H W C of 0..255, by name or alone.
+        scaling: a key of :data:`edgevit.core.tensors.SCALINGS`; None: as they are.
+
+    Returns:
+        float32, or the inputs themselves.
+    """
+    if scaling is None:
+        return inputs
+    if isinstance(inputs, Mapping):
+        return {name: scale_pixels(values, scaling) for name, values in inputs.items()}
+    return scale_pixels(inputs, scaling)
+
+
+def scale_pixels(pixels: np.ndarray, scaling: str) -> np.ndarray:
+    """float32 of the same shape."""
+    wanted = find_scaling(scaling).of_channels(pixels.shape[-1])
+    scale, offset = (np.array(side, np.float32) for side in (wanted.scale, wanted.offset))
+    return np.asarray(pixels.astype(np.float32) * scale + offset)
 
 
 def choose_runtimes(first: Runtime, asked: bool) -> list[Runtime]:

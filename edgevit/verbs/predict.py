@@ -13,7 +13,6 @@ from edgevit.base.files import check_writable
 from edgevit.core.manifest import CLASSIFICATION
 from edgevit.core.samples import count_samples, take_samples
 from edgevit.core.signature import Activation, OutputSpec, Role, Signature
-from edgevit.core.tensors import find_scaling
 from edgevit.data.calibration import Given
 from edgevit.data.images import read_image
 from edgevit.data.inputs import fit_inputs, list_arrays, read_array, read_arrays
@@ -24,6 +23,7 @@ from edgevit.tasks.embedding import EMBEDDING
 from edgevit.tasks.generic import GENERIC
 from edgevit.tasks.segmentation import SEGMENTATION, Segmentation
 from edgevit.tasks.task import Task
+from edgevit.verbs.foreign import only_scores, scale_inputs
 
 ARRAYS = (".npz", ".npy")
 
@@ -86,7 +86,7 @@ def predict(
         task = find_task(manifest.task if manifest else CLASSIFICATION)
         names = manifest.class_names if manifest else ()
         # All are read before any is run.
-        given = [(name, _scale(batch, scaling)) for name, batch in _read(samples, session)]
+        given = [(name, scale_inputs(batch, scaling)) for name, batch in _read(samples, session)]
         found = []
 
         def own(seen: Signature) -> str:
@@ -130,17 +130,6 @@ def _read(samples: Given | Sequence[str | Path], session: Session) -> list[tuple
     return found
 
 
-def _scale(inputs: Any, scaling: str | None) -> Any:
-    if scaling is None:
-        return inputs
-    found = {}
-    for name, values in inputs.items():
-        wanted = find_scaling(scaling).of_channels(values.shape[-1])
-        scale, offset = (np.array(side, np.float32) for side in (wanted.scale, wanted.offset))
-        found[name] = values.astype(np.float32) * scale + offset
-    return found
-
-
 def _run_one(session: Session, signature: Signature, inputs: Any) -> dict[str, np.ndarray]:
     found = {name: values[0] for name, values in session.run(inputs).items()}
     if len(found) == 1:  # the only output goes by any name
@@ -153,12 +142,14 @@ def _look_at(signature: Signature, outputs: dict[str, np.ndarray]) -> Signature:
 
     def seen(spec: OutputSpec) -> OutputSpec:
         values = outputs[spec.name]
-        shares = spec.role is Role.LOGITS and values.size and values.min() >= 0
+        shares = values.ndim == 1 and values.size > 1 and values.min() >= 0
         if shares and abs(float(values.sum()) - 1) < 1e-2:
             return replace(spec, role=Role.PROBABILITIES, activation=Activation.SOFTMAX)
         return spec
 
-    return Signature(signature.inputs, tuple(map(seen, signature.outputs)))
+    looked = Signature(signature.inputs, tuple(map(seen, signature.outputs)))
+    shares = [spec.name for spec in looked.outputs if spec.role is Role.PROBABILITIES]
+    return only_scores(looked, shares[0]) if len(shares) == 1 else looked
 
 
 def _save(

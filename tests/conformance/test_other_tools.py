@@ -219,3 +219,29 @@ def test_the_layer_of_other_weights_is_named(model, tmp_path):
     found = diff(other_weights(model, tmp_path), str(model), scaling="unit")
     assert [row.layer for row in found.suspects] == ["mine/kind"]
     assert not diff(stock_float(model, tmp_path), str(model), scaling="unit").suspects
+
+
+def test_a_file_of_another_tool_is_evaluated_and_asked_with_the_scaling_that_it_wants(
+    model, tmp_path
+):
+    from PIL import Image
+
+    from edgevit.core.golden_images import draw_images
+    from edgevit.verbs.evaluate import evaluate
+    from edgevit.verbs.predict import predict
+
+    file, folder = stock_float(model, tmp_path), tmp_path / "photos"
+    images = draw_images(24, (SIDE, SIDE), seed=5)
+    found = _load(model)(images / np.float32(255))[0].numpy()
+    classes = found.argmax(-1)
+    assert len(set(classes)) > 1
+    for number, (image, label) in enumerate(zip(images, classes, strict=True)):
+        place = folder / "test" / f"class{label}" / f"{number}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(place)
+    names = tuple(f"class{number}" for number in range(4))
+    assert evaluate(file, folder, scaling="unit", class_names=names).top1 == 100
+    (answer,) = predict(file, [next(folder.rglob("0.png"))], scaling="unit")
+    best = answer.result["classes"][0]
+    assert best["index"] == classes[0]
+    assert best["probability"] == pytest.approx(found[0].max(), abs=1e-4)
