@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgevit.base.statistics import PairedDrop
 from edgevit.core.signature import InputSpec, Signature
 from edgevit.core.tensors import SCALINGS, Preprocess
 from edgevit.frontend.record_reference import float_outputs
@@ -27,7 +28,7 @@ NEUTRAL = (
     *("TimeDistributed", "Permute", "Transpose", "Reshape"),
 )  # fmt: skip
 ARITHMETIC = ("Multiply", "Divide", "TrueDivide", "Subtract", "Add")
-SURELY = 3.0  # standard errors by which another scaling must be better
+SURELY = 0.01  # probability (McNemar's exact test) that another scaling is better by chance
 
 
 def check_scaling(
@@ -121,24 +122,24 @@ def suggest_scaling(source: Source, pictures: np.ndarray, labels: np.ndarray) ->
     own = source.preprocess
     if own is None or len(source.signature.inputs) != 1:
         return Suggestion()
-    before = count_right(source, pictures, labels)
-    shares = {}
+    before = list_right(source, pictures, labels)
+    found = {}
     for name, scaling in SCALINGS.items():
         if len(scaling.scale) not in (1, own.channels):
             continue
         wanted = scaling.of_channels(own.channels)
         if (wanted.scale, wanted.offset) != (own.scale, own.offset):
             contract = replace(own, scale=wanted.scale, offset=wanted.offset)
-            shares[name] = count_right(_with_contract(source, contract), pictures, labels)
-    count = len(labels)
-    best = max(shares, key=lambda name: shares[name])
-    error = np.sqrt((before * (1 - before) + shares[best] * (1 - shares[best])) / count)
-    chance = max(np.bincount(labels)) / count
-    if shares[best] - max(before, chance) <= max(SURELY * error, 2 / count):
-        return Suggestion(settled=before > shares[best])
+            found[name] = list_right(_with_contract(source, contract), pictures, labels)
+    best = max(found, key=lambda name: float(found[name].mean()))
+    share, other = float(before.mean()), float(found[best].mean())
+    chance = max(np.bincount(labels)) / len(labels)
+    gain = PairedDrop.of(found[best].tolist(), before.tolist())  # what is lost by scaling as now
+    if other <= max(share, chance) or gain.p_value > SURELY:
+        return Suggestion(settled=share > other)
     return Suggestion(
-        f"the float model is right on {100 * before:.0f} % of {count} labelled pictures, and on "
-        f"{100 * shares[best]:.0f} % with --scaling {best}. Give that, unless labels are wrong."
+        f"the float model is right on {100 * share:.0f} % of {len(labels)} labelled pictures, and "
+        f"on {100 * other:.0f} % with --scaling {best}. Give that, unless labels are wrong."
     )
 
 
@@ -169,9 +170,14 @@ def _warn_of_chance(source: Source, pictures: np.ndarray, labels: np.ndarray) ->
 
 def count_right(source: Source, pictures: np.ndarray, labels: np.ndarray) -> float:
     """Share of pictures whose class the float model finds, in [0, 1]."""
+    return float(list_right(source, pictures, labels).mean())
+
+
+def list_right(source: Source, pictures: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Whether the float model finds the class of each picture. bool N."""
     output = CLASSIFICATION.main_output(source.signature)
     chosen = choose_class(float_outputs(source, pictures)[output.name], output)
-    return float(np.mean(chosen == labels))
+    return np.asarray(chosen == labels)
 
 
 def _with_contract(source: Source, contract: Preprocess) -> Source:
