@@ -176,14 +176,16 @@ OPERATORS: dict[str, OpSpec] = {
     "NEG": OpSpec(_COMPUTES, kernels=("Negate",)),
     "GELU": OpSpec(_COMPUTES, 2, kernels=("GELU", "ApproxGELU")),
     "HARD_SWISH": OpSpec(_COMPUTES, 1, kernels=("HardSwish",)),
-    "LEAKY_RELU": OpSpec(_COMPUTES, kernels=("LeakyReLU",)),
+    "LEAKY_RELU": OpSpec(_COMPUTES, version16=2, kernels=("LeakyReLU",)),
     "PRELU": OpSpec(_COMPUTES, kernels=("PReLU",)),
     "RELU": OpSpec(_COMPUTES, kernels=("Clamp", "Maximum")),
     "RELU6": OpSpec(_COMPUTES, kernels=("Clamp",)),
     "RELU_N1_TO_1": OpSpec(_COMPUTES, kernels=("Clamp",)),
     "RELU_0_TO_1": OpSpec(_COMPUTES, kernels=("Clamp",)),
-    "MINIMUM": OpSpec(_COMPUTES, kernels=("Clamp", "Minimum")),
-    "MAXIMUM": OpSpec(_COMPUTES, kernels=("Clamp", "Maximum")),
+    "MINIMUM": OpSpec(_COMPUTES, same_scale=True, version16=4, kernels=("Clamp", "Minimum")),
+    "MAXIMUM": OpSpec(_COMPUTES, same_scale=True, version16=4, kernels=("Clamp", "Maximum")),
+    "ABS": OpSpec(_COMPUTES, version16=3, kernels=("Abs",)),
+    "REDUCE_MAX": OpSpec(_COMPUTES, same_scale=True, version16=3),
     "LOGISTIC": OpSpec(
         _COMPUTES, 2, output=PROBABILITIES, version16=3, output16=SYMMETRIC, kernels=("Sigmoid",)
     ),
@@ -207,6 +209,7 @@ OPERATORS: dict[str, OpSpec] = {
     "RESIZE_BILINEAR": OpSpec(
         _COMPUTES, 2, same_scale=True, version16=4, kernels=("Resize Bilinear",)
     ),
+    "RESIZE_NEAREST_NEIGHBOR": OpSpec(_COMPUTES, same_scale=True, version16=4),
     "RESHAPE": OpSpec(_MOVES, 1, same_scale=True, version16=1, kernels=("Static Reshape", "Copy")),
     "SQUEEZE": OpSpec(_MOVES, 1, same_scale=True, version16=1, kernels=("Static Reshape", "Copy")),
     "EXPAND_DIMS": OpSpec(
@@ -220,6 +223,7 @@ OPERATORS: dict[str, OpSpec] = {
     "STRIDED_SLICE": OpSpec(_MOVES, 2, same_scale=True, version16=4, kernels=("Slice",)),
     "SLICE": OpSpec(_MOVES, 2, same_scale=True, version16=4, kernels=("Slice",)),
     "SPLIT": OpSpec(_MOVES, kernels=("Slice", "Copy")),
+    "REVERSE_V2": OpSpec(_MOVES, same_scale=True, version16=3),
     "UNPACK": OpSpec(_MOVES, 2),
     "GATHER": OpSpec(_MOVES, 2),
     "DEPTH_TO_SPACE": OpSpec(_MOVES, kernels=("Depth To Space",)),

@@ -30,6 +30,7 @@ from edgevit.formats.tflite.writer.passes import (
 from edgevit.formats.tflite.writer.passes.suit_integers import slice_splits, suit_integers
 from edgevit.formats.tflite.writer.quantize.correct_biases import correct_biases, entering_names
 from edgevit.formats.tflite.writer.quantize.expand_gelu import expand_gelu
+from edgevit.formats.tflite.writer.quantize.expand_hard_swish import expand_hard_swish
 from edgevit.formats.tflite.writer.quantize.float_graph import describe_graph
 from edgevit.formats.tflite.writer.quantize.integer import (
     annotate_ranges,
@@ -163,6 +164,7 @@ def write_int16x8(
     graph, record, steps = _calibrated_graph(source, options, ranges)
     slice_splits(graph)
     known = expand_gelu(graph, carry_through_reshapes(graph, record.ranges))
+    known = expand_hard_swish(graph, known)
     precisions = [Precision.INT16X8] * len(graph.operators)
     corrected = _correct_biases(graph, record, options, precisions)
     floats = _output_type(input_type) == "float32"

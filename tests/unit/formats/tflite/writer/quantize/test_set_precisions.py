@@ -12,6 +12,7 @@ from edgevit.core.target import Precision
 from edgevit.formats.tflite.runtime.file import op_names, parse_model, tensor_type
 from edgevit.formats.tflite.writer.graph import TfliteGraph
 from edgevit.formats.tflite.writer.quantize.expand_gelu import expand_gelu
+from edgevit.formats.tflite.writer.quantize.expand_hard_swish import expand_hard_swish
 from edgevit.formats.tflite.writer.quantize.set_precisions import set_precisions
 from edgevit.quantization.levels import channel_scales, pack_4bit
 
@@ -176,6 +177,43 @@ def test_int16_adds_what_has_a_larger_scale_than_the_sum(kernels, convert_tflite
     written = write(plain, ranges, [Precision.INT16X8] * 2, float_outputs=True)
     x = np.random.default_rng(0).uniform(0, 1, (8, 4, 4, 3)).astype(np.float32)
     np.testing.assert_allclose(run_tflite(written, x, kernels), signed(x), atol=2e-3)
+
+
+def nearest(x):
+    import tensorflow as tf
+
+    return tf.image.resize(x, (7, 9), "nearest")
+
+
+def operators_of_int16():
+    """By name: a function of x that ends in the operator."""
+    import tensorflow as tf
+
+    return {
+        "ABS": tf.abs,
+        "HARD_SWISH": lambda x: x * tf.nn.relu6(x + 3) / 6,
+        "LEAKY_RELU": lambda x: tf.nn.leaky_relu(x, 0.1),
+        "MAXIMUM": lambda x: tf.maximum(x, 0.3),
+        "MINIMUM": lambda x: tf.minimum(x, 0.3 * x + 0.1),
+        "REDUCE_MAX": lambda x: tf.reduce_max(x, (1, 2)),
+        "RESIZE_NEAREST_NEIGHBOR": nearest,
+        "REVERSE_V2": lambda x: tf.reverse(x, (1,)),
+    }
+
+
+@pytest.mark.parametrize("kernels", ["xnnpack", "reference"])
+@pytest.mark.parametrize("kind", operators_of_int16())
+def test_an_operator_computes_in_int16(kind, kernels, convert_tflite, run_tflite, measure_ranges):
+    function = operators_of_int16()[kind]
+    plain = convert_tflite(function, (1, 5, 6, 4), "x")
+    assert kind in kinds_of(plain)
+    x = np.random.default_rng(0).normal(0, 2, (16, 5, 6, 4)).astype(np.float32)
+    opened = TfliteGraph(plain)
+    ranges = expand_hard_swish(opened, measure_ranges(opened, {"x": x}))
+    set_precisions(opened, ranges, [Precision.INT16X8] * len(opened.operators))
+    written = opened.to_bytes()
+    assert kinds_of(written).count("QUANTIZE") == kinds_of(written).count("DEQUANTIZE") == 1
+    np.testing.assert_allclose(run_tflite(written, x, kernels), function(x), atol=3e-3)
 
 
 def test_a_kernel_that_is_missing_is_named_with_its_layer(graph, ranges):
