@@ -247,12 +247,14 @@ def test_outputs_to_which_the_mean_would_be_nearer_are_useless():
     ).useless
 
 
-def test_one_useless_column_of_values_is_enough():
+def test_one_column_of_values_that_is_lost_to_another_is_a_loss_and_all_are_a_fault():
     rng = np.random.default_rng(3)
     expected = rng.normal(size=(200, 2)) * [1e4, 1e-3]
     found = expected.copy()
     found[:, 1] = expected[::-1, 1]
-    assert compare_outputs(found, expected, VALUES).useless
+    assert not compare_outputs(found, expected, VALUES).useless
+    assert compare_outputs(found, expected, VALUES).relative > 0.5
+    assert compare_outputs(expected[::-1], expected, VALUES).useless
     assert not compare_outputs(found, expected, output(Role.MAP, 2)).useless
     assert not compare_outputs(expected, expected, VALUES).useless
 
