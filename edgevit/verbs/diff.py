@@ -147,8 +147,10 @@ def find_suspects(
             )
         except ModelFileError:
             return ()
-    worst = max((row.excess_db for row in layers), default=0.0)
-    return tuple(list_suspects(layers)) if worst > SURELY_DB else ()
+    # What lies beyond a range was not in the calibration: that costs something, and is no fault.
+    held = [row for row in layers if not row.clipped]
+    worst = max((row.excess_db for row in held), default=0.0)
+    return tuple(list_suspects(held)) if worst > SURELY_DB else ()
 
 
 def _check_seal(path: Path, unsealed: bool) -> tuple[str, ...]:
