@@ -36,6 +36,7 @@ FEWEST_WEIGHTS = 1024
 LEVELS_4BIT = 7
 # The largest level of weights beside float activations.
 WEIGHTS_ONLY = {Precision.DYNAMIC: 127, Precision.DYNAMIC_INT4: LEVELS_4BIT}
+TURNED = "TRANSPOSE_CONV"  # its inputs are sizes, weights, activation and bias, in this order
 REQUANTIZE = 2  # version of a QUANTIZE from integers
 POWER_OF_TWO = 2e-3  # of a scale's binary logarithm: LiteRT calls 1e-3 near enough
 
@@ -288,6 +289,11 @@ class _Writer:
         ]
         if spec.weights_axis is not None and self.graph.is_constant(entering[1]):
             self._write_weights(entering, spec.weights_axis)
+        elif kind == TURNED and self.graph.is_constant(entering[1]):
+            sizes, weights, x, *bias = entering
+            ordered = [x, weights, *bias]
+            self._write_weights(ordered, 0)
+            entering = [sizes, ordered[1], x, *ordered[2:]]
         else:
             entering = [self._static_constant(index) for index in entering]
         operator.inputs = np.array(entering, np.int32)
