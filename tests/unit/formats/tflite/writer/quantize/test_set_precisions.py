@@ -228,6 +228,18 @@ def test_an_operator_computes_in_int16(kind, kernels, convert_tflite, run_tflite
     np.testing.assert_allclose(run_tflite(written, x, kernels), wanted, atol=rounded)
 
 
+def test_a_bound_far_beyond_what_it_bounds_takes_no_levels(
+    convert_tflite, run_tflite, measure_ranges
+):
+    import tensorflow as tf
+
+    plain = convert_tflite(lambda x: tf.minimum(x, 1e6), (1, 8), "x")
+    x = np.random.default_rng(0).normal(0, 1, (16, 8)).astype(np.float32)
+    ranges = measure_ranges(TfliteGraph(plain), {"x": x})
+    written = write(plain, ranges, [Precision.INT16X8])
+    np.testing.assert_allclose(run_tflite(written, x), x, atol=1e-3)
+
+
 def test_a_kernel_that_is_missing_is_named_with_its_layer(graph, ranges):
     wanted = [Precision.INT16X8] * len(kinds_of(graph))
     with pytest.raises(ExportError, match=r"GELU of layer .* no kernel for int16"):
