@@ -255,6 +255,6 @@ KINDS = (
          spelt={"a first": "a_first"}),
     Kind("twice_out", "one tensor under two names", twice_out,
          {"image": gratings(16, 16)},
-         {"again": Out("logits"), "feature": Out("values"), "scores": Out("logits")},
+         {"again": Out("logits"), "feature": Out("logits"), "scores": Out("logits")},
          "classification"),
 )  # fmt: skip

@@ -114,7 +114,7 @@ DETECTED = {
 KINDS = (
     Kind("two_heads", "class and box of one object", two_heads,
          {"image": blobs(32, 32)}, {"class": Out("probabilities"), "box": Out("values")},
-         "generic", units={"class": (2.0, 0.0), "box": (6.0, (12.0, 9.0, 20.0, 18.0))}),
+         "classification", units={"class": (2.0, 0.0), "box": (6.0, (12.0, 9.0, 20.0, 18.0))}),
     Kind("unet", "U-Net with transposed convolutions and skips", unet,
          {"image": gratings(32, 32)}, {"mask": Out("mask")}, "segmentation",
          units={"mask": (2.0, 0.0)}),
@@ -124,7 +124,7 @@ KINDS = (
          {"image": blobs(32, 32)}, {"spot": Out("mask")}, "segmentation",
          units={"spot": (2.0, 0.0)}, labels=spot_mask),
     Kind("detector", "boxes and scores at two scales, as a dict", detector,
-         {"image": gratings(32, 32)}, DETECTED, "generic"),
+         {"image": gratings(32, 32)}, DETECTED, "classification"),
     Kind("looker", "scores beside an attention map and features", looker,
          {"image": gratings(16, 16)},
          {"scores": Out("logits"), "attention": Out("map"), "feature": Out("map")},

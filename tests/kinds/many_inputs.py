@@ -117,6 +117,6 @@ KINDS = (
          "classification"),
     Kind("two_pictures", "two pictures of different sizes, two quantities", two_pictures,
          {"wide": gratings(16, 32), "depth": gratings(12, 12, 1)},
-         {"steering": Out("values"), "speed": Out("values")}, "generic",
+         {"steering": Out("values"), "speed": Out("values")}, "regression",
          units={"speed": ((10.0, 2.0), (30.0, 0.0))}),
 )  # fmt: skip

@@ -146,7 +146,7 @@ OPERATORS: dict[str, OpSpec] = {
         shared=True,
         kernels=("Batch Matrix Multiply",),
     ),
-    "TRANSPOSE_CONV": OpSpec(_MULTIPLIES, kernels=("Deconvolution",)),
+    "TRANSPOSE_CONV": OpSpec(_MULTIPLIES, version16=4, kernels=("Deconvolution",)),
     **dict.fromkeys(
         (
             *("CONV_3D", "CONV_3D_TRANSPOSE", "LSTM", "RNN", "SVDF", "STABLEHLO_CONVOLUTION"),

@@ -36,6 +36,8 @@ FEWEST_WEIGHTS = 1024
 LEVELS_4BIT = 7
 # The largest level of weights beside float activations.
 WEIGHTS_ONLY = {Precision.DYNAMIC: 127, Precision.DYNAMIC_INT4: LEVELS_4BIT}
+TURNED = "TRANSPOSE_CONV"  # its inputs are sizes, weights, activation and bias, in this order
+BOUNDS = ("MINIMUM", "MAXIMUM")
 REQUANTIZE = 2  # version of a QUANTIZE from integers
 POWER_OF_TWO = 2e-3  # of a scale's binary logarithm: LiteRT calls 1e-3 near enough
 
@@ -134,6 +136,12 @@ class _Writer:
         self.floats: set[int] = set()  # activations that exist in float
         self.stored: dict[tuple, int] = {}
         self.groups = self._join_scales()
+        self.bounds = {
+            int(index)
+            for operator, kind, _ in self.old
+            for index in operator.inputs
+            if kind in BOUNDS and graph.is_constant(int(index))
+        }
         self.entries = {int(index) for index in graph.graph.inputs}
         static = next((p for p in precisions if p in ARITHMETIC), Precision.INT8)
         self.numbers = ARITHMETIC[static]
@@ -254,6 +262,8 @@ class _Writer:
     def _scale_of(self, index: int) -> Scale:
         representative = self.groups.get(index, index)
         members = [i for i, r in self.groups.items() if r == representative] or [index]
+        # A bound beyond what is compared with it saturates, and has the same effect.
+        members = [i for i in members if i not in self.bounds] or members
         found = [self._range_of(member) for member in members]
         return self.numbers.scale(min(low for low, _ in found), max(high for _, high in found))
 
@@ -288,6 +298,11 @@ class _Writer:
         ]
         if spec.weights_axis is not None and self.graph.is_constant(entering[1]):
             self._write_weights(entering, spec.weights_axis)
+        elif kind == TURNED and self.graph.is_constant(entering[1]):
+            sizes, weights, x, *bias = entering
+            ordered = [x, weights, *bias]
+            self._write_weights(ordered, 0)
+            entering = [sizes, ordered[1], x, *ordered[2:]]
         else:
             entering = [self._static_constant(index) for index in entering]
         operator.inputs = np.array(entering, np.int32)
