@@ -26,6 +26,8 @@ class Lowering:
         steps: for the manifest.
         square: x -> x squared; None leaves Keras' own.
         group_norm: (layer, x) -> normalised x of a GroupNormalization; None leaves Keras' own.
+        plain_conv: whether grouped convolutions are one operation; Keras compiles them by XLA,
+            since TensorFlow on CPUs cannot run them.
     """
 
     layer_norm: Callable[[Any, Any], Any] | None
@@ -34,6 +36,7 @@ class Lowering:
     steps: tuple[str, ...]
     square: Callable[[Any], Any] | None = None
     group_norm: Callable[[Any, Any], Any] | None = None
+    plain_conv: bool = False
 
 
 KERAS = Lowering(None, None, None, ())  # Keras' own forms throughout
@@ -46,6 +49,21 @@ def layer_norm_centred(layer: Any, x: Any) -> Any:
     centred = x - ops.mean(x, axis=layer.axis, keepdims=True)
     variance = ops.mean(centred * centred, axis=layer.axis, keepdims=True)
     return _scale_and_shift(layer, centred * ops.rsqrt(variance + layer.epsilon))
+
+
+def conv_in_one(own: Callable) -> Callable:
+    """Keras' convolution, with grouped ones as the plain operation that converters know."""
+    import tensorflow as tf
+    from keras.src import backend
+
+    def call(inputs, kernel, strides=1, padding="valid", data_format=None, dilation_rate=1):
+        layout = backend.standardize_data_format(data_format)
+        grouped = inputs.shape[-1] != kernel.shape[-2]
+        if layout != "channels_last" or not grouped:
+            return own(inputs, kernel, strides, padding, data_format, dilation_rate)
+        return tf.nn.convolution(inputs, kernel, strides, padding.upper(), dilations=dilation_rate)
+
+    return call
 
 
 def group_norm_centred(layer: Any, x: Any) -> Any:
@@ -173,7 +191,7 @@ def applied(lowering: Lowering) -> Iterator[None]:
     from keras.src.backend import nn, numpy
 
     layer_class, group_class = keras.layers.LayerNormalization, keras.layers.GroupNormalization
-    own_group = group_class.call
+    own_group, own_conv = group_class.call, nn.conv
     own_call, own_gelu, own_matmul = layer_class.call, nn.gelu, numpy.matmul
     own = {name: getattr(numpy, name) for name in ("argmax", "argmin", "square")}
     form, gelu, matmul = lowering.layer_norm, lowering.gelu, lowering.matmul
@@ -198,6 +216,8 @@ def applied(lowering: Lowering) -> Iterator[None]:
             nn.gelu = lambda x, approximate=True: gelu(x, approximate)
         if matmul is not None:
             numpy.matmul = lambda x1, x2: matmul(x1, x2, own_matmul)
+        if lowering.plain_conv:
+            nn.conv = conv_in_one(own_conv)
         if lowering.square is not None:
             numpy.square = lowering.square
         for name in ("argmax", "argmin"):
@@ -207,7 +227,7 @@ def applied(lowering: Lowering) -> Iterator[None]:
     finally:
         layer_class.call = own_call
         group_class.call = own_group
-        nn.gelu = own_gelu
+        nn.gelu, nn.conv = own_gelu, own_conv
         numpy.matmul = own_matmul
         for name, function in own.items():
             setattr(numpy, name, function)

@@ -22,6 +22,7 @@ from edgevit.formats.registry import (
     choose_runtime,
     find_target,
     open_session,
+    read_metadata,
     verifying_runtimes,
 )
 from edgevit.frontend.opening import Opening, open_source
@@ -129,10 +130,10 @@ def verify(
     damage = find_damage(path) or find_change(path)
     if damage:  # a damaged file is not run: it may take the runtime's process down
         return Verification(path, None, (), damage=damage)
+    if against is not None and read_metadata(path).manifest is None:
+        return _verify_foreign(path, first, runtime is not None, against, say, opening)
     with open_session(path, first.name) as session:  # a board has no other reader of the file
         metadata = EmbeddedMetadata(path, session.metadata)
-    if metadata.manifest is None and against is not None:
-        return _verify_foreign(path, first, runtime is not None, against, say, opening)
     reference, manifest = metadata.reference, metadata.manifest
     assert manifest is not None  # a reference comes with one
     target = find_target(manifest.target)

@@ -35,6 +35,7 @@ LOWERING = Lowering(
     gelu_textbook,
     matmul_rows,
     ("LayerNormalization as sub, pow, mean, sqrt, div", "exact GELU through Erf"),
+    plain_conv=True,
 )
 
 
@@ -88,6 +89,26 @@ def order_borders(model: ir.Model, inputs: tuple[str, ...], outputs: tuple[str, 
             side.extend(ordered)
 
 
+def store_captured(model: Any, function: Any) -> None:
+    """Stores tensors that a layer holds and that are no variables, such as Normalization's mean.
+
+    tf2onnx makes inputs of them, which nobody could fill.
+
+    Args:
+        model: ModelProto; changed in place.
+        function: the tf.function that it was made of.
+    """
+    captured = {
+        inner.name: outer for outer, inner in function.get_concrete_function().graph.captures
+    }
+    inputs = list(model.graph.input)
+    for value in inputs:
+        if value.name in captured:
+            array = np.asarray(captured[value.name])
+            model.graph.initializer.append(onnx.numpy_helper.from_array(array, value.name))
+            model.graph.input.remove(value)
+
+
 def convert_graph(name: str, function: Any, opset: int) -> Any:
     """A tf.function as an ONNX ModelProto, one operation after the other.
 
@@ -116,6 +137,7 @@ def convert_graph(name: str, function: Any, opset: int) -> Any:
     except Exception as error:  # tf2onnx raises ValueError, KeyError, AssertionError ...
         text = in_one_line(error)
         raise ExportError(f"{name}: tf2onnx refuses it ({text[:300]}).") from None
+    store_captured(model, function)
     foreign = {
         node.op_type: layer_path(node.name)
         for node in reversed(model.graph.node)
