@@ -1,4 +1,4 @@
-"""Layers that hold tensors which are no variables, or run a function of their own, arrive in ONNX."""
+"""Layers that hold tensors which are no variables, or call a function, arrive in ONNX."""
 
 from __future__ import annotations
 
