@@ -29,6 +29,12 @@ REFUSALS: Mapping[tuple[str, str], str] = {
     ("argmax_inside", "tflite-int16x8"): "these operators touch floats: 1 ARG_MAX",
     ("picture_and_index", "tflite-int16x8"): "GATHER of layer",
     ("activations", "tflite-int16x8"): "has no kernel for int16",
+    ("picture_and_index", "tflite-int8-micro"): "has no kernel for 1 SELECT",
+    ("restorer", "tflite-int8-micro"): "Transpose op only supports 1D-5D",
+    **{
+        (kind, "onnx-dynamic"): "there is no Gemm or MatMul with constant weights"
+        for kind in ("segment_resize", "segment_sigmoid", "detector", "restorer")
+    },
 }
 # (kind, target): why the file is right but its precision costs more than the limit.
 _UNITS = "integers of one scale cannot hold 0.001 beside 10,000"
