@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 from keras import layers
 
+from edgevit.base.errors import ExportError
 from edgevit.core.parity import Verdict
+from edgevit.frontend.opening import open_source
+from edgevit.frontend.trace import refuse_lost
 from edgevit.verbs.export import export
 
 
@@ -31,3 +34,13 @@ def test_the_layer_arrives_in_onnx(build, tmp_path):
     outcome = export(build(), "onnx-float32", tmp_path, scaling="raw")
     assert outcome.verdict is Verdict.PASS
     assert [spec.name for spec in outcome.artifact.manifest.inputs] == ["photo"]
+
+
+def test_an_output_that_a_converter_merged_with_another_is_told():
+    images = keras.Input((8, 8, 3), name="photo")
+    x = layers.Dense(3, name="scores")(layers.Flatten()(images))
+    model = keras.Model(images, {"scores": x, "again": layers.Dropout(0.5)(x)}, name="twice")
+    source = open_source(model, scaling="raw")
+    refuse_lost(source, ["again", "scores"])
+    with pytest.raises(ExportError, match=r"'again' is the same tensor as another one \(scores\)"):
+        refuse_lost(source, ["scores"])

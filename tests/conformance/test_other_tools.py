@@ -189,7 +189,12 @@ def _verify(model: Path, file: Path, **opening: Any) -> Verification:
     return verify(file, against=str(model), scaling="unit", **opening)
 
 
-@pytest.mark.parametrize("name", MADE)
+SLOW = ("batch_of_eight", "dynamic_range", "float_islands", "saved_model")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long) if name in SLOW else name for name in MADE]
+)
 def test_a_file_of_another_tool_gets_its_verdict_and_a_line(name, model, tmp_path):
     make, wanted, words = MADE[name]
     file = make(model, tmp_path)

@@ -25,7 +25,7 @@ from edgevit.frontend.lowering import (
     matmul_rows,
 )
 from edgevit.frontend.source import Source
-from edgevit.frontend.trace import check_io_dtype, trace
+from edgevit.frontend.trace import check_io_dtype, refuse_lost, trace
 
 # The last opset that tf2onnx writes; up to 20 nothing that it writes changes its meaning.
 LAST_OF_TF2ONNX = 18
@@ -67,6 +67,7 @@ def float_model(source: Source, options: OnnxOptions) -> tuple[ir.Model, tuple[s
     traced = trace(source, options, check_io_dtype(options), LOWERING)
     proto = convert_graph(source.name, traced.module.forward, min(options.opset, LAST_OF_TF2ONNX))
     model = ir.from_proto(proto)
+    refuse_lost(source, [value.name or "" for value in model.graph.outputs])
     order_borders(model, traced.inputs, traced.outputs)
     model.opset_imports.clear()  # tf2onnx names domains that it does not use
     model.opset_imports[""] = options.opset

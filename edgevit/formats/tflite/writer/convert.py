@@ -52,7 +52,7 @@ from edgevit.frontend.lowering import (
     square_as_product,
 )
 from edgevit.frontend.source import Source
-from edgevit.frontend.trace import Traced, check_io_dtype, trace
+from edgevit.frontend.trace import Traced, check_io_dtype, refuse_lost, trace
 from edgevit.quantization.observer import Observation, Observer
 from edgevit.quantization.precisions import choose_precisions, describe_precisions
 from edgevit.quantization.ranges import RangeRecord
@@ -318,6 +318,7 @@ def _open_graph(data: bytes, source: Source) -> tuple[TfliteGraph, bool]:
     """(a graph with inputs and outputs in the model's order; whether that moved any)."""
     graph = TfliteGraph(data)
     signature = source.signature
+    refuse_lost(source, graph.output_names)
     moved = graph.order_borders(
         [spec.name for spec in signature.inputs], [spec.name for spec in signature.outputs]
     )

@@ -329,6 +329,15 @@ class TfliteGraph:
             side[:] = ordered
         return moved
 
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the outputs, as the file's signature calls them."""
+        return tuple(
+            text(entry.name)
+            for signature in (self.model.signatureDefs or [])[:1]
+            for entry in signature.outputs
+        )
+
     def input_named(self, name: str) -> int:
         """The input tensor that the file's signature calls so; the only one goes by any name."""
         for signature in self.model.signatureDefs or []:
