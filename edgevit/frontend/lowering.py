@@ -26,6 +26,7 @@ class Lowering:
         steps: for the manifest.
         square: x -> x squared; None leaves Keras' own.
         group_norm: (layer, x) -> normalised x of a GroupNormalization; None leaves Keras' own.
+        elu: (x, alpha) -> activation; None leaves Keras' own.
         plain_conv: whether grouped convolutions are one operation; Keras compiles them by XLA,
             since TensorFlow on CPUs cannot run them.
     """
@@ -36,6 +37,7 @@ class Lowering:
     steps: tuple[str, ...]
     square: Callable[[Any], Any] | None = None
     group_norm: Callable[[Any, Any], Any] | None = None
+    elu: Callable[[Any, float], Any] | None = None
     plain_conv: bool = False
 
 
@@ -123,6 +125,13 @@ def square_as_product(x: Any) -> Any:
     return x * x
 
 
+def elu_by_exp(x: Any, alpha: float = 1.0) -> Any:
+    """ELU through exp: LiteRT's reference kernels have no ELU of the version that is written."""
+    import tensorflow as tf
+
+    return tf.nn.relu(x) + alpha * (tf.exp(tf.minimum(x, 0.0)) - 1.0)
+
+
 def plain_extreme(name: str) -> Callable:
     """argmax or argmin in one operation.
 
@@ -191,7 +200,7 @@ def applied(lowering: Lowering) -> Iterator[None]:
     from keras.src.backend import nn, numpy
 
     layer_class, group_class = keras.layers.LayerNormalization, keras.layers.GroupNormalization
-    own_group, own_conv = group_class.call, nn.conv
+    own_group, own_conv, own_elu = group_class.call, nn.conv, nn.elu
     own_call, own_gelu, own_matmul = layer_class.call, nn.gelu, numpy.matmul
     own = {name: getattr(numpy, name) for name in ("argmax", "argmin", "square")}
     form, gelu, matmul = lowering.layer_norm, lowering.gelu, lowering.matmul
@@ -216,6 +225,8 @@ def applied(lowering: Lowering) -> Iterator[None]:
             nn.gelu = lambda x, approximate=True: gelu(x, approximate)
         if matmul is not None:
             numpy.matmul = lambda x1, x2: matmul(x1, x2, own_matmul)
+        if lowering.elu is not None:
+            nn.elu = lowering.elu
         if lowering.plain_conv:
             nn.conv = conv_in_one(own_conv)
         if lowering.square is not None:
@@ -227,7 +238,7 @@ def applied(lowering: Lowering) -> Iterator[None]:
     finally:
         layer_class.call = own_call
         group_class.call = own_group
-        nn.gelu, nn.conv = own_gelu, own_conv
+        nn.gelu, nn.conv, nn.elu = own_gelu, own_conv, own_elu
         numpy.matmul = own_matmul
         for name, function in own.items():
             setattr(numpy, name, function)

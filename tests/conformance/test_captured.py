@@ -44,3 +44,13 @@ def test_an_output_that_a_converter_merged_with_another_is_told():
     refuse_lost(source, ["again", "scores"])
     with pytest.raises(ExportError, match=r"'again' is the same tensor as another one \(scores\)"):
         refuse_lost(source, ["scores"])
+
+
+def test_an_elu_arrives_in_every_kernel_set_of_litert(tmp_path):
+    keras.utils.set_random_seed(4)
+    images = keras.Input((8, 8, 3), name="photo")
+    x = layers.Conv2D(4, 3, activation="elu")(layers.Rescaling(1 / 127.5, -1)(images))
+    model = keras.Model(images, layers.Dense(3)(layers.Flatten()(layers.ELU(0.5)(x))), name="elus")
+    outcome = export(model, "tflite-float32", tmp_path)
+    assert outcome.verdict is Verdict.PASS
+    assert {report.runtime for report in outcome.reports} == {"litert-xnnpack", "litert-reference"}

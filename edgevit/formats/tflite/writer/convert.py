@@ -47,6 +47,7 @@ from edgevit.formats.tflite.writer.refusal import describe_refusal
 from edgevit.frontend.lowering import (
     KERAS,
     Lowering,
+    elu_by_exp,
     group_norm_centred,
     layer_norm_centred,
     square_as_product,
@@ -64,6 +65,7 @@ LOWERING = Lowering(
     ("LayerNormalization as sub, mul, mean, rsqrt",),
     square_as_product,
     group_norm_centred,
+    elu_by_exp,
 )
 
 
