@@ -37,7 +37,14 @@ def build_from_config(origin: str, config: Config, version: str | None, trust: b
     import keras
     from keras.src.saving.serialization_lib import ObjectSharingScope
 
-    from edgevit.frontend.sources import keras2_layers  # noqa: F401  # registers its classes
+    from edgevit.frontend.sources import keras2_layers
+
+    for own in (
+        keras2_layers.hard_sigmoid,
+        keras2_layers.TFOpLambda,
+        keras2_layers.SlicingOpLambda,
+    ):  # anew each time: whoever empties Keras' table of names takes no file away
+        keras.saving.register_keras_serializable(keras2_layers.OWN_PACKAGE)(own)
 
     keras2 = is_keras2(version)
     if keras2 or "module" not in config:
