@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from edgevit.base.naming import take_name
+
 LONGEST = 100  # characters; a file name may have 255 bytes, suffixes and temporary files included
 FOREIGN = re.compile(r"[^A-Za-z0-9_.-]+")
 SCOPE = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.>-]*")  # as TensorFlow names operations and weights
@@ -41,10 +43,4 @@ def unique_name(name: str, taken: set[str]) -> str:
         name: wished for.
         taken: names that are; the new one is added.
     """
-    safe = safe_name(name)
-    found, number = safe, 1
-    while found in taken:
-        number += 1
-        found = f"{safe}_{number}"
-    taken.add(found)
-    return found
+    return take_name(safe_name(name), taken)

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from edgevit.base.errors import ConfigError, UnknownNameError
+from edgevit.base.naming import take_name
 from edgevit.core.signature import IMAGES, OutputSpec
 from edgevit.frontend.names import safe_name
 from edgevit.frontend.roles import describe_output, find_losses
@@ -50,8 +51,6 @@ def name_outputs(
         pictures: shapes of the inputs that take pictures.
         compiled: the model whose losses say what its outputs are; None: the network.
     """
-    import keras
-
     outputs = network.output
     found = _flatten(outputs, network.name)
     names = tell_apart([safe_name(name) for name, _ in found])
@@ -63,9 +62,7 @@ def name_outputs(
     if isinstance(outputs, dict) and tuple(outputs) == names:
         return network, specs
     named = {name: tensor for name, (_, tensor) in zip(names, found, strict=True)}
-    struct = getattr(network, "_inputs_struct", None)
-    inputs = network.inputs if struct is None else struct
-    return keras.Model(inputs, named, name=network.name), specs
+    return _with_outputs(network, named), specs
 
 
 def choose_outputs(
@@ -79,8 +76,6 @@ def choose_outputs(
     """
     if wanted is None or "all" in wanted:
         return network, outputs
-    import keras
-
     known = [output.name for output in outputs]
     if not wanted:
         raise ConfigError(f"{network.name}: no output is asked for. It has {', '.join(known)}.")
@@ -89,21 +84,22 @@ def choose_outputs(
             raise UnknownNameError(f"output of {network.name}", name, known)
     kept = tuple(output for output in outputs if output.name in wanted)
     named = {output.name: network.output[output.name] for output in kept}
+    return _with_outputs(network, named), kept
+
+
+def _with_outputs(network: keras.Model, named: dict[str, Any]) -> keras.Model:
+    """The network with these tensors of its own as outputs."""
+    import keras
+
     struct = getattr(network, "_inputs_struct", None)
     inputs = network.inputs if struct is None else struct
-    return keras.Model(inputs, named, name=network.name), kept
+    return keras.Model(inputs, named, name=network.name)
 
 
 def tell_apart(names: list[str]) -> tuple[str, ...]:
     """The names with numbers behind those that occurred before."""
-    found: list[str] = []
-    for name in names:
-        number, own = 0, name
-        while own in found:
-            number += 1
-            own = f"{name}_{number}"
-        found.append(own)
-    return tuple(found)
+    taken: set[str] = set()
+    return tuple(take_name(name, taken, first=1) for name in names)
 
 
 def _flatten(outputs: Any, model: str, prefix: str = "") -> list[tuple[str, Any]]:

@@ -16,7 +16,7 @@ from edgevit.core.runtime import Runtime
 from edgevit.core.samples import Inputs
 from edgevit.core.signature import Role, Signature
 from edgevit.core.tensors import find_scaling
-from edgevit.formats.registry import find_runtime, runtimes_of
+from edgevit.formats.registry import TARGETS, find_runtime
 from edgevit.formats.session import Session
 from edgevit.frontend.source import Source
 from edgevit.verification.matching import Matched, Matching, match
@@ -82,16 +82,16 @@ def scale_pixels(pixels: np.ndarray, scaling: str) -> np.ndarray:
 
 
 def choose_runtimes(first: Runtime, asked: bool) -> list[Runtime]:
-    """The runtimes that judge a file whose target nobody knows.
+    """The runtimes that judge a file whose target nobody knows: those of its format's targets.
 
     Args:
         first: the runtime that is asked for, or the usual one.
         asked: whether the user named it.
     """
-    if asked or first.name != "litert":
+    if asked:
         return [first]
-    names = [name for name in ("litert", "litert-reference") if name in runtimes_of(first.format)]
-    return [find_runtime(name) for name in names]
+    own = next(target for target in TARGETS.values() if target.format is first.format)
+    return [find_runtime(name) for name in own.runtimes]
 
 
 def check_foreign(

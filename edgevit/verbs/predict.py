@@ -25,8 +25,6 @@ from edgevit.tasks.segmentation import SEGMENTATION, Segmentation
 from edgevit.tasks.task import Task
 from edgevit.verbs.foreign import only_scores, scale_inputs
 
-ARRAYS = (".npz", ".npy")
-
 
 @dataclass(frozen=True)
 class Prediction:

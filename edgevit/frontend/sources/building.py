@@ -39,13 +39,7 @@ def build_from_config(origin: str, config: Config, version: str | None, trust: b
 
     from edgevit.frontend.sources import keras2_layers
 
-    for own in (
-        keras2_layers.hard_sigmoid,
-        keras2_layers.TFOpLambda,
-        keras2_layers.SlicingOpLambda,
-    ):  # anew each time: whoever empties Keras' table of names takes no file away
-        keras.saving.register_keras_serializable(keras2_layers.OWN_PACKAGE)(own)
-
+    keras2_layers.register()
     keras2 = is_keras2(version)
     if keras2 or "module" not in config:
         config = upgrade_model(config, keras2)

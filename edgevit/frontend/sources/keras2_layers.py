@@ -11,7 +11,6 @@ from edgevit.base.errors import ModelFileError
 from edgevit.frontend.sources.keras2_config import OWN_PACKAGE
 
 
-@keras.saving.register_keras_serializable(OWN_PACKAGE)
 def hard_sigmoid(x):
     """Keras 2's: ``clip(0.2 x + 0.5, 0, 1)``. Keras 3's has a slope of 1/6."""
     return ops.clip(0.2 * x + 0.5, 0.0, 1.0)
@@ -125,7 +124,6 @@ class _Operation(keras.layers.Layer):
         return {**super().get_config(), "function": self.function}
 
 
-@keras.saving.register_keras_serializable(OWN_PACKAGE)
 class TFOpLambda(_Operation):
     """A function of :data:`FUNCTIONS`.
 
@@ -145,7 +143,6 @@ class TFOpLambda(_Operation):
         return BY_NAME[self.function](*arguments, **keywords)
 
 
-@keras.saving.register_keras_serializable(OWN_PACKAGE)
 class SlicingOpLambda(_Operation):
     """``x[...]``, with slices as dicts of start, stop and step."""
 
@@ -161,3 +158,9 @@ def _slice(part: Any) -> Any:
     if isinstance(part, dict):  # {"class_name": "__ellipsis__"}
         return Ellipsis
     return part
+
+
+def register() -> None:
+    """Lets Keras find these by name; again each time, since its table of names can be emptied."""
+    for own in (hard_sigmoid, TFOpLambda, SlicingOpLambda):
+        keras.saving.register_keras_serializable(OWN_PACKAGE)(own)

@@ -329,13 +329,3 @@ def remove_unread(model: ir.Model) -> None:
     from onnx_ir.passes.common import RemoveUnusedNodesPass
 
     RemoveUnusedNodesPass()(model)
-
-
-def take_name(wanted: str, taken: set[str]) -> str:
-    """The name, with a number behind it where it is taken. It is taken from then on."""
-    name, number = wanted, 1
-    while name in taken:
-        number += 1
-        name = f"{wanted}_{number}"
-    taken.add(name)
-    return name

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import onnx_ir as ir
 
-from edgevit.formats.onnx.writer.graph import take_name
+from edgevit.base.naming import take_name
 
 # What an operator's constant inputs are called, by their place.
 ROLES = {

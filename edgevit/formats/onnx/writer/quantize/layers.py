@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from edgevit.formats.onnx.writer.graph import attribute, constant, take_name
+from edgevit.base.naming import take_name
+from edgevit.formats.onnx.writer.graph import attribute, constant
 
 
 @dataclass(frozen=True)
