@@ -21,7 +21,7 @@ from edgevit.data.degradations import DEGRADATIONS, Degradation
 from edgevit.data.evaluation import load_test, load_validation
 from edgevit.data.masks import load_masks
 from edgevit.data.values import load_values
-from edgevit.formats.registry import open_session
+from edgevit.formats.registry import open_session, read_metadata
 from edgevit.formats.session import Session, find_picture, image_size, read_signature
 from edgevit.frontend.opening import Opening, is_exported, open_source
 from edgevit.tasks import find_task
@@ -155,8 +155,7 @@ def needs_task_report(model: str | Path, data: str | Path, task: str | None) -> 
         return True
     if not is_exported(Path(model)):
         return False
-    with open_session(Path(model)) as session:  # a board has no other reader of the file
-        manifest = session.manifest
+    manifest = read_metadata(Path(model)).manifest
     return manifest is not None and manifest.task != CLASSIFICATION
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Unpack
 from edgevit.base.errors import ConfigError, MissingDependencyError, ModelFileError
 from edgevit.base.progress import Progress, Status
 from edgevit.core.manifest import CLASSIFICATION, Manifest, find_change
-from edgevit.core.metadata import EmbeddedMetadata
 from edgevit.core.parity import AccuracyReport, ParityReport, Verdict, judge
 from edgevit.core.runtime import Runtime
 from edgevit.core.seal import find_damage
@@ -130,10 +129,9 @@ def verify(
     damage = find_damage(path) or find_change(path)
     if damage:  # a damaged file is not run: it may take the runtime's process down
         return Verification(path, None, (), damage=damage)
-    if against is not None and read_metadata(path).manifest is None:
+    metadata = read_metadata(path)
+    if metadata.manifest is None and against is not None:
         return _verify_foreign(path, first, runtime is not None, against, say, opening)
-    with open_session(path, first.name) as session:  # a board has no other reader of the file
-        metadata = EmbeddedMetadata(path, session.metadata)
     reference, manifest = metadata.reference, metadata.manifest
     assert manifest is not None  # a reference comes with one
     target = find_target(manifest.target)

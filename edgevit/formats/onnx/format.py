@@ -9,7 +9,7 @@ SPEC = FormatSpec(
     Format.ONNX,
     suffix=".onnx",
     inspect="edgevit.formats.onnx.runtime.inspect:inspect_onnx",
-    read_metadata="edgevit.formats.onnx.runtime.file:read_metadata",
+    read_metadata="edgevit.formats.onnx.runtime.onnxruntime:read_metadata",
     count_cost="edgevit.formats.onnx.runtime.cost:count_cost",
     open_intermediate="edgevit.formats.onnx.runtime.intermediate:OnnxIntermediateReader",
     profile="edgevit.formats.onnx.runtime.profiler:profile_onnx",

@@ -56,11 +56,6 @@ def declared_specs(model: Any) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec
     return tuple(map(spec, inputs)), tuple(map(spec, model.graph.output))
 
 
-def read_metadata(path: Path) -> dict[str, str]:
-    """Text documents that travel inside the file, by key; see :func:`read_model`."""
-    return metadata_of(read_model(path))
-
-
 def metadata_of(model: Any) -> dict[str, str]:
     """Text documents that travel inside a ``ModelProto``, by key."""
     return {entry.key: entry.value for entry in model.metadata_props}

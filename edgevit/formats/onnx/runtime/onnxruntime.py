@@ -9,6 +9,7 @@ import numpy as np
 
 from edgevit.base.errors import MissingDependencyError, RuntimeFailure
 from edgevit.core.tensors import TensorSpec
+from edgevit.formats.onnx.runtime.file import metadata_of, read_model
 from edgevit.formats.onnx.runtime.session import Infer, OnnxSession
 from edgevit.formats.session import load_failure
 
@@ -71,6 +72,22 @@ class OnnxRuntimeSession(OnnxSession):
 
     def close(self) -> None:
         self._session = None
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Text documents that travel inside the file, by key.
+
+    A board has onnxruntime alone: where the package onnx is missing, the runtime reads them.
+
+    Raises:
+        MissingDependencyError: neither is installed.
+        ModelFileError: the file is damaged.
+        RuntimeFailure: onnxruntime, which had to read it, refuses it.
+    """
+    try:
+        return metadata_of(read_model(path))
+    except MissingDependencyError:
+        return dict(load_model(path, str(path)).get_modelmeta().custom_metadata_map)
 
 
 def load_model(
