@@ -15,6 +15,7 @@ import click
 from edgevit.base.errors import ConfigError, in_one_line
 from edgevit.base.loading import import_from_here, load_attribute
 from edgevit.core.options import KEY
+from edgevit.core.tensors import SCALINGS
 from edgevit.data.labels import read_class_names
 from edgevit.formats.options import flag_of, list_options
 from edgevit.formats.registry import RUNTIMES
@@ -22,6 +23,7 @@ from edgevit.tasks import TASKS
 
 PATH = click.Path(path_type=Path)
 COUNT = click.IntRange(min=1)
+SCALING = click.Choice(tuple(SCALINGS))
 
 file = click.argument("file", type=PATH)
 
@@ -230,7 +232,7 @@ _READING = (
     ),
     click.option(
         "--scaling",
-        type=click.Choice(["raw", "unit", "signed", "imagenet"]),
+        type=SCALING,
         help="A model of your own: the pixels it learnt from: 0..255, 0..1, -1..1, or ImageNet's "
         "mean and deviation.  [default: raw]",
     ),

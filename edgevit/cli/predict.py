@@ -21,7 +21,7 @@ from edgevit.cli import console, options
 )
 @click.option(
     "--scaling",
-    type=click.Choice(["raw", "unit", "signed", "imagenet"]),
+    type=options.SCALING,
     help="A FILE of another tool: the pixels that it expects.",
 )
 @options.runtime

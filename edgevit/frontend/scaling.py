@@ -105,10 +105,12 @@ class Suggestion:
     Attributes:
         line: about another one with which the model is far better; empty if there is none.
         settled: whether no other is better: the pixels are scaled as the model learnt them.
+        share: of the pictures whose class the float model finds, scaled as now.
     """
 
     line: str = ""
     settled: bool = False
+    share: float = float("nan")
 
 
 def suggest_scaling(source: Source, pictures: np.ndarray, labels: np.ndarray) -> Suggestion:
@@ -136,10 +138,11 @@ def suggest_scaling(source: Source, pictures: np.ndarray, labels: np.ndarray) ->
     chance = max(np.bincount(labels)) / len(labels)
     gain = PairedDrop.of(found[best].tolist(), before.tolist())  # what is lost by scaling as now
     if other <= max(share, chance) or gain.p_value > SURELY:
-        return Suggestion(settled=share > other)
+        return Suggestion(settled=share > other, share=share)
     return Suggestion(
         f"the float model is right on {100 * share:.0f} % of {len(labels)} labelled pictures, and "
-        f"on {100 * other:.0f} % with --scaling {best}. Give that, unless labels are wrong."
+        f"on {100 * other:.0f} % with --scaling {best}. Give that, unless labels are wrong.",
+        share=share,
     )
 
 
@@ -148,18 +151,17 @@ def warn_of_scaling(source: Source, pictures: np.ndarray, labels: np.ndarray) ->
     if source.folder is not None or source.task != CLASSIFICATION.name:
         return source
     found = suggest_scaling(source, pictures, labels)
-    line = found.line or _warn_of_chance(source, pictures, labels)
+    line = found.line or _warn_of_chance(found.share, labels)
     if line:
         return replace(source, warnings=(line,))
     return replace(source, warnings=()) if found.settled else source
 
 
-def _warn_of_chance(source: Source, pictures: np.ndarray, labels: np.ndarray) -> str:
+def _warn_of_chance(share: float, labels: np.ndarray) -> str:
     """A line about a model that is no better than guessing; empty for any other."""
-    share = count_right(source, pictures, labels)
     chance = max(np.bincount(labels)) / len(labels)
     error = np.sqrt(chance * (1 - chance) / len(labels))
-    if share > chance + error:
+    if not share <= chance + error:
         return ""
     return (
         f"the float model is right on {100 * share:.0f} % of {len(labels)} labelled pictures, no "

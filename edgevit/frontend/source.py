@@ -72,6 +72,11 @@ class Source:
             raise ConfigError(f"{self.name}: takes no picture, so none can be given to it.")
         return self.preprocess.input_size
 
+    @property
+    def channels(self) -> int:
+        """Of the raw pictures that it takes; 3 where it takes none."""
+        return self.preprocess.channels if self.preprocess else 3
+
     def prepare(self, inputs: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """Raw inputs as the network takes them, in its order."""
         return [

@@ -246,7 +246,6 @@ def _load_inputs(
     if data is None:
         return draw_inputs({spec.name: Draw.of(spec) for spec in inputs}, limit), "golden inputs"
     say("reading the test images")
-    channels = source.preprocess.channels if source.preprocess else 3
     names = manifest.class_names if manifest else source.class_names
-    dataset = load_test(data, source.picture_size, names, limit, channels=channels)
+    dataset = load_test(data, source.picture_size, names, limit, channels=source.channels)
     return {inputs[0].name: dataset.images}, dataset.source

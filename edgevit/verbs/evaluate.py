@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -47,6 +47,8 @@ class Opened:
         task: what it is for.
         names: of its classes or quantities.
         runtime: what runs it.
+        find_picture: () -> ((rows, columns), channels) of the raw pictures that it takes; raises
+            what the model raises that takes none.
         share_unseen: see :meth:`edgevit.frontend.source.Source.share_unseen`; None for a file.
     """
 
@@ -55,6 +57,7 @@ class Opened:
     task: Task
     names: tuple[str, ...]
     runtime: str
+    find_picture: Callable[[], tuple[tuple[int, int], int]]
     share_unseen: Callable[[str], float] | None = None
 
 
@@ -72,7 +75,8 @@ def opened(
             if manifest is None:
                 signature = find_scores(signature, names)
             run = _scaled(session, opening.get("scaling"))
-            yield Opened(run, signature, task, names, session.runtime)
+            picture = partial(_picture_of, session)
+            yield Opened(run, signature, task, names, session.runtime, picture)
         return
     from edgevit.frontend.record_reference import float_outputs
 
@@ -84,6 +88,7 @@ def opened(
         find_task(source.task),
         source.class_names,
         "keras",
+        lambda: (source.picture_size, source.channels),
         source.share_unseen,
     )
 
@@ -213,52 +218,34 @@ def evaluate_robustness(
     say = status or (lambda line: None)
     if split not in SPLITS:
         raise ConfigError(f"split must be one of {SPLITS}. Received: split={split!r}")
-    path = Path(model)
-    with ExitStack() as stack:
-        if is_exported(path):
-            if split != TEST:
-                raise ConfigError(
-                    f"{path}: an exported file does not tell which images its weights learnt from. "
-                    "Evaluate the model that it was made of, or drop --split."
-                )
-            session = stack.enter_context(open_session(path, kernels))
-            say("reading the test images")
-            names = session.manifest.class_names if session.manifest else ()
-            names = opening.get("class_names") or names
-            picture = find_picture(session)
-            signature = read_signature(session)
-            if session.manifest is None:
-                signature = find_scores(signature, names)
-            task = session.manifest.task if session.manifest else CLASSIFICATION
-            dataset = load_test(
-                data, image_size(session), names, limit, channels=picture.shape[-1] or 3
-            )
-            scaled = _scaled(session, opening.get("scaling"))
-            run, runtime = _scores(scaled, task, signature), session.runtime
+    if split != TEST and is_exported(Path(model)):
+        raise ConfigError(
+            f"{model}: an exported file does not tell which images its weights learnt from. "
+            "Evaluate the model that it was made of, or drop --split."
+        )
+    with opened(model, kernels, say, opening) as source:
+        run = _scores(source)
+        say(f"reading the {split} images")
+        size, channels = source.find_picture()
+        if split == TEST or source.share_unseen is None:
+            dataset = load_test(data, size, source.names, limit, channels=channels)
         else:
-            from edgevit.frontend.record_reference import float_outputs
-
-            say("loading the model")
-            source = open_source(model, **opening)
-            say(f"reading the {split} images")
-            size, names = source.picture_size, source.class_names
-            channels = source.preprocess.channels if source.preprocess else 3
-            if split == TEST:
-                dataset = load_test(data, size, names, limit, channels=channels)
-            else:
-                dataset = load_validation(
-                    data, size, names, limit, source.share_unseen, channels=channels
-                )
-            run = _scores(partial(float_outputs, source), source.task, source.signature)
-            runtime = "keras"
+            dataset = load_validation(
+                data, size, source.names, limit, source.share_unseen, channels=channels
+            )
         found = {}
         for name, images in _variants(dataset.images, degradations):
             if degradations:
                 say(f"{name}: {len(dataset):,} {split} images")
             found[name] = measure_accuracy(
-                run, images, dataset.labels, runtime, dataset.source, progress
+                run, images, dataset.labels, source.runtime, dataset.source, progress
             )
     return found
+
+
+def _picture_of(session: Session) -> tuple[tuple[int, int], int]:
+    """((rows, columns), channels) of the one input of a file that takes pictures."""
+    return image_size(session), find_picture(session).shape[-1] or 3
 
 
 def _scaled(session: Session, scaling: str | None) -> Callable[[Any], dict[str, np.ndarray]]:
@@ -272,23 +259,21 @@ def _scaled(session: Session, scaling: str | None) -> Callable[[Any], dict[str, 
     return lambda inputs: session.run(scale_inputs(inputs, scaling))
 
 
-def _scores(
-    run: Callable[[np.ndarray], dict[str, np.ndarray]], task: str, signature: Signature
-) -> Callable[[np.ndarray], np.ndarray]:
+def _scores(source: Opened) -> Callable[[np.ndarray], np.ndarray]:
     """The output that tells classes apart alone.
 
     Raises:
         ConfigError: the model tells none apart.
     """
-    output = find_task(task).main_output(signature)
+    output = source.task.main_output(source.signature)
     if output.role not in (Role.LOGITS, Role.PROBABILITIES):
         raise ConfigError(
-            f"a model for {task} has no top-1 accuracy: its output {output.name!r} holds "
-            f"{output.role}. Give --task classification if it tells classes apart."
+            f"a model for {source.task.name} has no top-1 accuracy: its output {output.name!r} "
+            f"holds {output.role}. Give --task classification if it tells classes apart."
         )
 
     def scores(images: np.ndarray) -> np.ndarray:
-        found = run(images)
+        found = source.run(images)
         return found[output.name] if output.name in found else next(iter(found.values()))
 
     return scores

@@ -93,8 +93,7 @@ def explain(
             opening["outputs"] = ("all",)
         source = open_source(model, **opening)
         size = source.picture_size
-        channels = source.preprocess.channels if source.preprocess else 3
-        pixels = np.stack([read_image(image, size, channels) for image in images])
+        pixels = np.stack([read_image(image, size, source.channels) for image in images])
         output = _find_scores(find_task(source.task), source.signature)
         say("running the float model")
         found = explain_outputs(
