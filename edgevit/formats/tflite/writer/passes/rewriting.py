@@ -32,3 +32,18 @@ def rewrite_each(
         elif outcome:
             count += 1
     return PassReport(name, count, tuple(skipped))
+
+
+def replace_each(graph: TfliteGraph, kind: str, write: Callable[[Any], Iterable[Any]]) -> None:
+    """Puts other operators in the place of each one of a kind.
+
+    Args:
+        graph: which is changed in place, and pruned.
+        kind: such as "GELU".
+        write: an operator -> those that compute its output instead.
+    """
+    operators: list[Any] = []
+    for operator in graph.operators:
+        operators += write(operator) if graph.kind(operator) == kind else [operator]
+    graph.operators = operators
+    graph.prune()

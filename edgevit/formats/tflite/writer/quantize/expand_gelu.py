@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from edgevit.formats.tflite.writer.graph import TfliteGraph
+from edgevit.formats.tflite.writer.passes.rewriting import replace_each
 from edgevit.formats.tflite.writer.quantize.integer import Ranges
 
 SLOPE = 2 * math.sqrt(2 / math.pi)
@@ -38,14 +39,7 @@ def expand_gelu(graph: TfliteGraph, ranges: Ranges) -> Ranges:
         _add_scalar(graph, name, value)
         for name, value in {"gelu_slope": SLOPE, "gelu_curve": CURVE}.items()
     ]
-    operators: list[Any] = []
-    for operator in graph.operators:
-        if graph.kind(operator) == "GELU":
-            operators += _write_gelu(graph, operator, constants, found)
-        else:
-            operators.append(operator)
-    graph.operators = operators
-    graph.prune()
+    replace_each(graph, "GELU", lambda gelu: _write_gelu(graph, gelu, constants, found))
     return found
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgevit.formats.tflite.writer.graph import TfliteGraph
+from edgevit.formats.tflite.writer.passes.rewriting import replace_each
 from edgevit.formats.tflite.writer.quantize.integer import Ranges
 
 RELU6 = 3  # ActivationFunctionType of the schema
@@ -28,14 +29,7 @@ def expand_hard_swish(graph: TfliteGraph, ranges: Ranges) -> Ranges:
     found = dict(ranges)
     if "HARD_SWISH" not in graph.kinds:
         return found
-    operators: list[Any] = []
-    for operator in graph.operators:
-        if graph.kind(operator) == "HARD_SWISH":
-            operators += _write(graph, operator, found)
-        else:
-            operators.append(operator)
-    graph.operators = operators
-    graph.prune()
+    replace_each(graph, "HARD_SWISH", lambda swish: _write(graph, swish, found))
     return found
 
 
