@@ -9,19 +9,27 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
+import pytest
 
 from edgevit.base.documents import encode_array
 from edgevit.core.golden_images import GENERATOR, draw_images
 from edgevit.core.golden_inputs import Draw
 from edgevit.core.reference import ReferenceSet, Samples
 
-PINNED = "134a808860b6e37ee1ffc4a268510a854f65f1df6dc06254de0dbc7da75c5976"
+# Of three images by size, from seed 5.
+PINNED = {
+    (1, 1): "ceb655ba25eeb7299c37f8e20ae0396f7e7f0839dce3b4bdd286be3a46cd61c9",
+    (32, 32): "ea64e94e32ba83c452a7ab5f32f9dfcaef7dbe95367bb133605b8b45cb27fa46",
+    (20, 300): "c79e733cca6d456ecad6cb7773ad13faa343346d69ee87bcc1f33ac0330e60cf",
+    (224, 160): "7a12128b843f84c8e53fb14532faa3311a2819777200a76cc20e7bfda704cd99",
+}
 
 
-def test_the_drawn_images_are_those_that_exported_files_expect():
+@pytest.mark.parametrize("size", PINNED)
+def test_the_drawn_images_are_those_that_exported_files_expect(size):
     assert GENERATOR == "dead-leaves-1"
-    drawn = draw_images(8, (32, 32), seed=0)
-    assert hashlib.sha256(drawn.tobytes()).hexdigest() == PINNED
+    drawn = draw_images(3, size, seed=5)
+    assert hashlib.sha256(drawn.tobytes()).hexdigest() == PINNED[size]
 
 
 def test_the_digest_of_a_reference_is_the_one_that_exported_files_carry():
