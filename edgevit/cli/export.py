@@ -85,6 +85,7 @@ class Export(click.Command):
     help="Let a few of the held-out calibration samples travel inside the file (at most half a "
     "megabyte), so that it is verified on them too.",
 )
+@options.thorough
 @options.as_json
 def export(
     model: str,

@@ -43,6 +43,13 @@ runtime = click.option(
     + ".",
 )
 
+thorough = click.option(
+    "--thorough",
+    is_flag=True,
+    help="Run all golden inputs in slow kernels too (LiteRT's reference kernels, TensorFlow Lite "
+    "Micro); else they run the first sixteen.",
+)
+
 weights = click.option(
     "--weights",
     type=PATH,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 )
 @click.option("--limit", type=options.COUNT, help="Only so many images of --data.")
 @options.runtime
+@options.thorough
 @options.reading
 @options.as_json
 def verify(file: Path, as_json: bool, **chosen: Any) -> None:
@@ -34,9 +35,9 @@ def verify(file: Path, as_json: bool, **chosen: Any) -> None:
     The golden inputs and outputs were recorded at export and travel inside the file. A file of any
     other tool is held against the model that --against names; its inputs and outputs are matched by
     name, then by shape. A TFLite file runs twice: with XNNPACK, as on devices, and with LiteRT's
-    reference kernels. With --data the test images of a dataset are classified as well: accuracy,
-    and agreement with float Keras. Fails closed: damage, NaN, or a file without recorded outputs is
-    never a pass.
+    reference kernels, the first sixteen inputs. With --data the test images of a dataset are
+    classified as well: accuracy, and agreement with float Keras. Fails closed: damage, NaN, or a
+    file without recorded outputs is never a pass.
 
     \b
     edgevit verify exports/shiftvit-tflite-int8.tflite
@@ -60,7 +61,7 @@ def verify(file: Path, as_json: bool, **chosen: Any) -> None:
         "sha256": digest_path(file),
         "verdict": str(found.verdict),
         "runtime": " + ".join(report.runtime for report in golden),
-        "images": min((report.images for report in golden), default=0),
+        "images": max((report.images for report in golden), default=0),
         "max_abs": figures["max_abs"],
         "mean_abs": figures["mean_abs"],
         "top1_agreement": figures["top1_agreement"],

@@ -70,6 +70,7 @@ class ExportArguments(Opening, ExportChoices, TfliteChoices, OnnxChoices, total=
         accept_loss: a lossy file is what was asked for.
         embed_samples: whether some of the held-out samples travel inside the file, so that
             whoever verifies it judges it on them too.
+        thorough: whether slow kernels run all golden inputs too, instead of the first sixteen.
         status: called with a line about what is being done.
         progress: called with (calibration images done, images in all).
         finished: called with each outcome as soon as it is there.
@@ -81,6 +82,7 @@ class ExportArguments(Opening, ExportChoices, TfliteChoices, OnnxChoices, total=
     keep_failed: bool
     accept_loss: bool
     embed_samples: bool
+    thorough: bool
     status: Status | None
     progress: Progress | None
     finished: Callable[[Outcome], None] | None
@@ -272,7 +274,11 @@ def _export_one(
         audit(inspect(staged), target, name)
         runtimes, missing = verifying_runtimes(target)
         reports = check_file(
-            staged, runtimes, reference, lambda line: say(f"{target.name}: {line}")
+            staged,
+            runtimes,
+            reference,
+            lambda line: say(f"{target.name}: {line}"),
+            thorough=bool(arguments.get("thorough")),
         )
         suspects: tuple[LayerError, ...] = ()
         if target.precision not in FLOATS:  # their limits leave no room for a fault

@@ -95,7 +95,12 @@ def choose_runtimes(first: Runtime, asked: bool) -> list[Runtime]:
 
 
 def check_foreign(
-    path: Path, rows: list[Runtime], source: Source, reference: ReferenceSet, status: Status
+    path: Path,
+    rows: list[Runtime],
+    source: Source,
+    reference: ReferenceSet,
+    status: Status,
+    thorough: bool = False,
 ) -> tuple[list[ParityReport], list[str]]:
     """(reports as those of :func:`check_file`, what was matched with what).
 
@@ -105,4 +110,4 @@ def check_foreign(
     """
     lines: list[str] = []
     wrap = cast(Callable[[Session], Session], matched(source, lines))
-    return check_file(path, rows, reference, status, wrap=wrap), lines
+    return check_file(path, rows, reference, status, wrap=wrap, thorough=thorough), lines

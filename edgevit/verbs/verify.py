@@ -95,6 +95,7 @@ def verify(
     status: Status | None = None,
     progress: Progress | None = None,
     runtime: str | None = None,
+    thorough: bool = False,
     **opening: Unpack[Opening],
 ) -> Verification:
     """Runs a file in its runtime and holds it against the float model.
@@ -114,6 +115,7 @@ def verify(
         progress: called with (images done, images in all).
         runtime: a key of RUNTIMES, which runs the file instead; None: those that its target asks
             for.
+        thorough: whether slow kernels run all golden inputs too, instead of the first sixteen.
         **opening: of another tool's file, how ``against`` is read: see
             :class:`edgevit.frontend.opening.Opening`.
 
@@ -131,7 +133,7 @@ def verify(
         return Verification(path, None, (), damage=damage)
     metadata = read_metadata(path)
     if metadata.manifest is None and against is not None:
-        return _verify_foreign(path, first, runtime is not None, against, say, opening)
+        return _verify_foreign(path, first, runtime is not None, against, say, thorough, opening)
     reference, manifest = metadata.reference, metadata.manifest
     assert manifest is not None  # a reference comes with one
     target = find_target(manifest.target)
@@ -141,7 +143,7 @@ def verify(
     def look(session: Session) -> None:
         arenas.extend([session.arena_bytes] if hasattr(session, "arena_bytes") else [])
 
-    reports = check_file(path, rows, reference, say, look)
+    reports = check_file(path, rows, reference, say, look, thorough=thorough)
     result = Verification(
         path,
         target,
@@ -189,6 +191,7 @@ def _verify_foreign(
     asked: bool,
     against: str | Path,
     say: Status,
+    thorough: bool,
     opening: Opening,
 ) -> Verification:
     """A file of another tool, held against the float model that it was made of."""
@@ -205,7 +208,8 @@ def _verify_foreign(
     say("recording the float model's outputs on golden inputs")
     reference = record_reference(source)
     source = refine_source(source, reference, opening.get("task") is not None)
-    reports, lines = check_foreign(path, choose_runtimes(first, asked), source, reference, say)
+    rows = choose_runtimes(first, asked)
+    reports, lines = check_foreign(path, rows, source, reference, say, thorough)
     return Verification(
         path,
         None,

@@ -21,6 +21,7 @@ from edgevit.core.tolerance import EXACT
 from edgevit.formats.registry import RUNTIMES
 from edgevit.verification import parity
 from edgevit.verification.parity import (
+    TELLING,
     check_file,
     compare,
     find_output,
@@ -88,26 +89,39 @@ def test_the_same_logits_pass_with_no_distance_at_all(reference, logits):
 class Slow(Answering):
     """Takes a hundredth of a second an image."""
 
+    runtime = "slow"
+
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         count = count_samples(inputs)
         time.sleep(0.01 * count)
         return {name: values[:count] for name, values in self.answers.items()}
 
 
-def test_slow_kernels_run_the_first_images_for_as_long_as_they_may(logits):
+def test_slow_kernels_run_the_first_images_for_as_long_as_they_may(opened, logits, monkeypatch):
     rng = np.random.default_rng(1)
     gates = rng.normal(size=(20, 4)).astype(np.float32)
     reference = reference_of(logits=logits, gates=gates[:15])
     slow = Slow(logits=logits, gates=gates)
-    few = compare(slow, reference, limit_s=0.1)
+    rows = [replace(ROWS[0], slow=True)]
+
+    def run(session: Answering, limit_s: float, *faster: Answering, thorough: bool = False):
+        monkeypatch.setattr(parity, "SLOW_KERNELS_S", limit_s)
+        opened(*faster, session)
+        places = [*ROWS[: len(faster)], *rows]
+        reports = check_file(Path("net.onnx"), places, reference, print, thorough=thorough)
+        return next(report for report in reports if report.runtime == "slow")
+
+    few = run(slow, 0.1)
     assert 1 <= few.images <= 10
     assert few.others[0].images == few.images
     assert few.verdict(EXACT) is Verdict.PASS
-    assert compare(slow, reference, limit_s=1e-6).images == 1
-    whole = compare(slow, reference, limit_s=60)
+    assert run(slow, 1e-6).images == 1
+    assert run(slow, 1e-6, thorough=True).images == 20
+    whole = run(slow, 60)
     assert [output.images for output in whole.outputs] == [20, 15]
+    assert run(slow, 60, Answering(logits=logits, gates=gates)).images == TELLING
     wrong = Slow(logits=logits[::-1], gates=gates)
-    assert compare(wrong, reference, limit_s=0.1).verdict(EXACT) is Verdict.FAIL
+    assert run(wrong, 0.1).verdict(EXACT) is Verdict.FAIL
 
 
 def test_figures_are_those_that_can_be_computed_by_hand(reference, logits):
