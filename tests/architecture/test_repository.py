@@ -21,6 +21,12 @@ OPTIONS = ("index" + "-url", "find" + "-links")
 MACHINE_PATH = re.compile(rf"(?<![\w.~)\]}}>-])/(?:{'|'.join(HOMES)})/|\b[A-Z]:\\+Users\b".encode())
 REGISTRY = re.compile("|".join(re.escape(word) for word in HOSTS + OPTIONS).encode(), re.IGNORECASE)
 
+# What a match holds, in small letters: looked for first, which is far quicker.
+HINTS = {
+    MACHINE_PATH: (b"users", *(f"/{home}/".encode() for home in HOMES[:3])),
+    REGISTRY: tuple(word.lower().encode() for word in HOSTS + OPTIONS),
+}
+
 IMAGE_SUFFIXES = {
     *(".bmp", ".gif", ".heic", ".ico", ".jpeg", ".jpg", ".png"),
     *(".ppm", ".tif", ".tiff", ".webp"),
@@ -42,7 +48,9 @@ def find_matches(root: Path, pattern: re.Pattern[bytes]) -> list[str]:
     found = []
     for name in list_files(root):
         content = (root / name).read_bytes()
-        if match := pattern.search(content):
+        small = content.lower()
+        hinted = any(hint in small for hint in HINTS[pattern])
+        if hinted and (match := pattern.search(content)):
             line = content.count(b"\n", 0, match.start()) + 1
             found.append(f"{name}:{line}: {match.group().decode()}")
     return found

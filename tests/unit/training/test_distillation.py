@@ -112,6 +112,7 @@ class Killed(Exception):
     """Stands for the kill."""
 
 
+@pytest.mark.long
 def test_a_run_with_teachers_resumes_to_the_same_weights(data, tmp_path, teacher_folders):
     whole = run(data, tmp_path / "whole", teacher_folders)
 

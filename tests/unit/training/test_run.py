@@ -370,6 +370,7 @@ def test_a_full_disk_keeps_the_checkpoint_of_the_epoch_before(data, copy_of, mon
 # --- the other backends ---------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="this is already another one")
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_it_is_the_same_on_another_backend(backend, tmp_path):

@@ -85,7 +85,15 @@ def count_calls(patch: pytest.MonkeyPatch, own: Callable, counts: Counter[str]) 
             patch.setattr(module, name, counted)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            name, marks=() if name in ("tflite-float32", "tflite-int8") else pytest.mark.long
+        )
+        for name in NAMES
+    ],
+)
 def test_a_file_is_parsed_and_packed_no_more_than_it_must(network, record, counts, name, tmp_path):
     path = tmp_path / "file.tflite"
     counts.clear()
