@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 
 from edgevit.attribution.maps import Map
-from edgevit.base.errors import MissingDependencyError
-from edgevit.base.files import write_whole
+from edgevit.base.errors import needed
+from edgevit.base.figures import write_figure
 
 
 @dataclass(frozen=True)
@@ -43,10 +42,8 @@ def draw_explanation(explanation: Explanation, path: Path, title: str) -> None:
     Raises:
         MissingDependencyError: matplotlib is not installed.
     """
-    try:
+    with needed("matplotlib", "train", "Drawing an explanation"):
         from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingDependencyError("matplotlib", "train", "Drawing an explanation") from None
     panels = len(explanation.maps) + 1
     figure = Figure(figsize=(2.6 * panels + 0.4, 3.3), layout="constrained")
     axes = np.atleast_1d(figure.subplots(1, panels))
@@ -67,6 +64,4 @@ def draw_explanation(explanation: Explanation, path: Path, title: str) -> None:
     for axis in axes:
         axis.set_axis_off()
     figure.suptitle(f"{title}: {explanation.method}", fontsize=10)
-    stream = BytesIO()
-    figure.savefig(stream, dpi=110, metadata={"Software": None})
-    write_whole(path, stream.getvalue())
+    write_figure(figure, path, dpi=110)

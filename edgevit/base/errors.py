@@ -17,8 +17,9 @@ A message gives the fact, the limit and the next step, in one line. Only ``cli``
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 
 Row = TypeVar("Row")
@@ -61,8 +62,7 @@ class UnknownNameError(InputError, KeyError):
 
     def __init__(self, noun: str, name: str, known: Iterable[str], hint: str = ""):
         known = sorted(known)
-        near = find_near(name, known)
-        listed = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(known)}."
+        listed = suggest(name, known) or f"Known: {', '.join(known)}."
         self.message = " ".join(
             part for part in (f"unknown {noun} {name!r}.", listed, hint) if part
         )
@@ -114,6 +114,19 @@ class MissingDependencyError(EdgevitError):
         )
 
 
+@contextlib.contextmanager
+def needed(package: str, extra: str, purpose: str) -> Iterator[None]:
+    """Around an import of a package that edgevit does without; see :class:`MissingDependencyError`.
+
+    Raises:
+        MissingDependencyError: the package is not installed.
+    """
+    try:
+        yield
+    except ImportError:
+        raise MissingDependencyError(package, extra, purpose) from None
+
+
 class MissingToolError(EdgevitError):
     """A program that this option needs is not installed."""
 
@@ -128,6 +141,12 @@ class RuntimeFailure(EdgevitError):
 
 class OutputError(EdgevitError):
     """A file could not be written."""
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """``Did you mean this or that?``; empty where no known name is near."""
+    near = find_near(name, known)
+    return f"Did you mean {' or '.join(near)}?" if near else ""
 
 
 def find_near(name: str, known: Iterable[str]) -> list[str]:

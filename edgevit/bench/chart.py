@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgevit.base.errors import ConfigError, MissingDependencyError
-from edgevit.base.files import write_whole
+from edgevit.base.errors import needed
+from edgevit.base.figures import write_figure
 from edgevit.bench.profile import ProfileRow
 
-SUFFIXES = (".png", ".svg", ".pdf")
 BAR, TEXT, QUIET = "#2f6f9f", "#1d2733", "#6b7785"
-
-
-def check_chart_path(path: Path) -> None:
-    """Refuses a picture of an unknown kind before anything is measured.
-
-    Raises:
-        ConfigError: a suffix that is not among SUFFIXES.
-    """
-    if path.suffix.lower() not in SUFFIXES:
-        raise ConfigError(f"{path}: a chart is one of {', '.join(SUFFIXES)}.")
 
 
 def draw_profile(rows: Sequence[ProfileRow], rest: Sequence[ProfileRow], title: str, path: Path):
@@ -38,11 +26,8 @@ def draw_profile(rows: Sequence[ProfileRow], rest: Sequence[ProfileRow], title: 
         MissingDependencyError: matplotlib is not installed.
         OutputError: it cannot be written.
     """
-    check_chart_path(path)
-    try:
+    with needed("matplotlib", "train", "A chart"):
         from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingDependencyError("matplotlib", "train", "A chart") from None
     bars = [(row.name, row.time_us, row.share, BAR) for row in rows]
     if rest:
         time_us, share = sum(row.time_us for row in rest), sum(row.share for row in rest)
@@ -63,6 +48,4 @@ def draw_profile(rows: Sequence[ProfileRow], rest: Sequence[ProfileRow], title: 
     axes.tick_params(axis="both", length=0, labelsize=9)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
-    stream = io.BytesIO()
-    figure.savefig(stream, format=path.suffix[1:].lower(), dpi=150)
-    write_whole(path, stream.getvalue())
+    write_figure(figure, path, dpi=150)

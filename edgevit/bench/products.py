@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edgevit.base.errors import MissingDependencyError
+from edgevit.base.errors import needed
 from edgevit.base.files import write_whole
 from edgevit.core.format import Format
 from edgevit.core.target import Precision
@@ -93,10 +93,8 @@ def _tflite_product(weights: np.ndarray, rows: int, integer: bool) -> bytes:
 
 
 def _onnx_product(weights: np.ndarray, rows: int, integer: bool) -> bytes:
-    try:
+    with needed("onnx", "onnx", "Writing an .onnx file"):
         import onnx
-    except ImportError:
-        raise MissingDependencyError("onnx", "onnx", "Writing an .onnx file") from None
     depth, width = weights.shape
     if integer:  # uint8 is what onnxruntime's kernels for x86 are made for
         kind, node = "uint8", "QLinearMatMul(x, scale, zero, k, scale, zero_k, scale_y, zero)"

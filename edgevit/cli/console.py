@@ -147,7 +147,7 @@ def table(
     """A table as text.
 
     Args:
-        rows: cells by heading, of which all rows have the same.
+        rows: cells by heading; a heading that a row lacks is an empty cell there.
         words: headings of the columns of text; the others hold figures, which are aligned to the
             right and never broken. None: all columns.
         least: characters that columns of text keep, so that names stay whole; the table may then
@@ -158,6 +158,7 @@ def table(
     from rich.console import Console
 
     stream = StringIO()
+    rows = _fill_up(rows)
     needed = sum(
         3 + (size if _holds_figures(name, words) else min(size, least))
         for name, size in _widths(rows).items()
@@ -166,6 +167,12 @@ def table(
     console = Console(file=stream, width=width, color_system=None, markup=False)
     console.print(_draw_table(rows, words, least))
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines() if line.strip())
+
+
+def _fill_up(rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """The rows with the headings of all of them."""
+    empty = dict.fromkeys((name for row in rows for name in row), "")
+    return [empty | row for row in rows]
 
 
 def _widths(rows: Sequence[dict[str, str]]) -> dict[str, int]:

@@ -255,9 +255,7 @@ def _text(outcomes: list[Outcome]) -> str:
         )
     lines = []
     if rows:
-        columns = dict.fromkeys(key for row in rows for key in row)
-        whole = [{key: row.get(key, "") for key in columns} for row in rows]
-        lines = [console.table(whole, words=("target", "verdict", "file")), _note(outcomes)]
+        lines = [console.table(rows, words=("target", "verdict", "file")), _note(outcomes)]
     lines += [f"warning: {line}" for line in outcomes[0].warnings]
     for outcome in outcomes:
         if outcome.refusal:

@@ -10,6 +10,7 @@ import click
 
 from edgevit.cli import console, options
 from edgevit.cli.profile import measure, summarise
+from edgevit.core.tensors import show_shape
 
 if TYPE_CHECKING:
     from edgevit.core.inspection import Inspection
@@ -84,8 +85,7 @@ def _text(found: Inspection, measured: Profile | None) -> str:
         )
     for side, specs in (("input", found.inputs), ("output", found.outputs)):
         for spec in specs:
-            shape = " ".join("?" if size is None else str(size) for size in spec.shape)
-            lines.append(f"{side + ':':13} {spec.name} {spec.dtype} {shape}")
+            lines.append(f"{side + ':':13} {spec.name} {spec.dtype} {show_shape(spec.shape)}")
     counted = f", {found.parameters:,} parameters and constants" if found.parameters else ""
     lines.append(f"size:         {console.megabytes(found.size_bytes)} MB{counted}")
     if found.work is not None:
@@ -153,7 +153,7 @@ def _largest(found: Inspection) -> str:
     rows = [
         {
             "largest tensors": tensor.name,
-            "shape": " ".join(map(str, tensor.shape)) or "scalar",
+            "shape": show_shape(tensor.shape) or "scalar",
             "type": tensor.dtype,
             "kB": f"{tensor.size_bytes / 1e3:,.1f}",
             "of the file": f"{100 * tensor.size_bytes / found.size_bytes:.1f} %",

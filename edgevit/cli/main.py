@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import sys
 import traceback
@@ -13,7 +12,7 @@ import click
 from edgevit import __version__
 from edgevit.base import interrupt
 from edgevit.base.documents import to_json
-from edgevit.base.errors import EdgevitError, in_one_line
+from edgevit.base.errors import EdgevitError, UnknownNameError, in_one_line
 from edgevit.cli import console
 from edgevit.cli.benchmark import benchmark
 from edgevit.cli.calibrate import calibrate
@@ -60,9 +59,7 @@ class Verbs(click.Group):
 
     def resolve_command(self, context, args):
         if args and not args[0].startswith("-") and args[0] not in self.commands:
-            near = difflib.get_close_matches(args[0], list(self.commands), n=2, cutoff=0.5)
-            hint = f" Did you mean {' or '.join(near)}?" if near else ""
-            raise click.UsageError(f"no such verb {args[0]!r}.{hint} See 'edgevit --help'.")
+            raise UnknownNameError("verb", args[0], self.commands, "See 'edgevit --help'.")
         return super().resolve_command(context, args)
 
 

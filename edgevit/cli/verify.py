@@ -115,8 +115,6 @@ def _text(found: Verification) -> str:
                     **console.agreement_column(output, output.agreement),
                 }
             )
-    columns = dict.fromkeys(key for row in rows for key in row)
-    rows = [{key: row.get(key, "") for key in columns} for row in rows]
     lines = [console.table(rows, words=("runtime", "output", "images", "verdict"))]
     if found.accuracy:
         lines.append(

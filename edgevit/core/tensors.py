@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,11 @@ class TensorSpec:
     name: str
     shape: tuple[int | None, ...]
     dtype: str
+
+
+def show_shape(shape: Iterable[int | str | None], between: str = " ") -> str:
+    """Sizes as text, such as "1 ? 32"; what is free is a question mark."""
+    return between.join("?" if size is None else str(size) for size in shape)
 
 
 @dataclass(frozen=True)

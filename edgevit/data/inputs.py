@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edgevit.base.errors import DataError, find_near, in_one_line
+from edgevit.base.errors import DataError, in_one_line, suggest
 from edgevit.core.signature import InputSpec, Signature
+from edgevit.core.tensors import show_shape
 from edgevit.data.archives import READ_ERRORS
 
 
@@ -33,9 +34,8 @@ def fit_inputs(
     names = [spec.name for spec in signature.inputs]
     for name in arrays:
         if name not in names:
-            near = find_near(name, names)
-            meant = f"Did you mean {' or '.join(near)}?" if near else describe(signature)
-            raise DataError(f"{source}: the model has no input {name!r}. {meant}")
+            hint = suggest(name, names) or describe(signature)
+            raise DataError(f"{source}: the model has no input {name!r}. {hint}")
     missing = [name for name in names if name not in arrays]
     if missing:
         raise DataError(
@@ -56,8 +56,7 @@ def describe(signature: Signature) -> str:
 
 def describe_input(spec: InputSpec) -> str:
     """Name, type and shape of an input, such as ``images (uint8 N 32 32 3)``."""
-    shape = " ".join(["N", *("?" if size is None else str(size) for size in spec.raw_shape)])
-    return f"{spec.name} ({spec.raw_dtype} {shape})"
+    return f"{spec.name} ({spec.raw_dtype} {show_shape(('N', *spec.raw_shape))})"
 
 
 def fit_array(array: np.ndarray, spec: InputSpec, source: str) -> np.ndarray:

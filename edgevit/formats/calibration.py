@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgevit.base.documents import VERSION, to_json
-from edgevit.base.errors import ConfigError, ModelFileError
+from edgevit.base.errors import ConfigError, ModelFileError, in_one_line
 from edgevit.base.files import write_whole
 from edgevit.base.loading import load_attribute
 from edgevit.base.progress import Progress, Status
@@ -88,7 +88,7 @@ def read_record(path: Path, kind: Format) -> RangeRecord:
         document = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise ModelFileError(
-            f"{path}: no calibration record ({' '.join(str(error).split())[:120]}). Write one with "
+            f"{path}: no calibration record ({in_one_line(error, 120)}). Write one with "
             "'edgevit calibrate'."
         ) from None
     if not isinstance(document, dict):

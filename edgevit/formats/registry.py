@@ -13,9 +13,9 @@ from pathlib import Path
 
 from edgevit.base.errors import (
     ConfigError,
-    MissingDependencyError,
     ModelFileError,
     UnknownNameError,
+    needed,
 )
 from edgevit.base.loading import load_attribute
 from edgevit.base.plugins import find_row, list_rows
@@ -143,11 +143,8 @@ def import_runtime(name: str) -> None:
         MissingDependencyError: it is not installed.
     """
     row = find_runtime(name)
-    try:
+    with needed(row.library.partition(".")[0], row.extra, f"The runtime {name}"):
         importlib.import_module(row.library)
-    except ImportError:
-        package = row.library.partition(".")[0]
-        raise MissingDependencyError(package, row.extra, f"The runtime {name}") from None
 
 
 def detect_format(path: Path) -> Format:

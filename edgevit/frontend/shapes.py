@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from edgevit.base.errors import ConfigError, UnknownNameError, in_one_line
+from edgevit.core.tensors import show_shape
 
 if TYPE_CHECKING:
     import keras
@@ -50,7 +51,7 @@ def fix_shapes(
             pairs = zip(shape[-3:-1], size, strict=True)
             shape = (*shape[:-3], *(known or side for known, side in pairs), shape[-1])
         if None in shape[1:]:
-            sizes = "x".join("?" if part is None else str(part) for part in (1, *shape[1:]))
+            sizes = show_shape((1, *shape[1:]), "x")
             example = "x".join(str(part or 224) for part in (1, *shape[1:]))
             raise ConfigError(
                 f"{origin}: its input {name!r} is {sizes}, and an exported file needs every size. "
@@ -103,9 +104,9 @@ def _fit(
         size is None or wanted == size for size, wanted in zip(own[1:], given[1:], strict=True)
     )
     if not fits:
-        sizes = ["x".join("?" if s is None else str(s) for s in shape) for shape in (given, own)]
+        wanted, actual = show_shape(given, "x"), show_shape(own, "x")
         raise ConfigError(
-            f"{origin}: --input-shape {name}={sizes[0]} does not fit its input of {sizes[1]}."
+            f"{origin}: --input-shape {name}={wanted} does not fit its input of {actual}."
         )
     return (own[0], *given[1:])
 

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from edgevit.base.errors import MissingDependencyError
+from edgevit.base.errors import needed
 from edgevit.data.datasets import ImageDataset
 from edgevit.training.recipe import Recipe
 
@@ -120,10 +120,8 @@ def image_layers(recipe: Recipe, rows: int, columns: int) -> list[keras.Layer]:
 
 def compile_layers(steps: list[keras.Layer], shape: tuple[int, ...], classes: int) -> Augmentation:
     """Compiles layers into a function of one batch: images (uint8 B H W 3) and targets."""
-    try:
+    with needed("tensorflow", "train", "Augmenting images"):
         import tensorflow as tf
-    except ImportError:
-        raise MissingDependencyError("tensorflow", "train", "Augmenting images") from None
     if keras.backend.backend() != "tensorflow":
         with contextlib.suppress(RuntimeError):  # TensorFlow runs already
             tf.config.set_visible_devices([], "GPU")  # the memory is the backend's

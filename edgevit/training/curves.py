@@ -7,7 +7,8 @@ import io
 from pathlib import Path
 from typing import Any
 
-from edgevit.base.errors import MissingDependencyError
+from edgevit.base.errors import needed
+from edgevit.base.figures import write_figure
 from edgevit.base.files import write_whole
 
 
@@ -31,10 +32,8 @@ def draw_curves(folder: Path, log: list[dict[str, Any]], title: str) -> None:
     Raises:
         MissingDependencyError: matplotlib is not installed.
     """
-    try:
+    with needed("matplotlib", "train", "Drawing learning curves"):
         from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingDependencyError("matplotlib", "train", "Drawing learning curves") from None
     epochs = [row["epoch"] for row in log]
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -50,6 +49,4 @@ def draw_curves(folder: Path, log: list[dict[str, Any]], title: str) -> None:
     right.legend(loc="lower right", fontsize=8)
     for axes in (left, right):
         axes.grid(alpha=0.3)
-    stream = io.BytesIO()
-    figure.savefig(stream, dpi=120, metadata={"Software": None})
-    write_whole(folder / "curves.png", stream.getvalue())
+    write_figure(figure, folder / "curves.png", dpi=120)

@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from edgevit.base.documents import from_plain
-from edgevit.base.errors import ConfigError, ModelFileError, UnknownNameError, find_named
+from edgevit.base.errors import (
+    ConfigError,
+    ModelFileError,
+    UnknownNameError,
+    find_named,
+    in_one_line,
+)
 from edgevit.data.datasets import HELD_OUT
 from edgevit.models.history import RUN_FILE
 
@@ -166,7 +172,7 @@ def _read_recipe(file: Path) -> tuple[Recipe, tuple[str, ...]]:
         if isinstance(error.__cause__, ConfigError):  # the reader wraps what the class refuses
             raise ConfigError(f"{file}: {error.__cause__}") from None
         raise ModelFileError(
-            f"{file}: holds no recipe of a training run ({' '.join(str(error).split())})."
+            f"{file}: holds no recipe of a training run ({in_one_line(error)})."
         ) from None
     known = {one.name for one in fields(Recipe)}
     for key in values:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edgevit.base.documents import NanFloat, from_plain
-from edgevit.base.errors import ModelFileError
+from edgevit.base.errors import ModelFileError, in_one_line
 from edgevit.core.benchmarks import BENCHMARK_KIND, BenchmarkResult
 from edgevit.core.manifest import MANIFEST_SUFFIX
 from edgevit.core.measurements import Measurement
@@ -119,7 +119,7 @@ class Evidence:
         try:
             document = json.loads(path.read_text())
         except (OSError, ValueError, RecursionError) as error:
-            self.ignored.append(f"{path.name}: no JSON ({' '.join(str(error).split())[:80]})")
+            self.ignored.append(f"{path.name}: no JSON ({in_one_line(error, 80)})")
             return
         try:
             findings, warnings = read_findings(document)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgevit.base.errors import EdgevitError, MissingDependencyError, ModelFileError
+from edgevit.base.errors import EdgevitError, MissingDependencyError, ModelFileError, in_one_line
 from edgevit.base.files import check_writable, digest_path, size_path, write_whole
 from edgevit.base.progress import Status
 from edgevit.bench.profile import record_environment
@@ -229,7 +229,7 @@ def _read_pictures(places: Sequence[Path], ignored: list[str]) -> list[Picture]:
             with Image.open(path) as opened:
                 picture = opened.convert("RGB")
         except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-            ignored.append(f"{path.name}: no picture ({' '.join(str(error).split())[:80]})")
+            ignored.append(f"{path.name}: no picture ({in_one_line(error, 80)})")
             continue
         picture.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
         stream = io.BytesIO()

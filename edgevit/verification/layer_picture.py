@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
-from edgevit.base.errors import ConfigError, MissingDependencyError
-from edgevit.base.files import write_whole
+from edgevit.base.errors import needed
+from edgevit.base.figures import write_figure
 from edgevit.core.layer_errors import SUSPECT_DB, LayerDiff
 
-SUFFIXES = (".png", ".svg", ".pdf")
 ADDED, TOTAL, SUSPECT, TEXT, QUIET = "#2f6f9f", "#9aa5b1", "#c0392b", "#1d2733", "#6b7785"
 MOST = 150.0  # decibels; what is above is drawn here: float32 ends there
-
-
-def check_picture_path(path: Path) -> None:
-    """Refuses a picture of an unknown kind before anything is measured.
-
-    Raises:
-        ConfigError: a suffix that is not among SUFFIXES.
-    """
-    if path.suffix.lower() not in SUFFIXES:
-        raise ConfigError(f"{path}: a picture is one of {', '.join(SUFFIXES)}.")
 
 
 def draw_layers(found: LayerDiff, path: Path) -> None:
@@ -36,11 +24,8 @@ def draw_layers(found: LayerDiff, path: Path) -> None:
         MissingDependencyError: matplotlib is not installed.
         OutputError: it cannot be written.
     """
-    check_picture_path(path)
-    try:
+    with needed("matplotlib", "train", "A picture"):
         from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingDependencyError("matplotlib", "train", "A picture") from None
     rows = found.layers
     places = range(len(rows))
     figure = Figure(figsize=(11, 1.8 + 0.2 * len(rows)), layout="constrained")
@@ -81,9 +66,7 @@ def draw_layers(found: LayerDiff, path: Path) -> None:
         x=0.01,
         ha="left",
     )
-    stream = io.BytesIO()
-    figure.savefig(stream, format=path.suffix[1:].lower(), dpi=130)
-    write_whole(path, stream.getvalue())
+    write_figure(figure, path, dpi=130)
 
 
 def _decibels(value: float | None) -> float:

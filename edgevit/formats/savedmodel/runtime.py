@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edgevit.base.errors import MissingDependencyError, RuntimeFailure
+from edgevit.base.errors import RuntimeFailure, needed
 from edgevit.base.files import size_path
 from edgevit.core.inspection import Inspection
 from edgevit.core.tensors import TensorSpec
@@ -33,12 +33,8 @@ class SavedModelSession(BatchedSession):
     """
 
     def __init__(self, path: Path, kernels: str = "cpu", threads: int | None = None):
-        try:
+        with needed("tensorflow", "tensorflow", "Running a SavedModel"):
             import tensorflow as tf
-        except ImportError:
-            raise MissingDependencyError(
-                "tensorflow", "tensorflow", "Running a SavedModel"
-            ) from None
         self.path = path
         self.runtime = "tensorflow" if kernels == "cpu" else f"tensorflow-{kernels}"
         if kernels == "gpu" and not tf.config.list_physical_devices("GPU"):

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgevit.base.errors import ModelFileError
+from edgevit.base.errors import ModelFileError, in_one_line
 from edgevit.frontend.sources.building import build_from_config, wrong_weights
 from edgevit.frontend.sources.configs import check_code, keep_losses
 from edgevit.frontend.sources.keras2_graph import safe_layer_name
@@ -59,8 +59,7 @@ def open_hdf5(path: Path) -> Iterator[Any]:
             yield file
     except (OSError, KeyError, RuntimeError) as error:
         raise ModelFileError(
-            f"{path}: truncated or damaged HDF5 ({' '.join(str(error).split())[:160]}). Copy or "
-            "save it again."
+            f"{path}: truncated or damaged HDF5 ({in_one_line(error, 160)}). Copy or save it again."
         ) from None
 
 

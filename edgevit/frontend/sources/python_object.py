@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgevit.base.errors import EdgevitError, ModelFileError, find_near, in_one_line
+from edgevit.base.errors import EdgevitError, ModelFileError, in_one_line, suggest
 from edgevit.base.loading import import_from_here
 
 if TYPE_CHECKING:
@@ -71,9 +71,8 @@ def _take(place: str, value: Any, part: str) -> Any:
     if hasattr(value, part):
         return getattr(value, part)
     name = getattr(value, "__name__", type(value).__name__)
-    near = find_near(part, [known for known in dir(value) if not known.startswith("_")])
-    hint = f" Did you mean {' or '.join(near)}?" if near else ""
-    raise ModelFileError(f"{place}: {name} has no {part!r}.{hint}")
+    hint = suggest(part, [known for known in dir(value) if not known.startswith("_")])
+    raise ModelFileError(f"{place}: {name} has no {part!r}. {hint}".rstrip())
 
 
 def _call(place: str, value: Any) -> Any:

@@ -12,13 +12,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgevit.base.errors import MissingDependencyError, ModelFileError, in_one_line
 from edgevit.core.roofline import Cost
+from edgevit.formats.onnx.runtime.file import damage_told, element_type, read_model
 
 Shape = Sequence[int]
 EIGHT_BITS = ("int8", "uint8")
 FLOAT, INTEGER = "float32", "int8"
-ITEM_BYTES = {"float32": 4, "int32": 4, "float16": 2, "int64": 8}  # all other types: 1
+# All other types: 1.
+ITEM_BYTES = {"float32": 4, "int32": 4, "float16": 2, "bfloat16": 2, "int64": 8, "float64": 8}
 
 # ONNX operator -> (place of the first factor, of the second, the length of the sum)
 OnnxSum = Callable[[Shape, Shape, dict[str, Any]], int]
@@ -55,22 +56,17 @@ def count_cost(path: Path, batch: int = 1) -> Cost:
         ModelFileError: it cannot be read.
         MissingDependencyError: onnx is not installed.
     """
-    try:
-        import onnx
-    except ImportError:
-        raise MissingDependencyError("onnx", "onnx", "Counting an .onnx file's work") from None
-    try:
-        model = onnx.load(str(path))
-        for value in model.graph.input:
-            sizes = value.type.tensor_type.shape.dim
-            if sizes and not sizes[0].dim_value:
-                sizes[0].dim_value = batch
-        for value in model.graph.output:  # may hold another name for the batch
-            value.type.tensor_type.ClearField("shape")
-        model = onnx.shape_inference.infer_shapes(model, data_prop=True)
-    except Exception as error:  # protobuf and onnx raise several types for damaged files
-        text = in_one_line(error, 200)
-        raise ModelFileError(f"{path}: the ONNX file is damaged ({text}).") from None
+    model = read_model(path, "Counting an .onnx file's work")
+    from onnx.shape_inference import infer_shapes
+
+    for value in model.graph.input:
+        sizes = value.type.tensor_type.shape.dim
+        if sizes and not sizes[0].dim_value:
+            sizes[0].dim_value = batch
+    for value in model.graph.output:  # may hold another name for the batch
+        value.type.tensor_type.ClearField("shape")
+    with damage_told(path):
+        model = infer_shapes(model, data_prop=True)
     return _OnnxCounter(model).count()
 
 
@@ -89,11 +85,11 @@ class _OnnxCounter:
             sizes = [size.dim_value for size in kind.shape.dim]
             known = kind.HasField("shape") and all(sizes)
             self._shapes[value.name] = sizes if known else None
-            self._kinds[value.name] = self._type_name(kind.elem_type)
+            self._kinds[value.name] = element_type(kind.elem_type)
         self._constants = {}
         for tensor in self._graph.initializer:
             self._shapes[tensor.name] = list(tensor.dims)
-            self._kinds[tensor.name] = self._type_name(tensor.data_type)
+            self._kinds[tensor.name] = element_type(tensor.data_type)
             self._constants[tensor.name] = math.prod(tensor.dims) * self._bytes(tensor.name)
         self._producers = {name: node for node in self._graph.node for name in node.output}
 
@@ -148,17 +144,3 @@ class _OnnxCounter:
 
     def _bytes(self, name: str) -> int:
         return ITEM_BYTES.get(self._kinds.get(name, ""), 1)
-
-    def _type_name(self, code: int) -> str:
-        from onnx import TensorProto
-
-        return {
-            TensorProto.FLOAT: "float32",
-            TensorProto.FLOAT16: "float16",
-            TensorProto.BFLOAT16: "float16",
-            TensorProto.INT32: "int32",
-            TensorProto.INT64: "int64",
-            TensorProto.DOUBLE: "int64",
-            TensorProto.INT8: "int8",
-            TensorProto.UINT8: "uint8",
-        }.get(code, "")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from edgevit.base.errors import MissingDependencyError, ModelFileError, in_one_line
+from edgevit.base.errors import ModelFileError, in_one_line, needed
 from edgevit.core.tensors import TensorSpec
 
 _RENAMED = {"float": "float32", "double": "float64"}  # ONNX's names -> numpy's
@@ -23,13 +25,22 @@ def read_model(path: Path, purpose: str = "Reading an .onnx file", shapes: bool 
         MissingDependencyError: onnx is not installed.
         ModelFileError: the file is damaged.
     """
-    try:
+    with needed("onnx", "onnx", purpose):
         import onnx
-    except ImportError:
-        raise MissingDependencyError("onnx", "onnx", purpose) from None
-    try:
+    with damage_told(path):
         model = onnx.load(str(path))
         return onnx.shape_inference.infer_shapes(model) if shapes else model
+
+
+@contextmanager
+def damage_told(path: Path) -> Iterator[None]:
+    """Turns whatever onnx raises while it reads a file into one line.
+
+    Raises:
+        ModelFileError: the line.
+    """
+    try:
+        yield
     except Exception as error:  # protobuf's and onnx's errors share no public base class
         reason = in_one_line(error, 200)
         raise ModelFileError(f"{path}: the ONNX file is damaged ({reason}).") from None

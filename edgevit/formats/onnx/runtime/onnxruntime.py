@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edgevit.base.errors import MissingDependencyError, RuntimeFailure
+from edgevit.base.errors import MissingDependencyError, RuntimeFailure, needed
 from edgevit.core.tensors import TensorSpec
 from edgevit.formats.onnx.runtime.file import metadata_of, read_model
 from edgevit.formats.onnx.runtime.session import Infer, OnnxSession
@@ -138,8 +138,6 @@ def spec_of(value: Any) -> TensorSpec:
 
 
 def _import() -> Any:
-    try:
+    with needed("onnxruntime", "onnx", "Running an .onnx file"):
         import onnxruntime
-    except ImportError:
-        raise MissingDependencyError("onnxruntime", "onnx", "Running an .onnx file") from None
     return onnxruntime

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from edgevit.base.errors import MissingDependencyError, RuntimeFailure
+from edgevit.base.errors import MissingDependencyError, RuntimeFailure, in_one_line
 from edgevit.formats.onnx.runtime.file import declared_specs, metadata_of, read_model
 from edgevit.formats.session import BatchedSession
 
@@ -55,7 +55,7 @@ class OnnxSession(BatchedSession):
 
     def _failure(self, verb: str, error: Exception, remedy: str = "") -> RuntimeFailure:
         # tract appends a backtrace.
-        reason = " ".join(str(error).partition("Stack backtrace")[0].split())[:300]
+        reason = in_one_line(str(error).partition("Stack backtrace")[0], 300)
         return RuntimeFailure(f"{self.path}: {self.library} cannot {verb} it ({reason}).{remedy}")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from edgevit.base.errors import MissingDependencyError, ModelFileError
+from edgevit.base.errors import ModelFileError, needed
 from edgevit.core.tensors import TensorSpec
 
 IDENTIFIER = b"TFL3"
@@ -192,8 +192,6 @@ def read_schema() -> Any:
     Raises:
         MissingDependencyError: ai-edge-litert, which brings it, is not installed.
     """
-    try:
+    with needed("ai_edge_litert", "litert", "Reading a .tflite file"):
         from ai_edge_litert import schema_py_generated
-    except ImportError:
-        raise MissingDependencyError("ai_edge_litert", "litert", "Reading a .tflite file") from None
     return schema_py_generated

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from edgevit.base.errors import MissingDependencyError, RuntimeFailure
+from edgevit.base.errors import RuntimeFailure, needed
 from edgevit.core.tensors import TensorSpec
 from edgevit.formats.session import BatchedSession, dequantize, load_failure
 from edgevit.formats.tflite.runtime.file import read_metadata
@@ -117,10 +117,8 @@ def open_interpreter(
         MissingDependencyError: ai-edge-litert is not installed.
         ValueError: LiteRT refuses the file.
     """
-    try:
+    with needed("ai_edge_litert", "litert", "Running a .tflite file"):
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
-    except ImportError:
-        raise MissingDependencyError("ai_edge_litert", "litert", "Running a .tflite file") from None
     resolver = {
         "xnnpack": OpResolverType.AUTO,
         "builtin": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,

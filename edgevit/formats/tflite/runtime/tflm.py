@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from edgevit.base.errors import MissingDependencyError, ModelFileError, RuntimeFailure
+from edgevit.base.errors import ModelFileError, RuntimeFailure, needed
 from edgevit.core.tensors import TensorSpec
 from edgevit.formats.session import BatchedSession, dequantize
 from edgevit.formats.tflite.runtime.file import (
@@ -194,10 +194,8 @@ def _explain(path: Path, model: Any, said: str) -> str:
 
 def _open(data: bytes, arenas: tuple[int, ...]) -> tuple[Any, str]:
     """(interpreter, or None where it refuses; what it printed)."""
-    try:
+    with needed("tflite_micro", "tflm", "The runtime tflm"):
         from tflite_micro.python.tflite_micro import runtime
-    except ImportError:
-        raise MissingDependencyError("tflite_micro", "tflm", "The runtime tflm") from None
     for arena in arenas:
         with _stderr_kept() as said:
             try:
