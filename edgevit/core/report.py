@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from edgevit.core.inspection import Inspection
 from edgevit.core.manifest import Manifest
 from edgevit.core.parity import AccuracyReport, ParityReport, Verdict, judge, worst
 from edgevit.core.tolerance import Tolerance
@@ -74,27 +75,6 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Contents:
-    """What is inside a file, counted.
-
-    Attributes:
-        ops: how often each operator occurs.
-        integer_only: whether no tensor holds floats.
-        parameters: values stored in constant tensors; None where it is not counted.
-        partitions: parts that XNNPACK runs and operators that are left; None elsewhere.
-        inputs: in words.
-        outputs: in words.
-    """
-
-    ops: dict[str, int]
-    integer_only: bool
-    parameters: int | None
-    partitions: dict[str, int] | None
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class FileReport:
     """One exported file with all the evidence that was found for it.
 
@@ -126,7 +106,7 @@ class FileReport:
     manifest: Manifest | None = None
     summary: str = ""
     tolerance: Tolerance | None = None
-    contents: Contents | None = None
+    contents: Inspection | None = None
     notes: tuple[str, ...] = ()
     parity: tuple[ParityReport, ...] = ()
     accuracy: AccuracyReport | None = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from edgevit.core.parity import MEASURES, SAMPLES, AccuracyReport, Verdict
 from edgevit.core.report import FileReport, Latency, NamedValue, Report, wilson_interval
+from edgevit.core.tensors import TensorSpec, show_shape
 from edgevit.reports.scatter import Point
 from edgevit.reports.text import summarise_parity
 
@@ -169,8 +170,8 @@ def facts(file: FileReport) -> Iterator[tuple[str, str]]:
             parts = count_noun(contents.partitions["delegated"], "part")
             left = count_noun(contents.partitions["left"], "operator")
             yield "XNNPACK", f"{parts}, {left} left to LiteRT's own kernels"
-        yield "Input", "; ".join(contents.inputs)
-        yield "Output", "; ".join(contents.outputs)
+        yield "Input", "; ".join(map(_declared, contents.inputs))
+        yield "Output", "; ".join(map(_declared, contents.outputs))
     for run in file.parity:
         for output in run.outputs:
             agreement = ""
@@ -190,6 +191,10 @@ def facts(file: FileReport) -> Iterator[tuple[str, str]]:
             f"median {row.median_ms:.3g} ms ({latency_note(row)}); "
             f"{count_noun(row.threads, 'thread')}, batch {row.batch}{cold}{peak}; {row.machine}",
         )
+
+
+def _declared(spec: TensorSpec) -> str:
+    return f"{spec.name}: {spec.dtype} {show_shape(spec.shape)}"
 
 
 def op_bars(file: FileReport) -> list[Bar]:

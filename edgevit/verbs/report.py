@@ -14,9 +14,8 @@ from edgevit.base.progress import Status
 from edgevit.bench.profile import record_environment
 from edgevit.core.format import Format
 from edgevit.core.manifest import Manifest, find_change, read_manifest_file
-from edgevit.core.report import Contents, FileReport, Gap, Picture, Report
+from edgevit.core.report import FileReport, Gap, Picture, Report
 from edgevit.core.seal import find_damage
-from edgevit.core.tensors import TensorSpec
 from edgevit.formats.registry import detect_format, list_targets, read_metadata
 from edgevit.verbs.evidence import Evidence, list_documents
 from edgevit.verbs.verify import verify
@@ -171,7 +170,7 @@ def _read_file(path: Path, run: bool, say: Status) -> FileReport:
     notes = []
     if kind is not Format.SAVEDMODEL or run:  # TensorFlow takes seconds to start
         try:
-            entry = replace(entry, contents=_read_contents(path))
+            entry = replace(entry, contents=inspect(path))
         except EdgevitError as error:
             notes.append(str(error))
     if run and manifest:
@@ -189,23 +188,6 @@ def _read_manifest(path: Path) -> Manifest | None:
     except MissingDependencyError:
         beside = read_manifest_file(path)
         return Manifest.from_document(beside, path.name) if beside else None
-
-
-def _read_contents(path: Path) -> Contents:
-    found = inspect(path)
-    return Contents(
-        ops=found.ops,
-        integer_only=found.integer_only,
-        parameters=found.parameters,
-        partitions=found.partitions,
-        inputs=tuple(map(_words, found.inputs)),
-        outputs=tuple(map(_words, found.outputs)),
-    )
-
-
-def _words(spec: TensorSpec) -> str:
-    sizes = " ".join("?" if size is None else str(size) for size in spec.shape)
-    return f"{spec.name}: {spec.dtype} {sizes}"
 
 
 def _read_pictures(places: Sequence[Path], ignored: list[str]) -> list[Picture]:

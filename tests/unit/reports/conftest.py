@@ -7,18 +7,12 @@ from dataclasses import replace
 
 import pytest
 
+from edgevit.core.inspection import Inspection
 from edgevit.core.manifest import Manifest
 from edgevit.core.parity import OWN, AccuracyReport, OutputParity, ParityReport
-from edgevit.core.report import (
-    Contents,
-    FileReport,
-    Gap,
-    Latency,
-    NamedValue,
-    Picture,
-    Report,
-)
+from edgevit.core.report import FileReport, Gap, Latency, NamedValue, Picture, Report
 from edgevit.core.signature import Role
+from edgevit.core.tensors import TensorSpec
 from edgevit.formats.registry import TARGETS
 
 PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAA="
@@ -52,13 +46,18 @@ def make_file(target: str, size_bytes: int, ms: float, top1: float) -> FileRepor
         manifest=manifest,
         summary=TARGETS[target].summary,
         tolerance=TARGETS[target].tolerance,
-        contents=Contents(
+        contents=Inspection(
+            format="tflite",
+            size_bytes=size_bytes,
             ops={f"OP{number}": 20 - number for number in range(14)},
+            tensor_types={"float32": 40},
             integer_only=False,
-            parameters=1234567,
+            float_ops={},
+            custom_ops=(),
             partitions={"delegated": 1, "left": 2},
-            inputs=("images: uint8 1 32 32 3",),
-            outputs=("logits: float32 1 10",),
+            parameters=1234567,
+            inputs=(TensorSpec("images", (1, 32, 32, 3), "uint8"),),
+            outputs=(TensorSpec("logits", (1, 10), "float32"),),
         ),
         parity=(run,),
         accuracy=AccuracyReport(10000, top1, 99.0, "litert-xnnpack", "drawn", 3.0),
@@ -119,7 +118,7 @@ def hostile(full_report) -> Callable[[str], Report]:
             damage="",
             notes=(text,),
             manifest=replace(file.manifest, steps=(text,), versions={text: text}, target=text),
-            contents=replace(file.contents, ops={text: 1}, inputs=(text,)),
+            contents=replace(file.contents, ops={text: 1}, inputs=(TensorSpec(text, (1,), text),)),
             accuracy=replace(file.accuracy, source=text),
             times=(NamedValue(text, 1.0),),
             errors=(NamedValue(text, 1.0),),
