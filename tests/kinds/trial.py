@@ -15,7 +15,7 @@ from edgevit.base.errors import EdgevitError
 from edgevit.core.target import Target
 from edgevit.verbs.export import Outcome, export_all
 from kinds.check import LIMITS, Agreement, Mismatch, check
-from kinds.zoo import KINDS, built
+from kinds.zoo import ZOO, built
 
 CALIBRATION = 60  # raw samples
 CALIBRATED_WITH, CHECKED_WITH = 2, 3  # seeds
@@ -120,7 +120,7 @@ def run_exports(
     name: str, targets: Sequence[Target], folder: Path, **arguments: Any
 ) -> list[Outcome]:
     """The exports of a kind, calibrated on raw samples where one of the targets needs it."""
-    kind, given = KINDS[name], dict(arguments)
+    kind, given = ZOO[name], dict(arguments)
     if any(target.needs_calibration for target in targets):
         given["calibration"] = kind.draw(CALIBRATION, CALIBRATED_WITH)
     return export_all(built(name), list(targets), folder, **{**kind.arguments, **given})
@@ -136,7 +136,7 @@ def _examine(name: str, outcome: Outcome, seed: int) -> tuple[State, str, dict[s
     if outcome.refusal:
         return _blame(outcome.refusal), outcome.refusal, {}
     assert outcome.artifact is not None
-    kind = KINDS[name]
+    kind = ZOO[name]
     try:
         report = check(outcome.artifact.path, kind, built(name), kind.draw(CHECKED, seed))
     except Mismatch as error:

@@ -1,11 +1,14 @@
-"""Every kind of vision model that an export must carry over, as a small lively Keras model."""
+"""Every kind of vision model that an export must carry over, as a small lively Keras model.
+
+There are kinds of models, and one for each layer of Keras.
+"""
 
 from __future__ import annotations
 
 from functools import cache
 from typing import TYPE_CHECKING
 
-from kinds import building_blocks, every_place, many_inputs, whole_picture
+from kinds import building_blocks, every_place, layers_zoo, many_inputs, whole_picture
 from kinds.kind import Kind
 
 if TYPE_CHECKING:
@@ -16,6 +19,8 @@ KINDS: dict[str, Kind] = {
     for room in (whole_picture, every_place, many_inputs, building_blocks)
     for kind in room.KINDS
 }
+LAYERS: dict[str, Kind] = {kind.name: kind for kind in layers_zoo.KINDS}
+ZOO: dict[str, Kind] = {**KINDS, **LAYERS}  # no two have one name
 SEED = 5  # of the weights; inputs of other seeds are new to the model
 SETTLED_ON = 48  # inputs by which the weights are made lively
 
@@ -37,4 +42,4 @@ def build_kind(kind: Kind, seed: int = SEED) -> keras.Model:
 @cache
 def built(name: str) -> keras.Model:
     """The model of a kind, built once a process. To be read only."""
-    return build_kind(KINDS[name])
+    return build_kind(ZOO[name])
