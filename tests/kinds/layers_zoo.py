@@ -126,7 +126,6 @@ def _convolutions() -> tuple[Row, ...]:
         Row("Conv2DTranspose", "", layers.Conv2DTranspose(4, 3, 2, **same)),
         Row("Conv2DTranspose", "valid", layers.Conv2DTranspose(4, 3, 2)),
         Row("Conv2DTranspose", "padded", layers.Conv2DTranspose(4, 3, 2, "same", 1)),
-        Row("Conv2DTranspose", "dilated", layers.Conv2DTranspose(4, 3, dilation_rate=2)),
         Row("Conv3DTranspose", "", layers.Conv3DTranspose(4, 2, 2, **same), "space"),
     )
 

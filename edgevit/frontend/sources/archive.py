@@ -10,9 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from edgevit.base.errors import ModelFileError
 from edgevit.frontend.sources.building import build_from_config, explained
-from edgevit.frontend.sources.configs import COMPILED, check_code, keep_losses, without_training
+from edgevit.frontend.sources.configs import (
+    COMPILED,
+    check_code,
+    is_own,
+    keep_losses,
+    walk_objects,
+    without_training,
+)
 from edgevit.frontend.sources.keras2_config import is_keras2
-from edgevit.models.build import custom_objects
 
 if TYPE_CHECKING:
     import keras
@@ -41,7 +47,8 @@ def read_archive(path: Path, trust: bool) -> keras.Model:
             f"{path.with_suffix('.keras').name}."
         )
     inner = without_training(found.get("config")) != found.get("config")
-    in_parts = is_keras2(version) or (inner and path.is_file())
+    own = any(is_own(node) for node in walk_objects(config))
+    in_parts = is_keras2(version) or (inner and path.is_file()) or own
     read = _read_in_parts if in_parts else _read_whole
     model = read(path, config, version, trust)
     keep_losses(model, found.get(COMPILED))
@@ -54,20 +61,19 @@ def _read_whole(
     import keras
 
     with explained(str(path), lambda: config):
-        return keras.saving.load_model(
-            path, custom_objects=custom_objects(), compile=False, safe_mode=not trust
-        )
+        return keras.saving.load_model(path, compile=False, safe_mode=not trust)
 
 
 def _read_in_parts(
     path: Path, config: dict[str, Any], version: str | None, trust: bool
 ) -> keras.Model:
-    """Builds, then fills: for Keras 2, and where a model inside was compiled on its own."""
+    """Builds, then fills: for Keras 2, where a model inside was compiled on its own, and for
+    classes of ours, which are told from others of their names."""
     import keras
 
     model = build_from_config(str(path), config, version, trust)
     with explained(str(path), lambda: config):
-        keras.saving.load_weights(model, path)
+        keras.saving.load_weights(model, path / WEIGHTS[0] if path.is_dir() else path)
     return model
 
 

@@ -10,9 +10,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from edgevit.base.errors import EdgevitError, ModelFileError, in_one_line
-from edgevit.frontend.sources.configs import describe_unknown, find_unknown, without_training
+from edgevit.frontend.sources.configs import (
+    claim_own,
+    describe_unknown,
+    find_unknown,
+    own_classes,
+    own_name,
+    without_training,
+)
 from edgevit.frontend.sources.keras2_config import is_keras2, upgrade_model
-from edgevit.models.build import custom_objects
 
 if TYPE_CHECKING:
     import keras
@@ -43,13 +49,18 @@ def build_from_config(origin: str, config: Config, version: str | None, trust: b
     keras2 = is_keras2(version)
     if keras2 or "module" not in config:
         config = upgrade_model(config, keras2)
-    config = without_training(config)
+    config = claim_own(without_training(config))
     with explained(origin, lambda: config), ObjectSharingScope():
         return keras.saving.deserialize_keras_object(
             copy.deepcopy(config),  # Keras takes it apart
-            custom_objects=custom_objects(),
+            custom_objects=own_objects(),
             safe_mode=not trust,
         )
+
+
+def own_objects() -> dict[str, type]:
+    """Every layer class of this package by the name that :func:`claim_own` gives it."""
+    return {own_name(name): value for name, value in own_classes().items()}
 
 
 @contextmanager
@@ -71,7 +82,7 @@ def explained(origin: str, config: Callable[[], Config]) -> Iterator[None]:
             raise
         except Exception as error:  # Keras raises TypeError, ValueError, KeyError, OSError ...
             own = _find_own(error)
-            unknown = find_unknown(config(), custom_objects())
+            unknown = find_unknown(config())
             if own is None and unknown:
                 raise describe_unknown(origin, unknown) from None
             unfit = UNFIT.search(str(error))

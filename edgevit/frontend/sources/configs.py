@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from edgevit.base.errors import ModelFileError
@@ -12,6 +14,10 @@ if TYPE_CHECKING:
 
 Config = dict[str, Any]
 COMPILED = "compile_config"
+OWN = "edgevit"  # package of the classes that files of ours name
+UNTOLD = (None, "custom")  # module of a class in an .h5 file, before and after an upgrade
+# What a layer's config holds whatever its class.
+OF_EVERY_LAYER = ("name", "trainable", "dtype", "batch_input_shape", "build_config")
 
 
 def without_training(config: Any) -> Any:
@@ -72,18 +78,66 @@ def check_code(origin: str, config: Config, trust: bool) -> None:
         )
 
 
-def find_unknown(config: Config, known: dict[str, type]) -> list[str]:
+def is_own(node: Config) -> bool:
+    """Whether an object of a config is of a class of this package.
+
+    Files of Keras 3 tell the module. Where none is told, as in .h5 files, a class of ours is one
+    that takes all that the config holds.
+    """
+    module = node.get("module")
+    if module not in UNTOLD:
+        return str(module).split(".")[0] == OWN
+    found = own_classes().get(node["class_name"]) if isinstance(node.get("config"), dict) else None
+    if found is None:
+        return False
+    parameters = inspect.signature(found).parameters
+    return all(key in parameters or key in OF_EVERY_LAYER for key in node["config"])
+
+
+@cache
+def own_classes() -> dict[str, type]:
+    """Every layer class of this package by its name."""
+    from edgevit.models.build import custom_objects
+
+    return custom_objects()
+
+
+def claim_own(config: Any) -> Any:
+    """A config whose objects of this package have names that nobody else's class can have.
+
+    Args:
+        config: of a model.
+
+    Returns:
+        The same, with "edgevit>LayerScale" as the registered name of a LayerScale of ours. One of
+        keras.applications, or of the user, keeps its own.
+    """
+    if isinstance(config, list):
+        return [claim_own(value) for value in config]
+    if not isinstance(config, dict):
+        return config
+    found = {key: claim_own(value) for key, value in config.items()}
+    if isinstance(config.get("class_name"), str) and is_own(config):
+        found["registered_name"] = own_name(config["class_name"])
+    return found
+
+
+def own_name(kind: str) -> str:
+    """The registered name of a class of this package."""
+    return f"{OWN}>{kind}"
+
+
+def find_unknown(config: Config) -> list[str]:
     """Names of the classes and functions in a config that Keras cannot find.
 
     Args:
         config: of a model.
-        known: classes by name beside those that are registered.
     """
-    found = (_name_unknown(node, known) for node in walk_objects(config))
+    found = (_name_unknown(node) for node in walk_objects(config) if not is_own(node))
     return list(dict.fromkeys(name for name in found if name))
 
 
-def _name_unknown(node: Config, known: dict[str, type]) -> str | None:
+def _name_unknown(node: Config) -> str | None:
     import keras
 
     kind, module = node["class_name"], node.get("module")
@@ -92,7 +146,7 @@ def _name_unknown(node: Config, known: dict[str, type]) -> str | None:
     name = node["config"] if kind == "function" else kind
     registered = node.get("registered_name") or name
     registered = name if registered == "function" else registered
-    if not isinstance(name, str) or keras.saving.get_registered_object(registered, known):
+    if not isinstance(name, str) or keras.saving.get_registered_object(registered):
         return None
     if module and (module == "builtins" or module.split(".")[0] in ("keras", "tf_keras")):
         return None

@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from keras.src.applications.convnext import ConvNeXt
 
 from edgevit.base.errors import ConfigError, ModelFileError
 from edgevit.cli.options import import_modules
@@ -17,6 +18,7 @@ from edgevit.core.signature import Role
 from edgevit.frontend.opening import open_source
 from edgevit.frontend.sources.load import load
 from edgevit.frontend.sources.table import find_kind, load_source
+from edgevit.layers.layer_scale import LayerScale
 
 VECTORS = np.random.default_rng(0).normal(size=(3, 4, 6)).astype(np.float32)
 
@@ -163,6 +165,52 @@ def test_a_custom_layer_is_named_with_the_module_as_the_remedy(form, tmp_path, m
     import_modules(None, None, ("my_layers",))
     found = load_source(str(path)).network
     np.testing.assert_array_equal(found(np.ones((1, 4))), [[6.0] * 4])
+
+
+SCALE = """
+import keras
+
+class LayerScale(keras.layers.Layer):
+    def __init__(self, factor, **keywords):
+        super().__init__(**keywords)
+        self.factor = factor
+
+    def call(self, x):
+        return self.factor * x
+
+    def get_config(self):
+        return {**super().get_config(), "factor": self.factor}
+"""
+
+
+@pytest.mark.parametrize("form", ["m.keras", "m.h5"])
+def test_a_class_of_the_user_may_have_the_name_of_one_of_ours(form, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    namespace: dict = {"__name__": "someone_elses"}
+    exec(SCALE, namespace)
+    entry = keras.Input((4,))
+    x = namespace["LayerScale"](3.0)(entry)
+    path = saved(tmp_path / form, keras.Model(entry, LayerScale(initial=2.0)(x)))
+    assert "holds the custom object LayerScale" in refusal(path)
+    Path("scales.py").write_text(SCALE)
+    import_modules(None, None, ("scales",))
+    found = load_source(str(path)).network
+    np.testing.assert_array_equal(found(np.ones((1, 4))), [[6.0] * 4])
+
+
+@pytest.mark.parametrize("form", ["m.keras", "m.h5"])
+def test_convnext_of_keras_keeps_its_own_layer_scale(form, tmp_path):
+    # It names LayerScale, StochasticDepth and preprocessing in one file.
+    model = ConvNeXt((1, 1, 1, 1), (8, 8, 8, 8), weights=None, input_shape=(32, 32, 3), classes=3)
+    for weight in model.weights:
+        weight.assign(weight + 0.1)
+    path = saved(tmp_path / form, model)
+    if form == "m.h5":  # does not tell where its classes are from
+        assert "holds the custom object LayerScale" in refusal(path)
+        import_modules(None, None, (ConvNeXt.__module__,))
+    found = load_source(str(path)).network
+    pixels = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3))
+    np.testing.assert_allclose(found(pixels), model(pixels), atol=1e-6)
 
 
 def test_importing_a_module_takes_nothing_from_keras(tmp_path, monkeypatch):
