@@ -15,8 +15,8 @@ import numpy as np
 
 from edgevit.core.target import Precision
 from edgevit.quantization.kernel_costs import KernelCosts, OpSize
+from edgevit.quantization.minimum_cut import NEVER, SINK, SOURCE, FlowNetwork
 
-NEVER = 2.0**31 - 1  # ns: more than any graph costs, and maximum_flow counts in int32
 # Lines through measurements are right within a tenth at best: for less, no pair of conversions.
 MARGIN = 1.1
 
@@ -100,12 +100,14 @@ def plan_precisions(
         cost = costs.cost(op.kind, Precision.INT8, op.size)
         usable = Precision.INT8 in op.precisions and allowed(op)
         integer[number] += margin * cost if usable and cost is not None else NEVER
-    network = _Network(np.minimum(plain, dynamic), integer)
+    network = _as_network(np.minimum(plain, dynamic), integer)
     for tensor, writer, readers in _tensors(graph, groups):
         size = OpSize(graph.elements[tensor])
         down = costs.cost("QUANTIZE", Precision.INT8, size) or 0.0
         up = costs.cost("DEQUANTIZE", Precision.INT8, size) or 0.0
-        network.add_tensor(writer, readers, tensor in graph.outputs, margin * down, margin * up)
+        made = SINK if writer is None else 2 + writer  # inputs and outputs are float
+        read = [2 + reader for reader in readers] + [SINK] * (tensor in graph.outputs)
+        network.add_tensor(made, read, margin * down, margin * up)
     chosen = network.cut()
     found = []
     for op in graph.ops:
@@ -173,71 +175,15 @@ def _tensors(
             yield index, writers.get(index), sorted(set(readers.get(index, [])))
 
 
-class _Network:
-    """A flow network whose minimum cut divides groups: the source's side is int8.
+def _as_network(as_float: np.ndarray, as_int8: np.ndarray) -> FlowNetwork:
+    """Groups whose division a minimum cut finds: the source's side is int8.
 
     Args:
         as_float: cost of each group in float.
         as_int8: likewise in int8.
     """
-
-    def __init__(self, as_float: np.ndarray, as_int8: np.ndarray):
-        self.count = len(as_float)
-        self.size = 2 + self.count
-        self.edges: dict[tuple[int, int], float] = {}
-        for number in range(self.count):
-            self._edge(0, 2 + number, as_float[number])  # cut where the group is float
-            self._edge(2 + number, 1, as_int8[number])
-
-    def add_tensor(
-        self, writer: int | None, readers: list[int], leaves: bool, down: float, up: float
-    ) -> None:
-        """Conversions of one tensor.
-
-        Args:
-            writer: group that computes it; None: it is an input of the graph, which is float.
-            readers: groups.
-            leaves: whether it is an output of the file, which is float.
-            down: cost of QUANTIZE.
-            up: cost of DEQUANTIZE.
-        """
-        made, readers = (
-            1 if writer is None else 2 + writer,
-            [2 + reader for reader in readers if reader != writer],
-        )
-        if readers:
-            some_int8 = self._node()
-            self._edge(some_int8, made, down)  # a float writer, an int8 reader
-            for reader in readers:
-                self._edge(reader, some_int8, NEVER)
-        if writer is not None and (readers or leaves):
-            some_float = self._node()
-            self._edge(made, some_float, up)  # an int8 writer, a float reader
-            for reader in readers:
-                self._edge(some_float, reader, NEVER)
-            if leaves:
-                self._edge(some_float, 1, NEVER)
-
-    def cut(self) -> np.ndarray:
-        """Whether each group is on the int8 side."""
-        from scipy.sparse import csr_array
-        from scipy.sparse.csgraph import breadth_first_order, maximum_flow
-
-        places = np.array(list(self.edges), dtype=np.int32)
-        capacities = np.minimum(np.rint(list(self.edges.values())), NEVER).astype(np.int32)
-        shape = (self.size, self.size)
-        capacity = csr_array((capacities, (places[:, 0], places[:, 1])), shape=shape)
-        residual = capacity - maximum_flow(capacity, 0, 1).flow
-        residual.data = np.maximum(residual.data, 0)
-        residual.eliminate_zeros()
-        reached = breadth_first_order(residual, 0, return_predecessors=False)
-        chosen = np.zeros(self.size, bool)
-        chosen[reached] = True
-        return chosen[2 : 2 + self.count]
-
-    def _node(self) -> int:
-        self.size += 1
-        return self.size - 1
-
-    def _edge(self, start: int, end: int, capacity: float) -> None:
-        self.edges[start, end] = self.edges.get((start, end), 0.0) + capacity
+    network = FlowNetwork(len(as_float))
+    for number in range(len(as_float)):
+        network.add_edge(SOURCE, 2 + number, as_float[number])  # cut where the group is float
+        network.add_edge(2 + number, SINK, as_int8[number])
+    return network

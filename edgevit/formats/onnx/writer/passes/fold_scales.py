@@ -23,9 +23,6 @@ from edgevit.formats.onnx.writer.graph import (
     made_by,
     operand,
     optional,
-    other_operand,
-    replace,
-    scalar,
     set_constant,
     sole_reader,
     trained,
@@ -89,41 +86,6 @@ def _fold_input(
     transpose.replace_input_with(0, x)
 
 
-def find_scaled_output(node: ir.Node) -> Found:
-    """Starts from Gemm."""
-    value, width = node.outputs[0], dims(node.outputs[0])[-1]
-    step = sole_reader(value)
-    while step is not None and step.op_type == "Reshape":
-        value = step.outputs[0]
-        step = sole_reader(value)
-    if step is None or step.op_type != "Mul":
-        return None
-    other = other_operand(step, value)
-    number = scalar(other)
-    factor = np.full(1, number) if number is not None else None
-    if factor is None and dims(value)[-1:] == (width,):
-        factor = last_axis(other, width)
-    if factor is None:
-        return None if constant(other) is None else Declined("the factor varies within a column")
-    parts = [constant(part) for part in node.inputs[1:]]
-    if any(part is None for part in parts):
-        return Declined("the weights are not constant")
-    if attribute(node, "transB", 0):
-        return Declined("the kernel is transposed")
-    if len(dims(step.outputs[0])) != len(dims(value)):
-        return Declined("the factor adds an axis")
-    return partial(_fold_output, node, factor, step, value)
-
-
-def _fold_output(node: ir.Node, factor: np.ndarray, mul: ir.Node, before: ir.Value) -> None:
-    """Scales kernel and bias."""
-    for place, role in ((1, "kernel"), (2, "bias")):
-        if place < len(node.inputs):
-            scaled = trained(node, place).astype(np.float64) * factor
-            set_constant(node, place, scaled.astype(np.float32), role)
-    replace(mul.outputs[0], before)
-
-
 def _read_step(
     value: ir.Value, op_type: str, channels: int | None
 ) -> tuple[ir.Value | None, np.ndarray | None]:
@@ -147,10 +109,4 @@ fold_input_scale = rewrite_pass(
     "scale and offset of the preprocessing into the convolution behind them",
     ("Conv",),
     find_scaled_input,
-)
-fold_output_scale = rewrite_pass(
-    "fold_output_scale",
-    "a factor behind a Gemm into its weights",
-    ("Gemm",),
-    find_scaled_output,
 )

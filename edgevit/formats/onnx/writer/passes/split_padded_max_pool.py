@@ -59,7 +59,27 @@ def find_padded_pool(pool: ir.Node) -> Found:
     own = list(attribute(pool, "pads", [0] * 4))
     if any(a + b >= kernel[axis % 2] for axis, (a, b) in enumerate(zip(pads, own, strict=True))):
         return Declined("a window would hold nothing but padding")
-    return partial(_split, pool, operand(pad, 0), pads, own, value)
+    x = operand(pad, 0)
+    if value == 0 and is_at_least_zero(x):
+        return partial(_pad_pool, pool, x, pads, own)
+    return partial(_split, pool, x, pads, own, value)
+
+
+def is_at_least_zero(value: ir.Value) -> bool:
+    """Whether a value is behind an activation that never falls below zero."""
+    if made_by(value, "Relu", "Sigmoid", "HardSigmoid", "Softmax", "Abs") is not None:
+        return True
+    clip = made_by(value, "Clip")
+    low = scalar(optional(clip, 1)) if clip is not None else None
+    return low is not None and low >= 0
+
+
+def _pad_pool(pool: ir.Node, x: ir.Value, pads: list[int], own: list[int]) -> None:
+    """Where no value is below zero, a padded zero wins where nothing would."""
+    attributes = attributes_of(pool)
+    attributes.pop("auto_pad", None)
+    attributes["pads"] = [a + b for a, b in zip(pads, own, strict=True)]
+    replace(pool.outputs[0], add_node(pool, "MaxPool", [x], dims(pool.outputs[0]), attributes))
 
 
 def _split(pool: ir.Node, x: ir.Value, pads: list[int], own: list[int], value: float) -> None:

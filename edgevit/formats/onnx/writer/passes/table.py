@@ -19,11 +19,13 @@ from edgevit.formats.onnx.writer.passes.cancel_transposes import (
 )
 from edgevit.formats.onnx.writer.passes.convolve_few_rows import convolve_few_rows
 from edgevit.formats.onnx.writer.passes.fix_reshape_targets import fix_reshape_targets
+from edgevit.formats.onnx.writer.passes.fold_affine import fold_affine
 from edgevit.formats.onnx.writer.passes.fold_norm_affine import fold_norm_affine
-from edgevit.formats.onnx.writer.passes.fold_scales import fold_input_scale, fold_output_scale
-from edgevit.formats.onnx.writer.passes.fuse_conv_bias import fuse_conv_bias
+from edgevit.formats.onnx.writer.passes.fold_padding import fold_padding
+from edgevit.formats.onnx.writer.passes.fold_scales import fold_input_scale
 from edgevit.formats.onnx.writer.passes.fuse_dense import fuse_dense
 from edgevit.formats.onnx.writer.passes.fuse_gelu import fuse_gelu
+from edgevit.formats.onnx.writer.passes.fuse_hard_swish import fuse_hard_sigmoid, fuse_hard_swish
 from edgevit.formats.onnx.writer.passes.fuse_layer_norm import fuse_layer_norm
 from edgevit.formats.onnx.writer.passes.gather_rows import gather_rows, merge_reshapes
 from edgevit.formats.onnx.writer.passes.gather_shift import gather_shift
@@ -35,6 +37,7 @@ from edgevit.formats.onnx.writer.passes.library import (
 from edgevit.formats.onnx.writer.passes.lower_convolution import lower_convolution
 from edgevit.formats.onnx.writer.passes.mean_as_product import mean_as_product
 from edgevit.formats.onnx.writer.passes.merge_slices import join_slices, merge_slices
+from edgevit.formats.onnx.writer.passes.place_channels import place_channels
 from edgevit.formats.onnx.writer.passes.raise_resize_scales import raise_resize_scales
 from edgevit.formats.onnx.writer.passes.scale_kernel import scale_kernel
 from edgevit.formats.onnx.writer.passes.split_dense import split_dense
@@ -50,18 +53,22 @@ PASSES: tuple[Pass[ir.Model], ...] = (
     share_equal_nodes,
     fuse_layer_norm,
     fuse_gelu,
-    fuse_conv_bias,
+    fuse_hard_sigmoid,
+    fuse_hard_swish,
+    fold_affine,
     fold_input_scale,
+    place_channels,
     cancel_transposes,
     lower_convolution,
     raise_transposes,
     sink_transposes,
     cancel_transposes,
+    fold_padding,
     split_padded_max_pool,
     fuse_dense,
     merge_reshapes,
     split_dense,
-    fold_output_scale,
+    fold_affine,
     merge_slices,
     join_slices,
     gather_shift,

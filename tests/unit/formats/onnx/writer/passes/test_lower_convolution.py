@@ -1,12 +1,11 @@
-"""Convolutions of patches and of single pixels become Gemms; biases and scales move into them."""
+"""Convolutions of patches and of single pixels become Gemms; scales before them move into them."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from edgevit.formats.onnx.writer.passes.fold_scales import fold_input_scale, fold_output_scale
-from edgevit.formats.onnx.writer.passes.fuse_conv_bias import fuse_conv_bias
+from edgevit.formats.onnx.writer.passes.fold_scales import fold_input_scale
 from edgevit.formats.onnx.writer.passes.lower_convolution import lower_convolution
 
 RNG = np.random.default_rng(0)
@@ -63,27 +62,6 @@ def test_a_convolution_whose_result_stays_channels_first_stays(decline):
     decline(lower_convolution, text, {"w": kernel(5, 3, 1, 1)}, reason="B C H W")
 
 
-BIASED = """net (float[2,6,9,3] x) => (float[2,4,7,5] y) {
-    a = Transpose<perm=[0,3,1,2]>(x)  c = Conv(a, w)
-    t = Transpose<perm=[0,2,3,1]>(c)  y = Add(t, b) }"""
-
-
-def test_a_bias_moves_through_a_transpose(rewrite):
-    found = rewrite(fuse_conv_bias, BIASED, {"w": kernel(5, 3, 3, 3), "b": kernel(5)})
-    assert found.operators == ["Transpose", "Conv", "Transpose"]
-
-
-def test_a_bias_is_added_to_one_that_is_there(rewrite):
-    text = """net (float[2,3,6,9] x) => (float[2,5,4,7] y) { c = Conv(x, w, a)  y = Add(b, c) }"""
-    constants = {"w": kernel(5, 3, 3, 3), "a": kernel(5), "b": kernel(1, 5, 1, 1)}
-    assert rewrite(fuse_conv_bias, text, constants).operators == ["Conv"]
-
-
-def test_what_varies_over_space_is_no_bias(decline):
-    constants = {"w": kernel(5, 3, 3, 3), "b": kernel(7, 1)}
-    decline(fuse_conv_bias, BIASED, constants, reason="channels alone")
-
-
 SCALED = """net (float[2,6,9,3] x) => (float[2,{size},5] y) {{
     m = Mul(x, s)  o = Add(m, t)  a = Transpose<perm=[0,3,1,2]>(o)
     c = Conv<{attributes}>(a, w, b)  y = Transpose<perm=[0,2,3,1]>(c) }}"""
@@ -117,19 +95,4 @@ def test_scales_that_cannot_be_folded_stay(decline, change, reason):
         SCALED.format(size="6,9", attributes="pads=[1,1,1,1]"),
         constants,
         reason=reason,
-    )
-
-
-def test_a_factor_behind_a_gemm_is_in_its_weights(rewrite):
-    text = """net (float[6,8] x) => (float[2,3,4] y) {
-        g = Gemm(x, w, b)  r = Reshape(g, shape)  y = Mul(r, s) }"""
-    constants = {"w": kernel(8, 4), "b": kernel(4), "s": kernel(4)}
-    constants["shape"] = np.array([2, 3, 4], np.int64)
-    assert rewrite(fold_output_scale, text, constants).operators == ["Gemm", "Reshape"]
-
-
-def test_a_factor_along_the_rows_stays(decline):
-    text = "net (float[6,8] x) => (float[6,4] y) { g = Gemm(x, w)  y = Mul(g, s) }"
-    decline(
-        fold_output_scale, text, {"w": kernel(8, 4), "s": kernel(6, 1)}, reason="within a column"
     )

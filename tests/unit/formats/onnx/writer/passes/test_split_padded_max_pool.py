@@ -106,6 +106,20 @@ def test_the_rewritten_graph_computes_what_the_first_one_says(options, kind, neg
         np.testing.assert_array_equal(run(model, images, optimise), expected)
 
 
+@pytest.mark.parametrize("activation", ["Relu", "Sigmoid"])
+def test_behind_an_activation_that_is_never_negative_the_pool_just_pads(activation, negative):
+    model = model_of(kernel_shape=[3, 3], pads=(1, 1, 1, 0))
+    model.graph.node.insert(0, helper.make_node(activation, ["images"], ["active"]))
+    model.graph.node[1].input[0] = "active"
+    images = np.concatenate([negative, negative + 1])
+    expected = run(model, images, optimise=False)
+    count, model = rewritten(model)
+    assert count == 1
+    assert [node.op_type for node in model.graph.node] == [activation, "MaxPool"]
+    for optimise in (True, False):
+        np.testing.assert_array_equal(run(model, images, optimise), expected)
+
+
 @pytest.mark.parametrize(
     "options",
     [
