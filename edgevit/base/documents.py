@@ -130,6 +130,18 @@ def parse_json(text: str | bytes, name: str, noun: str) -> Any:
         raise ModelFileError(f"{name}: {noun} is damaged ({error}).") from None
 
 
+def parse_object(text: str | bytes, name: str, noun: str) -> dict[str, Any]:
+    """As :func:`parse_json`, for a document that is a JSON object.
+
+    Raises:
+        ModelFileError: it is no JSON, or something else.
+    """
+    document = parse_json(text, name, noun)
+    if not isinstance(document, dict):
+        raise ModelFileError(f"{name}: {noun} is no JSON object.")
+    return document
+
+
 def read_document(
     kind: type[Kind],
     document: Any,

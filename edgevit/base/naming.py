@@ -1,6 +1,11 @@
-"""Names that are told apart by a number behind them."""
+"""Names: told apart by a number behind them, and listed with commas between."""
 
 from __future__ import annotations
+
+
+def split_names(text: str) -> list[str]:
+    """The names of a list with commas between; empty ones do not count."""
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def take_name(wanted: str, taken: set[str], first: int = 2) -> str:

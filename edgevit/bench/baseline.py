@@ -8,9 +8,11 @@ from pathlib import Path
 
 from edgevit.base.errors import ConfigError, ModelFileError
 from edgevit.base.files import digest_path
+from edgevit.bench.benchmark import accelerator
 from edgevit.bench.cases import plan_cases
+from edgevit.bench.environment import describe_environment
 from edgevit.core.benchmarks import BenchmarkResult
-from edgevit.core.measurements import BenchmarkCase, Measurement
+from edgevit.core.measurements import BenchmarkCase, Measurement, refuse_other_machine
 
 RESULT_SUFFIX = ".json"
 
@@ -42,6 +44,15 @@ def read_result(path: Path) -> BenchmarkResult:
         return BenchmarkResult.from_text(path.read_text(), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise ModelFileError(f"{path}: the result cannot be read ({error}).") from None
+
+
+def check_machine(result: BenchmarkResult, cases: Sequence[BenchmarkCase], name: str) -> None:
+    """Stops before times of a result stand beside those that cases take here.
+
+    Raises:
+        ConfigError: it comes from another machine, or another device of it.
+    """
+    refuse_other_machine(describe_environment(accelerator(cases)), result.environment, name)
 
 
 def is_result(path: Path) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from edgevit.base.errors import RuntimeFailure
 from edgevit.base.files import digest_path
 from edgevit.base.statistics import Interval
-from edgevit.bench.baseline import Baseline
+from edgevit.bench.baseline import Baseline, check_machine
 from edgevit.bench.benchmark import (
     accelerator,
     inferences_in,
@@ -32,7 +32,7 @@ from edgevit.bench.gating import (
     ratio_of,
 )
 from edgevit.bench.process import LIMIT_S, WorkerProcess
-from edgevit.core.measurements import BenchmarkCase, refuse_other_machine
+from edgevit.core.measurements import BenchmarkCase
 
 TURN_S = 0.02
 WARM_UP_S = 1.0
@@ -135,8 +135,7 @@ def gate_baseline(
         return run_gate(pair.candidate, pair.baseline, rule, seed, limit_s, watch)
     assert pair.recorded is not None
     assert pair.result is not None
-    mine = describe_environment(accelerator([pair.candidate]))
-    refuse_other_machine(mine, pair.result.environment, name)
+    check_machine(pair.result, [pair.candidate], name)
     now = run_benchmark([pair.candidate], seed=seed, limit_s=limit_s)
     if now.failed:
         raise RuntimeFailure(f"{pair.candidate.file}: {now.rows[0].failure}")

@@ -66,7 +66,7 @@ class GateRule:
                 "the gate needs at least two processes of each file to see by how much two of the "
                 f"same differ. Received: {self.processes} to {self.most_processes}"
             )
-        if not 1 <= self.look_every <= self.most_rounds or self.most_rounds < FEWEST_ROUNDS:
+        if self.look_every < 1 or self.most_rounds < FEWEST_ROUNDS:
             raise ConfigError(
                 f"the gate needs at least {FEWEST_ROUNDS} rounds before it can decide. "
                 f"Received: {self.most_rounds}"
@@ -79,10 +79,8 @@ def make_rule(max_slowdown: float, most_rounds: int | None = None) -> GateRule:
     Raises:
         ConfigError: it could not decide anything.
     """
-    if most_rounds is None:
-        return GateRule(max_slowdown)
-    look = min(most_rounds, GateRule.look_every)
-    return GateRule(max_slowdown, look_every=look, most_rounds=most_rounds)
+    rounds = GateRule.most_rounds if most_rounds is None else most_rounds
+    return GateRule(max_slowdown, most_rounds=rounds)
 
 
 def read_share(text: str) -> float:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from edgevit.base.statistics import median_absolute_deviation, paired_ratio
+from edgevit.base.statistics import paired_ratio
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,6 @@ class Samples:
     def median_ms(self, name: str) -> float:
         """Median latency in milliseconds."""
         return statistics.median(self.latency_ns[name]) / 1e6
-
-    def spread_ms(self, name: str) -> float:
-        """Median absolute deviation in milliseconds."""
-        return median_absolute_deviation(self.latency_ns[name]) / 1e6
 
     def ratio(self, name: str, reference: str) -> tuple[float, float, float]:
         """Median over rounds of one's time over another's, with a 95 % bootstrap interval.

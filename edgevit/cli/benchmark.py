@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edgevit.core.benchmarks import BenchmarkResult
-    from edgevit.core.measurements import Measurement
+    from edgevit.core.measurements import BenchmarkCase, Measurement
 
 INCONCLUSIVE_CODE = 3
 
@@ -151,7 +151,7 @@ def benchmark(
         sys.exit(0 if code == INCONCLUSIVE_CODE and inconclusive_ok else code)
     from edgevit.verbs.benchmark import benchmark as run
 
-    recorded = None if against is None else _read_recorded(against, chosen["device"])
+    recorded = None if against is None else _read_recorded(against, cases)
     if chosen["rounds"] is None:
         del chosen["rounds"]
     with console.working(still=True) as work:
@@ -170,21 +170,18 @@ def benchmark(
     _answer(result, recorded, str(against), as_json)
 
 
-def _read_recorded(against: Path, device: str) -> BenchmarkResult | None:
+def _read_recorded(against: Path, cases: Sequence[BenchmarkCase]) -> BenchmarkResult | None:
     """An earlier result of this machine; None where the path is a file to measure.
 
     Raises:
         ConfigError: it comes from another machine.
     """
-    from edgevit.bench.baseline import is_result, read_result
-    from edgevit.bench.environment import describe_environment
-    from edgevit.core.measurements import refuse_other_machine
+    from edgevit.bench.baseline import check_machine, is_result, read_result
 
     if not is_result(against):
         return None
     recorded = read_result(against)
-    mine = describe_environment("gpu" if device == "gpu" else "")
-    refuse_other_machine(mine, recorded.environment, str(against))
+    check_machine(recorded, cases, str(against))
     return recorded
 
 

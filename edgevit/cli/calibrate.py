@@ -19,9 +19,10 @@ METHODS = ("minmax", "percentile", "mse", "entropy")
 def read_formats(names: str) -> tuple[Format, ...]:
     """``--format tflite,onnx``: in the order of the formats, whatever the order of the names."""
     from edgevit.base.errors import UnknownNameError
+    from edgevit.base.naming import split_names
     from edgevit.verbs.calibrate import CALIBRATED
 
-    wanted = [name.strip() for name in names.split(",") if name.strip()] or [""]
+    wanted = split_names(names) or [""]
     for name in wanted:
         if name not in CALIBRATED:
             raise UnknownNameError("format to calibrate", name, CALIBRATED)

@@ -14,6 +14,7 @@ import click
 
 from edgevit.base.errors import ConfigError, in_one_line
 from edgevit.base.loading import import_from_here, load_attribute
+from edgevit.base.naming import split_names
 from edgevit.core.options import KEY
 from edgevit.core.tensors import SCALINGS
 from edgevit.data.labels import read_class_names
@@ -144,9 +145,7 @@ def read_fields(value: tuple[str, ...]) -> dict[str, Any]:
 @of_value
 def parse_names(value: str | None) -> tuple[str, ...] | None:
     """``--outputs logits,attention``."""
-    if value is None:
-        return None
-    return tuple(name.strip() for name in value.split(",") if name.strip())
+    return None if value is None else tuple(split_names(value))
 
 
 @of_value

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -98,12 +97,6 @@ class BenchmarkResult:
     def failed(self) -> bool:
         """Whether any row has something to complain of, or there is none."""
         return not self.rows or any(row.failure for row in self.rows)
-
-    def without_folders(self) -> BenchmarkResult:
-        """The same with names of files instead of paths, to be shown to others."""
-        named = [replace(row.case, file=Path(row.case.file).name) for row in self.rows]
-        rows = [replace(row, case=case) for row, case in zip(self.rows, named, strict=True)]
-        return replace(self, rows=tuple(rows))
 
     def to_text(self) -> str:
         """The document: raw samples, nothing derived."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from edgevit.base.documents import VERSION, parse_json, read_document, to_json, to_plain
+from edgevit.base.documents import VERSION, parse_object, read_document, to_json, to_plain
 from edgevit.base.errors import ModelFileError
 from edgevit.base.files import digest_path, write_whole
 from edgevit.core.signature import InputSpec, OutputSpec, Role, Signature
@@ -155,10 +155,7 @@ def read_manifest_file(path: Path) -> dict[str, Any] | None:
         text = beside.read_text()
     except (OSError, ValueError) as error:
         raise ModelFileError(f"{beside}: the manifest cannot be read ({error}).") from None
-    document = parse_json(text, str(beside), "the manifest")
-    if not isinstance(document, dict):
-        raise ModelFileError(f"{beside}: the manifest is no JSON object.")
-    return document
+    return parse_object(text, str(beside), "the manifest")
 
 
 def find_change(path: Path) -> str:

@@ -15,6 +15,7 @@ MANIFEST_KEY = "edgevit.manifest"
 REFERENCE_KEY = "edgevit.reference"
 LABELS_KEY = "edgevit.labels"
 PREPROCESS_KEY = "edgevit.preprocess"
+SAVEDMODEL_FOLDER = "assets.extra"  # of a SavedModel: a JSON file for each document
 
 
 class EmbeddedMetadata:

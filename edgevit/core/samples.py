@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".ppm", ".tif", ".tiff")
 Inputs = np.ndarray | Mapping[str, np.ndarray]
 
 

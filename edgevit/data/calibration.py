@@ -63,29 +63,6 @@ class CalibrationSample:
         """Takes arrays as they are, and identifies them."""
         return cls(inputs, source, digest_inputs(inputs))
 
-    @classmethod
-    def of_array(
-        cls,
-        images: np.ndarray,
-        size: tuple[int, int],
-        source: str = "array",
-        channels: int = 3,
-        name: str = IMAGES,
-    ) -> CalibrationSample:
-        """Takes pictures for the only input of a model as they are.
-
-        Raises:
-            DataError: not uint8 N H W channels of the given (rows, columns), or none.
-        """
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (*size, channels):
-            raise DataError(
-                f"calibration images must be uint8 N {size[0]} {size[1]} {channels}. "
-                f"Received: {images.dtype} {images.shape}"
-            )
-        if len(images) == 0:
-            raise DataError("calibration needs at least one image. Received: 0")
-        return cls.of_inputs({name: images}, source)
-
     def select(self, indices: np.ndarray, source: str | None = None) -> CalibrationSample:
         """The samples at these indices, in this order."""
         inputs = {name: array[indices] for name, array in self.inputs.items()}

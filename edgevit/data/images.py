@@ -15,8 +15,8 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from edgevit.base.errors import DataError
+from edgevit.core.samples import PICTURE_SUFFIXES
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".ppm", ".tif", ".tiff")
 ARRAY_SUFFIX = ".npy"
 # By content, whatever the suffix says. Pillow would hand an EPS file to Ghostscript, which runs it.
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "PPM", "TIFF")
@@ -50,7 +50,7 @@ def is_image_name(name: str, channels: int = 3) -> bool:
 
     Picture files hold 1, 3 or 4 channels. Images of any other number are .npy files.
     """
-    return name.lower().endswith(IMAGE_SUFFIXES if channels in MODES else ARRAY_SUFFIX)
+    return name.lower().endswith(PICTURE_SUFFIXES if channels in MODES else ARRAY_SUFFIX)
 
 
 def decode_image(

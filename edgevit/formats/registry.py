@@ -18,6 +18,7 @@ from edgevit.base.errors import (
     needed,
 )
 from edgevit.base.loading import load_attribute
+from edgevit.base.naming import split_names
 from edgevit.base.plugins import find_row, list_rows
 from edgevit.core.format import Format, FormatSpec
 from edgevit.core.metadata import EmbeddedMetadata
@@ -69,7 +70,7 @@ def find_targets(names: str) -> list[Target]:
         UnknownNameError: one of the names is unknown.
         ConfigError: one is a plug-in's, which cannot be loaded.
     """
-    wanted = [name.strip() for name in names.split(",") if name.strip()] or [""]
+    wanted = split_names(names) or [""]
     rows = [list(TARGETS.values()) if name == ALL else [find_target(name)] for name in wanted]
     return list(dict.fromkeys(target for row in rows for target in row))
 

@@ -206,8 +206,6 @@ def _strip_preprocessing(network: keras.Model) -> tuple[keras.Model, Preprocess 
 
     from edgevit.layers.preprocessing import Preprocessing
 
-    if isinstance(network, keras.Sequential):  # as the functional model inside it
-        network = keras.Model(network.inputs[0], network.outputs[0], name=network.name)
     functional = isinstance(network, keras.src.models.functional.Functional)
     if functional and len(network.inputs) == 1:
         for layer in network.layers[1:2]:

@@ -170,11 +170,6 @@ def _warn_of_chance(share: float, labels: np.ndarray) -> str:
     )
 
 
-def count_right(source: Source, pictures: np.ndarray, labels: np.ndarray) -> float:
-    """Share of pictures whose class the float model finds, in [0, 1]."""
-    return float(list_right(source, pictures, labels).mean())
-
-
 def list_right(source: Source, pictures: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Whether the float model finds the class of each picture. bool N."""
     output = CLASSIFICATION.main_output(source.signature)

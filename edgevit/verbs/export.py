@@ -14,6 +14,7 @@ import numpy as np
 from edgevit.base.errors import ConfigError, EdgevitError
 from edgevit.base.files import check_writable, digest_path, move_whole, size_path, write_whole
 from edgevit.base.loading import load_attribute
+from edgevit.base.naming import split_names
 from edgevit.base.progress import Progress, Status
 from edgevit.base.versions import tool_versions
 from edgevit.core.format import Format
@@ -341,7 +342,7 @@ def _choose_targets(targets: Sequence[Target] | str, free_batch: bool) -> tuple[
     rows = find_targets(targets) if isinstance(targets, str) else targets
     fixed = {row.name for row in rows if row.fixed_batch and free_batch}
     named = fixed
-    if isinstance(targets, str) and ALL in (names := [n.strip() for n in targets.split(",")]):
+    if isinstance(targets, str) and ALL in (names := split_names(targets)):
         named = fixed & set(names)
     if named:
         raise ConfigError(

@@ -44,7 +44,7 @@ def source(tiny_run):
 
 
 def sample_of(images: np.ndarray) -> CalibrationSample:
-    return CalibrationSample.of_array(images, (12, 12))
+    return CalibrationSample.of_inputs({"images": images}, "array")
 
 
 @pytest.mark.parametrize("kind", [Format.TFLITE, Format.ONNX])

@@ -11,7 +11,7 @@ from edgevit.base.files import digest_path
 from edgevit.core.format import Format
 from edgevit.core.golden_images import draw_images
 from edgevit.core.manifest import read_manifest_file
-from edgevit.data.calibration import CalibrationSample
+from edgevit.data.calibration import digest_inputs
 from edgevit.formats.registry import TARGETS, open_session
 from edgevit.verbs.export import export, export_all
 
@@ -86,7 +86,7 @@ def test_the_order_of_calibration_images_leaves_no_trace(tiny_run, tmp_path, nam
     assert len(kept) == 32 - len(held[0])
     for path in paths.values():
         identity = read_manifest_file(path)["calibration"]["images_sha256"]
-        assert identity == CalibrationSample.of_array(kept, (12, 12)).digest
+        assert identity == digest_inputs({"images": kept})
 
 
 @pytest.mark.parametrize("name", ["tflite-int8", "onnx-int8"])
@@ -100,7 +100,7 @@ def test_so_few_images_that_none_is_held_out_give_the_ranges_that_all_of_them_gi
     identity = read_manifest_file(path)["calibration"]
     assert (identity["images"], identity["images_sha256"]) == (
         8,
-        CalibrationSample.of_array(images, (12, 12)).digest,
+        digest_inputs({"images": images}),
     )
 
 

@@ -11,10 +11,10 @@ import numpy as np
 from edgevit.base.errors import RuntimeFailure, needed
 from edgevit.base.files import size_path
 from edgevit.core.inspection import Inspection
+from edgevit.core.metadata import SAVEDMODEL_FOLDER
 from edgevit.core.tensors import TensorSpec
 from edgevit.formats.session import BatchedSession, load_failure
 
-METADATA_FOLDER = "assets.extra"
 Specs = tuple[TensorSpec, ...]
 
 
@@ -104,7 +104,7 @@ def signature_specs(function: Any) -> tuple[Specs, Specs]:
 
 def read_metadata(path: Path) -> dict[str, str]:
     """Text documents that travel inside the folder, by key."""
-    folder = path / METADATA_FOLDER
+    folder = path / SAVEDMODEL_FOLDER
     return {file.stem: file.read_text() for file in sorted(folder.glob("*.json"))}
 
 

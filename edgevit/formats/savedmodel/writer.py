@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from edgevit.base.errors import ExportError
+from edgevit.core.metadata import SAVEDMODEL_FOLDER
 from edgevit.core.target import Written
 from edgevit.formats.savedmodel.options import SavedModelOptions
-from edgevit.formats.savedmodel.runtime import METADATA_FOLDER, signature_specs
+from edgevit.formats.savedmodel.runtime import signature_specs
 from edgevit.frontend.source import Source
 from edgevit.frontend.trace import check_io_dtype, trace
 from edgevit.quantization.ranges import RangeRecord
@@ -40,7 +41,7 @@ def write_savedmodel(
 
     def finish(documents: Mapping[str, str]) -> None:
         for key, text in documents.items():
-            place = staged / METADATA_FOLDER / f"{key}.json"
+            place = staged / SAVEDMODEL_FOLDER / f"{key}.json"
             place.parent.mkdir(exist_ok=True)
             place.write_text(text)
 

@@ -23,8 +23,7 @@ from edgevit.frontend.sources.keras2_config import is_keras2
 if TYPE_CHECKING:
     import keras
 
-CONFIG, METADATA = "config.json", "metadata.json"
-WEIGHTS = ("model.weights.h5", "model.weights.npz")
+CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 
 
 def read_archive(path: Path, trust: bool) -> keras.Model:
@@ -73,7 +72,7 @@ def _read_in_parts(
 
     model = build_from_config(str(path), config, version, trust)
     with explained(str(path), lambda: config):
-        keras.saving.load_weights(model, path / WEIGHTS[0] if path.is_dir() else path)
+        keras.saving.load_weights(model, path / WEIGHTS if path.is_dir() else path)
     return model
 
 

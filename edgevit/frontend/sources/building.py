@@ -7,10 +7,11 @@ import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgevit.base.errors import EdgevitError, ModelFileError, in_one_line
 from edgevit.frontend.sources.configs import (
+    Config,
     claim_own,
     describe_unknown,
     find_unknown,
@@ -23,7 +24,6 @@ from edgevit.frontend.sources.keras2_config import is_keras2, upgrade_model
 if TYPE_CHECKING:
     import keras
 
-Config = dict[str, Any]
 FORGOTTEN = "freshly-initialized"  # how Keras warns of weights that a file lacks
 UNFIT = re.compile(r"could not be loaded.*?object <\w+ name=(?P<layer>[^,>]+)", re.DOTALL)
 

@@ -150,18 +150,17 @@ def _name_unknown(node: Config) -> str | None:
         return None
     if module and (module == "builtins" or module.split(".")[0] in ("keras", "tf_keras")):
         return None
-    if module is None and _is_builtin(kind):
+    if module is None and is_of_keras(kind):
         return None
     return name.split(">")[-1]
 
 
-def _is_builtin(name: str) -> bool:
-    """Whether some public part of Keras bears the name that a file of Keras 2 writes."""
+def is_of_keras(name: str) -> bool:
+    """Whether Keras itself has a part of a network of this name."""
     import keras
 
-    parts = (keras, keras.layers, keras.initializers, keras.regularizers, keras.constraints)
-    others = (keras.activations, keras.losses, keras.metrics, keras.optimizers)
-    return any(hasattr(part, name) for part in (*parts, *others))
+    parts = (keras.layers, keras.activations, keras.initializers, keras.regularizers)
+    return any(hasattr(part, name) for part in (keras, *parts, keras.constraints))
 
 
 def describe_unknown(origin: str, names: list[str]) -> ModelFileError:

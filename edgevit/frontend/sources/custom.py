@@ -7,6 +7,8 @@ import sys
 from types import ModuleType
 from typing import Any
 
+from edgevit.frontend.sources.configs import is_of_keras
+
 
 def register_classes(module: ModuleType) -> None:
     """Lets files name what a module defines, whether it is registered there or not.
@@ -22,7 +24,7 @@ def register_classes(module: ModuleType) -> None:
 
     known = keras.saving.get_custom_objects()
     for name, value in vars(module).items():
-        if name not in known and _is_own(module, value) and not _is_of_keras(name):
+        if name not in known and _is_own(module, value) and not is_of_keras(name):
             known[name] = value
 
 
@@ -38,10 +40,3 @@ def _is_own(module: ModuleType, value: Any) -> bool:
         keras.constraints.Constraint,
     )
     return inspect.isclass(value) and issubclass(value, kinds)
-
-
-def _is_of_keras(name: str) -> bool:
-    import keras
-
-    parts = (keras.layers, keras.activations, keras.initializers, keras.regularizers)
-    return any(hasattr(part, name) for part in (keras, *parts, keras.constraints))

@@ -8,11 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edgevit.base.errors import ModelFileError
+from edgevit.core.samples import PICTURE_SUFFIXES
 
 HDF5 = b"\x89HDF\r\n\x1a\n"
 HEAD = 4096  # bytes that tell what a file is
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".tif", ".tiff")
-EXPORTED_FOLDER = "assets.extra"  # where a SavedModel that edgevit wrote has its manifest
 KNOWN = (
     "edgevit exports .keras and .h5 files, SavedModel folders, keras.applications.NAME, "
     "package.module:function, and its own architectures ('edgevit models')"
@@ -170,7 +169,7 @@ _BY_NAME = {
     ".pkl": _PICKLE,
     ".pickle": _PICKLE,
     ".joblib": _PICKLE,
-    **dict.fromkeys(PICTURES, _PICTURE),
+    **dict.fromkeys(PICTURE_SUFFIXES, _PICTURE),
 }
 _FILES: tuple[Callable[[Path, bytes], str | None], ...] = (
     _empty,
@@ -214,7 +213,7 @@ def _of_other_tools(path: Path) -> str | None:
 
 def _of_pictures(path: Path) -> str | None:
     inside = (file for folder in (path, *_folders(path)) for file in folder.iterdir())
-    if any(file.suffix.lower() in PICTURES for file in inside):
+    if any(file.suffix.lower() in PICTURE_SUFFIXES for file in inside):
         return (
             "is a folder of pictures. Give the model here, and these with --calibration or --data."
         )

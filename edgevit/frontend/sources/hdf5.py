@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgevit.base.documents import parse_object
 from edgevit.base.errors import ModelFileError, in_one_line
 from edgevit.frontend.sources.building import build_from_config, wrong_weights
 from edgevit.frontend.sources.configs import check_code, keep_losses
@@ -35,13 +35,14 @@ def read_hdf5_model(path: Path, trust: bool) -> keras.Model:
                 f"and give the file beside it, such as 'edgevit export my_package.nets:build "
                 f"--weights {path.name}' or 'keras.applications.ResNet50 --weights {path.name}'."
             )
-        config = _read_json(path, file.attrs["model_config"])
+        config = parse_object(file.attrs["model_config"], str(path), "the config inside")
         check_code(str(path), config, trust)
         model = build_from_config(str(path), config, _version(file), trust)
         group = file.get("model_weights", file)
         fill_by_layer(str(path), group, model)
         if "training_config" in file.attrs:
-            keep_losses(model, _read_json(path, file.attrs["training_config"]))
+            training = parse_object(file.attrs["training_config"], str(path), "the config inside")
+            keep_losses(model, training)
     return model
 
 
@@ -61,16 +62,6 @@ def open_hdf5(path: Path) -> Iterator[Any]:
         raise ModelFileError(
             f"{path}: truncated or damaged HDF5 ({in_one_line(error, 160)}). Copy or save it again."
         ) from None
-
-
-def _read_json(path: Path, text: str | bytes) -> dict[str, Any]:
-    try:
-        config = json.loads(text)
-    except ValueError as error:
-        raise ModelFileError(f"{path}: the config inside is damaged ({error}).") from None
-    if not isinstance(config, dict):
-        raise ModelFileError(f"{path}: the config inside describes no Keras model.")
-    return config
 
 
 def _version(file: Any) -> str | None:

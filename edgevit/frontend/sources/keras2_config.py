@@ -11,9 +11,8 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from edgevit.frontend.sources.configs import Config
 from edgevit.frontend.sources.keras2_graph import Graph, safe_layer_name
-
-Config = dict[str, Any]
 
 OWN_PACKAGE = "edgevit"  # of what edgevit.frontend.sources.keras2_layers registers
 RENAMED = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-Config = dict[str, Any]
+from edgevit.frontend.sources.configs import Config
 
 
 def safe_layer_name(name: str) -> str:

@@ -10,8 +10,8 @@ import keras
 
 from edgevit.base.errors import ConfigError, ModelFileError, in_one_line
 from edgevit.base.files import digest_path
+from edgevit.core.metadata import MANIFEST_KEY, SAVEDMODEL_FOLDER
 from edgevit.frontend.names import safe_name
-from edgevit.frontend.sources.foreign import EXPORTED_FOLDER
 from edgevit.frontend.sources.network import check_finite
 from edgevit.models.weights import TrainedModel, digest_weights
 
@@ -53,7 +53,7 @@ def read_saved_model(path: Path) -> TrainedModel:
 
 def _check_foreign(path: Path) -> None:
     """Refuses what edgevit itself wrote: an export starts from the model behind it."""
-    manifest = path / EXPORTED_FOLDER / "edgevit.manifest.json"
+    manifest = path / SAVEDMODEL_FOLDER / f"{MANIFEST_KEY}.json"
     if not manifest.exists():
         return
     try:

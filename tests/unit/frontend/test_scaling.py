@@ -12,8 +12,8 @@ from edgevit.data.calibration import CalibrationSample
 from edgevit.frontend.labels import use_labels
 from edgevit.frontend.opening import open_source
 from edgevit.frontend.scaling import (
-    count_right,
     find_scaling_inside,
+    list_right,
     suggest_scaling,
     warn_of_scaling,
 )
@@ -123,7 +123,7 @@ def labelled() -> tuple[np.ndarray, np.ndarray]:
 
 def test_a_scaling_with_which_the_model_is_far_better_is_suggested(labelled):
     source = open_source(brightness_classifier(), scaling="raw")
-    assert count_right(source, *labelled) == pytest.approx(1 / 3)
+    assert list_right(source, *labelled).mean() == pytest.approx(1 / 3)
     line = suggest_scaling(source, *labelled).line
     assert "right on 33 % of 60 labelled pictures, and on 100 % with --scaling unit" in line
     assert warn_of_scaling(source, *labelled).warnings == (line,)
@@ -131,7 +131,7 @@ def test_a_scaling_with_which_the_model_is_far_better_is_suggested(labelled):
 
 def test_the_right_scaling_is_not_warned_of_even_where_the_graph_looked_wrong(labelled):
     source = open_source(brightness_classifier(), scaling="unit")
-    assert count_right(source, *labelled) == 1
+    assert list_right(source, *labelled).all()
     found = suggest_scaling(source, *labelled)
     assert (found.line, found.settled) == ("", True)
     assert warn_of_scaling(source, *labelled).warnings == ()
