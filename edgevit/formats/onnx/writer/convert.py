@@ -15,7 +15,12 @@ from edgevit.formats.onnx.runtime.file import declared_specs
 from edgevit.formats.onnx.writer.content import add_documents, serialise, to_proto
 from edgevit.formats.onnx.writer.float_graph import copy_float_model
 from edgevit.formats.onnx.writer.names import make_names_canonical
-from edgevit.formats.onnx.writer.passes.table import CPU_PASSES, FLOAT_PASSES
+from edgevit.formats.onnx.writer.passes.table import (
+    CPU_PASSES,
+    FLOAT_PASSES,
+    PASSES,
+    ROW_PASSES,
+)
 from edgevit.formats.onnx.writer.quantize.dynamic import quantize_dynamic
 from edgevit.formats.onnx.writer.quantize.half import to_half
 from edgevit.formats.onnx.writer.quantize.ranges import observe
@@ -63,7 +68,7 @@ def write_dynamic(
     source: Source, options: OnnxOptions, ranges: RangeRecord | None, staged: Path
 ) -> Written:
     """int8 weights, activations quantised at run time; see :func:`write_float32`."""
-    return _write_quantised(source, options, staged, "onnx-dynamic", quantize_dynamic)
+    return _write_quantised(source, options, staged, "onnx-dynamic", quantize_dynamic, ROW_PASSES)
 
 
 def write_int8(
@@ -129,9 +134,10 @@ def _write_quantised(
     staged: Path,
     target: str,
     quantise: Callable[[ir.Model], tuple[str, ...]],
+    passes: tuple[Pass[ir.Model], ...] = PASSES,
 ) -> Written:
     """A file of another precision; ``quantise`` changes the named graph and returns steps."""
-    model, steps = copy_float_model(source, options)
+    model, steps = copy_float_model(source, options, passes)
     make_names_canonical(model)
     try:
         steps += quantise(model)

@@ -17,7 +17,7 @@ from edgevit.formats.onnx.options import OnnxOptions
 from edgevit.formats.onnx.writer.names import layer_path
 from edgevit.formats.onnx.writer.ordered_sets import ordered_sets
 from edgevit.formats.onnx.writer.passes.table import PASSES
-from edgevit.formats.passes import report_lines, run_passes
+from edgevit.formats.passes import Pass, report_lines, run_passes
 from edgevit.frontend.lowering import (
     Lowering,
     gelu_textbook,
@@ -39,24 +39,17 @@ LOWERING = Lowering(
 )
 
 
-def copy_float_model(source: Source, options: OnnxOptions) -> tuple[ir.Model, tuple[str, ...]]:
-    """A copy to change of :func:`float_model`, lowered once for all targets and the calibration.
+def copy_float_model(
+    source: Source, options: OnnxOptions, passes: tuple[Pass[ir.Model], ...] = PASSES
+) -> tuple[ir.Model, tuple[str, ...]]:
+    """A float32 graph to change, lowered once for all targets and the calibration.
 
-    Copies share their weights.
-    """
-    key = (Format.ONNX, options)
-    if key not in source.lowered:
-        source.lowered[key] = float_model(source, options)
-    model, steps = source.lowered[key]
-    return model.clone(), steps
-
-
-def float_model(source: Source, options: OnnxOptions) -> tuple[ir.Model, tuple[str, ...]]:
-    """Lowers a model to a float32 graph; its names are not canonical yet.
+    Copies share their weights. Names are not canonical yet.
 
     Args:
         source: what to export.
         options: batch, preprocessing, input type, opset.
+        passes: that rewrite what tf2onnx wrote.
 
     Returns:
         (model, steps taken).
@@ -64,6 +57,24 @@ def float_model(source: Source, options: OnnxOptions) -> tuple[ir.Model, tuple[s
     Raises:
         ExportError: tf2onnx refuses the graph, or leaves an operator that is not ONNX.
     """
+    key = (Format.ONNX, options, passes)
+    if key not in source.lowered:
+        source.lowered[key] = _rewrite(*_copy_plain(source, options), passes)
+    model, steps = source.lowered[key]
+    return model.clone(), steps
+
+
+def _copy_plain(source: Source, options: OnnxOptions) -> tuple[ir.Model, tuple[str, ...]]:
+    """What tf2onnx writes, converted once."""
+    key = (Format.ONNX, options)
+    if key not in source.lowered:
+        source.lowered[key] = plain_model(source, options)
+    model, steps = source.lowered[key]
+    return model.clone(), steps
+
+
+def plain_model(source: Source, options: OnnxOptions) -> tuple[ir.Model, tuple[str, ...]]:
+    """The graph that tf2onnx writes, before any pass; see :func:`copy_float_model`."""
     traced = trace(source, options, check_io_dtype(options), LOWERING)
     proto = convert_graph(source.name, traced.module.forward, min(options.opset, LAST_OF_TF2ONNX))
     model = ir.from_proto(proto)
@@ -71,13 +82,18 @@ def float_model(source: Source, options: OnnxOptions) -> tuple[ir.Model, tuple[s
     order_borders(model, traced.inputs, traced.outputs)
     model.opset_imports.clear()  # tf2onnx names domains that it does not use
     model.opset_imports[""] = options.opset
-    reports = run_passes(model, PASSES)
     imports = [onnx.helper.make_opsetid("", options.opset)]
     model.ir_version = onnx.helper.find_min_ir_version_for(imports)
     model.producer_name, model.producer_version = "edgevit", ""
     model.metadata_props.clear()
     lowered = f"tf2onnx without its optimizers, opset {options.opset}"
-    return model, (*traced.steps, lowered, *report_lines(reports))
+    return model, (*traced.steps, lowered)
+
+
+def _rewrite(
+    model: ir.Model, steps: tuple[str, ...], passes: tuple[Pass[ir.Model], ...]
+) -> tuple[ir.Model, tuple[str, ...]]:
+    return model, (*steps, *report_lines(run_passes(model, passes)))
 
 
 def order_borders(model: ir.Model, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> None:

@@ -35,7 +35,8 @@ from edgevit.formats.onnx.writer.graph import (
     sole_reader,
 )
 from edgevit.formats.onnx.writer.passes.cancel_transposes import cancel_transposes
-from edgevit.formats.passes import Pass, PassReport
+from edgevit.formats.onnx.writer.passes.lower_convolution import find_product
+from edgevit.formats.passes import Declined, Pass, PassReport
 from edgevit.quantization.minimum_cut import NEVER, SINK, SOURCE, FlowNetwork
 
 FIRST, LAST = SOURCE, SINK  # channels first, channels last: the sides of the cut
@@ -89,6 +90,11 @@ def _run(model: ir.Model) -> PassReport:
             _move(node)
             moved += 1
     if moved:
+        # Before Transposes meet: a Gemm needs those around its convolution.
+        for node, is_first in zip(free, first, strict=True):
+            found = None if is_first or node.op_type != "Conv" else find_product(node)
+            if found is not None and not isinstance(found, Declined):
+                found()
         remove_unread(model)
         cancel_transposes.run(model)
     return PassReport("place_channels", moved)

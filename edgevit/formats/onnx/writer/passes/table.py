@@ -82,6 +82,10 @@ PASSES: tuple[Pass[ir.Model], ...] = (
     share_equal_nodes,
 )
 
+# The same for onnx-dynamic, whose kernels know products of rows and no convolutions: there 1x1
+# convolutions stay B H W C and become Gemms.
+ROW_PASSES: tuple[Pass[ir.Model], ...] = tuple(row for row in PASSES if row is not place_channels)
+
 # Behind those in float32 files: what is of no use to 8-bit kernels, because it makes a trained
 # operand a computed one, or computes what Keras does not, or is about the bytes of float kernels.
 FLOAT_PASSES: tuple[Pass[ir.Model], ...] = (

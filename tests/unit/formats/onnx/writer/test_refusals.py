@@ -7,7 +7,7 @@ import pytest
 
 from edgevit.base.errors import ConfigError, ExportError
 from edgevit.formats.onnx.options import OnnxOptions
-from edgevit.formats.onnx.writer.float_graph import float_model
+from edgevit.formats.onnx.writer.float_graph import copy_float_model
 from edgevit.frontend.source import Source
 from helpers.sources import source_of
 
@@ -28,7 +28,7 @@ def network_with(layer: keras.layers.Layer) -> Source:
 
 def test_it_is_named_with_its_layer():
     with pytest.raises(ExportError, match=r"no ONNX form for .*FFT2D \(in layer .*spectrum\)"):
-        float_model(network_with(Spectrum(name="spectrum")), OnnxOptions(preprocess=False))
+        copy_float_model(network_with(Spectrum(name="spectrum")), OnnxOptions(preprocess=False))
 
 
 @pytest.mark.parametrize("opset", [16, 21])

@@ -73,7 +73,7 @@ def test_a_network_takes_raw_images_of_any_size():
     from edgevit.core.golden_images import draw_images
     from edgevit.formats.onnx.options import OnnxOptions
     from edgevit.formats.onnx.writer.content import serialise, to_proto
-    from edgevit.formats.onnx.writer.float_graph import float_model
+    from edgevit.formats.onnx.writer.float_graph import copy_float_model
     from edgevit.formats.onnx.writer.names import make_names_canonical
     from edgevit.models.build import build_plan, plan_model
     from edgevit.models.shiftvit import TINY
@@ -81,7 +81,7 @@ def test_a_network_takes_raw_images_of_any_size():
 
     plan = plan_model("shiftvit", input_size=(25, 25), **TINY)
     network = build_plan(plan)
-    model, _ = float_model(source_of(network, plan.preprocess), OnnxOptions())
+    model, _ = copy_float_model(source_of(network, plan.preprocess), OnnxOptions())
     make_names_canonical(model)
     images = draw_images(1, (25, 25), seed=1)
     session = onnxruntime.InferenceSession(
