@@ -99,10 +99,16 @@ class Scaling:
     """What happens to raw pixels of 0..255 for each channel: ``x * scale + offset``.
 
     One number stands for all channels.
+
+    Attributes:
+        scale: for each channel.
+        offset: likewise.
+        reversed: whether the network takes the channels in the other order afterwards: B, G, R.
     """
 
     scale: Channels
     offset: Channels
+    reversed: bool = False
 
     @classmethod
     def of_statistics(cls, mean: Channels, deviation: Channels) -> Scaling:
@@ -119,7 +125,7 @@ class Scaling:
             ConfigError: it is of another number of channels.
         """
         if len(self.scale) == 1:
-            return Scaling(self.scale * count, self.offset * count)
+            return Scaling(self.scale * count, self.offset * count, self.reversed)
         if len(self.scale) != count:
             raise ConfigError(
                 f"this scaling is for pictures of {len(self.scale)} channels, and the model takes "
@@ -132,12 +138,16 @@ class Scaling:
 IMAGENET_MEAN: Channels = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION: Channels = (0.229, 0.224, 0.225)
 
+# Mean of R, G and B over ImageNet's training images, in 0..255, as Caffe's networks were trained.
+CAFFE_MEAN: Channels = (123.68, 116.779, 103.939)
+
 # How published networks want their pixels, by name.
 SCALINGS: dict[str, Scaling] = {
     "raw": Scaling((1.0,), (0.0,)),  # 0..255
     "unit": Scaling((1 / 255,), (0.0,)),  # 0..1
     "signed": Scaling((1 / 127.5,), (-1.0,)),  # -1..1
     "imagenet": Scaling.of_statistics(IMAGENET_MEAN, IMAGENET_DEVIATION),
+    "caffe": Scaling((1.0,) * 3, tuple(-middle for middle in CAFFE_MEAN), reversed=True),
 }
 
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
+
+Form = Callable[[Any, Any], Any]  # (layer, x) -> what the layer makes of x; None leaves Keras' own
 
 
 @dataclass(frozen=True)
@@ -24,21 +26,35 @@ class Lowering:
         gelu: (x, approximate) -> activation; None leaves Keras' own.
         matmul: (x, matrix, own matmul) -> product; None leaves Keras' own.
         steps: for the manifest.
-        square: x -> x squared; None leaves Keras' own.
-        group_norm: (layer, x) -> normalised x of a GroupNormalization; None leaves Keras' own.
-        elu: (x, alpha) -> activation; None leaves Keras' own.
-        plain_conv: whether grouped convolutions are one operation; Keras compiles them by XLA,
-            since TensorFlow on CPUs cannot run them.
+        layers: forms of further layers, by the name of their class.
+        functions: by module and name in Keras' backend, such as "nn.conv": own -> replacement.
     """
 
-    layer_norm: Callable[[Any, Any], Any] | None
+    layer_norm: Form | None
     gelu: Callable[[Any, bool], Any] | None
     matmul: Callable[[Any, Any, Callable], Any] | None
     steps: tuple[str, ...]
-    square: Callable[[Any], Any] | None = None
-    group_norm: Callable[[Any, Any], Any] | None = None
-    elu: Callable[[Any, float], Any] | None = None
-    plain_conv: bool = False
+    layers: Mapping[str, Form] = field(default_factory=dict)
+    functions: Mapping[str, Callable[[Callable], Callable]] = field(default_factory=dict)
+
+    @property
+    def all_layers(self) -> dict[str, Form]:
+        """Forms of all layers that have one, by the name of their class."""
+        found = {} if self.layer_norm is None else {"LayerNormalization": self.layer_norm}
+        return {**found, **self.layers}
+
+    @property
+    def all_functions(self) -> dict[str, Callable[[Callable], Callable]]:
+        """Replacements of all functions that have one."""
+        found: dict[str, Callable[[Callable], Callable]] = {
+            f"numpy.{name}": plain_extreme for name in ("argmax", "argmin")
+        }
+        gelu, matmul = self.gelu, self.matmul
+        if gelu is not None:
+            found["nn.gelu"] = lambda own: lambda x, approximate=True: gelu(x, approximate)
+        if matmul is not None:
+            found["numpy.matmul"] = lambda own: lambda x1, x2: matmul(x1, x2, own)
+        return {**found, **self.functions}
 
 
 KERAS = Lowering(None, None, None, ())  # Keras' own forms throughout
@@ -48,6 +64,8 @@ def layer_norm_centred(layer: Any, x: Any) -> Any:
     """``d * rsqrt(mean(d * d) + epsilon)`` with ``d = x - mean(x)``: only ops with int8 kernels."""
     from keras import ops
 
+    if layer.rms_scaling:
+        return None
     centred = x - ops.mean(x, axis=layer.axis, keepdims=True)
     variance = ops.mean(centred * centred, axis=layer.axis, keepdims=True)
     return _scale_and_shift(layer, centred * ops.rsqrt(variance + layer.epsilon))
@@ -92,6 +110,8 @@ def layer_norm_textbook(layer: Any, x: Any) -> Any:
     import tensorflow as tf
     from keras import ops
 
+    if layer.rms_scaling:
+        return None
     centred = x - ops.mean(x, axis=layer.axis, keepdims=True)
     variance = ops.mean(tf.pow(centred, 2.0), axis=layer.axis, keepdims=True)
     return _scale_and_shift(layer, centred / tf.sqrt(variance + layer.epsilon))
@@ -120,19 +140,69 @@ def matmul_rows(x: Any, matrix: Any, own: Callable) -> Any:
     return ops.reshape(rows, (-1, *x.shape[1:-1], matrix.shape[-1]))
 
 
-def square_as_product(x: Any) -> Any:
+def square_as_product(own: Callable) -> Callable:
     """``x * x``: SQUARE has no integer kernel, MUL has one."""
-    return x * x
+    return lambda x: x * x
 
 
-def elu_by_exp(x: Any, alpha: float = 1.0) -> Any:
+def elu_by_exp(own: Callable) -> Callable:
     """ELU through exp: LiteRT's reference kernels have no ELU of the version that is written."""
     import tensorflow as tf
 
-    return tf.nn.relu(x) + alpha * (tf.exp(tf.minimum(x, 0.0)) - 1.0)
+    def elu(x: Any, alpha: float = 1.0) -> Any:
+        return tf.nn.relu(x) + alpha * (tf.exp(tf.minimum(x, 0.0)) - 1.0)
+
+    return elu
 
 
-def plain_extreme(name: str) -> Callable:
+def resize_by_products(own: Callable) -> Callable:
+    """Keras' resize, where no edge runtime has one: a fixed resize is a product a side.
+
+    Bicubic and other smooth kernels, and antialiasing, are in LiteRT not at all, and in ONNX with
+    other weights than TensorFlow's.
+    """
+    from keras.src import backend
+
+    def call(images, size, interpolation="bilinear", antialias=False, *rest, **options):
+        plain = interpolation in ("bilinear", "nearest") and not antialias
+        last = backend.standardize_data_format(options.get("data_format")) == "channels_last"
+        fitted = rest or any(options.get(name) for name in FITTED)
+        if plain or fitted or not last or len(images.shape) != 4 or None in images.shape[1:]:
+            return own(images, size, interpolation, antialias, *rest, **options)
+        import tensorflow as tf
+
+        rows, columns = (
+            _resize_matrix(old, new, interpolation, antialias)
+            for old, new in zip(images.shape[1:3], size, strict=True)
+        )
+        x = tf.transpose(tf.cast(images, "float32"), (0, 2, 3, 1))  # B W C H
+        x = tf.transpose(_on_rows(x, rows), (0, 3, 2, 1))  # B h C W
+        return tf.transpose(_on_rows(x, columns), (0, 1, 3, 2))  # B h w C
+
+    return call
+
+
+FITTED = ("crop_to_aspect_ratio", "pad_to_aspect_ratio")
+
+
+def _resize_matrix(old: int, new: int, interpolation: str, antialias: bool) -> Any:
+    """What each old place gives to each new one, as TensorFlow resizes. float32 old new."""
+    import tensorflow as tf
+
+    with tf.init_scope():
+        lines = tf.eye(old)[:, :, None, None]  # a picture for each old place
+        found = tf.image.resize(lines, (new, 1), interpolation, antialias=antialias)
+        return found[:, :, 0, 0].numpy()
+
+
+def _on_rows(x: Any, matrix: Any) -> Any:
+    import tensorflow as tf
+
+    rows = tf.matmul(tf.reshape(x, (-1, x.shape[-1])), matrix)
+    return tf.reshape(rows, (-1, *x.shape[1:-1], matrix.shape[-1]))
+
+
+def plain_extreme(own: Callable) -> Callable:
     """argmax or argmin in one operation.
 
     Keras' own tells -0.0 from 0.0 by the bits of a float, which no edge runtime can ask for. Which
@@ -140,7 +210,7 @@ def plain_extreme(name: str) -> Callable:
     """
     import tensorflow as tf
 
-    choose = getattr(tf, name)
+    choose = getattr(tf, own.__name__)
 
     def call(x, axis=None, keepdims=False):
         values = tf.reshape(x, [-1]) if axis is None else x
@@ -197,48 +267,35 @@ def unrolled_loops() -> Iterator[None]:
 def applied(lowering: Lowering) -> Iterator[None]:
     """While the context lasts, Keras layers are traced in the given forms."""
     import keras
-    from keras.src.backend import nn, numpy
+    from keras.src import backend
 
-    layer_class, group_class = keras.layers.LayerNormalization, keras.layers.GroupNormalization
-    own_group, own_conv, own_elu = group_class.call, nn.conv, nn.elu
-    own_call, own_gelu, own_matmul = layer_class.call, nn.gelu, numpy.matmul
-    own = {name: getattr(numpy, name) for name in ("argmax", "argmin", "square")}
-    form, gelu, matmul = lowering.layer_norm, lowering.gelu, lowering.matmul
-    try:
-        if form is not None:
-
-            def call(self, inputs):
-                if self.rms_scaling:
-                    return own_call(self, inputs)
-                return keras.ops.cast(form(self, inputs), self.compute_dtype)
-
-            layer_class.call = call
-        if lowering.group_norm is not None:
-            group_form = lowering.group_norm
-
-            def call_group(self, inputs):
-                found = group_form(self, inputs)
-                return own_group(self, inputs) if found is None else found
-
-            group_class.call = call_group
-        if gelu is not None:
-            nn.gelu = lambda x, approximate=True: gelu(x, approximate)
-        if matmul is not None:
-            numpy.matmul = lambda x1, x2: matmul(x1, x2, own_matmul)
-        if lowering.elu is not None:
-            nn.elu = lowering.elu
-        if lowering.plain_conv:
-            nn.conv = conv_in_one(own_conv)
-        if lowering.square is not None:
-            numpy.square = lowering.square
-        for name in ("argmax", "argmin"):
-            setattr(numpy, name, plain_extreme(name))
+    with contextlib.ExitStack() as stack:
+        for place, make in lowering.all_functions.items():
+            module, name = place.split(".")
+            home = getattr(backend, module)
+            stack.enter_context(_replaced(home, name, make(getattr(home, name))))
+        for name, form in lowering.all_layers.items():
+            kind = getattr(keras.layers, name)
+            stack.enter_context(_replaced(kind, "call", _call_in_form(kind.call, form)))
         with unrolled_loops():
             yield
+
+
+@contextlib.contextmanager
+def _replaced(owner: Any, name: str, value: Callable) -> Iterator[None]:
+    own = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
     finally:
-        layer_class.call = own_call
-        group_class.call = own_group
-        nn.gelu, nn.conv, nn.elu = own_gelu, own_conv, own_elu
-        numpy.matmul = own_matmul
-        for name, function in own.items():
-            setattr(numpy, name, function)
+        setattr(owner, name, own)
+
+
+def _call_in_form(own: Callable, form: Form) -> Callable:
+    import keras
+
+    def call(self, inputs):
+        found = form(self, inputs)
+        return own(self, inputs) if found is None else keras.ops.cast(found, self.compute_dtype)
+
+    return call

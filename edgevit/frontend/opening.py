@@ -69,7 +69,7 @@ def open_source(model: str | Path | keras.Model, **opening: Unpack[Opening]) -> 
             class names that no output has a place for.
     """
     from edgevit.frontend.naming import choose_outputs, name_inputs, name_outputs
-    from edgevit.frontend.scaling import check_scaling
+    from edgevit.frontend.scaling import check_scaling, reverse_channels
     from edgevit.frontend.shapes import fix_shapes
     from edgevit.frontend.source import Source
 
@@ -81,6 +81,12 @@ def open_source(model: str | Path | keras.Model, **opening: Unpack[Opening]) -> 
     names = (IMAGES,) if ours else name_inputs(network)
     network = fix_shapes(network, names, opening.get("input_shape") or {}, opening, name)
     inputs = _describe_inputs(trained, network, name, names, inside, opening)
+    told = ours or trained.preprocess is not None
+    warnings = () if told else check_scaling(network, inputs, opening.get("scaling"))
+    if find_scaling(opening.get("scaling") or "raw").reversed:
+        if told:
+            raise ConfigError(f"{name}: turns its channels round itself. Drop --scaling.")
+        network = reverse_channels(network, [spec.preparation is not None for spec in inputs])
     # An architecture of ours was built with the outputs that were asked for.
     pictures = [spec.shape for spec in inputs if spec.preparation]
     network, outputs = name_outputs(network, pictures, trained.network)
@@ -98,9 +104,7 @@ def open_source(model: str | Path | keras.Model, **opening: Unpack[Opening]) -> 
         weights_sha256=trained.weights_sha256,
         ranges=_read_ranges(trained.folder),
         folder=trained.folder,
-        warnings=()
-        if ours or trained.preprocess
-        else check_scaling(network, inputs, opening.get("scaling")),
+        warnings=warnings,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -56,8 +57,8 @@ def check_scaling(
         elif not inside and not scales and asked is None:
             lines.append(
                 f"{spec.name}: nothing scales the pixels: the network gets 0..255. If it was "
-                "trained on 0..1, -1..1 or ImageNet's mean and deviation, give --scaling unit, "
-                "signed or imagenet (raw, if 0..255 is right)."
+                "trained on 0..1, -1..1, ImageNet's mean and deviation or Caffe's means, give "
+                "--scaling unit, signed, imagenet or caffe (raw, if 0..255 is right)."
             )
     return tuple(lines)
 
@@ -132,16 +133,17 @@ def suggest_scaling(source: Source, pictures: np.ndarray, labels: np.ndarray) ->
         wanted = scaling.of_channels(own.channels)
         if (wanted.scale, wanted.offset) != (own.scale, own.offset):
             contract = replace(own, scale=wanted.scale, offset=wanted.offset)
-            found[name] = list_right(_with_contract(source, contract), pictures, labels)
+            other = _with_contract(source, contract, wanted.reversed)
+            found[name] = list_right(other, pictures, labels)
     best = max(found, key=lambda name: float(found[name].mean()))
-    share, other = float(before.mean()), float(found[best].mean())
+    share, highest = float(before.mean()), float(found[best].mean())
     chance = max(np.bincount(labels)) / len(labels)
     gain = PairedDrop.of(found[best].tolist(), before.tolist())  # what is lost by scaling as now
-    if other <= max(share, chance) or gain.p_value > SURELY:
-        return Suggestion(settled=share > other, share=share)
+    if highest <= max(share, chance) or gain.p_value > SURELY:
+        return Suggestion(settled=share > highest, share=share)
     return Suggestion(
         f"the float model is right on {100 * share:.0f} % of {len(labels)} labelled pictures, and "
-        f"on {100 * other:.0f} % with --scaling {best}. Give that, unless labels are wrong.",
+        f"on {100 * highest:.0f} % with --scaling {best}. Give that, unless labels are wrong.",
         share=share,
     )
 
@@ -177,7 +179,31 @@ def list_right(source: Source, pictures: np.ndarray, labels: np.ndarray) -> np.n
     return np.asarray(chosen == labels)
 
 
-def _with_contract(source: Source, contract: Preprocess) -> Source:
+def _with_contract(source: Source, contract: Preprocess, turned: bool) -> Source:
     (only,) = source.signature.inputs
     signature = Signature((replace(only, preparation=contract),), source.signature.outputs)
-    return replace(source, signature=signature)
+    network = reverse_channels(source.network, [True]) if turned else source.network
+    return replace(source, network=network, signature=signature)
+
+
+def reverse_channels(network: keras.Model, pictures: Sequence[bool]) -> keras.Model:
+    """A network that takes R, G, B, made of one that takes B, G, R.
+
+    Args:
+        network: left as it is.
+        pictures: which of its inputs are turned round.
+    """
+    import keras
+
+    from edgevit.frontend.source import pack_inputs
+
+    entering = [
+        keras.Input(tensor.shape[1:], name=tensor.name, dtype=tensor.dtype)
+        for tensor in network.inputs
+    ]
+    turned = [
+        entry[..., ::-1] if picture else entry
+        for entry, picture in zip(entering, pictures, strict=True)
+    ]
+    packed = pack_inputs(network, entering)
+    return keras.Model(packed, network(pack_inputs(network, turned)), name=network.name)

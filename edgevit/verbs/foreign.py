@@ -78,7 +78,8 @@ def scale_pixels(pixels: np.ndarray, scaling: str) -> np.ndarray:
     """float32 of the same shape."""
     wanted = find_scaling(scaling).of_channels(pixels.shape[-1])
     scale, offset = (np.array(side, np.float32) for side in (wanted.scale, wanted.offset))
-    return np.asarray(pixels.astype(np.float32) * scale + offset)
+    scaled = pixels.astype(np.float32) * scale + offset
+    return np.ascontiguousarray(scaled[..., ::-1] if wanted.reversed else scaled)
 
 
 def choose_runtimes(first: Runtime, asked: bool) -> list[Runtime]:

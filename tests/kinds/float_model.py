@@ -54,7 +54,8 @@ def scale_pixels(
         )
         values = np.einsum("rh,cw,...hwk->...rck", down, across, values)
     factor, offset = PIXELS[scaling]
-    return (values * factor + offset).astype(np.float32)
+    found = (values * factor + offset).astype(np.float32)
+    return found[..., ::-1] if scaling == "caffe" else found
 
 
 def run_keras(kind: Kind, model: keras.Model, raw: Arrays) -> Arrays:

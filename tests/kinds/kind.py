@@ -28,6 +28,7 @@ PIXELS: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
             for mean, deviation in zip((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), strict=True)
         ),
     ),
+    "caffe": ((1.0,) * 3, (-123.68, -116.779, -103.939)),  # then B, G, R
 }
 _SEEDS = 1000  # apart, so that each input has a seed of its own
 

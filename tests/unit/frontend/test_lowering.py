@@ -173,3 +173,14 @@ def test_every_change_is_told_in_the_steps_of_the_manifest(kind):
     assert len(lowering.steps) == sum(
         form is not None for form in (lowering.layer_norm, lowering.gelu)
     )
+
+
+@pytest.mark.parametrize("interpolation", ["bicubic", "lanczos3", "bilinear"])
+@pytest.mark.parametrize("size", [(5, 12), (9, 4)])
+def test_a_resize_by_products_is_tensorflows(interpolation, size):
+    images = np.random.default_rng(0).uniform(0, 255, (2, 8, 7, 3)).astype(np.float32)
+    options = {"interpolation": interpolation, "antialias": interpolation == "bilinear"}
+    own = keras.ops.convert_to_numpy(keras.ops.image.resize(images, size, **options))
+    with applied(LOWERINGS[Format.TFLITE]):
+        found = keras.ops.convert_to_numpy(keras.ops.image.resize(images, size, **options))
+    np.testing.assert_allclose(found, own, atol=1e-3)

@@ -20,9 +20,11 @@ from edgevit.formats.onnx.writer.passes.table import PASSES
 from edgevit.formats.passes import Pass, report_lines, run_passes
 from edgevit.frontend.lowering import (
     Lowering,
+    conv_in_one,
     gelu_textbook,
     layer_norm_textbook,
     matmul_rows,
+    resize_by_products,
 )
 from edgevit.frontend.source import Source
 from edgevit.frontend.trace import check_io_dtype, refuse_lost, trace
@@ -35,7 +37,7 @@ LOWERING = Lowering(
     gelu_textbook,
     matmul_rows,
     ("LayerNormalization as sub, pow, mean, sqrt, div", "exact GELU through Erf"),
-    plain_conv=True,
+    functions={"nn.conv": conv_in_one, "image.resize": resize_by_products},
 )
 
 

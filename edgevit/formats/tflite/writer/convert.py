@@ -50,10 +50,17 @@ from edgevit.frontend.lowering import (
     elu_by_exp,
     group_norm_centred,
     layer_norm_centred,
+    resize_by_products,
     square_as_product,
 )
 from edgevit.frontend.source import Source
 from edgevit.frontend.trace import Traced, check_io_dtype, refuse_lost, trace
+from edgevit.frontend.volumes import (
+    adaptive_pool,
+    conv_of_frames,
+    conv_transpose_of_frames,
+    pool_of_frames,
+)
 from edgevit.quantization.observer import Observation, Observer
 from edgevit.quantization.precisions import choose_precisions, describe_precisions
 from edgevit.quantization.ranges import RangeRecord
@@ -63,9 +70,18 @@ LOWERING = Lowering(
     None,
     None,
     ("LayerNormalization as sub, mul, mean, rsqrt",),
-    square_as_product,
-    group_norm_centred,
-    elu_by_exp,
+    {"GroupNormalization": group_norm_centred},
+    {
+        "image.resize": resize_by_products,
+        "nn.adaptive_average_pool": adaptive_pool("average_pool"),
+        "nn.adaptive_max_pool": adaptive_pool("max_pool"),
+        "nn.average_pool": pool_of_frames,
+        "nn.conv": conv_of_frames,
+        "nn.conv_transpose": conv_transpose_of_frames,
+        "nn.elu": elu_by_exp,
+        "nn.max_pool": pool_of_frames,
+        "numpy.square": square_as_product,
+    },
 )
 
 
