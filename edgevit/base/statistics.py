@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -192,3 +192,61 @@ class PairedDrop:
         fewer = min(self.lost, self.won)
         tail = sum(math.comb(differing, k) for k in range(fewer + 1))
         return min(1.0, float(2 * tail / 2**differing))
+
+
+def resample_means(parts: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Means over samples that are drawn again (Efron & Tibshirani 1993). float64 RESAMPLES ...
+
+    Args:
+        parts: float N ..., one entry a sample.
+        seed: of the draw: the same draws the same samples of other parts.
+    """
+    count = len(parts)
+    weights = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), RESAMPLES)
+    means = weights @ parts.reshape(count, -1).astype(np.float64) / count
+    return means.reshape(RESAMPLES, *parts.shape[1:])
+
+
+@dataclass(frozen=True, eq=False)
+class FigureDrop:
+    """What a figure loses between two models of the same samples.
+
+    The figure is a function of the mean of what each sample contributes: a share of right answers
+    is that mean itself, a mean IoU a ratio of means.
+
+    Attributes:
+        before: float N ..., what each sample contributes of the first model.
+        after: likewise, of the second.
+        of_mean: float ... -> the figure; 1 at best.
+    """
+
+    before: np.ndarray
+    after: np.ndarray
+    of_mean: Callable[[np.ndarray], float]
+
+    @property
+    def counted(self) -> PairedDrop | None:
+        """The samples won and lost, where each is right or wrong."""
+        sides = self.before, self.after
+        if not all(side.ndim == 1 and set(np.unique(side)) <= {0.0, 1.0} for side in sides):
+            return None
+        return PairedDrop.of(*(list(side > 0) for side in sides))
+
+    @property
+    def points(self) -> float:
+        """Hundredths of the figure that are lost; negative where the second model is better."""
+        if (counted := self.counted) is not None:
+            return counted.points
+        before, after = (self.of_mean(side.mean(axis=0)) for side in (self.before, self.after))
+        return 100 * (before - after)
+
+    def interval(self) -> Interval:
+        """Percentile bootstrap over samples, 95 %, of the points lost."""
+        if (counted := self.counted) is not None:
+            return counted.interval()
+        before, after = (
+            np.array([self.of_mean(mean) for mean in resample_means(side)])
+            for side in (self.before, self.after)
+        )
+        low, high = np.percentile(100 * (before - after), [2.5, 97.5])
+        return Interval(self.points, float(low), float(high))

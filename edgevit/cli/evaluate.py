@@ -31,6 +31,12 @@ if TYPE_CHECKING:
     help="validation: training images that nothing behind MODEL's weights has learnt from, to "
     "choose by. MODEL is then no exported file.",
 )
+@click.option(
+    "--against",
+    metavar="MODEL",
+    help="The float model that the file was made of: its figures beside the file's, on the same "
+    "samples. What is known of a file on samples without labels.",
+)
 @options.runtime
 @options.reading
 @options.as_json
@@ -39,15 +45,18 @@ def evaluate(
     data: str | None,
     kernels: str | None,
     robustness: bool,
+    against: str | None,
     runtime: str | None,
     as_json: bool,
     **chosen: Any,
 ) -> None:
     """Accuracy of MODEL over labelled images, in the figures of its task.
 
-    Top-1 and top-5 over class folders; mean IoU over a folder of images/ and masks/; R2 and errors,
-    or those of several labels at once, over a CSV that names a picture and its values in each row.
-    MODEL is an exported file, run by its own runtime, or a float model, run by Keras in float32.
+    Top-1 and top-5 over class folders, or recall@1 of an embedding; mean IoU over a folder of
+    images/ and masks/; R2 and errors, or those of several labels at once, over a CSV that names a
+    picture and its values in each row; closeness to the float model of --against over samples
+    without labels. MODEL is an exported file, run by its own runtime, or a float model, run by
+    Keras in float32.
 
     \b
     edgevit evaluate shiftvit --data cifar10.tar.gz
@@ -56,7 +65,9 @@ def evaluate(
     edgevit evaluate exports/shiftvit-tflite-int8.tflite --data cifar10.tar.gz --robustness
     edgevit evaluate runs/shiftvit --data cifar10.tar.gz --split validation
     edgevit evaluate exports/unet-tflite-int8.tflite --data streets
-    edgevit evaluate exports/ages-onnx-int8.onnx --data ages.csv
+    edgevit evaluate exports/ages-onnx-int8.onnx --data ages.csv --against ages.keras
+    edgevit evaluate exports/faces-tflite-int8.tflite --data people
+    edgevit evaluate exports/detector-tflite-int8.tflite --data photos --against detector.keras
     """
     from edgevit.base.files import digest_path
 
@@ -75,50 +86,54 @@ def evaluate(
 
         chosen |= {"kernels": kernels, "status": work.status, "progress": work.advance}
         source = find_source(data)
-        if needs_task_report(model, source, chosen.get("task")):
-            _answer_task(model, evaluate_task(model, source, **_for_task(chosen)), as_json)
+        if against or needs_task_report(model, source, chosen.get("task")):
+            found = evaluate_task(model, source, against=against, **_for_task(chosen, robustness))
+            _answer_task(model, found, as_json)
             return
         if robustness:
             reports = evaluate_robustness(model, source, **chosen)
         else:
             reports = {AS_IS: evaluate_model(model, source, **chosen)}
-    found, split = reports[AS_IS], chosen["split"]
+    first, split = reports[AS_IS], chosen["split"]
 
     def text() -> str:
         line = (
-            f"{model}: top-1 {found.top1:.2f} %, top-5 {found.top5:.2f} % of {found.images:,} "
-            f"{split} images ({found.source}), run by {found.runtime} in "
+            f"{model}: top-1 {first.top1:.2f} %, top-5 {first.top5:.2f} % of {first.images:,} "
+            f"{split} images ({first.source}), run by {first.runtime} in "
             f"{sum(report.seconds for report in reports.values()):.0f} s"
         )
         return f"{line}\n{_draw(reports)}" if robustness else line
 
-    document = {"model": model, "split": split, **asdict(found)}
+    document = {"model": model, "split": split, **asdict(first)}
     if robustness:
         document["robustness"] = {
             name: {"top1": report.top1, "top5": report.top5} for name, report in reports.items()
         }
-    if found.runtime != "keras":
+    if first.runtime != "keras":
         document["sha256"] = digest_path(Path(model))
     console.answer(document, as_json, text)
 
 
-def _for_task(chosen: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of an evaluation that is not of top-1 accuracy.
+def _for_task(chosen: dict[str, Any], robustness: bool) -> dict[str, Any]:
+    """The arguments of an evaluation by the model's task.
 
     Raises:
-        ConfigError: one that only top-1 accuracy takes.
+        ConfigError: one that only top-1 accuracy of one model takes.
     """
     from edgevit.base.errors import ConfigError
 
-    if chosen["limit"] is not None or chosen["split"] != "test":
-        raise ConfigError("--limit and --split are for class folders: a table is used whole.")
-    return {name: value for name, value in chosen.items() if name not in ("limit", "split")}
+    if robustness or chosen["split"] != "test":
+        raise ConfigError(
+            "--split and --robustness are for the top-1 accuracy of a model alone. Drop them."
+        )
+    return {name: value for name, value in chosen.items() if name != "split"}
 
 
 def _answer_task(model: str, found: TaskReport, as_json: bool) -> None:
     from edgevit.base.files import digest_path
 
     def text() -> str:
+        low, high = found.interval
         figures = ", ".join(f"{name} {value:.4g}" for name, value in found.figures.items())
         rows = [
             {"": name, **{key: f"{value:.4g}" for key, value in row.items()}}
@@ -126,9 +141,18 @@ def _answer_task(model: str, found: TaskReport, as_json: bool) -> None:
         ]
         line = (
             f"{model}: {figures} of {found.images:,} samples ({found.source}), {found.task}, run "
-            f"by {found.runtime} in {found.seconds:.0f} s"
+            f"by {found.runtime} in {found.seconds:.0f} s; 95 % interval of {found.figure}: "
+            f"{low:.4g} .. {high:.4g}"
         )
-        return f"{line}\n{console.table(rows, words=('',))}" if rows else line
+        lines = [line]
+        if (beside := found.float_model) is not None:
+            known = ", ".join(f"{name} {value:.4g}" for name, value in beside.figures.items())
+            low, high = beside.interval
+            lines.append(
+                f"float model: {known}; the file loses {beside.points_lost:.2f} points of "
+                f"{found.figure} (95 % interval {low:.2f} .. {high:.2f})"
+            )
+        return "\n".join([*lines, console.table(rows, words=("",))] if rows else lines)
 
     document = {"model": model, **asdict(found)}
     if found.runtime != "keras":

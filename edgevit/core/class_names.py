@@ -1,4 +1,4 @@
-"""Names of the classes of well-known datasets, in the order of their labels."""
+"""What classes are called; names of well-known datasets, in the order of their labels."""
 
 from __future__ import annotations
 
@@ -14,3 +14,8 @@ CIFAR10_CLASSES = (
     "ship",
     "truck",
 )
+
+
+def class_name(index: int, names: tuple[str, ...]) -> str:
+    """The name of a class; its number where it has none."""
+    return names[index] if index < len(names) else str(index)

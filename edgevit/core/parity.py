@@ -270,6 +270,21 @@ class AccuracyReport:
 
 
 @dataclass(frozen=True)
+class FloatFigures:
+    """The float model beside a file, on the same samples.
+
+    Attributes:
+        figures: by name, as the file's.
+        points_lost: hundredths of the first figure that the file loses.
+        interval: ends of its 95 % interval, over pairs.
+    """
+
+    figures: dict[str, float]
+    points_lost: float
+    interval: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class TaskReport:
     """Figures of a model's own task over labelled samples.
 
@@ -281,6 +296,9 @@ class TaskReport:
         runtime: what ran the model.
         source: where the samples came from.
         seconds: wall time of the whole evaluation.
+        figure: what the first figure is called.
+        interval: ends of its 95 % interval.
+        float_model: the float model on the same samples; None where none was named.
     """
 
     task: str
@@ -290,6 +308,9 @@ class TaskReport:
     runtime: str
     source: str
     seconds: float = 0.0
+    figure: str = ""
+    interval: tuple[float, float] = (float("nan"), float("nan"))
+    float_model: FloatFigures | None = None
 
 
 @dataclass(frozen=True)

@@ -118,6 +118,21 @@ def open_unseen(given: Given, signature: Signature) -> np.ndarray | None:
     return None
 
 
+def has_labels(given: str | Path, signature: Signature) -> bool:
+    """Whether a source is a dataset that says the class of every picture.
+
+    Raises:
+        DataError: a file of arrays that cannot be read.
+    """
+    path = _find_arrays(given)
+    if path is not None:
+        keys = () if path.suffix == ARRAY_SUFFIX else list_arrays(path)
+        return SOLE_KEYS[0] in keys and _has_classes(path, keys)
+    picture = signature.picture
+    channels = picture.preparation.channels if picture and picture.preparation else 3
+    return not _plain_pictures(Path(given), channels)
+
+
 def _find_arrays(source: str | Path) -> Path | None:
     """The .npz or .npy file that is meant; None: pictures are."""
     if str(source) in KERAS_DATASETS and not Path(source).exists():

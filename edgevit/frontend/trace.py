@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,17 +110,3 @@ def trace(source: Source, options: ExportOptions, dtype: str, lowering: Lowering
         tuple(spec.name for spec in source.signature.outputs),
         (*inside, *lowering.steps),
     )
-
-
-def refuse_lost(source: Source, found: Collection[str]) -> None:
-    """Refuses a graph that a converter merged two outputs of.
-
-    Raises:
-        ExportError: an output of the model is not among those found.
-    """
-    lost = [spec.name for spec in source.signature.outputs if spec.name not in found]
-    if lost and found:
-        raise ExportError(
-            f"{source.name}: the output {lost[0]!r} is the same tensor as another one "
-            f"({', '.join(found)}), and the file hands it out once. Leave it out by --outputs."
-        )

@@ -4,7 +4,7 @@ Five starting points: three are planned by the table of kernel costs (every oper
 delicate ones, that is residual sums, LayerNormalization and attention, stay float; none is), and
 two owe nothing to it (weighted layers are int8; everything is that can be). They are timed here,
 side by side, and tried from the quickest on. One that loses too much is repaired: for each
-group of operators it is measured how much closer to the float logits the file comes without that
+group of operators it is measured how much closer to the float outputs the file comes without that
 group in int8; groups leave in the order of that gain for the time they cost, as many as it takes,
 found by bisection. So a search takes about a dozen evaluations, however large the network.
 """
@@ -12,7 +12,7 @@ found by bisection. So a search takes about a dozen evaluations, however large t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -21,12 +21,15 @@ import numpy as np
 
 from edgevit.base.errors import ConfigError
 from edgevit.base.progress import Progress, Status
-from edgevit.base.statistics import Interval, PairedDrop
+from edgevit.base.statistics import FigureDrop, Interval
+from edgevit.core.samples import Inputs, count_samples, take_samples
+from edgevit.core.signature import OutputSpec, Role
 from edgevit.core.target import Precision
 from edgevit.quantization.kernel_costs import KernelCosts
 from edgevit.quantization.planner import FloatGraph, plan_careful, plan_precisions, predict
 from edgevit.quantization.precisions import recipe_of
 from edgevit.quantization.recipe import Recipe, Rule
+from edgevit.tasks.figures import Figure, Outputs
 
 SENSITIVITY_IMAGES = 32
 PRECISIONS = (Precision.INT8, Precision.DYNAMIC, Precision.FLOAT32)
@@ -40,8 +43,8 @@ class Candidates(Protocol):
         """Writes the file with a precision for every operator of the float graph."""
         ...
 
-    def classify(self, path: Path, images: np.ndarray, progress: Progress | None) -> np.ndarray:
-        """float32 N classes, of uint8 N H W 3."""
+    def run(self, path: Path, inputs: Inputs, progress: Progress | None) -> Outputs:
+        """float32 N ... by name, of raw inputs."""
         ...
 
     def time(self, paths: Sequence[Path]) -> list[float]:
@@ -51,17 +54,22 @@ class Candidates(Protocol):
 
 @dataclass(frozen=True)
 class Sample:
-    """Images with labels that the loss is measured on; never test images.
+    """What the loss is measured on; never test images.
 
     Attributes:
-        images: uint8 N H W 3.
-        labels: int N.
+        inputs: raw, N ... by name or of the only input.
         source: where they came from.
+        score: (outputs of a file, those of the float32 file) -> the figure that a budget trades.
+        outputs: that the figure is about.
     """
 
-    images: np.ndarray
-    labels: np.ndarray
+    inputs: Inputs
     source: str
+    score: Callable[[Outputs, Outputs], Figure]
+    outputs: tuple[OutputSpec, ...]
+
+    def __len__(self) -> int:
+        return count_samples(self.inputs)
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,7 @@ class Trial:
     """
 
     name: str
-    drop: PairedDrop | None
+    drop: FigureDrop | None
     latency_ms: float
     operators: dict[str, int]
 
@@ -93,7 +101,8 @@ class SearchReport:
         trials: what was tried, in order.
         images: size of the validation sample.
         source: where it came from.
-        accuracy: of the float32 file on it, percent.
+        figure: what the budget trades, in words.
+        float_figure: of the float32 file on the sample, in hundredths.
         evaluations: how often a file ran over the sample, whole or in part.
     """
 
@@ -103,11 +112,12 @@ class SearchReport:
     trials: tuple[Trial, ...]
     images: int
     source: str
-    accuracy: float
+    figure: str
+    float_figure: float
     evaluations: int
 
     @property
-    def drop(self) -> PairedDrop:
+    def drop(self) -> FigureDrop:
         """Of the chosen one.
 
         Raises:
@@ -127,7 +137,7 @@ class Search:
         costs: of kernels.
         candidates: writes, runs and times files.
         sample: what the loss is measured on.
-        max_drop: percentage points of accuracy that may be lost on it.
+        max_drop: hundredths of the figure that may be lost on it.
         status: called with a line about what is being done.
         progress: called with (done, in all).
     """
@@ -146,7 +156,7 @@ class Search:
         self.sample, self.max_drop, self.progress = sample, max_drop, progress
         self._say = status or (lambda line: None)
         self._files: dict[Precisions, Path] = {}
-        self._drops: dict[Precisions, PairedDrop] = {}
+        self._drops: dict[Precisions, FigureDrop] = {}
         self._evaluations = 0
 
     def run(self, model: str) -> SearchReport:
@@ -158,10 +168,10 @@ class Search:
         Raises:
             ConfigError: not even dynamic weights keep the budget.
         """
-        self._say(f"classifying {len(self.sample.images)} validation images in float32")
+        self._say(f"running {len(self.sample)} validation samples in float32")
         plain = (Precision.FLOAT32,) * len(self.graph.ops)
-        self._expected = self._logits(plain, self.sample.images)
-        self._right = self._expected.argmax(-1) == self.sample.labels
+        self._expected = self._run(plain, self.sample.inputs)
+        self._figure = self.sample.score(self._expected, self._expected)
         starts = self.list_starts()
         self._say(f"timing {len(starts)} plans side by side")
         times = self._time(list(starts))
@@ -170,9 +180,9 @@ class Search:
         if not within:
             best = min(drop.points for drop in self._drops.values())
             raise ConfigError(
-                f"no precisions keep within {self.max_drop:g} points: the best loses {best:.2f} on "
-                f"{len(self.sample.images)} images. Give a larger --max-drop, or export "
-                "tflite-float16."
+                f"no precisions keep within {self.max_drop:g} points: the best loses {best:.2f} of "
+                f"{self._figure.name} on {len(self.sample)} samples. Give a larger --max-drop, or "
+                "export tflite-float16."
             )
         self._say(f"timing {len(tried)} candidates side by side")
         times |= self._time(list(tried))
@@ -208,10 +218,10 @@ class Search:
     def _keeps(self, precisions: Precisions, name: str) -> bool:
         """Whether an assignment stays within the budget on the whole sample."""
         if precisions not in self._drops:
-            self._say(f"{name}: classifying {len(self.sample.images)} validation images")
-            logits = self._logits(precisions, self.sample.images)
-            right = logits.argmax(-1) == self.sample.labels
-            self._drops[precisions] = PairedDrop.of(list(self._right), list(right))
+            self._say(f"{name}: running {len(self.sample)} validation samples")
+            found = self._run(precisions, self.sample.inputs)
+            figure = self.sample.score(found, self._expected)
+            self._drops[precisions] = self._figure.drop_to(figure)
         return self._drops[precisions].points <= self.max_drop
 
     def _repair(self, precisions: Precisions) -> Precisions | None:
@@ -232,15 +242,14 @@ class Search:
         """Groups in int8, those first whose return to float gains most for the time it costs."""
         recipe = recipe_of(self.graph, precisions, "")
         rules = [rule for rule in recipe.rules if rule.precision is Precision.INT8]
-        images = self.sample.images[:SENSITIVITY_IMAGES]
-        expected = self._expected[: len(images)]
-        before = _error(self._logits(precisions, images), expected)
+        inputs = take_samples(self.sample.inputs, 0, SENSITIVITY_IMAGES)
+        before = self._error(precisions, inputs)
         base = predict(self.graph, precisions, self.costs)
         scores = []
-        self._say(f"measuring how much each of {len(rules)} groups costs in accuracy")
+        self._say(f"measuring how much each of {len(rules)} groups costs")
         for number, rule in enumerate(rules):
             candidate = self._without(precisions, [rule])
-            gained = before - _error(self._logits(candidate, images), expected)
+            gained = before - self._error(candidate, inputs)
             slower = max(predict(self.graph, candidate, self.costs) - base, 1.0)
             scores.append(gained / slower)
             if self.progress:
@@ -257,10 +266,18 @@ class Search:
         }
         return plan_precisions(self.graph, self.costs, lambda op: op.group in kept)
 
-    def _logits(self, precisions: Precisions, images: np.ndarray) -> np.ndarray:
+    def _run(self, precisions: Precisions, inputs: Inputs) -> Outputs:
         self._evaluations += 1
-        progress = self.progress if len(images) > SENSITIVITY_IMAGES else None
-        return self.candidates.classify(self._file(precisions), images, progress)
+        progress = self.progress if count_samples(inputs) > SENSITIVITY_IMAGES else None
+        return self.candidates.run(self._file(precisions), inputs, progress)
+
+    def _error(self, precisions: Precisions, inputs: Inputs) -> float:
+        """Mean squared distance to the float file, each output (or column) in its own unit."""
+        found = self._run(precisions, inputs)
+        return sum(
+            _mean_square(found[spec.name], self._expected[spec.name], spec.role is Role.VALUES)
+            for spec in self.sample.outputs
+        )
 
     def _file(self, precisions: Precisions) -> Path:
         if precisions not in self._files:
@@ -282,11 +299,11 @@ class Search:
             Trial(name, self._drops.get(precisions), times[precisions], _count(precisions))
             for precisions, name in names.items()
         )
-        drop, images = self._drops[chosen], len(self.sample.images)
+        drop, images = self._drops[chosen], len(self.sample)
         notes = (
-            f"Found by --max-drop {self.max_drop:g} on {images} validation images of "
+            f"Found by --max-drop {self.max_drop:g} on {images} validation samples of "
             f"{self.sample.source}:",
-            f"{describe_drop(drop, drop.interval())}.",
+            f"{self._figure.name}, {describe_drop(drop, drop.interval())}.",
         )
         return SearchReport(
             recipe=recipe_of(self.graph, chosen, model, notes),
@@ -295,21 +312,35 @@ class Search:
             trials=trials,
             images=images,
             source=self.sample.source,
-            accuracy=100 * float(self._right.mean()),
+            figure=self._figure.name,
+            float_figure=100 * self._figure.value,
             evaluations=self._evaluations,
         )
 
 
-def describe_drop(drop: PairedDrop, interval: Interval) -> str:
+def describe_drop(drop: FigureDrop, interval: Interval) -> str:
     """ "0.10 points lost (95 % interval -0.30 .. 0.50; 5 images lost, 4 won; McNemar p = 1)"."""
-    return (
-        f"{drop.points:.2f} points lost (95 % interval {interval.low:.2f} .. {interval.high:.2f}; "
-        f"{drop.lost} images lost, {drop.won} won; McNemar p = {drop.p_value:.2g})"
-    )
+    counts, counted = "", drop.counted
+    if counted is not None:
+        counts = (
+            f"; {counted.lost} images lost, {counted.won} won; McNemar p = {counted.p_value:.2g}"
+        )
+    ends = f"{interval.low:.2f} .. {interval.high:.2f}"
+    return f"{drop.points:.2f} points lost (95 % interval {ends}{counts})"
 
 
-def _error(logits: np.ndarray, expected: np.ndarray) -> float:
-    return float(np.square(logits.astype(np.float64) - expected).mean())
+def _mean_square(found: np.ndarray, expected: np.ndarray, by_column: bool) -> float:
+    """Mean squared difference, in units of the variance of all samples that are expected.
+
+    Args:
+        found: float N ..., of the first samples.
+        expected: float M ..., M >= N.
+        by_column: whether each column has its own unit.
+    """
+    wide = expected.astype(np.float64)
+    variance = np.asarray(wide.var(axis=0 if by_column else None))
+    square = np.square(found - wide[: len(found)])
+    return float((square / np.where(variance > 0, variance, 1.0)).mean())
 
 
 def _count(precisions: Precisions) -> dict[str, int]:

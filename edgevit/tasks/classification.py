@@ -6,13 +6,36 @@ from typing import Any
 
 import numpy as np
 
+from edgevit.base.errors import ConfigError
+from edgevit.core.class_names import class_name
 from edgevit.core.signature import Activation, OutputSpec, Role, Signature
+from edgevit.tasks.figures import Known, Outputs, Score, Truth
 from edgevit.tasks.measures import threshold
+from edgevit.tasks.scores import score_classes, score_labels
 from edgevit.tasks.task import Task
 
 
 class Classification(Task):
     """See :class:`edgevit.tasks.task.Task`."""
+
+    def check_truth(self, known: Known, signature: Signature) -> None:
+        super().check_truth(known, signature)
+        output = self.main_output(signature)
+        if known is Known.CLASSES and len(output.shape) != 2:
+            raise ConfigError(
+                f"{known} say one class for each picture, and the output {output.name!r} says one "
+                "for each of many places. Give unlabelled samples, beside the float model."
+            )
+
+    def score(
+        self, found: Outputs, truth: Truth, signature: Signature, names: tuple[str, ...]
+    ) -> Score:
+        output = self.main_output(signature)
+        if truth.known is Known.CLASSES:
+            return score_classes(found[output.name], truth.values, output)
+        if truth.known is Known.VALUES:
+            return score_labels(found[output.name], truth.values, truth.columns, output)
+        return super().score(found, truth, signature, names)
 
     def describe(
         self, outputs: dict[str, np.ndarray], signature: Signature, names: tuple[str, ...], top: int
@@ -44,11 +67,6 @@ class Classification(Task):
         )  # fmt: skip
 
 
-def class_name(index: int, names: tuple[str, ...]) -> str:
-    """The name of a class; its number where it has none."""
-    return names[index] if index < len(names) else str(index)
-
-
 def probabilities(scores: np.ndarray, output: OutputSpec) -> np.ndarray:
     """Probabilities of classes; what is one already stays as it is.
 
@@ -62,6 +80,22 @@ def probabilities(scores: np.ndarray, output: OutputSpec) -> np.ndarray:
         return 1 / (1 + np.exp(-scores))
     weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return weights / weights.sum(axis=-1, keepdims=True)
+
+
+def both_classes(scores: np.ndarray, output: OutputSpec) -> np.ndarray:
+    """Scores with a column for each class, where a single one says how likely the second is.
+
+    Args:
+        scores: float N C.
+        output: that they are of.
+
+    Returns:
+        float N C, C >= 2, of which the largest of a row is the class.
+    """
+    limit = threshold(output)
+    if scores.shape[-1] > 1 or limit is None:
+        return scores
+    return np.concatenate([2 * limit - scores, scores], axis=-1)
 
 
 def _yes_or_no(share: float, names: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -80,5 +114,6 @@ CLASSIFICATION = Classification(
     "classification",
     "classes of a picture: one of several, yes or no, or several at once",
     (Role.LOGITS, Role.PROBABILITIES),
-    "top-1 accuracy",
+    "top-1 accuracy, or that of several labels at once",
+    (Known.CLASSES, Known.VALUES),
 )

@@ -7,11 +7,21 @@ from typing import Any
 import numpy as np
 
 from edgevit.core.signature import Role, Signature
+from edgevit.tasks.figures import Known, Outputs, Score, Truth
+from edgevit.tasks.scores import score_neighbours
 from edgevit.tasks.task import Task
 
 
 class Embedding(Task):
     """See :class:`edgevit.tasks.task.Task`."""
+
+    def score(
+        self, found: Outputs, truth: Truth, signature: Signature, names: tuple[str, ...]
+    ) -> Score:
+        if truth.known is Known.CLASSES:
+            output = self.main_output(signature)
+            return score_neighbours(found[output.name], truth.values, truth.columns)
+        return super().score(found, truth, signature, names)
 
     def describe(
         self, outputs: dict[str, np.ndarray], signature: Signature, names: tuple[str, ...], top: int
@@ -28,5 +38,9 @@ class Embedding(Task):
 
 
 EMBEDDING = Embedding(
-    "embedding", "a vector for each picture: near ones are alike", (Role.EMBEDDING,)
+    "embedding",
+    "a vector for each picture: near ones are alike",
+    (Role.EMBEDDING,),
+    "recall@1",
+    (Known.CLASSES,),
 )

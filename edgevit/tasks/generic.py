@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from edgevit.core.signature import Role, Signature
+from edgevit.tasks.scores import CLOSENESS
 from edgevit.tasks.task import Task
 
 FEW = 64  # numbers of an output that are shown as they are
@@ -41,4 +42,6 @@ class Generic(Task):
         )
 
 
-GENERIC = Generic("generic", "anything else: boxes, maps, labels", (Role.MAP, Role.LABELS))
+GENERIC = Generic(
+    "generic", "anything else: boxes, maps, labels", (Role.MAP, Role.LABELS), CLOSENESS
+)

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from edgevit.core.signature import Role, Signature
+from edgevit.tasks.figures import Known, Outputs, Score, Truth
+from edgevit.tasks.scores import score_values
 from edgevit.tasks.task import Task
 
 SHOWN = 8  # values of an output in a line
@@ -14,6 +16,14 @@ SHOWN = 8  # values of an output in a line
 
 class Regression(Task):
     """See :class:`edgevit.tasks.task.Task`."""
+
+    def score(
+        self, found: Outputs, truth: Truth, signature: Signature, names: tuple[str, ...]
+    ) -> Score:
+        if truth.known is Known.VALUES:
+            output = self.main_output(signature)
+            return score_values(found[output.name], truth.values, truth.columns)
+        return super().score(found, truth, signature, names)
 
     def describe(
         self, outputs: dict[str, np.ndarray], signature: Signature, names: tuple[str, ...], top: int
@@ -32,5 +42,5 @@ class Regression(Task):
 
 
 REGRESSION = Regression(
-    "regression", "measured quantities, each in its own unit", (Role.VALUES,), "R2"
+    "regression", "measured quantities, each in its own unit", (Role.VALUES,), "R2", (Known.VALUES,)
 )

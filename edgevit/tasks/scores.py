@@ -3,27 +3,171 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from edgevit.base.errors import DataError
-from edgevit.core.signature import OutputSpec
-from edgevit.tasks.classification import class_name
-from edgevit.tasks.measures import count_overlaps, decide, mean_of_overlaps
+from edgevit.core.class_names import class_name
+from edgevit.core.parity import MEASURES as NAMES
+from edgevit.core.signature import OutputSpec, Role
+from edgevit.tasks.figures import Figure, Outputs, Score, mean_itself
+from edgevit.tasks.measures import (
+    MEASURES,
+    choose_class,
+    compare_outputs,
+    count_overlaps,
+    decide,
+    mean_of_overlaps,
+    same_integers,
+)
+
+TOP = 5
+CLOSENESS = "closeness to the float model"
+ROWS = 1024  # vectors that are held against all others at once
 
 
-@dataclass(frozen=True)
-class Score:
-    """Figures over labelled samples.
+def score_classes(found: np.ndarray, truth: np.ndarray, output: OutputSpec) -> Score:
+    """One class for each sample.
 
-    Attributes:
-        figures: by name, the one that a budget trades first.
-        rows: figures of each class or quantity, by its name.
+    Args:
+        found: float N C, of the model; of a single column, whether it says the second class.
+        truth: int N.
+        output: that the numbers are of.
+
+    Returns:
+        ``top1`` and ``top5``, shares of samples whose class is the likeliest, or among five.
+
+    Raises:
+        DataError: a class that the model has not.
     """
+    classes = max(2, found.shape[-1])
+    if truth.max() >= classes:
+        raise DataError(
+            f"the data has {truth.max() + 1} classes, where the model tells {classes} apart. Give "
+            "data of the model's own classes."
+        )
+    finite = np.isfinite(found).all(axis=-1)
+    right = (choose_class(found, output) == truth) & finite
+    near = np.ones(len(found), bool) & finite
+    if found.shape[-1] > TOP:
+        own = found[np.arange(len(found)), truth][:, None]
+        near &= (found > own).sum(axis=-1) < TOP
+    figure = Figure("top-1 accuracy", right.astype(np.float64))
+    return Score(figure, {"top1": figure.value, "top5": float(near.mean())}, {})
 
-    figures: dict[str, float]
-    rows: dict[str, dict[str, float]]
+
+def score_neighbours(found: np.ndarray, truth: np.ndarray, names: Sequence[str]) -> Score:
+    """Whether the nearest other sample, by the cosine of vectors, is of the same class.
+
+    Recall@1 of Jegou et al. 2011 ("Product Quantization for Nearest Neighbor Search"), as metric
+    learning counts it: every sample asks, all others are the gallery. A class of a single sample
+    cannot be found, so that one does not ask.
+
+    Args:
+        found: float N D.
+        truth: int N, the class of each.
+        names: of the classes.
+
+    Returns:
+        ``recall_at_1``, and ``chance``, that of vectors that say nothing; ``recall_at_1`` of each
+        class.
+
+    Raises:
+        DataError: no class has two samples.
+    """
+    counts = np.bincount(truth, minlength=len(names))
+    asking = np.isin(truth, np.flatnonzero(counts > 1))
+    if not asking.any():
+        raise DataError("a nearest neighbour needs two samples of a class. Received: one of each.")
+    vectors = found.reshape(len(found), -1).astype(np.float32)
+    finite = np.isfinite(vectors.sum(axis=-1))
+    vectors = np.where(finite[:, None], vectors, 0.0)
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-30)
+    nearest = np.empty(len(vectors), np.int64)
+    for start in range(0, len(vectors), ROWS):
+        likeness = vectors[start : start + ROWS] @ vectors.T  # rows N
+        places = np.arange(len(likeness))
+        likeness[places, start + places] = -np.inf
+        nearest[start : start + ROWS] = likeness.argmax(axis=-1)
+    hits = np.where(finite, np.equal(truth[nearest], truth), 0.0)
+    rows = {
+        class_name(int(label), tuple(names)): {"recall_at_1": float(hits[truth == label].mean())}
+        for label in np.flatnonzero(counts > 1)
+    }
+    figure = Figure("recall@1", hits[asking])
+    chance = float(((counts[truth[asking]] - 1) / (len(truth) - 1)).mean())
+    return Score(figure, {"recall_at_1": figure.value, "chance": chance}, rows)
+
+
+def score_closeness(found: Outputs, expected: Outputs, outputs: Sequence[OutputSpec]) -> Score:
+    """How near outputs are to the float model's, where nobody knows what they should be.
+
+    Args:
+        found: of the model.
+        expected: of the float model.
+        outputs: that the figures are about.
+
+    Returns:
+        Of a single output whose role has a measure of its own (the same class, mean IoU, cosine):
+        that one; else one less the relative error of the worst output, or column of values. Of
+        each output ``relative_error``, and ``agreement`` where its role has a measure.
+    """
+    rows = {}
+    for output in outputs:
+        parity = compare_outputs(found[output.name], expected[output.name], output)
+        rows[output.name] = {"relative_error": parity.relative}
+        if output.role in MEASURES:
+            rows[output.name]["agreement"] = parity.agreement
+    first, measure = outputs[0], MEASURES.get(outputs[0].role)
+    if len(outputs) == 1 and measure is not None:
+        parts = measure.of_samples(found[first.name], expected[first.name], first)
+        of_mean = mean_itself if parts.ndim == 1 else _overlap_of_mean
+        figure = Figure(f"{NAMES[first.role]} as the float model", parts, of_mean)
+    else:
+        columns = [error_parts(found[o.name], expected[o.name], o) for o in outputs]
+        figure = Figure(CLOSENESS, np.concatenate(columns, axis=1), _closeness_of_mean)
+    return Score(figure, {"closeness": figure.value}, rows)
+
+
+def error_parts(found: np.ndarray, expected: np.ndarray, output: OutputSpec) -> np.ndarray:
+    """What each sample contributes to the relative error of an output.
+
+    Returns:
+        float64 N K 3: |difference|, and the reference's distance from its mean and the square of
+        that, of each column of values, or in the mean over the whole output (K = 1). Of numbers of
+        classes, what differs counts 1.
+    """
+    if output.role is Role.LABELS:
+        differs = 1 - same_integers(found, expected, output)
+        return np.stack([differs, 0 * differs, 0 * differs + 1], axis=-1)[:, None]
+    wide = expected.reshape(len(expected), -1).astype(np.float64)  # N D
+    apart = output.role is Role.VALUES
+    away = np.abs(found.reshape(wide.shape) - wide)
+    centred = wide - (wide.mean(axis=0) if apart else wide.mean())
+    parts = np.stack([away, centred, np.square(centred)], axis=-1)  # N D 3
+    return parts if apart else parts.mean(axis=1, keepdims=True)
+
+
+def _closeness_of_mean(mean: np.ndarray) -> float:
+    """1 less the worst relative error, of K 3 of :func:`error_parts`; -inf of what is no number."""
+    error, centre, square = mean.T
+    spread = np.sqrt(np.maximum(square - np.square(centre), 0.0))
+    worst = np.divide(error, spread, out=np.where(error > 0, np.inf, 0.0), where=spread > 0).max()
+    return 1 - float(worst) if np.isfinite(worst) else -np.inf
+
+
+def _overlap_of_mean(mean: np.ndarray) -> float:
+    """Mean IoU, of 2 classes in the mean over samples."""
+    return mean_of_overlaps(mean[None])
+
+
+def _r2_of_mean(mean: np.ndarray) -> float:
+    """R2 in the mean over columns, of K 3: squared error, truth and its square."""
+    lost, centre, square = mean.T
+    spread = square - np.square(centre)
+    return float(
+        (1 - np.divide(lost, spread, out=np.full_like(lost, np.inf), where=spread > 0)).mean()
+    )
 
 
 def score_values(found: np.ndarray, truth: np.ndarray, columns: Sequence[str]) -> Score:
@@ -58,7 +202,9 @@ def score_values(found: np.ndarray, truth: np.ndarray, columns: Sequence[str]) -
         }
         for place, name in enumerate(columns)
     }
-    return Score({"r2": float(r2.mean())}, rows)
+    centred = truth - truth.mean(axis=0)
+    parts = np.stack([np.square(error), centred, np.square(centred)], axis=-1)  # N K 3
+    return Score(Figure("R2", parts, _r2_of_mean), {"r2": float(r2.mean())}, rows)
 
 
 def score_labels(
@@ -101,12 +247,13 @@ def score_labels(
             "f1": 2 * both / max(1, int(ours.sum() + theirs.sum())),
         }
     same = chosen == wanted
+    figure = Figure("accuracy", same.mean(axis=1))
     figures = {
-        "accuracy": float(same.mean()),
+        "accuracy": figure.value,
         "exact": float(same.all(axis=1).mean()),
         "f1": float(np.mean([row["f1"] for row in rows.values()])),
     }
-    return Score(figures, rows)
+    return Score(figure, figures, rows)
 
 
 def score_masks(
@@ -136,4 +283,5 @@ def score_masks(
         if either[label] > 0
     }
     right = float((chosen == truth)[valid].mean()) if valid.any() else float("nan")
-    return Score({"mean_iou": mean_of_overlaps(overlaps), "pixel_accuracy": right}, rows)
+    figure = Figure("mean IoU", overlaps, _overlap_of_mean)
+    return Score(figure, {"mean_iou": figure.value, "pixel_accuracy": right}, rows)

@@ -6,14 +6,24 @@ from typing import Any
 
 import numpy as np
 
+from edgevit.core.class_names import class_name
 from edgevit.core.signature import Role, Signature
-from edgevit.tasks.classification import class_name
+from edgevit.tasks.figures import Known, Outputs, Score, Truth
 from edgevit.tasks.measures import decide
+from edgevit.tasks.scores import score_masks
 from edgevit.tasks.task import Task
 
 
 class Segmentation(Task):
     """See :class:`edgevit.tasks.task.Task`."""
+
+    def score(
+        self, found: Outputs, truth: Truth, signature: Signature, names: tuple[str, ...]
+    ) -> Score:
+        if truth.known is Known.MASKS:
+            output = self.main_output(signature)
+            return score_masks(found[output.name], truth.values, output, names)
+        return super().score(found, truth, signature, names)
 
     def describe(
         self, outputs: dict[str, np.ndarray], signature: Signature, names: tuple[str, ...], top: int
@@ -45,4 +55,6 @@ class Segmentation(Task):
         return chosen.astype(np.uint8)
 
 
-SEGMENTATION = Segmentation("segmentation", "a class for every pixel", (Role.MASK,), "mean IoU")
+SEGMENTATION = Segmentation(
+    "segmentation", "a class for every pixel", (Role.MASK,), "mean IoU", (Known.MASKS,)
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -15,20 +15,22 @@ import numpy as np
 from edgevit.base.errors import ConfigError
 from edgevit.base.progress import Progress, Status
 from edgevit.core.manifest import CLASSIFICATION
-from edgevit.core.parity import AccuracyReport, TaskReport
+from edgevit.core.parity import AccuracyReport, FloatFigures, TaskReport
 from edgevit.core.signature import Role, Signature
+from edgevit.data.datasets import ImageDataset
 from edgevit.data.degradations import DEGRADATIONS, Degradation
 from edgevit.data.evaluation import load_test, load_validation
-from edgevit.data.masks import load_masks
-from edgevit.data.values import load_values
 from edgevit.formats.registry import open_session, read_metadata
 from edgevit.formats.session import Session, find_picture, image_size, read_signature
 from edgevit.frontend.opening import Opening, is_exported, open_source
+from edgevit.frontend.source import Source
 from edgevit.tasks import find_task
-from edgevit.tasks.scores import score_labels, score_masks, score_values
+from edgevit.tasks.classification import both_classes
+from edgevit.tasks.figures import Known, Outputs, Score
 from edgevit.tasks.task import Task
-from edgevit.verbs.foreign import find_scores, scale_inputs
-from edgevit.verification.parity import measure_accuracy, run_outputs
+from edgevit.verbs.foreign import as_exported, find_scores, matched, scale_inputs
+from edgevit.verbs.labelled import load_labelled
+from edgevit.verification.parity import find_output, measure_accuracy, run_outputs
 
 if TYPE_CHECKING:
     import keras
@@ -50,34 +52,42 @@ class Opened:
         find_picture: () -> ((rows, columns), channels) of the raw pictures that it takes; raises
             what the model raises that takes none.
         share_unseen: see :meth:`edgevit.frontend.source.Source.share_unseen`; None for a file.
+        float_run: likewise, the float model that a file is held against; None: none is named.
     """
 
-    run: Callable[[Any], dict[str, np.ndarray]]
+    run: Callable[[Any], Outputs]
     signature: Signature
     task: Task
     names: tuple[str, ...]
     runtime: str
     find_picture: Callable[[], tuple[tuple[int, int], int]]
     share_unseen: Callable[[str], float] | None = None
+    float_run: Callable[[Any], Outputs] | None = None
 
 
 @contextmanager
 def opened(
-    model: str | Path | keras.Model, kernels: str | None, say: Status, opening: Opening
+    model: str | Path | keras.Model,
+    kernels: str | None,
+    say: Status,
+    opening: Opening,
+    against: str | Path | keras.Model | None = None,
 ) -> Iterator[Opened]:
-    """Opens an exported file in its runtime, or a float model in Keras."""
-    asked = opening.get("task")
+    """Opens an exported file in its runtime, or a float model in Keras.
+
+    Raises:
+        ConfigError: a float model to hold another float model against.
+    """
     if isinstance(model, (str, Path)) and is_exported(Path(model)):
         with open_session(Path(model), kernels) as session:
-            manifest, signature = session.manifest, read_signature(session)
-            names = opening.get("class_names") or (manifest.class_names if manifest else ())
-            task = find_task(asked or (manifest.task if manifest else CLASSIFICATION))
-            if manifest is None:
-                signature = find_scores(signature, names)
-            run = _scaled(session, opening.get("scaling"))
-            picture = partial(_picture_of, session)
-            yield Opened(run, signature, task, names, session.runtime, picture)
+            if against is None:
+                yield _of_file(session, opening)
+            else:
+                say("loading the float model")
+                yield _beside_float(session, open_source(against, **opening), str(against))
         return
+    if against is not None:
+        raise ConfigError(f"{model}: is a float model itself. Drop --against, or name a file.")
     from edgevit.frontend.record_reference import float_outputs
 
     say("loading the model")
@@ -93,62 +103,119 @@ def opened(
     )
 
 
+def _of_file(session: Session, opening: Opening) -> Opened:
+    """A file alone: what its manifest says of it, or what the user does."""
+    manifest, signature = session.manifest, read_signature(session)
+    names = opening.get("class_names") or (manifest.class_names if manifest else ())
+    task = find_task(opening.get("task") or (manifest.task if manifest else CLASSIFICATION))
+    if manifest is None:
+        signature = find_scores(signature, names)
+    run = _scaled(session, opening.get("scaling"))
+    return Opened(run, signature, task, names, session.runtime, partial(_picture_of, session))
+
+
+def _beside_float(session: Session, source: Source, against: str) -> Opened:
+    """A file beside the float model, which says what its outputs are.
+
+    Raises:
+        ConfigError: another model than the file was made of.
+    """
+    from edgevit.frontend.record_reference import float_outputs
+
+    run: Callable[[Any], Outputs] = session.run
+    if session.manifest is None:
+        run = matched(source, [])(session).run
+    else:
+        source = as_exported(source, session.manifest, against)
+    return Opened(
+        run,
+        source.signature,
+        find_task(source.task),
+        source.class_names,
+        session.runtime,
+        lambda: (source.picture_size, source.channels),
+        float_run=partial(float_outputs, source),
+    )
+
+
 def evaluate_task(
     model: str | Path | keras.Model,
     data: str | Path,
     kernels: str | None = None,
     status: Status | None = None,
     progress: Progress | None = None,
+    against: str | Path | keras.Model | None = None,
+    limit: int | None = None,
     **opening: Unpack[Opening],
 ) -> TaskReport:
-    """Figures of a model's own task over labelled samples.
+    """Figures of a model's own task over samples.
 
     Args:
         model: an exported file, or what :func:`edgevit.frontend.opening.open_source` takes.
-        data: for segmentation, a folder of ``images/`` and ``masks/``; for regression and for
-            several labels at once, a CSV that names a picture and its values in each row.
+        data: what the task is measured on (:attr:`edgevit.tasks.task.Task.truths`); for an exported
+            file beside ``against``, unlabelled samples too.
         kernels: a kernel set, for an exported file.
         status: called with a line about what is being done.
         progress: called with (samples done, samples in all).
-        **opening: for a float model: see :class:`edgevit.frontend.opening.Opening`.
+        against: the float model that the file was made of; its figures stand beside the file's.
+        limit: only so many samples, drawn by a fixed seed; None: all.
+        **opening: of the float model: see :class:`edgevit.frontend.opening.Opening`.
 
     Raises:
-        ConfigError: a task that has no figures, or data of another one.
+        ConfigError: data that the task is not measured on, or another float model.
         DataError: the data cannot be read.
     """
     say = status or (lambda line: None)
     started = time.perf_counter()
-    with opened(model, kernels, say, opening) as found:
-        output = found.task.main_output(found.signature)
-        if output.role is Role.MASK:
-            say("reading pictures and masks")
-            masks = load_masks(data, found.signature, output.shape[-1] or 1)
-            inputs: Any = masks.images
-            count, source = len(masks), masks.source
-        elif output.role in (Role.VALUES, Role.PROBABILITIES, Role.LOGITS):
-            say("reading the table")
-            table = load_values(data, found.signature)
-            inputs, count, source = table.inputs, len(table), table.source
-        else:
+    with opened(model, kernels, say, opening, against) as found:
+        say("reading the samples")
+        read = partial(_read_images, data, TEST, found, limit)
+        labelled = load_labelled(data, found.task, found.signature, read, limit)
+        unlabelled = labelled.truth.known is Known.NOTHING
+        if unlabelled and found.float_run is None:
             raise ConfigError(
-                f"a model for {found.task.name} whose output {output.name!r} holds {output.role} "
-                "has no figures against labels. 'edgevit verify --against' compares it with the "
-                "float model; --task says what else it may be for."
+                f"{data}: says nothing of its samples, so only a file can be measured on them, "
+                f"against its float model: name that by --against. {_describe_truths(found.task)}"
             )
-        say(f"running {count} samples with {found.runtime}")
-        outputs = run_outputs(found.run, inputs, progress)
-        values = outputs.get(output.name)
-        values = next(iter(outputs.values())) if values is None else values
-        if output.role is Role.MASK:
-            score = score_masks(values, masks.masks, output, found.names)
-        elif output.role is Role.VALUES:
-            score = score_values(values, table.targets, table.columns)
-        else:
-            score = score_labels(values, table.targets, table.columns, output)
-        seconds = time.perf_counter() - started
+        say(f"running {len(labelled)} samples with {found.runtime}")
+        outputs = run_outputs(found.run, labelled.inputs, progress)
+        wanted = found.task.measured_outputs(found.signature, labelled.truth.known)
+        outputs = {spec.name: find_output(outputs, spec.name, str(model)) for spec in wanted}
+        expected = None
+        if found.float_run is not None:
+            say(f"running {len(labelled)} samples with float Keras")
+            expected = run_outputs(found.float_run, labelled.inputs, progress)
+        truth = replace(labelled.truth, outputs=expected if unlabelled else None)
+        score = found.task.score(outputs, truth, found.signature, found.names)
+        beside = None
+        if expected is not None and not unlabelled:
+            float_score = found.task.score(expected, truth, found.signature, found.names)
+            beside = _compare(float_score, score)
+        interval = score.figure.interval
         return TaskReport(
-            found.task.name, count, score.figures, score.rows, found.runtime, source, seconds
+            found.task.name,
+            len(labelled),
+            score.figures,
+            score.rows,
+            found.runtime,
+            labelled.source,
+            time.perf_counter() - started,
+            score.figure.name,
+            (interval.low, interval.high),
+            beside,
         )
+
+
+def _describe_truths(task: Task) -> str:
+    """What else a task is measured on, as a sentence; nothing where there is nothing else."""
+    return f"Without: {' or '.join(task.truths)}." if task.truths else ""
+
+
+def _compare(float_score: Score, score: Score) -> FloatFigures:
+    """The float model's figures, and what the file loses of the first."""
+    drop = float_score.figure.drop_to(score.figure)
+    interval = drop.interval()
+    return FloatFigures(float_score.figures, drop.points, (interval.low, interval.high))
 
 
 def needs_task_report(model: str | Path, data: str | Path, task: str | None) -> bool:
@@ -226,13 +293,7 @@ def evaluate_robustness(
     with opened(model, kernels, say, opening) as source:
         run = _scores(source)
         say(f"reading the {split} images")
-        size, channels = source.find_picture()
-        if split == TEST or source.share_unseen is None:
-            dataset = load_test(data, size, source.names, limit, channels=channels)
-        else:
-            dataset = load_validation(
-                data, size, source.names, limit, source.share_unseen, channels=channels
-            )
+        dataset = _read_images(data, split, source, limit)
         found = {}
         for name, images in _variants(dataset.images, degradations):
             if degradations:
@@ -243,12 +304,20 @@ def evaluate_robustness(
     return found
 
 
+def _read_images(data: str | Path, split: str, found: Opened, limit: int | None) -> ImageDataset:
+    """Test or validation images of the size that a model takes."""
+    size, channels = found.find_picture()
+    if split == TEST or found.share_unseen is None:
+        return load_test(data, size, found.names, limit, channels=channels)
+    return load_validation(data, size, found.names, limit, found.share_unseen, channels=channels)
+
+
 def _picture_of(session: Session) -> tuple[tuple[int, int], int]:
     """((rows, columns), channels) of the one input of a file that takes pictures."""
     return image_size(session), find_picture(session).shape[-1] or 3
 
 
-def _scaled(session: Session, scaling: str | None) -> Callable[[Any], dict[str, np.ndarray]]:
+def _scaled(session: Session, scaling: str | None) -> Callable[[Any], Outputs]:
     """What runs raw pixels: another tool's file may want them scaled.
 
     Raises:
@@ -273,8 +342,8 @@ def _scores(source: Opened) -> Callable[[np.ndarray], np.ndarray]:
         )
 
     def scores(images: np.ndarray) -> np.ndarray:
-        found = source.run(images)
-        return found[output.name] if output.name in found else next(iter(found.values()))
+        found = find_output(source.run(images), output.name, source.runtime)
+        return both_classes(found, output)
 
     return scores
 

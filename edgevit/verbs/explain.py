@@ -80,7 +80,7 @@ def explain(
 
             def run(batch: np.ndarray) -> dict[str, np.ndarray]:
                 found = session.run(batch)
-                return {**found, output.name: find_output(found, output.name, session)}
+                return {**found, output.name: find_output(found, output.name, path)}
 
             found = explain_outputs(run, pixels, output, names, method)
             runtime, title = session.runtime, path.stem

@@ -19,7 +19,7 @@ from edgevit.base.progress import Progress, Status
 from edgevit.base.versions import tool_versions
 from edgevit.core.format import Format
 from edgevit.core.layer_errors import LayerError
-from edgevit.core.manifest import CLASSIFICATION, Artifact, Manifest, manifest_path
+from edgevit.core.manifest import Artifact, Manifest, manifest_path
 from edgevit.core.metadata import write_metadata
 from edgevit.core.parity import Verdict
 from edgevit.core.reference import ReferenceSet
@@ -65,8 +65,8 @@ class ExportArguments(Opening, ExportChoices, TfliteChoices, OnnxChoices, total=
             pictures), or a dict of arrays by the name of the input. A part of them is held out, and
             the file is judged on it. None: the ranges that ship with the weights.
         ranges: a file of :func:`edgevit.verbs.calibrate.calibrate` instead of images.
-        budget: for tflite-mixed: how much accuracy may be lost, and on which images that is
-            measured. The recipe that is found is written beside the file.
+        budget: for tflite-mixed: how much of the task's figure may be lost, and on which samples
+            that is measured. The recipe that is found is written beside the file.
         keep_failed: publish the file even if its verification fails.
         accept_loss: a lossy file is what was asked for.
         embed_samples: whether some of the held-out samples travel inside the file, so that
@@ -175,11 +175,6 @@ def export_all(
     given: dict[str, Any] = dict(arguments)
     opening: Any = {name: given[name] for name in Opening.__annotations__ if name in given}
     source = open_source(model, **opening)
-    if arguments.get("budget") is not None and source.task != CLASSIFICATION:
-        raise ConfigError(
-            f"--max-drop trades top-1 accuracy, and {source.name} is for {source.task}. "
-            "'edgevit evaluate' measures a file by its own task."
-        )
     sample = held = None
     calibration = arguments.get("calibration")
     if calibration is not None:

@@ -9,7 +9,9 @@ from typing import Any, cast
 
 import numpy as np
 
+from edgevit.base.errors import ConfigError
 from edgevit.base.progress import Status
+from edgevit.core.manifest import Manifest
 from edgevit.core.parity import ParityReport
 from edgevit.core.reference import ReferenceSet
 from edgevit.core.runtime import Runtime
@@ -37,6 +39,22 @@ def matched(source: Source, lines: list[str]) -> Callable[[Any], Any]:
         return Matched(session, found, source.signature, source.prepare)
 
     return wrap
+
+
+def as_exported(source: Source, manifest: Manifest, against: str | Path) -> Source:
+    """The float model that a file was exported from, with the inputs and outputs of the file.
+
+    Args:
+        source: what the user named.
+        manifest: of the file.
+        against: how the user named it.
+
+    Raises:
+        ConfigError: it has other weights.
+    """
+    if source.weights_sha256 != manifest.weights_sha256:
+        raise ConfigError(f"{against}: these are not the weights that the file was exported from.")
+    return replace(source, signature=manifest.model_signature)
 
 
 def find_scores(signature: Signature, names: tuple[str, ...]) -> Signature:

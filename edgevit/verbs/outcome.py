@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Budget:
-    """How much accuracy a tflite-mixed file may lose.
+    """How much of its task's figure a tflite-mixed file may lose.
 
     Attributes:
-        max_drop: percentage points.
-        data: a dataset; its validation images are used, a fifth of the training images.
+        max_drop: hundredths of the figure: percentage points of accuracy, hundredths of R2.
+        data: what the task is measured on, or unlabelled samples; of a dataset of classes the
+            validation images are used, a fifth of the training images.
         images: size of the sample.
 
     Raises:

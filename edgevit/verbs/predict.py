@@ -24,6 +24,7 @@ from edgevit.tasks.generic import GENERIC
 from edgevit.tasks.segmentation import SEGMENTATION, Segmentation
 from edgevit.tasks.task import Task
 from edgevit.verbs.foreign import only_scores, scale_inputs
+from edgevit.verification.parity import find_output
 
 
 @dataclass(frozen=True)
@@ -130,9 +131,7 @@ def _read(samples: Given | Sequence[str | Path], session: Session) -> list[tuple
 
 def _run_one(session: Session, signature: Signature, inputs: Any) -> dict[str, np.ndarray]:
     found = {name: values[0] for name, values in session.run(inputs).items()}
-    if len(found) == 1:  # the only output goes by any name
-        return {signature.outputs[0].name: next(iter(found.values()))}
-    return found
+    return {spec.name: find_output(found, spec.name, session.path) for spec in signature.outputs}
 
 
 def _look_at(signature: Signature, outputs: dict[str, np.ndarray]) -> Signature:

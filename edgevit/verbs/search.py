@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from edgevit.bench.measure import measure_interleaved
+from edgevit.core.samples import Inputs
+from edgevit.data.datasets import ImageDataset
 from edgevit.data.evaluation import load_validation
 from edgevit.formats.registry import load_session
 from edgevit.formats.session import draw_input
@@ -23,7 +23,9 @@ from edgevit.quantization.planner import FloatGraph
 from edgevit.quantization.precisions import recipe_of
 from edgevit.quantization.search import Precisions, Progress, Sample, Search, SearchReport, Status
 from edgevit.tasks import find_task
-from edgevit.verification.parity import find_output, run_outputs
+from edgevit.tasks.figures import Figure, Outputs
+from edgevit.verbs.labelled import load_labelled
+from edgevit.verification.parity import run_outputs
 
 if TYPE_CHECKING:
     from edgevit.formats.tflite.options import TfliteOptions
@@ -50,31 +52,51 @@ def search_recipe(
         source: the model.
         options: of the file; preprocessing must be inside.
         ranges: of activations.
-        data: a dataset; only its validation images are used: a seeded fifth of the training
-            images, never test images.
-        max_drop: percentage points of accuracy that may be lost on them.
+        data: what the task is measured on; of a dataset of classes only validation images are
+            used: a seeded fifth of the training images, never test images. On unlabelled samples
+            the float32 file is what is true.
+        max_drop: hundredths of the task's figure that may be lost.
         images: size of the sample.
         status: called with a line about what is being done.
         progress: called with (done, in all).
 
     Raises:
-        ConfigError: not even dynamic weights keep the budget.
+        ConfigError: not even dynamic weights keep the budget, or data of another task.
     """
     from edgevit.formats.tflite.writer.convert import float_graph
     from edgevit.formats.tflite.writer.quantize.float_graph import describe_graph
 
     say = status or (lambda line: None)
-    say("reading validation images")
-    found = load_validation(
-        data, source.picture_size, source.class_names, images, source.share_unseen
-    )
-    sample = Sample(found.images, found.labels, found.source)
+    say("reading validation samples")
+    sample = read_sample(source, data, images)
     say("lowering the float graph")
     graph = describe_graph(float_graph(source, options)[0])
     with tempfile.TemporaryDirectory(prefix="edgevit-") as folder:
         files = MixedFiles(source, options, ranges, graph, Path(folder))
         search = Search(graph, shipped_costs(), files, sample, max_drop, status, progress)
         return search.run(source.name)
+
+
+def read_sample(source: Source, data: str | Path, images: int) -> Sample:
+    """What a budget is measured on; arguments as of :func:`search_recipe`."""
+    task, signature = find_task(source.task), source.signature
+
+    def read_classes() -> ImageDataset:
+        found = source.picture_size, source.class_names, images, source.share_unseen
+        return load_validation(data, *found, channels=source.channels)
+
+    labelled = load_labelled(data, task, signature, read_classes, images)
+
+    def score(found: Outputs, expected: Outputs) -> Figure:
+        truth = replace(labelled.truth, outputs=expected)
+        return task.score(found, truth, signature, source.class_names).figure
+
+    return Sample(
+        labelled.inputs,
+        labelled.source,
+        score,
+        task.measured_outputs(signature, labelled.truth.known),
+    )
 
 
 @dataclass
@@ -106,10 +128,9 @@ class MixedFiles:
         write_mixed(self.source, options, self.ranges, path).finish({})
         return path
 
-    def classify(self, path: Path, images: np.ndarray, progress: Progress | None) -> np.ndarray:
-        output = find_task(self.source.task).main_output(self.source.signature)
+    def run(self, path: Path, inputs: Inputs, progress: Progress | None) -> Outputs:
         with load_session(path) as session:
-            return find_output(run_outputs(session.run, images, progress), output.name, session)
+            return run_outputs(session.run, inputs, progress)
 
     def time(self, paths: Sequence[Path]) -> list[float]:
         with contextlib.ExitStack() as stack:

@@ -26,7 +26,7 @@ from edgevit.formats.registry import (
 )
 from edgevit.frontend.opening import Opening, open_source
 from edgevit.tasks import find_task
-from edgevit.verbs.foreign import check_foreign, choose_runtimes
+from edgevit.verbs.foreign import as_exported, check_foreign, choose_runtimes
 from edgevit.verification.audit import inspect
 from edgevit.verification.matching import guess_tolerance
 from edgevit.verification.parity import (
@@ -171,7 +171,7 @@ def verify(
         started = time.perf_counter()
         found = run_outputs(session.run, dataset.images, progress)
         seconds = time.perf_counter() - started
-        logits = find_output(found, output.name, session)
+        logits = find_output(found, output.name, path)
         accuracy = score(logits, dataset.labels, session.runtime, dataset.source, seconds)
     float_source = _float_source(manifest, against)
     if float_source is None:
@@ -236,8 +236,6 @@ def _float_source(manifest: Manifest, against: str | Path | None) -> Source | No
         if against is not None:
             raise
         return None
-    if source.weights_sha256 == manifest.weights_sha256:
-        return source
     if against is not None:
-        raise ConfigError(f"{against}: these are not the weights that the file was exported from.")
-    return None
+        return as_exported(source, manifest, against)
+    return source if source.weights_sha256 == manifest.weights_sha256 else None

@@ -152,7 +152,7 @@ def take_output(found: Outputs, name: str, session: Session, expected: np.ndarra
     Raises:
         RuntimeFailure: there is none, or one of another shape.
     """
-    values = find_output(found, name, session)[: len(expected)]
+    values = find_output(found, name, session.path)[: len(expected)]
     if values.shape != expected.shape:
         raise RuntimeFailure(
             f"{session.path}: {name!r} has the shape {values.shape}; the float model's has "
@@ -246,8 +246,13 @@ def score(
     )
 
 
-def find_output(outputs: dict[str, np.ndarray], name: str, session: Session) -> np.ndarray:
+def find_output(outputs: Outputs, name: str, file: str | Path) -> np.ndarray:
     """One output by name; the only one there is goes by any name.
+
+    Args:
+        outputs: by name, of whatever shape.
+        name: of the output.
+        file: that returned them, for the error.
 
     Raises:
         RuntimeFailure: there are several, and none of this name.
@@ -256,4 +261,4 @@ def find_output(outputs: dict[str, np.ndarray], name: str, session: Session) -> 
         return outputs[name]
     if len(outputs) == 1:
         return next(iter(outputs.values()))
-    raise RuntimeFailure(f"{session.path}: no output {name!r} among {', '.join(sorted(outputs))}.")
+    raise RuntimeFailure(f"{file}: no output {name!r} among {', '.join(sorted(outputs))}.")

@@ -147,7 +147,7 @@ def test_nothing_that_the_weights_have_learnt_from_is_searched_on(
             self.sample = sample
 
         def run(self, model):
-            return len(self.sample.images)
+            return len(self.sample)
 
     monkeypatch.setattr(searching, "Search", Search)
     shutil.copytree(tiny_run, tmp_path / "run")

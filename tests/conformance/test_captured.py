@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from keras import layers
 
-from edgevit.base.errors import ExportError
+from edgevit.core.golden_images import draw_images
 from edgevit.core.parity import Verdict
-from edgevit.frontend.opening import open_source
-from edgevit.frontend.trace import refuse_lost
+from edgevit.formats.registry import open_session
 from edgevit.verbs.export import export
 
 
@@ -36,14 +35,51 @@ def test_the_layer_arrives_in_onnx(build, tmp_path):
     assert [spec.name for spec in outcome.artifact.manifest.inputs] == ["photo"]
 
 
-def test_an_output_that_a_converter_merged_with_another_is_told():
+def one_tensor_under_three_names() -> keras.Model:
+    """Handed out again as it is, through a layer that inference leaves out, and computed anew."""
     images = keras.Input((8, 8, 3), name="photo")
-    x = layers.Dense(3, name="scores")(layers.Flatten()(images))
-    model = keras.Model(images, {"scores": x, "again": layers.Dropout(0.5)(x)}, name="twice")
-    source = open_source(model, scaling="raw")
-    refuse_lost(source, ["again", "scores"])
-    with pytest.raises(ExportError, match=r"'again' is the same tensor as another one \(scores\)"):
-        refuse_lost(source, ["scores"])
+    feature = layers.Conv2D(4, 3, activation="relu")(layers.Rescaling(1 / 255)(images))
+    head, flat = layers.Dense(3, name="head"), layers.Flatten()(feature)
+    scores = head(flat)
+    outputs = {
+        "same": scores,
+        "dropped": layers.Dropout(0.5)(scores),
+        "feature": feature,
+        "anew": head(flat),
+        "scores": scores,
+    }
+    return keras.Model(images, outputs, name="thrice")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "batch"),
+    [
+        ("tflite-float32", 1),
+        ("tflite-float32", None),
+        ("tflite-int8", 1),
+        pytest.param("tflite-int16x8", 1, marks=pytest.mark.long),
+        pytest.param("tflite-dynamic", 1, marks=pytest.mark.long),
+        ("onnx-float32", None),
+        pytest.param("onnx-float16", 1, marks=pytest.mark.long),
+        ("onnx-int8", 1),
+    ],
+)
+def test_a_tensor_is_handed_out_under_all_of_its_names(wanted, batch, tmp_path):
+    """Converters merge what is equal, and would hand it out once."""
+    keras.utils.set_random_seed(4)
+    model = one_tensor_under_three_names()
+    photos = draw_images(40, (8, 8), seed=2)
+    options = {"calibration": photos, "batch": batch, "scaling": "raw"}
+    outcome = export(model, wanted, tmp_path, keep_failed=True, accept_loss=True, **options)
+    assert outcome.accepted, outcome.reports
+    with open_session(outcome.artifact.path) as session:
+        names = [spec.name for spec in session.outputs]
+        found = session.run(photos[:6])
+    assert names == list(found) == ["same", "dropped", "feature", "anew", "scores"]
+    for name in ("same", "dropped", "anew"):
+        np.testing.assert_array_equal(found[name], found["scores"])
+    expected = np.asarray(model(photos[:6].astype(np.float32))["scores"])
+    assert np.abs(found["same"] - expected).mean() < 0.2 * expected.std()
 
 
 def test_an_elu_arrives_in_every_kernel_set_of_litert(tmp_path):

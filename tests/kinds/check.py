@@ -89,9 +89,14 @@ def check(path: Path, kind: Kind, model: keras.Model, raw: Arrays) -> dict[str, 
     wanted = {kind.spelt.get(name, name): values for name, values in said.items()}
     reports = [
         compare(run_file(path, raw, runtime, list(wanted)), wanted, kind)
-        for runtime in RUNTIMES[path.suffix]
+        for runtime in RUNTIMES[_suffix(path)]
     ]
     return {name: _worst([report[name] for report in reports]) for name in wanted}
+
+
+def _suffix(path: Path) -> str:
+    """Of a file; a folder has none, whatever dots its name has."""
+    return "" if path.is_dir() else path.suffix
 
 
 def compare(found: Arrays, wanted: Arrays, kind: Kind) -> dict[str, Agreement]:
@@ -174,7 +179,7 @@ def run_file(path: Path, raw: Arrays, runtime: str, outputs: list[str]) -> Array
     Raises:
         Mismatch: the file's names or their order are others.
     """
-    open_file = {".tflite": _Tflite, ".onnx": _Onnx, "": _SavedModel}[path.suffix]
+    open_file = {".tflite": _Tflite, ".onnx": _Onnx, "": _SavedModel}[_suffix(path)]
     file = open_file(path, runtime)
     _check_names("inputs", file.inputs, list(raw), file.ordered)
     _check_names("outputs", file.outputs, outputs, file.ordered)

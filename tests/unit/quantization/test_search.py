@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 
 from edgevit.base.errors import ConfigError
+from edgevit.core.signature import OutputSpec, Role
 from edgevit.core.target import Precision
 from edgevit.quantization.kernel_costs import KernelCosts, Line, OpSize
 from edgevit.quantization.planner import FloatGraph, PlannedOp
 from edgevit.quantization.precisions import precisions_of
 from edgevit.quantization.search import Precisions, Sample, Search, SearchReport
+from edgevit.tasks.figures import Figure
+from edgevit.tasks.scores import score_classes, score_values
 
 INT8, FLOAT32 = Precision.INT8, Precision.FLOAT32
 BOTH = frozenset((FLOAT32, INT8))
@@ -59,18 +62,25 @@ class Files:
         self.written.append(precisions)
         return Path(str(len(self.written) - 1))
 
-    def classify(self, path: Path, images: np.ndarray, progress) -> np.ndarray:
+    def run(self, path: Path, inputs: np.ndarray, progress) -> dict[str, np.ndarray]:
         precisions = self.written[int(path.name)]
         lost = sum(loss for place, loss in self.losses.items() if precisions[place] is INT8)
-        logits = np.eye(CLASSES, dtype=np.float32)[LABELS[: len(images)]]
-        logits[: min(lost, len(images))] *= -1
-        return logits
+        logits = np.eye(CLASSES, dtype=np.float32)[LABELS[: len(inputs)]]
+        logits[: min(lost, len(inputs))] *= -1
+        return {"logits": logits}
 
     def time(self, paths: Sequence[Path]) -> list[float]:
         return [10.0 - self.written[int(path.name)].count(INT8) for path in paths]
 
 
-SAMPLE = Sample(np.zeros((COUNT, 1, 1, 3), np.uint8), LABELS, "drawn")
+LOGITS = OutputSpec("logits", (None, CLASSES), "float32", Role.LOGITS)
+
+
+def count_right(found, expected) -> Figure:
+    return score_classes(found["logits"], LABELS, LOGITS).figure
+
+
+SAMPLE = Sample(np.zeros((COUNT, 1, 1, 3), np.uint8), "drawn", count_right, (LOGITS,))
 
 
 def search(losses: dict[int, int], max_drop: float) -> SearchReport:
@@ -86,7 +96,7 @@ def test_the_quickest_start_that_keeps_the_budget_is_taken_as_it_is():
         "float32": 0,
     }
     assert report.drop.points == 0
-    assert report.accuracy == 100.0
+    assert (report.figure, report.float_figure) == ("top-1 accuracy", 100.0)
     # float32 for comparison and the one that was good enough; other starts were timed alone
     assert report.evaluations == 2
     assert [trial.drop is None for trial in report.trials].count(False) == 1
@@ -98,22 +108,22 @@ def test_a_start_that_loses_too_much_is_repaired_by_the_groups_that_cost_most():
     found = precisions_of(GRAPH, report.recipe)
     assert [n for n, p in enumerate(found) if p is not INT8] == [2, 4]
     assert report.drop.points == 0.5
-    assert "Found by --max-drop 0.5 on 200 validation images of drawn:" in report.recipe.notes
+    assert "Found by --max-drop 0.5 on 200 validation samples of drawn:" in report.recipe.notes
 
 
 def test_the_loss_is_counted_against_the_float_file_on_the_sample():
     report = search({2: 30}, 20.0)
     assert report.drop.points == 15.0
-    assert (report.drop.lost, report.drop.won) == (30, 0)
+    assert (report.drop.counted.lost, report.drop.counted.won) == (30, 0)
 
 
 def test_a_budget_that_nothing_keeps_is_refused_with_the_best_that_there_is():
     class Lossy(Files):
-        def classify(self, path, images, progress):
-            logits = super().classify(path, images, progress)
+        def run(self, path, inputs, progress):
+            found = super().run(path, inputs, progress)
             if self.written[int(path.name)] != (FLOAT32,) * len(OPS):
-                logits[:10] *= -1
-            return logits
+                found["logits"][:10] *= -1
+            return found
 
     kernels = BOTH | {Precision.DYNAMIC}
     ops = tuple(replace(op, precisions=kernels) for op in OPS)
@@ -124,3 +134,30 @@ def test_a_budget_that_nothing_keeps_is_refused_with_the_best_that_there_is():
     costs = KernelCosts("drawn", lines)
     with pytest.raises(ConfigError, match=r"no precisions keep within 1 points: .* loses 5\.00"):
         Search(graph, costs, Lossy({}), SAMPLE, 1.0).run("net")
+
+
+def test_a_budget_of_r2_takes_back_the_column_that_suffers_whatever_its_unit():
+    """Two quantities, of thousands and of thousandths: int8 spoils the small one."""
+    truth = np.random.default_rng(0).normal(size=(COUNT, 2)) * (1e3, 1e-3)
+    values = OutputSpec("values", (None, 2), "float32", Role.VALUES)
+
+    class Quantities(Files):
+        def run(self, path, inputs, progress):
+            precisions, found = self.written[int(path.name)], truth[: len(inputs)].copy()
+            if precisions[5] is INT8:
+                found[:, 1] *= 0.5  # R2 of the column: 0.75
+            if precisions[4] is INT8:
+                found[:, 0] += 10
+            return {"values": found}
+
+    def figure(found, expected):
+        return score_values(found["values"], truth, ("mass", "length")).figure
+
+    sample = Sample(SAMPLE.inputs, "drawn", figure, (values,))
+    report = Search(GRAPH, COSTS, Quantities({}), sample, 1.0).run("net")
+    assert [n for n, p in enumerate(precisions_of(GRAPH, report.recipe)) if p is not INT8] == [5]
+    assert (report.figure, report.drop.counted) == ("R2", None)
+    assert 0 < report.drop.points < 0.02
+    low, high = report.drop.interval().low, report.drop.interval().high
+    assert low <= report.drop.points <= high
+    assert report.recipe.notes[1].startswith("R2, 0.0")

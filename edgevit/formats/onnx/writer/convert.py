@@ -13,7 +13,7 @@ from edgevit.core.target import Written
 from edgevit.formats.onnx.options import OnnxOptions
 from edgevit.formats.onnx.runtime.file import declared_specs
 from edgevit.formats.onnx.writer.content import add_documents, serialise, to_proto
-from edgevit.formats.onnx.writer.float_graph import copy_float_model
+from edgevit.formats.onnx.writer.float_graph import copy_float_model, copy_outputs
 from edgevit.formats.onnx.writer.names import make_names_canonical
 from edgevit.formats.onnx.writer.passes.table import (
     CPU_PASSES,
@@ -125,7 +125,7 @@ def _write_rewritten(
     reports = run_passes(model, passes)
     make_names_canonical(model)
     model.producer_version = None  # files of other precisions have an empty one
-    return _write(model, (*steps, *report_lines(reports)), staged)
+    return _write(source, model, (*steps, *report_lines(reports)), staged)
 
 
 def _write_quantised(
@@ -143,10 +143,11 @@ def _write_quantised(
         steps += quantise(model)
     except ExportError as error:
         raise ExportError(f"{source.name}: {target}: {error}") from None
-    return _write(model, steps, staged)
+    return _write(source, model, steps, staged)
 
 
-def _write(model: ir.Model, steps: tuple[str, ...], staged: Path) -> Written:
+def _write(source: Source, model: ir.Model, steps: tuple[str, ...], staged: Path) -> Written:
+    copy_outputs(model, [spec.name for spec in source.signature.outputs])
     proto = to_proto(model)
     content = serialise(proto)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import onnx_ir as ir
 
 from edgevit.base.errors import ExportError, in_one_line
 from edgevit.core.format import Format
+from edgevit.formats.layer_names import layer_of_node
 from edgevit.formats.onnx.options import OnnxOptions
 from edgevit.formats.onnx.writer.names import layer_path
 from edgevit.formats.onnx.writer.ordered_sets import ordered_sets
@@ -27,10 +28,11 @@ from edgevit.frontend.lowering import (
     resize_by_products,
 )
 from edgevit.frontend.source import Source
-from edgevit.frontend.trace import check_io_dtype, refuse_lost, trace
+from edgevit.frontend.trace import check_io_dtype, trace
 
 # The last opset that tf2onnx writes; up to 20 nothing that it writes changes its meaning.
 LAST_OF_TF2ONNX = 18
+COPIES = "edgevit.copies"  # where a graph remembers names: {copy: output}
 
 LOWERING = Lowering(
     layer_norm_textbook,
@@ -63,7 +65,7 @@ def copy_float_model(
     if key not in source.lowered:
         source.lowered[key] = _rewrite(*_copy_plain(source, options), passes)
     model, steps = source.lowered[key]
-    return model.clone(), steps
+    return _clone(model), steps
 
 
 def _copy_plain(source: Source, options: OnnxOptions) -> tuple[ir.Model, tuple[str, ...]]:
@@ -72,7 +74,14 @@ def _copy_plain(source: Source, options: OnnxOptions) -> tuple[ir.Model, tuple[s
     if key not in source.lowered:
         source.lowered[key] = plain_model(source, options)
     model, steps = source.lowered[key]
-    return model.clone(), steps
+    return _clone(model), steps
+
+
+def _clone(model: ir.Model) -> ir.Model:
+    """A copy with what passes leave for one another; the weights are shared."""
+    copy = model.clone()
+    copy.meta.update(model.meta)
+    return copy
 
 
 def plain_model(source: Source, options: OnnxOptions) -> tuple[ir.Model, tuple[str, ...]]:
@@ -80,10 +89,10 @@ def plain_model(source: Source, options: OnnxOptions) -> tuple[ir.Model, tuple[s
     traced = trace(source, options, check_io_dtype(options), LOWERING)
     proto = convert_graph(source.name, traced.module.forward, min(options.opset, LAST_OF_TF2ONNX))
     model = ir.from_proto(proto)
-    refuse_lost(source, [value.name or "" for value in model.graph.outputs])
     order_borders(model, traced.inputs, traced.outputs)
     model.opset_imports.clear()  # tf2onnx names domains that it does not use
     model.opset_imports[""] = options.opset
+    merge_outputs(model)
     imports = [onnx.helper.make_opsetid("", options.opset)]
     model.ir_version = onnx.helper.find_min_ir_version_for(imports)
     model.producer_name, model.producer_version = "edgevit", ""
@@ -96,6 +105,46 @@ def _rewrite(
     model: ir.Model, steps: tuple[str, ...], passes: tuple[Pass[ir.Model], ...]
 ) -> tuple[ir.Model, tuple[str, ...]]:
     return model, (*steps, *report_lines(run_passes(model, passes)))
+
+
+def merge_outputs(model: ir.Model) -> None:
+    """Lets the graph hand every value out once, and remembers the other names of each.
+
+    Passes take a value with two names for one that is computed twice.
+    """
+    outputs = list(model.graph.outputs)
+    first: dict[ir.Value, str | None] = {}
+    copies: dict[str | None, str | None] = {}
+    for value in outputs:
+        whole = value
+        while (maker := whole.producer()) is not None and maker.op_type == "Identity":
+            (whole,) = (entry for entry in maker.inputs if entry is not None)
+        if whole in first:
+            copies[value.name] = first[whole]
+        first.setdefault(whole, value.name)
+    model.graph.outputs.clear()
+    model.graph.outputs.extend(value for value in outputs if value.name not in copies)
+    model.meta[COPIES] = copies
+
+
+def copy_outputs(model: ir.Model, names: Sequence[str]) -> None:
+    """Hands values out under all of the names that they had before :func:`merge_outputs`.
+
+    Args:
+        model: changed in place.
+        names: of all outputs, in the model's order.
+    """
+    copies = model.meta.get(COPIES, {})
+    by_name = {value.name: value for value in model.graph.outputs}
+    for name, first in copies.items():
+        before = by_name[first]
+        after = ir.Value(name=name, shape=before.shape, type=before.type)
+        path = layer_of_node(str(getattr(before.producer(), "name", "")))
+        node = ir.Node("", "Identity", [before], outputs=[after], name=f"{path}/{name}".lstrip("/"))
+        model.graph.append(node)
+        model.graph.outputs.append(after)
+    if copies:
+        order_borders(model, (), tuple(names))
 
 
 def order_borders(model: ir.Model, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> None:

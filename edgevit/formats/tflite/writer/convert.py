@@ -54,7 +54,7 @@ from edgevit.frontend.lowering import (
     square_as_product,
 )
 from edgevit.frontend.source import Source
-from edgevit.frontend.trace import Traced, check_io_dtype, refuse_lost, trace
+from edgevit.frontend.trace import Traced, check_io_dtype, trace
 from edgevit.frontend.volumes import (
     adaptive_pool,
     conv_of_frames,
@@ -305,8 +305,10 @@ def _written(
         unchanged: the bytes that the graph was read from, if nothing was rewritten since.
     """
 
+    copied = graph.copy_shared_outputs()
+
     def finish(documents: Mapping[str, str]) -> None:
-        as_it_was = unchanged if not documents else None
+        as_it_was = unchanged if not documents and not copied else None
         staged.write_bytes(as_it_was or graph.to_bytes(documents))
 
     inputs, outputs = signature_specs(graph.model)
@@ -336,7 +338,6 @@ def _open_graph(data: bytes, source: Source) -> tuple[TfliteGraph, bool]:
     """(a graph with inputs and outputs in the model's order; whether that moved any)."""
     graph = TfliteGraph(data)
     signature = source.signature
-    refuse_lost(source, graph.output_names)
     moved = graph.order_borders(
         [spec.name for spec in signature.inputs], [spec.name for spec in signature.outputs]
     )

@@ -368,6 +368,30 @@ class TfliteGraph:
                     entry.tensorIndex = after
         self.tensors[after].name = self.name(before)
 
+    def copy_shared_outputs(self) -> int:
+        """Hands a tensor that has several names out once for each: a RESHAPE to its own sizes.
+
+        Converters merge what is equal, and runtimes hand a tensor out once.
+
+        Returns:
+            How many copies there are.
+        """
+        places: list[int] = []
+        (signature,) = self.model.signatureDefs
+        for entry in signature.outputs:
+            before = int(entry.tensorIndex)
+            if before in places:
+                made = copy.copy(self.tensors[before])
+                made.name = f"{self.name(before)}/{text(entry.name)}"
+                self.tensors.append(made)
+                entry.tensorIndex = len(self.tensors) - 1
+                self.operators.append(self.make_reshape(before, entry.tensorIndex, before))
+            places.append(int(entry.tensorIndex))
+        copies = len(places) - len({int(index) for index in self.graph.outputs})
+        if copies:
+            self.graph.outputs = np.array(places, np.int32)
+        return copies
+
     def prune(self) -> None:
         """Removes tensors, constants and operator codes that nothing takes any more."""
         self._drop_tensors()
