@@ -42,7 +42,7 @@ def draw_explanation(explanation: Explanation, path: Path, title: str) -> None:
     Raises:
         MissingDependencyError: matplotlib is not installed.
     """
-    with needed("matplotlib", "train", "Drawing an explanation"):
+    with needed("matplotlib", "pictures", "Drawing an explanation"):
         from matplotlib.figure import Figure
     panels = len(explanation.maps) + 1
     figure = Figure(figsize=(2.6 * panels + 0.4, 3.3), layout="constrained")

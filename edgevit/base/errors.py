@@ -6,7 +6,7 @@
     │   ├── UnknownNameError      no such model, target, recipe ...; near misses are named
     │   ├── DataError             a dataset, an archive or an image that cannot be read
     │   └── ModelFileError        weights, a .keras file or an exported file that cannot be read
-    ├── MissingDependencyError    a package that this verb needs is not installed
+    ├── MissingDependencyError    packages that this verb needs are not installed
     ├── MissingToolError          a program that this option needs is not installed
     ├── ExportError               a converter, a quantiser or the audit refused
     ├── RuntimeFailure            a runtime refused to load or to run a file
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 Row = TypeVar("Row")
@@ -99,17 +99,20 @@ class ModelFileError(InputError):
 
 
 class MissingDependencyError(EdgevitError):
-    """A package that this verb needs is not installed.
+    """Packages that this verb needs are not installed.
 
     Args:
-        package: name to import.
-        extra: the extra of edgevit that brings it.
-        purpose: what needs it.
+        packages: name to import, or several.
+        extra: the extra of edgevit that brings them; several with commas between.
+        purpose: what needs them.
     """
 
-    def __init__(self, package: str, extra: str, purpose: str):
+    def __init__(self, packages: str | Sequence[str], extra: str, purpose: str):
+        names = [packages] if isinstance(packages, str) else packages
+        listed = ", ".join(map(repr, names))
+        nouns = ("package", "is") if len(names) == 1 else ("packages", "are")
         super().__init__(
-            f"{purpose} needs the package {package!r}, which is not installed. "
+            f"{purpose} needs the {nouns[0]} {listed}, which {nouns[1]} not installed. "
             f"Run: pip install 'edgevit[{extra}]'"
         )
 

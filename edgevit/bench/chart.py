@@ -26,7 +26,7 @@ def draw_profile(rows: Sequence[ProfileRow], rest: Sequence[ProfileRow], title: 
         MissingDependencyError: matplotlib is not installed.
         OutputError: it cannot be written.
     """
-    with needed("matplotlib", "train", "A chart"):
+    with needed("matplotlib", "pictures", "A chart"):
         from matplotlib.figure import Figure
     bars = [(row.name, row.time_us, row.share, BAR) for row in rows]
     if rest:

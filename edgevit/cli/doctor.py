@@ -8,19 +8,8 @@ from typing import Any
 
 import click
 
+from edgevit.base.packages import PICTURES, REPORT, TRAINING, Need
 from edgevit.cli import console, options
-
-# verb or target -> (distributions it needs, extra that brings them)
-NEEDS: dict[str, tuple[tuple[str, ...], str]] = {
-    "savedmodel": (("keras", "tensorflow"), "tensorflow"),
-    "tflite": (("keras", "tensorflow", "ai-edge-litert"), "export"),
-    "onnx": (("keras", "tensorflow", "tf2onnx", "onnx", "onnxruntime"), "export"),
-    "verify tflite": (("ai-edge-litert",), "litert"),
-    "verify onnx": (("onnxruntime",), "onnx"),
-    "train": (("keras", "tensorflow", "jax", "matplotlib"), "train"),
-    "pictures": (("matplotlib",), "train"),
-    "benchmark --device gpu": (("onnxruntime-gpu",), "gpu"),
-}
 
 # option -> (program it needs, how to get it)
 PROGRAMS: dict[str, tuple[str, str]] = {
@@ -33,24 +22,27 @@ PROGRAMS: dict[str, tuple[str, str]] = {
 def doctor(as_json: bool) -> None:
     """Say what is installed, what is missing for which target and runtime, and how to get it."""
     from edgevit.base.versions import installed_version
-    from edgevit.formats.registry import RUNTIMES
+    from edgevit.formats.registry import FORMATS, RUNTIMES
     from edgevit.models import MODELS, shipped_names
 
-    needs = dict(NEEDS)
-    for row in RUNTIMES.values():
-        if row.device == "cpu":
-            needs[f"runtime {row.name}"] = (row.package,), row.extra
+    needs: dict[str, tuple[Need, ...]] = {
+        **{str(kind): spec.writer_needs for kind, spec in FORMATS.items()},
+        **{f"runtime {row.name}": (row.need,) for row in RUNTIMES.values() if row.device == "cpu"},
+        "train": (*TRAINING, Need("jax", "train")),
+        "pictures": PICTURES,
+        "report": REPORT,
+        "benchmark --device gpu": (Need("onnxruntime-gpu", "gpu"),),
+    }
     packages = {
         name: installed_version(name)
-        for name in sorted({name for names, _ in needs.values() for name in names})
+        for name in sorted({need.distribution for row in needs.values() for need in row})
     }
-    found = {
-        purpose: (
-            [name for name in names if packages[name] is None],
-            f"pip install 'edgevit[{extra}]'",
-        )
-        for purpose, (names, extra) in needs.items()
-    }
+    found: dict[str, tuple[list[str], str]] = {}
+    for purpose, row in needs.items():
+        lacking = [need for need in row if packages[need.distribution] is None]
+        extras = ",".join(dict.fromkeys(need.extra for need in lacking))
+        missing = [need.distribution for need in lacking]
+        found[purpose] = missing, f"pip install 'edgevit[{extras}]'"
     for purpose, (program, how) in PROGRAMS.items():
         found[purpose] = ([] if shutil.which(program) else [program], how)
     checks: dict[str, dict[str, Any]] = {

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from edgevit.base.errors import ConfigError
+from edgevit.base.packages import TRAINING, Need, require
 from edgevit.cli import console, options
 
 
@@ -152,6 +153,7 @@ def train(
             f"edgevit: note: {recipe_name} comes from an earlier trainer. Nothing reads these of "
             f"its values any more: {', '.join(unused)}."
         )
+    require("Training", [*TRAINING, Need(backend, "train")])
     os.environ["KERAS_BACKEND"] = backend
     with console.working() as work:
         from edgevit.data.datasets import find_source, limit_images, load_dataset, split_validation

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from edgevit.base.packages import Need
+
 
 class Format(StrEnum):
     """File format."""
@@ -35,6 +37,7 @@ class FormatSpec:
             runs the float graph; None: nothing of this format is calibrated.
         describe_graph: ``(options) -> str``: the options that activation ranges depend on, beside
             sizes and outputs; None: there are none.
+        writer_needs: packages that writing its files takes, and finding their ranges.
     """
 
     format: Format
@@ -48,3 +51,4 @@ class FormatSpec:
     profile: str | None = None
     observe: str | None = None
     describe_graph: str | None = None
+    writer_needs: tuple[Need, ...] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgevit.base.packages import Need
 from edgevit.core.format import Format
 
 
@@ -33,6 +34,11 @@ class Runtime:
     slow: bool = False
 
     @property
+    def need(self) -> Need:
+        """The package that the library comes with."""
+        return Need(self.library.partition(".")[0], self.extra)
+
+    @property
     def package(self) -> str:
         """Name of the distribution that the library comes with."""
-        return self.library.partition(".")[0].replace("_", "-")
+        return self.need.distribution

@@ -7,8 +7,7 @@ targets and runtimes by entry point.
 from __future__ import annotations
 
 import importlib
-import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edgevit.base.errors import (
@@ -19,6 +18,7 @@ from edgevit.base.errors import (
 )
 from edgevit.base.loading import load_attribute
 from edgevit.base.naming import split_names
+from edgevit.base.packages import Need, find_missing, is_importable, require
 from edgevit.base.plugins import find_row, list_rows
 from edgevit.core.format import Format, FormatSpec
 from edgevit.core.metadata import EmbeddedMetadata
@@ -134,7 +134,24 @@ def verifying_runtimes(target: Target) -> tuple[list[Runtime], list[Runtime]]:
 
 def is_installed(row: Runtime) -> bool:
     """Whether a runtime's package is here. Imports nothing of it."""
-    return importlib.util.find_spec(row.library.partition(".")[0]) is not None
+    return is_importable(row.need.package)
+
+
+def require_writers(targets: Sequence[Target]) -> None:
+    """Asks for what writing and verifying targets takes, before anything slow begins.
+
+    Raises:
+        MissingDependencyError: something is not installed; all of it is named.
+    """
+    needs = {target: needs_of(target) for target in targets}
+    lacking = [target.name for target in targets if find_missing(needs[target])]
+    require(f"An export to {', '.join(lacking)}", [need for row in needs.values() for need in row])
+
+
+def needs_of(target: Target) -> tuple[Need, ...]:
+    """The packages that writing and verifying a target takes."""
+    runtimes = (find_runtime(name).need for name in target.runtimes)
+    return (*FORMATS[target.format].writer_needs, *runtimes)
 
 
 def import_runtime(name: str) -> None:

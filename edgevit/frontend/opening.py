@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from edgevit.base.errors import ConfigError
+from edgevit.base.packages import KERAS, require
 from edgevit.core.signature import IMAGES, InputSpec, OutputSpec, Role, Signature
 from edgevit.core.tensors import Preprocess, find_scaling
 from edgevit.tasks import find_task, guess_task
@@ -75,6 +76,7 @@ def open_source(model: str | Path | keras.Model, **opening: Unpack[Opening]) -> 
 
     asked = opening.get("task")
     task = find_task(asked) if asked else None  # before anything slow
+    require("Opening a Keras model", KERAS)
     trained, name = _load(model, opening)
     network, inside = _strip_preprocessing(trained.network)
     ours = trained.plan is not None

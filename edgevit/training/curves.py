@@ -32,7 +32,7 @@ def draw_curves(folder: Path, log: list[dict[str, Any]], title: str) -> None:
     Raises:
         MissingDependencyError: matplotlib is not installed.
     """
-    with needed("matplotlib", "train", "Drawing learning curves"):
+    with needed("matplotlib", "pictures", "Drawing learning curves"):
         from matplotlib.figure import Figure
     epochs = [row["epoch"] for row in log]
     figure = Figure(figsize=(9, 3.6), layout="constrained")

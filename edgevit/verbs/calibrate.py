@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from edgevit.base.errors import ConfigError
 from edgevit.base.files import check_writable
+from edgevit.base.packages import require
 from edgevit.base.progress import Progress, Status
 from edgevit.core.format import Format
 from edgevit.data.calibration import leave_out, open_calibration, open_unseen
@@ -89,6 +90,7 @@ def calibrate(
     if out is not None:
         check_writable(Path(out).parent)
     started = time.perf_counter()
+    require("Calibration", [need for kind in formats for need in FORMATS[kind].writer_needs])
     say("loading the model")
     source = open_source(model, **opening)
     path = Path(out) if out is not None else Path(f"{source.name}-ranges.json")

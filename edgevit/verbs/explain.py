@@ -12,6 +12,7 @@ import numpy as np
 from edgevit.attribution.explanation import explain_outputs
 from edgevit.attribution.pictures import Explanation, draw_explanation
 from edgevit.base.errors import ConfigError
+from edgevit.base.packages import PICTURES, require
 from edgevit.base.progress import Status
 from edgevit.core.manifest import CLASSIFICATION
 from edgevit.core.signature import OutputSpec, Role, Signature
@@ -68,6 +69,7 @@ def explain(
 
     say = status or (lambda line: None)
     path, folder = Path(model), Path(out)
+    require("Drawing an explanation", PICTURES)
     check_writable(folder)
     if is_exported(path):
         with open_session(path) as session:

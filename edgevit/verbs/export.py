@@ -29,7 +29,13 @@ from edgevit.data.calibration import Given
 from edgevit.formats.calibration import CALIBRATION_IMAGES, find_ranges
 from edgevit.formats.onnx.options import OnnxChoices
 from edgevit.formats.options import choose_options, list_options
-from edgevit.formats.registry import ALL, find_target, find_targets, verifying_runtimes
+from edgevit.formats.registry import (
+    ALL,
+    find_target,
+    find_targets,
+    require_writers,
+    verifying_runtimes,
+)
 from edgevit.formats.tflite.options import TfliteChoices, TfliteOptions
 from edgevit.frontend.opening import Opening, open_source
 from edgevit.frontend.source import ExportChoices, ExportOptions, Source
@@ -168,6 +174,7 @@ def export_all(
     from edgevit.frontend.scaling import warn_of_scaling
 
     rows, options = plan_export(targets, arguments)
+    require_writers(rows)
     folder, ranges = Path(out), arguments.get("ranges")
     check_writable(folder)
     say = arguments.get("status") or (lambda line: None)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edgevit.base.errors import EdgevitError, MissingDependencyError, ModelFileError, in_one_line
 from edgevit.base.files import check_writable, digest_path, size_path, write_whole
+from edgevit.base.packages import REPORT, require
 from edgevit.base.progress import Status
 from edgevit.bench.profile import record_environment
 from edgevit.core.format import Format
@@ -111,6 +112,8 @@ def write_report(
     Raises:
         ModelFileError: no such folder, or no exported file in it.
     """
+    if not markdown:
+        require("A page of HTML", REPORT)
     from edgevit.reports.markdown import render_markdown
     from edgevit.reports.page import render_html
 

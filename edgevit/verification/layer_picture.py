@@ -24,7 +24,7 @@ def draw_layers(found: LayerDiff, path: Path) -> None:
         MissingDependencyError: matplotlib is not installed.
         OutputError: it cannot be written.
     """
-    with needed("matplotlib", "train", "A picture"):
+    with needed("matplotlib", "pictures", "A picture"):
         from matplotlib.figure import Figure
     rows = found.layers
     places = range(len(rows))

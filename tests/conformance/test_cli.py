@@ -548,7 +548,7 @@ def test_doctor_says_what_is_missing_and_how_to_get_it(command, monkeypatch):
     monkeypatch.setattr(
         versions, "installed_version", lambda name: None if name == "onnxruntime" else own(name)
     )
-    check = command("doctor", "--json").document["checks"]["verify onnx"]
+    check = command("doctor", "--json").document["checks"]["runtime onnxruntime"]
     assert check["ready"] is False
     assert check["missing"] == ["onnxruntime"]
     assert check["get"] == "pip install 'edgevit[onnx]'"

@@ -17,7 +17,11 @@ def command_of(name: str, *arguments: object) -> list[str]:
 
 
 def run_program(
-    name: str, *arguments: object, timeout: float = 250, **environment: str
+    name: str,
+    *arguments: object,
+    timeout: float = 250,
+    cwd: Path | None = None,
+    **environment: str,
 ) -> subprocess.CompletedProcess[str]:
     """Runs a program of this folder to its end, with the package and tests/ to import from."""
     path = os.pathsep.join([str(ROOT), str(FOLDER.parent)])
@@ -27,4 +31,5 @@ def run_program(
         text=True,
         env={**os.environ, "PYTHONPATH": path, **environment},
         timeout=timeout,
+        cwd=cwd,
     )

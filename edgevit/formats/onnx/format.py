@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from edgevit.base.packages import KERAS, Need
 from edgevit.core.format import Format, FormatSpec
 from edgevit.core.runtime import Runtime
+
+_LIBRARIES = ("onnx", "onnx_ir", "onnxruntime", "onnxscript", "tf2onnx")
 
 SPEC = FormatSpec(
     Format.ONNX,
@@ -15,6 +18,7 @@ SPEC = FormatSpec(
     profile="edgevit.formats.onnx.runtime.profiler:profile_onnx",
     options="edgevit.formats.onnx.options:OnnxOptions",
     observe="edgevit.formats.onnx.writer.convert:observe_onnx",
+    writer_needs=(*KERAS, *(Need(package, "onnx") for package in _LIBRARIES)),
 )
 
 _SESSION = "edgevit.formats.onnx.runtime.onnxruntime:OnnxRuntimeSession"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgevit.base.packages import KERAS
 from edgevit.core.format import Format, FormatSpec
 from edgevit.core.runtime import Runtime
 
@@ -12,6 +13,7 @@ SPEC = FormatSpec(
     inspect="edgevit.formats.savedmodel.runtime:inspect_savedmodel",
     read_metadata="edgevit.formats.savedmodel.runtime:read_metadata",
     options="edgevit.formats.savedmodel.options:SavedModelOptions",
+    writer_needs=KERAS,
 )
 
 _SESSION = "edgevit.formats.savedmodel.runtime:SavedModelSession"

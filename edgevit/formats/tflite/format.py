@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from edgevit.base.packages import KERAS, Need
 from edgevit.core.format import Format, FormatSpec
 from edgevit.core.runtime import Runtime
 
@@ -16,6 +17,7 @@ SPEC = FormatSpec(
     options="edgevit.formats.tflite.options:TfliteOptions",
     observe="edgevit.formats.tflite.writer.convert:observe_tflite",
     describe_graph="edgevit.formats.tflite.writer.passes:describe_passes",
+    writer_needs=(*KERAS, Need("ai_edge_litert", "litert")),
 )
 
 _SESSION = "edgevit.formats.tflite.runtime.litert:LiteRTSession"

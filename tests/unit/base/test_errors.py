@@ -37,3 +37,5 @@ def test_a_missing_package_comes_with_the_command_that_brings_it():
     assert error.exit_code == 1
     assert "pip install 'edgevit[onnx]'" in str(error)
     assert "'onnxruntime'" in str(error)
+    several = errors.MissingDependencyError(["keras", "tensorflow"], "tensorflow", "An export")
+    assert "needs the packages 'keras', 'tensorflow', which are not installed" in str(several)

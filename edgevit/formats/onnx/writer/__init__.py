@@ -1,13 +1,10 @@
 """Keras to ONNX files.
 
 Raises:
-    MissingDependencyError: one of the libraries that every file of this folder needs is missing.
+    MissingDependencyError: libraries that every file of this folder needs are missing.
 """
 
-from importlib.util import find_spec
+from edgevit.base.packages import require
+from edgevit.formats.onnx.format import SPEC
 
-from edgevit.base.errors import MissingDependencyError
-
-for _library in ("onnx", "onnx_ir", "onnxscript", "tf2onnx"):
-    if find_spec(_library) is None:
-        raise MissingDependencyError(_library, "onnx", "An ONNX export")
+require("An ONNX export", SPEC.writer_needs)
