@@ -53,8 +53,8 @@ clean: ## remove what the other targets wrote, except .venv and runs/
 # pip arrives last in a new venv: where it is missing, the venv is missing or half made.
 $(BIN)/pip:
 	$(if $(filter True,$(shell $(PYTHON) -c \
-		'import sys; print((3, 11) <= sys.version_info < (3, 13))' 2>/dev/null)),,$(error \
-		$(PYTHON) is missing or is not Python 3.11 or 3.12. Install Python 3.11, or name another: \
+		'import sys; print((3, 11) <= sys.version_info < (3, 14))' 2>/dev/null)),,$(error \
+		$(PYTHON) is missing or is not Python 3.11, 3.12 or 3.13. Install Python 3.11, or name another: \
 		make PYTHON=python3.12))
 	@echo "Creating $(VENV) with $(PYTHON)"
 	@$(PYTHON) -m venv $(VENV)

@@ -24,7 +24,7 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 from edgevit.base.documents import to_json
 from edgevit.bench.environment import describe_environment
-from edgevit.models import artifact_folder, split_name
+from edgevit.models.shipped import ARTIFACTS, folder_name
 from edgevit.models.weights import WEIGHTS_FILE, digest_weights
 
 ROOT = Path(__file__).parents[1]
@@ -64,8 +64,7 @@ def digest_shipped(model: str) -> str:
     """
     from safetensors import safe_open
 
-    name, variant = split_name(model)
-    path = artifact_folder(name, variant) / WEIGHTS_FILE
+    path = ARTIFACTS / folder_name(model) / WEIGHTS_FILE
     with safe_open(str(path), framework="numpy") as file:
         return digest_weights([file.get_tensor(key) for key in sorted(file.keys())])
 

@@ -18,7 +18,7 @@ from provenance import KEY, RESULTS, ROOT
 from edgevit.base.documents import from_plain
 from edgevit.core.measurements import Environment
 from edgevit.formats.registry import TARGETS
-from edgevit.models import shipped_names
+from edgevit.models.shipped import list_shipped
 
 PAGE = ROOT / "docs" / "results.md"
 HEAD = """\
@@ -70,7 +70,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def render_accuracy(documents: Sequence[Document]) -> str:
     """One column for each network, in the order of `edgevit models`."""
-    order = shipped_names()
+    order = list(list_shipped())
     ordered = sorted(documents, key=lambda document: order.index(document["keras"]["model"]))
     names = [document["keras"]["model"] for document in ordered]
     rows = [["float Keras", *(f"{document['keras']['top1']:.2f}" for document in ordered)]]

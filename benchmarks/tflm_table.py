@@ -20,13 +20,13 @@ from edgevit.base.errors import RuntimeFailure
 from edgevit.core.golden_images import draw_images
 from edgevit.formats.registry import import_runtime, load_session
 from edgevit.formats.tflite.runtime.tflm import missing_ops
-from edgevit.models import shipped_names
+from edgevit.models.shipped import list_shipped
 from edgevit.verbs.export import export
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--models", default=",".join(shipped_names()), help="commas between")
+    parser.add_argument("--models", default=",".join(list_shipped()), help="commas between")
     parser.add_argument("--images", type=int, default=4, help="compared bit for bit")
     parser.add_argument("--json", type=result_path, help="where to write the table")
     options = parser.parse_args()

@@ -34,7 +34,7 @@ from edgevit.formats.options import choose_options
 from edgevit.formats.registry import TARGETS, find_targets
 from edgevit.frontend.opening import open_source
 from edgevit.frontend.source import Source
-from edgevit.models import shipped_names
+from edgevit.models.shipped import list_shipped
 
 # Options that change what is written: label -> (targets, options). Of small networks only.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -146,7 +146,7 @@ def main() -> None:
     parser.add_argument("--against", type=Path, metavar="JSON", help="recorded earlier")
     parser.add_argument("--quick", action="store_true", help="default options only")
     options = parser.parse_args()
-    names = options.networks or shipped_names()
+    names = options.networks or list(list_shipped())
     if len(names) == 1:
         record(names[0], options.quick, options.out)
     else:

@@ -23,7 +23,7 @@ from edgevit.formats.calibration import CALIBRATION_IMAGES, calibrate
 from edgevit.formats.options import build_options
 from edgevit.frontend.opening import open_source
 from edgevit.frontend.source import Source
-from edgevit.models import ARTIFACTS
+from edgevit.models.shipped import ARTIFACTS
 from edgevit.models.weights import RANGE_FILES
 from edgevit.quantization.ranges import RangeRecord
 

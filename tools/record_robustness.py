@@ -25,7 +25,7 @@ from edgevit.base.files import write_whole
 from edgevit.core.parity import AccuracyReport
 from edgevit.data.degradations import DEGRADATIONS
 from edgevit.formats.registry import read_metadata
-from edgevit.models import artifact_folder, split_name
+from edgevit.models.shipped import ARTIFACTS, folder_name
 from edgevit.verbs.evaluate import evaluate_robustness
 
 FILE = "robustness.json"
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--files", type=Path, nargs="*", default=[], help="files exported from it")
     parser.add_argument("--limit", type=int, help="so many images only: for a trial")
     options = parser.parse_args()
-    folder = artifact_folder(*split_name(options.model))
+    folder = ARTIFACTS / folder_name(options.model)
     measured = {"keras-float32": evaluate_robustness(options.model, options.data, options.limit)}
     for path in options.files:
         target = target_of(path)

@@ -1,6 +1,7 @@
 """Makes artifacts/<model>/ from a finished training run: what `edgevit export` needs anywhere.
 
     python tools/ship_weights.py runs/shiftvit --data cifar10-jpeg.tar.gz
+    python tools/write_registry.py
 
 Writes weights (float16), activation ranges measured on training images, the training log, the
 learning curves, the recipe and a model card with accuracies that are measured here, once.
@@ -24,7 +25,8 @@ from record_robustness import record_robustness
 from edgevit.base.files import write_whole
 from edgevit.core.format import Format
 from edgevit.frontend.opening import open_source
-from edgevit.models import ARTIFACTS, find_model, split_name
+from edgevit.models import find_model, split_name
+from edgevit.models.shipped import ARTIFACTS
 from edgevit.models.weights import WEIGHTS_FILE
 from edgevit.training.recipe import RECIPES
 from edgevit.verbs.evaluate import AS_IS, evaluate_robustness

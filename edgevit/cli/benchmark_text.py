@@ -68,10 +68,10 @@ def text(result: BenchmarkResult, summary: list[dict[str, Any]]) -> str:
         for cells, figures in zip(rows, summary, strict=True):
             count = figures.get("instructions")
             cells["Minstr"] = "-" if count is None else f"{count / 1e6:.3f}"
-    lines = [str(result.environment), console.table(rows, words=("file", "runtime"), least=32)]
+    lines = [str(result.environment), console.table(rows, words=("file", "runtime"))]
     if result.roofline is not None:
         shares = [_name(figures, brief) | _shares(figures) for figures in summary]
-        lines.append(console.table(shares, words=("file", "runtime", "bound by"), least=32))
+        lines.append(console.table(shares, words=("file", "runtime", "bound by")))
         lines += _roofs(result.roofline)
     return "\n".join(lines)
 

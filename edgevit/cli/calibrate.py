@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgevit.cli import console, options
+from edgevit.cli.completion import complete_models
 from edgevit.core.format import Format
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def read_formats(names: str) -> tuple[Format, ...]:
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=complete_models)
 @options.data
 @click.option(
     "--images",

@@ -11,13 +11,16 @@ from edgevit.core.tolerance import Tolerance
 @click.command()
 @options.as_json
 def models(as_json: bool) -> None:
-    """List the architectures, their sizes and whether weights ship with them."""
-    from edgevit.models import list_models, shipped_names
+    """List the networks with trained weights, and the architectures with their sizes.
 
-    there = shipped_names()
-    shipped = {
-        spec: [name for name in there if name.partition(":")[0] == spec] for spec in list_models()
-    }
+    A network is named as the first table does, such as shiftvit:nano. Weights that do not come with
+    the package are found by EDGEVIT_WEIGHTS, a folder or an address.
+    """
+    from edgevit.models import list_models
+    from edgevit.models.shipped import list_shipped, locate
+
+    shipped = list_shipped()
+    here = {name: locate(name) is not None for name in shipped}
     document = [
         {
             "name": spec.name,
@@ -27,29 +30,65 @@ def models(as_json: bool) -> None:
             "outputs": spec.outputs,
             "extra_outputs": spec.extra_outputs,
             "classes": spec.class_names,
-            "weights": spec.name in there,
-            "shipped": shipped[spec.name],
+            "weights": spec.name in shipped,
+            "shipped": [name for name in shipped if name.partition(":")[0] == spec.name],
+            "networks": {
+                name: {
+                    "parameters": row.parameters,
+                    "size_bytes": row.size_bytes,
+                    "input_size": row.input_size,
+                    "top1": row.top1,
+                    "dataset": row.dataset,
+                    "in_package": row.in_package,
+                    "here": here[name],
+                }
+                for name, row in shipped.items()
+                if name.partition(":")[0] == spec.name
+            },
         }
         for spec in list_models().values()
     ]
 
     def text() -> str:
-        rows = [
+        networks = [
             {
-                "model": spec.name,
-                "variants": ", ".join(spec.variants),
+                "trained network": name,
+                "parameters": f"{row.parameters:,}",
+                "weights MB": f"{row.size_bytes / 1e6:.1f}",
+                "pixels": "x".join(map(str, row.input_size)),
+                "top-1 %": f"{row.top1:.2f}",
+                "weights": _place(row.in_package, here[name]),
+            }
+            for name, row in shipped.items()
+        ]
+        architectures = [
+            {
+                "architecture": spec.name,
+                "sizes": ", ".join(spec.variants),
                 "outputs": ", ".join(
                     [*spec.outputs, *(f"({name})" for name in spec.extra_outputs)]
                 ),
-                "weights": ", ".join(shipped[spec.name]) or "-",
                 "paper": f"{spec.title}: {spec.paper}",
             }
             for spec in list_models().values()
         ]
-        note = "(in brackets): outputs on request, --outputs NAME or --outputs all."
-        return f"{console.table(rows)}\n{note}"
+        sets = ", ".join(dict.fromkeys(row.dataset for row in shipped.values()))
+        return "\n".join(
+            [
+                console.table(networks, words=("trained network", "weights")),
+                f"top-1: float Keras on the test images of {sets}.",
+                console.table(architectures),
+                "(in brackets): outputs on request, --outputs NAME or --outputs all.",
+            ]
+        )
 
     console.answer(document, as_json, text)
+
+
+def _place(in_package: bool, here: bool) -> str:
+    if here:
+        return "here"
+    return "missing" if in_package else "by EDGEVIT_WEIGHTS"
 
 
 @click.command()

@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 import tempfile
+import textwrap
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,25 @@ from edgevit.core.signature import Role
 from edgevit.core.target import Target
 from edgevit.core.tolerance import Tolerance
 
+PIPED = 120  # columns where no terminal is
+WHOLE = ("file",)  # columns whose cells are copied and pasted
+GREEN, YELLOW, RED = "32", "33", "31"
+STYLES = {GREEN: "green", YELLOW: "yellow", RED: "red"}
+COLOURS = {
+    **dict.fromkeys(("pass", "ok", "ok (faster)", "ready"), GREEN),
+    **dict.fromkeys(("lossy", "inconclusive", "not run", "warning:"), YELLOW),
+    **dict.fromkeys(("fail", "refused", "slower", "missing", "edgevit: error:"), RED),
+}
+
 _stderr_fd = 2  # where people read, also while fd 2 itself is diverted
 _stdout_fd = 1
+_quiet = False
+
+
+def be_quiet(quiet: bool = True) -> None:
+    """Leaves out what is being done; results, warnings and errors stay."""
+    global _quiet
+    _quiet = quiet
 
 
 def say(line: str = "") -> None:
@@ -41,12 +59,30 @@ def not_run_lines(target: Target, runtimes: Sequence[Runtime]) -> list[str]:
     ]
 
 
-def agreement_column(output: OutputParity, agreement: float) -> dict[str, str]:
-    """The measure of an output's role as a column of a table; none where it has none."""
+def agreement_column(
+    output: OutputParity, agreement: float, tolerance: Tolerance | None = None
+) -> dict[str, str]:
+    """The measure of an output's role as a column of a table; none where it has none.
+
+    Args:
+        output: whose role and limit are meant.
+        agreement: to show, in [0, 1].
+        tolerance: whose limit stands beside it; None: no limit is meant.
+    """
     if output.role not in MEASURES:
         return {}
-    shown = f"{agreement:.4f}" if output.role is Role.EMBEDDING else f"{100 * agreement:.1f} %"
+    plain = output.role is Role.EMBEDDING
+    shown = f"{agreement:.4f}" if plain else f"{100 * agreement:.1f} %"
+    limit = tolerance.limit(output.role).agreement if tolerance else None
+    if limit and not output.one_sided:
+        shown += f" (≥ {limit:g})" if plain else f" (≥ {100 * limit:.3g} %)"
     return {MEASURES[output.role]: shown}
+
+
+def share_and_limit(share: float, limit: float | None = None) -> str:
+    """A share in percent with the limit that it must not exceed; no limit is None or infinity."""
+    shown = f"{100 * share:.2g} %"
+    return f"{shown} (≤ {100 * limit:.3g} %)" if limit and limit < float("inf") else shown
 
 
 def verdict_lines(
@@ -141,31 +177,35 @@ def native_output_hidden(verbose: bool) -> Iterator[None]:
             os.close(kept[1])
 
 
-def table(
-    rows: Sequence[dict[str, str]], words: Collection[str] | None = None, least: int = 1
-) -> str:
-    """A table as text.
+def table(rows: Sequence[dict[str, str]], words: Collection[str] | None = None) -> str:
+    """A table as text, or one block a row where the terminal is too narrow for it.
+
+    Cells are broken between words only, and names of files never.
 
     Args:
         rows: cells by heading; a heading that a row lacks is an empty cell there.
         words: headings of the columns of text; the others hold figures, which are aligned to the
             right and never broken. None: all columns.
-        least: characters that columns of text keep, so that names stay whole; the table may then
-            be wider than the terminal.
     """
     from io import StringIO
 
     from rich.console import Console
 
-    stream = StringIO()
     rows = _fill_up(rows)
-    needed = sum(
-        3 + (size if _holds_figures(name, words) else min(size, least))
-        for name, size in _widths(rows).items()
+    needed = sum(3 + size for size in _least_widths(rows, words).values())
+    width = _terminal_width(_stdout_fd)
+    if width is not None and needed > width:
+        return _stack(rows, width)
+    stream = StringIO()
+    console = Console(
+        file=stream,
+        width=max(width or PIPED, needed),
+        force_terminal=True,
+        color_system="standard" if in_colour(_stdout_fd) else None,
+        markup=False,
+        highlight=False,
     )
-    width = max(80, _terminal_width(), needed)
-    console = Console(file=stream, width=width, color_system=None, markup=False)
-    console.print(_draw_table(rows, words, least))
+    console.print(_draw_table(rows, words))
     return "\n".join(line.rstrip() for line in stream.getvalue().splitlines() if line.strip())
 
 
@@ -175,31 +215,76 @@ def _fill_up(rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:
     return [empty | row for row in rows]
 
 
-def _widths(rows: Sequence[dict[str, str]]) -> dict[str, int]:
-    """Characters of the longest text in each column."""
+def paint(text: str, for_stderr: bool = False) -> str:
+    """A verdict, or a word like "warning:", in its colour, where there is colour.
+
+    Args:
+        text: what is painted; text that has no colour stays as it is.
+        for_stderr: whether it goes there, not to standard output.
+    """
+    code = COLOURS.get(text)
+    if code is None or not in_colour(_stderr_fd if for_stderr else _stdout_fd):
+        return text
+    return f"\x1b[{code}m{text}\x1b[0m"
+
+
+def in_colour(descriptor: int) -> bool:
+    """Whether text that goes there may be coloured: NO_COLOR, FORCE_COLOR, else a terminal."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return os.isatty(descriptor) and os.environ.get("TERM") != "dumb"
+
+
+def _stack(rows: Sequence[dict[str, str]], width: int) -> str:
+    """One block for each row: its first cell, and the others below with their headings."""
+    size = max(map(len, rows[0]))
+    lines = []
+    for row in rows:
+        (_, title), *others = row.items()
+        lines.append(paint(title))
+        for name, cell in others:
+            room = len(cell) if name in WHOLE else width - size - 4
+            parts = textwrap.wrap(cell, max(room, 1), break_long_words=False)
+            headings = [name, *[""] * len(parts)]
+            lines += [f"  {h:<{size}}  {paint(p)}" for h, p in zip(headings, parts, strict=False)]
+    return "\n".join(lines)
+
+
+def _least_widths(rows: Sequence[dict[str, str]], words: Collection[str] | None) -> dict[str, int]:
+    """Characters that each column needs at least: its longest word, or cell of figures."""
+
+    def size(name: str, cell: str) -> int:
+        return len(cell) if _stays_whole(name, words) else max(map(len, cell.split()), default=0)
+
     names = rows[0] if rows else ()
-    return {name: max(len(name), *(len(row[name]) for row in rows)) for name in names}
+    return {
+        name: max(size(name, cell) for cell in (name, *(r[name] for r in rows))) for name in names
+    }
 
 
-def _holds_figures(name: str, words: Collection[str] | None) -> bool:
-    return words is not None and name not in words
+def _stays_whole(name: str, words: Collection[str] | None) -> bool:
+    return name in WHOLE or (words is not None and name not in words)
 
 
-def _draw_table(
-    rows: Sequence[dict[str, str]], words: Collection[str] | None = None, least: int = 1
-) -> Any:
+def _draw_table(rows: Sequence[dict[str, str]], words: Collection[str] | None = None) -> Any:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name, size in _widths(rows).items():
-        if _holds_figures(name, words):  # a figure that is broken in two cannot be read
-            drawn.add_column(name, justify="right", no_wrap=True)
-        else:
-            drawn.add_column(name, overflow="fold", min_width=min(least, size))
+    for name, size in _least_widths(rows, words).items():
+        figures = words is not None and name not in words
+        drawn.add_column(
+            name,
+            justify="right" if figures else "left",
+            no_wrap=_stays_whole(name, words),
+            min_width=size,
+        )
     for row in rows:
-        drawn.add_row(*map(Text, row.values()))
+        cells = (Text(cell, STYLES.get(COLOURS.get(cell, ""), "")) for cell in row.values())
+        drawn.add_row(*cells)
     return drawn
 
 
@@ -229,7 +314,7 @@ def working(still: bool = False) -> Iterator[Working]:
             TimeRemainingColumn(elapsed_when_finished=True),
         )
         bar = Progress(*columns, console=console)
-        if not console.is_terminal:
+        if not console.is_terminal or _quiet:
             yield Working(bar, None)
             return
         with Live(bar, console=console, transient=True, auto_refresh=not still) as live:
@@ -254,7 +339,7 @@ class Working:
         if line == self._line and self._task is not None:
             return
         self._line = line
-        if self._live is None:
+        if self._live is None and not _quiet:
             say(line)
         self._start(None)
 
@@ -289,7 +374,10 @@ def shown_path(path: Path) -> str:
     return str(path)
 
 
-def _terminal_width() -> int:
+def _terminal_width(descriptor: int) -> int | None:
+    """Columns of a terminal, or those that COLUMNS says; None where there is neither."""
+    if os.environ.get("COLUMNS", "").isdecimal():
+        return int(os.environ["COLUMNS"]) or None
     with contextlib.suppress(OSError):
-        return os.get_terminal_size(_stderr_fd).columns
-    return 120
+        return os.get_terminal_size(descriptor).columns or None
+    return None

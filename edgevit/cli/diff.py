@@ -106,8 +106,8 @@ def _text(found: LayerDiff, top: int, order: str, picture: Path | None) -> str:
         }
         for row in rows
     ]
-    lines = [console.table(cells, words=("layer", "computed by"), least=24)]
-    lines += [f"warning: {line}" for line in found.warnings]
+    lines = [console.table(cells, words=("layer", "computed by"))]
+    lines += [f"{console.paint('warning:')} {line}" for line in found.warnings]
     lines.append(_coverage(found))
     reasons = Counter(row.reason for row in found.unaligned)
     for reason, count in reasons.items():

@@ -23,7 +23,7 @@ def doctor(as_json: bool) -> None:
     """Say what is installed, what is missing for which target and runtime, and how to get it."""
     from edgevit.base.versions import installed_version
     from edgevit.formats.registry import FORMATS, RUNTIMES
-    from edgevit.models import MODELS, shipped_names
+    from edgevit.models.shipped import list_shipped, locate
 
     needs: dict[str, tuple[Need, ...]] = {
         **{str(kind): spec.writer_needs for kind, spec in FORMATS.items()},
@@ -39,9 +39,9 @@ def doctor(as_json: bool) -> None:
     }
     found: dict[str, tuple[list[str], str]] = {}
     for purpose, row in needs.items():
-        lacking = [need for need in row if packages[need.distribution] is None]
-        extras = ",".join(dict.fromkeys(need.extra for need in lacking))
-        missing = [need.distribution for need in lacking]
+        wanted = [need for need in row if packages[need.distribution] is None]
+        extras = ",".join(dict.fromkeys(need.extra for need in wanted))
+        missing = [need.distribution for need in wanted]
         found[purpose] = missing, f"pip install 'edgevit[{extras}]'"
     for purpose, (program, how) in PROGRAMS.items():
         found[purpose] = ([] if shutil.which(program) else [program], how)
@@ -49,8 +49,8 @@ def doctor(as_json: bool) -> None:
         purpose: {"ready": not missing, "missing": missing, "get": how if missing else ""}
         for purpose, (missing, how) in found.items()
     }
-    weighted = shipped_names()
-    shipped = {name: name in weighted for name in [*MODELS, *weighted]}
+    shipped = {name: locate(name) is not None for name in list_shipped()}
+    lacking = [name for name, there in shipped.items() if not there]
     document = {
         "python": platform.python_version(),
         "machine": platform.machine(),
@@ -63,21 +63,22 @@ def doctor(as_json: bool) -> None:
         rows = [
             {
                 "for": purpose,
-                "state": "ready" if check["ready"] else "missing " + ", ".join(check["missing"]),
+                "state": "ready" if check["ready"] else "missing",
+                "lacks": ", ".join(check["missing"]),
                 "get it with": check["get"],
             }
             for purpose, check in checks.items()
         ]
         versions = ", ".join(f"{name} {number}" for name, number in packages.items() if number)
-        weights = ", ".join(
-            f"{name}: {'there' if there else 'missing'}" for name, there in shipped.items()
-        )
+        weights = ", ".join(name for name, there in shipped.items() if there) or "none"
+        if lacking:
+            weights += f"; by EDGEVIT_WEIGHTS (a folder or an address): {', '.join(lacking)}"
         return "\n".join(
             [
                 f"Python {platform.python_version()} on {platform.machine()}",
                 versions or "no framework is installed",
                 console.table(rows),
-                f"shipped weights: {weights}",
+                f"weights here: {weights}",
             ]
         )
 

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgevit.cli import console, options
+from edgevit.cli.completion import complete_models
 
 if TYPE_CHECKING:
     from edgevit.core.parity import AccuracyReport, TaskReport
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=complete_models)
 @options.data
 @click.option("--limit", type=options.COUNT, help="Only so many images, drawn by a seed.")
 @click.option("--kernels", help="LiteRT kernels: xnnpack (default), builtin or reference.")

@@ -8,10 +8,11 @@ from typing import Any
 import click
 
 from edgevit.cli import console, options
+from edgevit.cli.completion import complete_models
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=complete_models)
 @click.argument("images", nargs=-1, required=True, type=options.PATH)
 @click.option(
     "--out",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgevit.cli import console, options
+from edgevit.cli.completion import complete_models, complete_targets
 
 if TYPE_CHECKING:
     from edgevit.quantization.search import SearchReport
@@ -31,13 +32,14 @@ class Export(click.Command):
 
 
 @click.command(cls=Export)
-@click.argument("model")
+@click.argument("model", shell_complete=complete_models)
 @click.option(
     "--format",
     "formats",
-    required=True,
     metavar="TARGET[,TARGET...]",
-    help="Targets, or 'all'. See 'edgevit targets'.",
+    shell_complete=complete_targets,
+    help="Targets, or 'all'; see 'edgevit targets'.  [default: tflite-int8 where activation ranges "
+    "ship or are given, else tflite-float32]",
 )
 @click.option(
     "--out",
@@ -90,7 +92,7 @@ class Export(click.Command):
 @options.as_json
 def export(
     model: str,
-    formats: str,
+    formats: str | None,
     out: Path,
     max_drop: float | None,
     data: str | None,
@@ -119,6 +121,8 @@ def export(
     """
     from edgevit.formats.registry import find_targets
 
+    if formats is None:
+        formats = _default_target(model, chosen)
     find_targets(formats)  # before anything slow is imported
     options.check_model(model)
     with console.working() as work:
@@ -133,6 +137,14 @@ def export(
     console.answer([_document(outcome) for outcome in outcomes], as_json, lambda: _text(outcomes))
     if not all(outcome.accepted for outcome in outcomes):
         sys.exit(1)
+
+
+def _default_target(model: str, chosen: dict[str, Any]) -> str:
+    """int8 where something says which ranges activations have, else what needs none."""
+    from edgevit.models import is_known
+
+    calibrated = chosen["calibration"] is not None or chosen["ranges"] is not None
+    return "tflite-int8" if calibrated or is_known(model) else "tflite-float32"
 
 
 def _search_document(search: SearchReport) -> dict[str, Any]:
@@ -246,14 +258,17 @@ def _text(outcomes: list[Outcome]) -> str:
         artifact = outcome.artifact
         if outcome.refusal:
             continue
+        first, tolerance = outcome.reports[0].first, outcome.target.tolerance
         rows.append(
             {
                 "target": outcome.target.name,
                 "verdict": str(outcome.verdict),
                 "MB": console.megabytes(artifact.size_bytes) if artifact else "-",
                 "max |diff|": f"{figures['max_abs']:.2g}",
-                "mean/std": f"{100 * figures['relative']:.2g} %",
-                **console.agreement_column(outcome.reports[0].first, figures["top1_agreement"]),
+                "mean/std": console.share_and_limit(
+                    figures["relative"], tolerance.limit(first.role).relative
+                ),
+                **console.agreement_column(first, figures["top1_agreement"], tolerance),
                 "s": f"{outcome.seconds:.1f}",
                 "file": console.shown_path(artifact.path) if artifact else "not written",
             }
@@ -261,10 +276,10 @@ def _text(outcomes: list[Outcome]) -> str:
     lines = []
     if rows:
         lines = [console.table(rows, words=("target", "verdict", "file")), _note(outcomes)]
-    lines += [f"warning: {line}" for line in outcomes[0].warnings]
+    lines += [f"{console.paint('warning:')} {line}" for line in outcomes[0].warnings]
     for outcome in outcomes:
         if outcome.refusal:
-            lines.append(f"{outcome.target.name}: refused. {outcome.refusal}")
+            lines.append(f"{outcome.target.name}: {console.paint('refused')}. {outcome.refusal}")
             continue
         lines += [
             f"{outcome.target.name}: layer {row.layer} ({row.kind}) adds {row.excess_db:.0f} dB "

@@ -17,6 +17,7 @@ from edgevit.cli import console
 from edgevit.cli.benchmark import benchmark
 from edgevit.cli.calibrate import calibrate
 from edgevit.cli.catalogue import models, targets
+from edgevit.cli.completion import completion
 from edgevit.cli.diff import diff
 from edgevit.cli.doctor import doctor
 from edgevit.cli.evaluate import evaluate
@@ -45,9 +46,11 @@ VERBS = (
     models,
     targets,
     doctor,
+    completion,
 )
 
 
+VERBOSE, QUIET = {"-v", "--verbose"}, {"-q", "--quiet"}  # before a verb and behind it
 SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True}
 
 
@@ -64,14 +67,16 @@ class Verbs(click.Group):
 
 
 @click.group(cls=Verbs, commands=VERBS, context_settings=SETTINGS)
-@click.version_option(__version__, prog_name="edgevit")
-@click.option("--verbose", is_flag=True, help="Show what converters and runtimes print.")
+@click.version_option(__version__, "-V", "--version", prog_name="edgevit")
+@click.option("-v", "--verbose", is_flag=True, help="Show what converters and runtimes print.")
+@click.option("-q", "--quiet", is_flag=True, help="Leave out what is being done.")
 @click.pass_context
-def cli(context: click.Context, verbose: bool) -> None:
+def cli(context: click.Context, verbose: bool, quiet: bool) -> None:
     """Take a trained Keras vision model to the edge, and prove that it arrived.
 
     \b
-    Export the shipped ShiftViT, verified in the runtime it will meet:
+    Export a model of your own, or the shipped ShiftViT, verified in the runtime it will meet:
+      edgevit export my.keras --calibration photos/
       edgevit export shiftvit --format tflite-int8
     Look inside, check again, classify a picture:
       edgevit inspect exports/shiftvit-tflite-int8.tflite
@@ -88,8 +93,9 @@ def main() -> NoReturn:
     """Entry point of the console script."""
     _set_environment()
     arguments = sys.argv[1:]
-    verbose = "--verbose" in arguments
-    arguments = [argument for argument in arguments if argument != "--verbose"] or ["--help"]
+    verbose = not VERBOSE.isdisjoint(arguments)
+    console.be_quiet(not QUIET.isdisjoint(arguments))
+    arguments = [word for word in arguments if word not in VERBOSE | QUIET] or ["--help"]
     as_json = "--json" in arguments
     interrupt.listen()
     try:
@@ -126,7 +132,7 @@ def main() -> NoReturn:
 
 
 def _fail(message: str, code: int, as_json: bool) -> int:
-    console.say(f"edgevit: error: {message}")
+    console.say(f"{console.paint('edgevit: error:', for_stderr=True)} {message}")
     if as_json:
         console.answer({"error": message}, True, lambda: to_json({}))
     return code

@@ -43,11 +43,12 @@ def report(
 ) -> None:
     """Write one page about the exported files in DIR.
 
-    One HTML file without scripts, fonts or pictures from elsewhere: sizes, verdicts, what is
-    inside, and every measurement whose JSON lies in DIR (or is given by --with): accuracy with its
-    interval and agreement (edgevit verify --data, edgevit evaluate), latency (edgevit benchmark
-    --out), where the time goes (edgevit profile) and drawings (edgevit explain --out
-    DIR/explanations). What is missing is listed with the command that fills it.
+    One HTML file without scripts, fonts or pictures from elsewhere: which file to take, sizes,
+    verdicts as the exports measured them (--verify runs the files again), what is inside, and
+    every measurement whose JSON lies in DIR (or is given by --with): accuracy with its interval and
+    agreement (edgevit verify --data, edgevit evaluate), latency (edgevit benchmark --out), where
+    the time goes (edgevit profile) and drawings (edgevit explain --out DIR/explanations). What is
+    missing is listed with the command that fills it. Files that failed stand first.
 
     \b
     edgevit report exports
@@ -55,7 +56,7 @@ def report(
     edgevit verify exports/a.tflite --data cifar10.tar.gz --json > exports/a.tflite.verify.json
     edgevit report exports --markdown --out card.md
     """
-    from edgevit.reports.view import verdict_text
+    from edgevit.reports.view import recommend, verdict_text
     from edgevit.verbs.report import write_report
 
     with console.working() as work:
@@ -72,8 +73,10 @@ def report(
 
     def answer() -> str:
         lines = [f"{file.name}: {verdict_text(file)}" for file in found.files if file.damage]
+        advice = recommend(found)
+        lines = [advice, *lines] if advice else lines
         missing = ", ".join(gap.what.partition(":")[0] for gap in found.gaps)
-        lines += [f"warning: {line}" for line in found.warnings]
+        lines += [f"{console.paint('warning:')} {line}" for line in found.warnings]
         lines += [f"not used: {line}" for line in found.ignored]
         lines.append(
             f"{len(found.files)} files" + (f"; not measured: {missing}" if missing else "")

@@ -12,10 +12,11 @@ import click
 from edgevit.base.errors import ConfigError
 from edgevit.base.packages import TRAINING, Need, require
 from edgevit.cli import console, options
+from edgevit.cli.completion import complete_models
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=complete_models)
 @options.data
 @click.option(
     "--recipe",
@@ -34,10 +35,10 @@ from edgevit.cli import console, options
 )
 @click.option(
     "--init",
-    metavar="PATH|URL",
-    help="Weights to start from: a file, a run's folder, or for gcvit the published "
-    "gcvitxxtiny.keras, by file or URL. They bring their sizes along; the head is replaced where "
-    "the classes differ in number.",
+    metavar="NAME|PATH|URL",
+    help="Weights to start from: the name of what ships, a file, a run's folder, or for gcvit the "
+    "published gcvitxxtiny.keras, by file or URL. They bring their sizes along; the head is "
+    "replaced where the classes differ in number.",
 )
 @click.option(
     "--teacher",
@@ -126,7 +127,7 @@ def train(
     \b
     edgevit train shiftvit --data cifar10.tar.gz
     edgevit train shiftvit --data flowers/ --recipe finetune --out runs/flowers \\
-        --init artifacts/shiftvit/weights.safetensors
+        --init shiftvit
     edgevit train shiftvit:nano --data cifar10.tar.gz --recipe distill --teacher shiftvit
     edgevit train shiftvit --data cifar10.tar.gz --recipe artifacts/shiftvit/recipe.json
     edgevit train gcvit --data cifar10.tar.gz --limit 5000 --epochs 3 \\
@@ -134,6 +135,7 @@ def train(
     """
     from edgevit.base.files import check_writable
     from edgevit.models import split_name
+    from edgevit.models.weights import find_weights, is_ported
     from edgevit.training.recipe import open_recipe
 
     folder = out or Path("runs") / model.replace(":", "-")
@@ -141,6 +143,8 @@ def train(
     if size and variant:
         raise ConfigError(f"--variant and the size in {model}:{size} say the same: give one.")
     variant = variant or size
+    if init and not is_ported(init):
+        find_weights(init)  # an unknown name is refused before anything slow
     recipe, unused = open_recipe(recipe_name)
     given: dict[str, Any] = {
         "epochs": epochs,

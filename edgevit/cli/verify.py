@@ -92,7 +92,7 @@ def _text(found: Verification) -> str:
     shown = console.shown_path(found.path)
     tolerance = found.tolerance
     if tolerance is None:
-        return f"{shown}: {found.damage}\n{shown}: {found.verdict}"
+        return f"{shown}: {found.damage}\n{shown}: {console.paint(str(found.verdict))}"
     kinds = {SYNTHETIC: "golden", OWN: "own", KERNELS: "kernels"}
     runs = [(kinds[report.samples], report) for report in found.reports]
     if found.real:
@@ -100,9 +100,10 @@ def _text(found: Verification) -> str:
     rows = []
     for kind, report in runs:
         for output in report.outputs:
-            verdict = output.verdict(tolerance)
+            verdict, limit = output.verdict(tolerance), tolerance.limit(output.role).relative
             if report.samples == KERNELS:
-                verdict = report.verdict(tolerance)
+                verdict, limit = report.verdict(tolerance), tolerance.kernels
+            judged = kind in ("golden", "own")
             rows.append(
                 {
                     "runtime": report.runtime,
@@ -111,8 +112,12 @@ def _text(found: Verification) -> str:
                     "verdict": str(verdict) if kind != "real" else "",
                     "max |diff|": f"{output.max_abs:.3g}",
                     "mean |diff|": f"{output.mean_abs:.3g}",
-                    "mean/std": f"{100 * output.relative:.2g} %",
-                    **console.agreement_column(output, output.agreement),
+                    "mean/std": console.share_and_limit(
+                        output.relative, None if kind == "real" else limit
+                    ),
+                    **console.agreement_column(
+                        output, output.agreement, tolerance if judged else None
+                    ),
                 }
             )
     lines = [console.table(rows, words=("runtime", "output", "images", "verdict"))]
@@ -129,5 +134,5 @@ def _text(found: Verification) -> str:
         lines += [*found.matches, f"judged as a file with {tolerance.reason}"]
     lines += console.verdict_lines(shown, tolerance, found.reports, found.verdict)
     kind = found.target.name if found.target else "another tool's"
-    lines.append(f"{shown} ({kind}): {found.verdict}")
+    lines.append(f"{shown} ({kind}): {console.paint(str(found.verdict))}")
     return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from edgevit.core.signature import InputSpec, OutputSpec, Role, Signature
 from edgevit.core.tensors import Preprocess, TensorSpec
 
 MANIFEST_SUFFIX = ".manifest.json"
+RUNS = "runs"  # key of the file beside: what the verification at export measured
 NOUN = "its manifest"  # what errors call it
 CLASSIFICATION = "classification"
 ADDED = ("task", "signature")  # fields that files from before may lack
@@ -126,13 +128,18 @@ class Artifact:
         """Where the manifest lies beside the file."""
         return manifest_path(self.path)
 
-    def write_manifest(self) -> None:
-        """Writes the manifest beside the file, whole."""
+    def write_manifest(self, runs: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Writes the manifest beside the file, whole.
+
+        Args:
+            runs: what its verification measured, as "edgevit verify --json" says it.
+        """
         document = {
             "file": self.path.name,
             "sha256": self.sha256,
             "size_bytes": self.size_bytes,
             **self.manifest.to_document(),
+            **({RUNS: list(runs)} if runs else {}),
         }
         write_whole(self.manifest_path, (to_json(document, indent=2) + "\n").encode())
 

@@ -90,6 +90,7 @@ class FileReport:
         contents: what is inside; None where it was not looked at.
         notes: what could not be read, a line each.
         parity: golden images against the float model, one for each kernel set.
+        at_export: whether the export measured that, and nobody has again.
         accuracy: on labelled images.
         agreement: on the same images against the float model.
         latency: one for each row of a benchmark.
@@ -109,6 +110,7 @@ class FileReport:
     contents: Inspection | None = None
     notes: tuple[str, ...] = ()
     parity: tuple[ParityReport, ...] = ()
+    at_export: bool = False
     accuracy: AccuracyReport | None = None
     agreement: ParityReport | None = None
     latency: tuple[Latency, ...] = ()

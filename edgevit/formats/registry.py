@@ -14,6 +14,7 @@ from edgevit.base.errors import (
     ConfigError,
     ModelFileError,
     UnknownNameError,
+    find_near,
     needed,
 )
 from edgevit.base.loading import load_attribute
@@ -59,7 +60,9 @@ def find_target(name: str) -> Target:
         UnknownNameError: there is none; near misses are named.
         ConfigError: it is a plug-in's, which cannot be loaded.
     """
-    hint = "Run 'edgevit targets' for the list."
+    hint = "'edgevit targets' says what each is."
+    if find_near(name, [*TARGETS, ALL]):  # else the error lists them itself
+        hint = f"Targets: {', '.join([*TARGETS, ALL])}. {hint}"
     return find_row("format", name, TARGETS, TARGET_PLUGINS, Target, hint, more=(ALL,))
 
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from edgevit.base.errors import UnknownNameError
 from edgevit.base.plugins import find_row, list_names, list_rows
 from edgevit.core.class_names import CIFAR10_CLASSES
 from edgevit.models.spec import ModelSpec
-
-ARTIFACTS = Path(__file__).resolve().parents[2] / "artifacts"
 
 MODELS: dict[str, ModelSpec] = {
     spec.name: spec
@@ -134,18 +130,3 @@ def is_known(name: str) -> bool:
     except UnknownNameError:
         return False
     return True
-
-
-def artifact_folder(model: str, variant: str | None = None) -> Path:
-    """Where the weights of an architecture, in one of its sizes, ship."""
-    return ARTIFACTS / (f"{model}-{variant}" if variant else model)
-
-
-def shipped_names() -> list[str]:
-    """Names of all that ships with weights, such as "shiftvit:nano"."""
-    sizes = [(name, size) for name, spec in MODELS.items() for size in (None, *spec.variants)]
-    return [
-        f"{name}:{size}" if size else name
-        for name, size in sizes
-        if (artifact_folder(name, size) / "weights.safetensors").exists()
-    ]

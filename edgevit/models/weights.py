@@ -16,13 +16,14 @@ from edgevit.base.errors import InputError, ModelFileError, in_one_line
 from edgevit.base.files import write_whole
 from edgevit.core.format import Format
 from edgevit.core.tensors import Preprocess
-from edgevit.models import MODELS, artifact_folder, has_model, split_name
+from edgevit.models import MODELS, has_model, split_name
 from edgevit.models.build import Plan, build_plan, find_variant, plan_model
+from edgevit.models.shipped import WEIGHTS as WEIGHTS_FILE
+from edgevit.models.shipped import folder_of
 
 if TYPE_CHECKING:
     import keras
 
-WEIGHTS_FILE = "weights.safetensors"
 RANGE_FILES = {Format.TFLITE: "ranges.json", Format.ONNX: "ranges-onnx.json"}
 
 
@@ -169,11 +170,13 @@ def find_weights(name: str) -> Path:
 
     Raises:
         UnknownNameError: no such architecture, and no such file.
+        ModelFileError: its weights do not ship, or are not here.
     """
     path = Path(name)
     if _is_path(name):
         return path / WEIGHTS_FILE if path.is_dir() else path
-    return artifact_folder(*_split_size(name)) / WEIGHTS_FILE
+    architecture, variant = _split_size(name)
+    return folder_of(f"{architecture}:{variant}" if variant else architecture) / WEIGHTS_FILE
 
 
 def _is_path(name: str) -> bool:

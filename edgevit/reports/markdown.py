@@ -25,7 +25,9 @@ def render_markdown(report: Report) -> str:
         found = report.float_accuracy
         texts = {"Top-1": _cell(view.accuracy_text(found), view.accuracy_note(found))}
         rows.append(["float Keras", "", *(texts.get(column.title, "") for column in columns)])
-    lines = [f"# {_escape(report.title)}", "", *_table(head, rows, len(head) - 2), ""]
+    advice = view.recommend(report)
+    lines = [f"# {_escape(report.title)}", "", *([_escape(advice), ""] if advice else [])]
+    lines += [*_table(head, rows, len(head) - 2), ""]
     lines += [f"{_escape(line)}.\n" for line in report.warnings]
     for file in report.files:
         lines += [f"## {_escape(report.labels[file.name])}", ""]

@@ -59,6 +59,7 @@ def render_html(report: Report) -> str:
         plot=plot,
         machine=view.machine_text(report),
         any_parity=any(file.parity for file in report.files),
+        any_recalled=any(file.at_export for file in report.files),
         any_intact=any(view.verdict_text(file) == "intact" for file in report.files),
         any_accuracy=any(file.accuracy for file in report.files),
         any_latency=any(file.latency for file in report.files),

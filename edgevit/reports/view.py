@@ -12,6 +12,7 @@ from edgevit.reports.scatter import Point
 from edgevit.reports.text import summarise_parity
 
 BARS = 10
+POINTS = 1.0  # of top-1 accuracy that a recommended file may be below the best
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,13 @@ def _parity(file: FileReport) -> str:
     return f"{100 * summarise_parity(file.parity)['relative']:.2g} %"
 
 
+def _samples(file: FileReport) -> str:
+    if not file.parity:
+        return ""
+    when = ", at export" if file.at_export else ""
+    return f"{min(run.images for run in file.parity)} images{when}"
+
+
 def _agreement(file: FileReport) -> str:
     found = file.agreement.top1_agreement if file.agreement else float("nan")
     return f"{100 * found:.2f} %" if found == found else ""
@@ -125,12 +133,35 @@ def _roofline(file: FileReport) -> str:
     return f"{100 * row.roofline:.0f} %" if row and row.roofline is not None else ""
 
 
+def recommend(report: Report) -> str:
+    """Which file to take: the smallest and the fastest of those that pass.
+
+    Empty where fewer than two are there. Accuracy counts where it was measured: what is more than
+    a point below the best is left out.
+    """
+    sound = [file for file in report.files if file.verdict is Verdict.PASS]
+    best = max((file.accuracy.top1 for file in sound if file.accuracy), default=None)
+    if best is not None:
+        sound = [file for file in sound if file.accuracy and best - file.accuracy.top1 <= POINTS]
+    if len(report.files) < 2 or not sound:
+        return ""
+    names = report.labels
+    smallest = min(sound, key=lambda file: file.size_bytes)
+    within = f" within {POINTS:g} point of the best top-1" if best is not None else " that passes"
+    text = f"Smallest{within}: {names[smallest.name]}, {megabytes(smallest.size_bytes)}."
+    timed = [(row.median_ms, file) for file in sound if (row := file.fastest)]
+    if timed:
+        fastest = min(timed, key=lambda pair: pair[0])[1]
+        text += f" Fastest: {names[fastest.name]}, {latency_text(fastest.fastest)}."
+    return text
+
+
 COLUMNS = (
     Column("Size", lambda file: megabytes(file.size_bytes)),
     Column(
         "Difference",
         _parity,
-        lambda file: f"{min(run.images for run in file.parity)} images" if file.parity else "",
+        lambda file: _samples(file),
     ),
     Column("Top-1", lambda f: accuracy_text(f.accuracy), lambda f: accuracy_note(f.accuracy)),
     Column("Same as float", _agreement),

@@ -14,11 +14,10 @@ import numpy as np
 
 from edgevit.base.errors import ConfigError
 from edgevit.data.datasets import ImageDataset
-from edgevit.models.build import Plan, build_plan, plan_model
+from edgevit.models.build import Plan, build_plan, find_variant, plan_model
 from edgevit.models.history import describe_origin, read_run, share_unseen
 from edgevit.models.resolution import fit_positions
 from edgevit.models.weights import (
-    WEIGHTS_FILE,
     digest_weights,
     find_weights,
     is_ported,
@@ -57,8 +56,9 @@ def open_start(
         name: an architecture.
         form: "paper" (None with fresh weights) or "tutorial".
         variant: a published size, for fresh or ported weights; None is the tutorial's.
-        initial: weights to start from: a .safetensors file or a run's folder; or weights that
-            others published for this architecture (``ModelSpec.ported``), as a file or a URL.
+        initial: weights to start from: a .safetensors file, a run's folder or the name of what
+            ships, such as "shiftvit:nano"; or weights that others published for this architecture
+            (``ModelSpec.ported``), as a file or a URL.
         fields: other values for fields of the architecture's config. Beside weights such as leave
             all but positions as they are (:func:`edgevit.models.resolution.fit_positions`).
 
@@ -75,14 +75,13 @@ def open_start(
         file_name = Path(urlparse(str(initial)).path).name
         origin = {"file": file_name, "sha256": digest_weights(weights), "run": None}
         return _with_fields(Start(plan, weights, origin), fields)
-    initial = Path(initial)
-    file = initial / WEIGHTS_FILE if initial.is_dir() else initial
+    file = find_weights(str(initial))
     trained = load_weights(file)
     assert trained.plan is not None  # load_weights always plans
     found = trained.plan
     if found.spec.name != name:
         raise ConfigError(f"{file}: holds weights of {found.spec.name}, not of {name}.")
-    if variant is not None or form not in (None, found.config.form):
+    if variant not in (None, find_variant(found)) or form not in (None, found.config.form):
         raise ConfigError(
             f"{file}: initial weights bring their sizes and their form ({found.config.form!r}) "
             "along. Drop --variant and --form."

@@ -21,7 +21,7 @@ from edgevit.core.format import Format
 from edgevit.core.layer_errors import LayerError
 from edgevit.core.manifest import Artifact, Manifest, manifest_path
 from edgevit.core.metadata import write_metadata
-from edgevit.core.parity import Verdict
+from edgevit.core.parity import ParityReport, Verdict
 from edgevit.core.reference import ReferenceSet
 from edgevit.core.seal import seal
 from edgevit.core.target import Precision, Target, Written
@@ -302,21 +302,26 @@ def _export_one(
         right = outcome.verdict in (Verdict.PASS, Verdict.LOSSY)
         if not right and not arguments.get("keep_failed"):
             return outcome
-        artifact = publish(staged, folder / name, manifest)
+        artifact = publish(staged, folder / name, manifest, reports)
         if search:
             write_whole(recipe_path(artifact.path), search.recipe.to_text().encode())
         return replace(outcome, artifact=artifact)
 
 
-def publish(staged: Path, path: Path, manifest: Manifest) -> Artifact:
-    """Moves a finished file or folder to its place, whole, and writes its manifest beside it."""
+def publish(
+    staged: Path, path: Path, manifest: Manifest, reports: Sequence[ParityReport] = ()
+) -> Artifact:
+    """Moves a finished file or folder to its place, whole, and writes its manifest beside it.
+
+    What the verification measured goes into that too, for ``edgevit report``.
+    """
     artifact = Artifact(path, digest_path(staged), size_path(staged), manifest)
     manifest_path(path).unlink(missing_ok=True)  # never that of another file beside it
     if staged.is_dir():
         move_whole(staged, path)
     else:
         write_whole(path, staged.read_bytes())
-    artifact.write_manifest()
+    artifact.write_manifest([report.to_document() for report in reports])
     return artifact
 
 

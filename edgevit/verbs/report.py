@@ -8,17 +8,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from edgevit.base.documents import from_plain
 from edgevit.base.errors import EdgevitError, MissingDependencyError, ModelFileError, in_one_line
 from edgevit.base.files import check_writable, digest_path, size_path, write_whole
 from edgevit.base.packages import REPORT, require
 from edgevit.base.progress import Status
 from edgevit.bench.profile import record_environment
 from edgevit.core.format import Format
-from edgevit.core.manifest import Manifest, find_change, read_manifest_file
+from edgevit.core.manifest import RUNS, Manifest, find_change, read_manifest_file
+from edgevit.core.parity import Verdict
 from edgevit.core.report import FileReport, Gap, Picture, Report
 from edgevit.core.seal import find_damage
 from edgevit.formats.registry import detect_format, list_targets, read_metadata
-from edgevit.verbs.evidence import Evidence, list_documents
+from edgevit.verbs.evidence import Evidence, Finding, list_documents
 from edgevit.verbs.verify import verify
 from edgevit.verification.audit import inspect
 
@@ -60,7 +62,7 @@ def collect_report(
     places = [folder, *evidence]
     for document in list_documents(places):
         found.add(document)
-    files = tuple(found.files[path.name] for path in paths)
+    files = tuple(sorted((_recall(found.files[path.name], path) for path in paths), key=_rank))
     models = sorted({file.manifest.model for file in files if file.manifest})
     pictures = tuple(_read_pictures(places, found.ignored))
     return Report(
@@ -182,6 +184,24 @@ def _read_file(path: Path, run: bool, say: Status) -> FileReport:
         except EdgevitError as error:
             notes.append(str(error))
     return replace(entry, notes=tuple(notes))
+
+
+def _recall(entry: FileReport, path: Path) -> FileReport:
+    """The report of a file; where nothing newer is known, with what its export measured."""
+    if entry.parity or entry.damage:
+        return entry
+    document = read_manifest_file(path) or {}
+    try:
+        found = from_plain(Finding, {"runs": document.get(RUNS, [])})
+    except ValueError as error:
+        note = f"what its export measured cannot be read ({in_one_line(error, 120)})"
+        return replace(entry, notes=(*entry.notes, note))
+    return replace(entry, parity=found.runs, at_export=bool(found.runs))
+
+
+def _rank(entry: FileReport) -> int:
+    """Files that failed stand first, then those that are lossy; the others keep their order."""
+    return (Verdict.FAIL, Verdict.LOSSY, entry.verdict).index(entry.verdict)
 
 
 def _read_manifest(path: Path) -> Manifest | None:

@@ -19,6 +19,7 @@ from edgevit.data.degradations import DEGRADATIONS
 from edgevit.data.evaluation import load_test
 from edgevit.formats.registry import RUNTIMES, TARGETS, open_session
 from edgevit.verbs.evaluate import evaluate_robustness
+from programs import run_program
 
 OPTIONS = {
     verb.name: [
@@ -70,11 +71,60 @@ def test_help_lists_the_verbs_in_the_order_of_use(command, arguments):
     assert places == sorted(places)
 
 
-def test_the_version_is_told(command):
+@pytest.mark.parametrize("option", ["--version", "-V"])
+def test_the_version_is_told(command, option):
     from edgevit import __version__
 
-    answer = command("--version")
+    answer = command(option)
     assert (answer.code, answer.out.strip()) == (0, f"edgevit, version {__version__}")
+
+
+@pytest.mark.parametrize(
+    ("shell", "word"), [("bash", "complete"), ("zsh", "compdef"), ("fish", "complete")]
+)
+def test_a_shell_gets_the_script_that_completes(command, shell, word):
+    answer = command("completion", shell)
+    assert (answer.code, answer.err) == (0, "")
+    assert word in answer.out
+    assert "_EDGEVIT_COMPLETE" in answer.out
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("edgevit exp", {"export", "explain"}),
+        ("edgevit export shiftvit:", {"shiftvit:nano"}),
+        ("edgevit export vit --format onnx-int8,tflite-int8-", {"onnx-int8,tflite-int8-micro"}),
+    ],
+)
+def test_verbs_models_and_targets_are_completed(words, expected):
+    found = run_program(
+        "run_without", "keras", _EDGEVIT_COMPLETE="bash_complete", COMP_WORDS=words,
+        COMP_CWORD=str(len(words.split()) - 1),
+    )  # fmt: skip
+    named = {line.partition(",")[2] for line in found.stdout.splitlines() if line[:5] == "plain"}
+    assert named == expected
+
+
+def test_a_target_that_does_not_exist_is_refused_with_all_that_do(command):
+    answer = command("export", "shiftvit", "--format", "tflite")
+    assert answer.code == 2
+    assert all(name in answer.error for name in TARGETS)
+
+
+@pytest.mark.parametrize(
+    ("options", "target"),
+    [
+        (["shiftvit"], "tflite-int8"),
+        (["my.keras"], "tflite-float32"),
+        (["my.keras", "ranges.json"], "tflite-int8"),
+    ],
+)
+def test_without_a_format_int8_is_written_where_ranges_are_known(options, target):
+    from edgevit.cli import export
+
+    chosen = {"calibration": None, "ranges": options[1] if len(options) > 1 else None}
+    assert export._default_target(options[0], chosen) == target
 
 
 def test_every_verb_that_answers_can_answer_in_json():
@@ -90,7 +140,6 @@ def test_every_verb_that_answers_can_answer_in_json():
         ["exprot", "shiftvit"],
         ["nonsense"],
         ["--nonsense"],
-        ["export", "shiftvit"],
         ["export", "shiftvit", "--format", "tflite"],
         ["export", "shiftvit", "--format", ""],
         ["export", "shftvit", "--format", "tflite-int8"],

@@ -61,7 +61,7 @@ def test_every_network_is_written_as_it_was(same_machine, tmp_path):
 
 def test_everything_that_ships_is_recorded(tool):
     recorded = tool.read_digests(RECORDED)
-    keys = {key for name in tool.shipped_names() for key, _, _ in tool.list_cases(name)}
+    keys = {key for name in tool.list_shipped() for key, _, _ in tool.list_cases(name)}
     assert keys == set(recorded)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from edgevit.models import ARTIFACTS
+from edgevit.models.shipped import ARTIFACTS
 
 ROOT = Path(__file__).parents[2]
 RESULTS = sorted((ROOT / "benchmarks" / "results").glob("*.json"))

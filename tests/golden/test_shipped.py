@@ -13,7 +13,7 @@ from edgevit.core.format import Format
 from edgevit.core.golden_images import draw_images
 from edgevit.frontend.opening import open_source
 from edgevit.frontend.record_reference import float_outputs
-from edgevit.models import ARTIFACTS
+from edgevit.models.shipped import ARTIFACTS
 from edgevit.models.weights import load_model
 from edgevit.training.recipe import open_recipe
 from edgevit.training.run import compile_model

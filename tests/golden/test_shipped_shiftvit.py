@@ -8,7 +8,7 @@ import pytest
 import edgevit
 from edgevit.frontend.opening import open_source
 from edgevit.frontend.record_reference import float_outputs
-from edgevit.models import ARTIFACTS
+from edgevit.models.shipped import ARTIFACTS
 from edgevit.verification.metrics import top_k
 
 FOLDER = ARTIFACTS / "shiftvit"

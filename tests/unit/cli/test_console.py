@@ -69,11 +69,66 @@ def test_a_table_shows_every_cell_and_aligns_figures_to_the_right():
     assert first.index("1.25") + 4 == second.index("10.50") + 5
 
 
-def test_a_table_that_is_piped_folds_long_cells_and_loses_nothing():
-    long = "x" * 500
-    text = console.table([{"name": long}])
-    assert text.count("x") == 500
-    assert max(len(line) for line in text.splitlines()) <= 200
+ROWS = [
+    {"target": "tflite-int8", "verdict": "pass", "MB": "0.11", "what": "integers from end to end"},
+    {"target": "onnx-int8", "verdict": "fail", "MB": "10.12", "what": "int8 products"},
+]
+FILE = "exports/a long name/" + "x" * 90 + ".tflite"
+
+
+def read_words(text: str) -> set[str]:
+    return set(text.split()) - {"─" * 80}
+
+
+@pytest.mark.parametrize("width", [30, 60, 80, 120])
+def test_a_table_fits_its_terminal_and_breaks_no_word(monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    text = console.table(ROWS, words=("target", "verdict", "what"))
+    assert max(map(len, text.splitlines())) <= width
+    words = {word for row in ROWS for cell in row.values() for word in cell.split()}
+    assert words <= read_words(text)
+    assert text.startswith("tflite-int8\n") == (width == 30)
+
+
+@pytest.mark.parametrize("width", [None, 60, 200])
+def test_the_name_of_a_file_is_never_broken(monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width or ""))
+    text = console.table([{"verdict": "pass", "file": FILE}], words=("verdict", "file"))
+    assert FILE in text
+
+
+@pytest.mark.parametrize(
+    ("variables", "coloured"),
+    [
+        ({}, False),
+        ({"FORCE_COLOR": "1"}, True),
+        ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+        ({"NO_COLOR": "1"}, False),
+    ],
+)
+def test_verdicts_are_coloured_where_colour_is_wanted(monkeypatch, variables, coloured):
+    for name in ("FORCE_COLOR", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    for width in ("30", "100"):
+        monkeypatch.setenv("COLUMNS", width)
+        text = console.table(ROWS, words=("target", "verdict", "what"))
+        assert ("\x1b[32mpass" in text, "\x1b[31mfail" in text) == (coloured, coloured)
+        assert ("\x1b" in text) == coloured
+    assert console.paint("lossy") == ("\x1b[33mlossy\x1b[0m" if coloured else "lossy")
+    assert console.paint("tflite-int8") == "tflite-int8"
+
+
+def test_a_quiet_run_says_nothing_of_what_is_being_done(capfd):
+    console.be_quiet()
+    try:
+        with console.working() as work:
+            work.status("loading")
+            work.advance(1, 10)
+    finally:
+        console.be_quiet(False)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_status_lines_go_to_stderr_where_no_terminal_is(capfd):

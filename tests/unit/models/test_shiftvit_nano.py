@@ -9,8 +9,9 @@ import pytest
 from edgevit.base.errors import ConfigError, ModelFileError, UnknownNameError
 from edgevit.core.class_names import CIFAR10_CLASSES
 from edgevit.frontend.opening import open_source
-from edgevit.models import MODELS, is_known, shipped_names, split_name
+from edgevit.models import MODELS, is_known, split_name
 from edgevit.models.build import build, custom_objects, find_variant, plan_model
+from edgevit.models.shipped import list_shipped
 from edgevit.models.weights import load_model, save_weights
 from edgevit.verbs.export import export_all
 from edgevit.verification.audit import inspect
@@ -115,8 +116,8 @@ def test_a_size_is_named_with_a_colon_and_its_files_with_a_hyphen():
 
 
 def test_shipped_names_are_those_whose_weights_load():
-    assert "shiftvit" in shipped_names()
-    for name in shipped_names():
+    assert "shiftvit" in list_shipped()
+    for name in list_shipped():
         model, variant = split_name(name)
         plan = load_model(name).plan
         assert (plan.spec.name, find_variant(plan)) == (model, variant)

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from edgevit.base.errors import ConfigError, ModelFileError, UnknownNameError
-from edgevit.models import ARTIFACTS
+from edgevit.models.shipped import ARTIFACTS
 from edgevit.training.recipe import RECIPES, RETIRED, Recipe, open_recipe
 
 SHIPPED = sorted(ARTIFACTS.glob("*/recipe.json"))

@@ -11,7 +11,7 @@ import pytest
 from edgevit.attribution.during_training import EpochPictures
 from edgevit.base.errors import ConfigError, ModelFileError, UnknownNameError
 from edgevit.data.datasets import ImageDataset
-from edgevit.models.build import build_plan, plan_model
+from edgevit.models.build import build_plan, find_variant, plan_model
 from edgevit.models.weights import load_weights, save_weights
 from edgevit.training.recipe import Recipe
 from edgevit.training.run import train_model
@@ -71,6 +71,14 @@ def test_sizes_and_form_cannot_be_chosen_beside_weights(options, weights):
     with pytest.raises(ConfigError, match="bring their sizes"):
         open_start("shiftvit", initial=weights, **options)
     assert open_start("shiftvit", form="paper", initial=weights).weights
+
+
+def test_weights_that_ship_are_named_and_their_own_size_may_be_too():
+    for variant in (None, "nano"):
+        start = open_start("shiftvit", variant=variant, initial="shiftvit:nano")
+        assert (find_variant(start.plan), start.origin["run"] is None) == ("nano", False)
+    with pytest.raises(UnknownNameError, match="shiftvit"):
+        open_start("shiftvit", initial="shftvit")
 
 
 def test_missing_weights_are_told(tmp_path):
