@@ -135,16 +135,20 @@ def _look_at(
 
 
 def _affine(layer: Any, rank: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """(scale, offset) of a LayerNormalization over the last axis, which exporters move away."""
+    """(scale, offset) of a normalisation's channels, which exporters move away."""
     import keras
 
-    if not isinstance(layer, keras.layers.LayerNormalization):
+    kinds = keras.layers
+    norms = (kinds.LayerNormalization, kinds.GroupNormalization, kinds.RMSNormalization)
+    if not isinstance(layer, norms):
         return None
-    if len(layer.axis) != 1 or layer.axis[0] % rank != rank - 1:
+    axes = layer.axis if isinstance(layer.axis, (list, tuple)) else (layer.axis,)
+    if len(axes) != 1 or axes[0] % rank != rank - 1:
         return None
+    root = isinstance(layer, kinds.RMSNormalization)
     scale, offset = (
         None if weights is None else keras.ops.convert_to_numpy(weights)
-        for weights in (layer.gamma, layer.beta)
+        for weights in ((layer.scale, None) if root else (layer.gamma, layer.beta))
     )
     if scale is None and offset is None:
         return None

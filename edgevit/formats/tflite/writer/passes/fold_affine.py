@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from edgevit.formats.layer_names import layer_of_node
 from edgevit.formats.passes import Declined, PassReport
 from edgevit.formats.tflite.operators import OPERATORS
 from edgevit.formats.tflite.writer.graph import NO_ACTIVATION, TfliteGraph
@@ -48,6 +49,8 @@ def _fold(graph: TfliteGraph, operator: Any) -> bool | Declined:
         return Declined("its constant is not one number a channel")
     if value.size > 1 and value.shape[-1] != shape[-1]:
         return Declined("its constant is not one number a channel")
+    if kind == "MUL" and _ends_a_sum(graph, result, other):
+        return Declined("it makes a mean of a sum of activations")
     found = find_entries(graph, result, channel_labels(shape))
     if isinstance(found, Declined):
         return found
@@ -61,3 +64,17 @@ def _fold(graph: TfliteGraph, operator: Any) -> bool | Declined:
             shift_entry(graph, entry, sign * factors)
     graph.bypass(operator, 1 - place)
     return True
+
+
+def _ends_a_sum(graph: TfliteGraph, result: int, source: int) -> bool:
+    """Whether one layer adds activations up and scales the sum.
+
+    Folded, the layer's own values would be nowhere in the file, and nobody could hold them against
+    the model's.
+    """
+    maker = graph.makers().get(source)
+    if maker is None or graph.kind(maker) != "ADD":
+        return False
+    added = [graph.constant(int(index)) for index in maker.inputs]
+    layers = [layer_of_node(graph.name(tensor)) for tensor in (result, source)]
+    return all(value is None for value in added) and layers[0] == layers[1] != ""
