@@ -29,7 +29,7 @@ from provenance import ROOT, read_commit
 sys.path.insert(0, str(ROOT / "tests"))
 
 from edgevit.formats.registry import TARGETS, find_targets
-from kinds import layers_zoo
+from kinds import layers_zoo, networks_zoo
 from kinds.kind import Kind
 from kinds.trial import State, Trial, try_targets
 from kinds.zoo import KINDS
@@ -93,6 +93,15 @@ TABLES: Mapping[str, Table] = {
             "layer",
             layers_zoo.BY_ROOM,
             at_once=16,
+        ),
+        Table(
+            "networks",
+            "Networks",
+            "The smallest member of each family of keras.applications, MLPerf Tiny's networks and "
+            "transfer learning, on small pictures and with seeded weights "
+            "(`tests/kinds/networks_zoo.py`).",
+            "network",
+            {"": networks_zoo.KINDS},
         ),
     )
 }

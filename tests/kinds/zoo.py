@@ -1,6 +1,6 @@
 """Every kind of vision model that an export must carry over, as a small lively Keras model.
 
-There are kinds of models, and one for each layer of Keras.
+There are kinds of models, one for each layer of Keras, and published networks.
 """
 
 from __future__ import annotations
@@ -8,7 +8,14 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from kinds import building_blocks, every_place, layers_zoo, many_inputs, whole_picture
+from kinds import (
+    building_blocks,
+    every_place,
+    layers_zoo,
+    many_inputs,
+    networks_zoo,
+    whole_picture,
+)
 from kinds.kind import Kind
 
 if TYPE_CHECKING:
@@ -20,7 +27,8 @@ KINDS: dict[str, Kind] = {
     for kind in room.KINDS
 }
 LAYERS: dict[str, Kind] = {kind.name: kind for kind in layers_zoo.KINDS}
-ZOO: dict[str, Kind] = {**KINDS, **LAYERS}  # no two have one name
+NETWORKS: dict[str, Kind] = {kind.name: kind for kind in networks_zoo.KINDS}
+ZOO: dict[str, Kind] = {**KINDS, **LAYERS, **NETWORKS}  # no two have one name
 SEED = 5  # of the weights; inputs of other seeds are new to the model
 SETTLED_ON = 48  # inputs by which the weights are made lively
 
