@@ -13,7 +13,7 @@ DEMO_READY := $(VENV)/.ready-demo
 TEST_READY := $(VENV)/.ready-test
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-web test-crosscheck lint format clean
+.PHONY: help demo test test-long test-web test-crosscheck docs lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -34,6 +34,11 @@ test-web: $(TEST_READY) ## tools/run_onnx.mjs in onnxruntime-web; installs that 
 test-crosscheck: $(TEST_READY) ## the ONNX files in OpenVINO and tract too; installs both (200 MB)
 	@$(PIP_INSTALL) --constraint constraints.txt --editable '.[crosscheck]'
 	@$(BIN)/pytest tests/conformance -k other_runtimes $(ARGS)
+
+docs: $(TEST_READY) ## the documents as a site in build/site, strictly; installs mkdocs (50 MB)
+	@$(PIP_INSTALL) --constraint constraints.txt --editable '.[docs]'
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	@echo "build/site/index.html"
 
 lint: $(TEST_READY) ## ruff, mypy and the import contracts
 	@echo "ruff check" && $(BIN)/ruff check --quiet

@@ -16,7 +16,11 @@ def find_missing(text: str, root: Path) -> list[str]:
     return [path for path in PATH.findall(text) if not (root / path).exists()]
 
 
-@pytest.mark.parametrize("name", ["docs/architecture.md", "docs/guide.md", "README.md"])
+PAGES = ("README.md", "CONTRIBUTING.md", "docs/*.md", "docs/[!d]*/*.md")
+NAMES = sorted(str(path.relative_to(ROOT)) for page in PAGES for path in ROOT.glob(page))
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_every_file_that_a_document_names_is_there(name: str):
     assert find_missing((ROOT / name).read_text(), ROOT) == []
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from edgevit.models.shipped import ARTIFACTS
+from edgevit.models.shipped import ARTIFACTS, list_shipped
 
 ROOT = Path(__file__).parents[2]
 RESULTS = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
@@ -87,3 +87,29 @@ def test_float_accuracies_are_those_of_the_model_cards(path):
     float_keras = json.loads(path.read_text())["keras"]
     card = ARTIFACTS / float_keras["model"].replace(":", "-") / "README.md"
     assert f"{float_keras['top1']:.2f} %" in card.read_text()
+
+
+def read_figures(text: str) -> dict[tuple[str, str], str]:
+    """Cells of the README's table by (row, network)."""
+    part = text.split("<!-- figures:")[1].split("\n\n")[1]
+    head, _, *rows = [
+        [cell.strip(" `") for cell in row.split("|")[1:-1]] for row in part.split("\n")
+    ]
+    return {
+        (row[0], network): cell
+        for row in rows
+        for network, cell in zip(head[1:], row[1:], strict=True)
+    }
+
+
+def test_the_figures_of_the_readme_are_those_of_the_results():
+    documents = {json.loads(path.read_text())["keras"]["model"]: path for path in ACCURACIES}
+    shown = read_figures((ROOT / "README.md").read_text())
+    assert {network for _, network in shown} <= documents.keys() & list_shipped().keys()
+    for (target, network), cell in shown.items():
+        document = json.loads(documents[network].read_text())
+        row = document["keras"] if target == "float Keras" else document[target]["accuracy"]
+        figures = f"{row['top1']:.2f} %"
+        if target != "float Keras":
+            figures += f", {document[target]['size_bytes'] / 1e6:.2f} MB"
+        assert cell == figures, (target, network)
