@@ -13,7 +13,7 @@ DEMO_READY := $(VENV)/.ready-demo
 TEST_READY := $(VENV)/.ready-test
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-web test-crosscheck docs lint format clean
+.PHONY: help demo test test-long test-fuzz test-web test-crosscheck docs lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -26,6 +26,9 @@ test: lint ## all checks: lint, then the tests that take seconds (ARGS="-k name"
 
 test-long: $(TEST_READY) ## the tests that take minutes
 	@$(BIN)/pytest -m long $(ARGS)
+
+test-fuzz: $(TEST_READY) ## damaged and crafted inputs for about an hour (ARGS="--first SEED --cases N")
+	@cd tests && PYTHONPATH=..:. ../$(BIN)/python -m robustness.campaign --cases 10000 $(ARGS)
 
 test-web: $(TEST_READY) ## tools/run_onnx.mjs in onnxruntime-web; installs that into tools/node
 	@npm ci --prefix tools/node --ignore-scripts --no-audit --no-fund --loglevel=error

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from edgevit.base.errors import ModelFileError
+from edgevit.base.bounds import DOCUMENT_BYTES, NESTING, is_nested, read_bounded
+from edgevit.base.errors import InputError, ModelFileError, in_one_line
 
 VERSION = 1
 Kind = TypeVar("Kind")
@@ -113,21 +114,59 @@ def from_plain(
     return msgspec.convert(value, kind, dec_hook=read_other)
 
 
-def parse_json(text: str | bytes, name: str, noun: str) -> Any:
+def parse_json(
+    text: str | bytes, name: str, noun: str, kind: type[InputError] = ModelFileError
+) -> Any:
     """Parses the text of a document.
 
     Args:
         text: JSON.
         name: of the file, for errors.
         noun: what errors call the document, such as "its manifest".
+        kind: of error.
 
     Raises:
-        ModelFileError: it is no JSON.
+        InputError: it is no JSON, or nested too deeply.
     """
     try:
-        return json.loads(text)
+        found = json.loads(text)
+        if is_nested(found):
+            raise ValueError(f"more than {NESTING} lists and objects inside one another")
     except (ValueError, RecursionError) as error:
-        raise ModelFileError(f"{name}: {noun} is damaged ({error}).") from None
+        raise kind(f"{name}: {noun} is damaged ({in_one_line(error, 160)}).") from None
+    return found
+
+
+def read_json(
+    path: Path, noun: str = "the document", kind: type[InputError] = ModelFileError
+) -> Any:
+    """The document in a file; arguments as in :func:`parse_json`.
+
+    Raises:
+        InputError: it cannot be read, is too large, or no JSON.
+    """
+    return parse_json(read_text(path, noun, kind), str(path), noun, kind)
+
+
+def read_text(path: Path, noun: str = "the text", kind: type[InputError] = ModelFileError) -> str:
+    """The text of a file in UTF-8, with or without a byte order mark.
+
+    Raises:
+        InputError: it cannot be read, is too large, or no text.
+    """
+    try:
+        return read_bounded(path, DOCUMENT_BYTES, kind).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise kind(f"{path}: {noun} cannot be read ({error}).") from None
+
+
+def read_object(path: Path, noun: str) -> dict[str, Any]:
+    """The JSON object in a file; see :func:`read_json`.
+
+    Raises:
+        ModelFileError: as there, or it is something else.
+    """
+    return parse_object(read_text(path, noun), str(path), noun)
 
 
 def parse_object(text: str | bytes, name: str, noun: str) -> dict[str, Any]:

@@ -77,6 +77,25 @@ def check_writable(folder: Path) -> None:
             probe.unlink(missing_ok=True)
 
 
+def check_place(path: Path, folder: bool = False) -> None:
+    """Proves that a file, or a folder, can be written to its place before long work begins.
+
+    Args:
+        path: that will be written; an older one is replaced.
+        folder: whether it will be a folder.
+
+    Raises:
+        OutputError: something of the other kind is there, or as :func:`check_writable`.
+    """
+    if path.exists() and path.is_dir() != folder:
+        there, wanted = ("a folder", "a file") if path.is_dir() else ("a file", "a folder")
+        raise OutputError(
+            f"{path}: {there} is where {wanted} would be written. Move it, or choose another place "
+            "with --out."
+        )
+    check_writable(path.parent)
+
+
 def digest_path(path: Path, without: Path | None = None) -> str:
     """sha256 of a file, or of a folder's relative names and contents in order, as hex.
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgevit.base.errors import ConfigError, ModelFileError
+from edgevit.base.documents import read_json
+from edgevit.base.errors import ConfigError
 from edgevit.base.files import digest_path
 from edgevit.bench.benchmark import accelerator
 from edgevit.bench.cases import plan_cases
@@ -40,10 +41,7 @@ def read_result(path: Path) -> BenchmarkResult:
     Raises:
         ModelFileError: it cannot be read, or is something else.
     """
-    try:
-        return BenchmarkResult.from_text(path.read_text(), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelFileError(f"{path}: the result cannot be read ({error}).") from None
+    return BenchmarkResult.from_document(read_json(path, "the result"), str(path))
 
 
 def check_machine(result: BenchmarkResult, cases: Sequence[BenchmarkCase], name: str) -> None:

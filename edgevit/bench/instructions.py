@@ -11,12 +11,12 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from edgevit.base.errors import MissingToolError, RuntimeFailure
+from edgevit.base.workspace import open_workspace
 from edgevit.bench.process import worker_environment
 from edgevit.core.benchmarks import BenchmarkResult
 from edgevit.core.format import Format
@@ -89,7 +89,7 @@ def count_instructions(
         )
     if case.threads > 1:  # threads that wait for work spin, for as long as it takes
         return InstructionCount(inferences, failure="counted with one thread only")
-    with tempfile.TemporaryDirectory() as folder:
+    with open_workspace() as folder:
         command = (
             *(valgrind, "--tool=callgrind", "--instr-atstart=no", "--quiet"),
             "--separate-threads=yes",  # onnxruntime keeps others, which do as they please

@@ -16,7 +16,14 @@ from edgevit.bench.environment import describe_environment
 from edgevit.core.format import Format
 from edgevit.core.parity import NodeTime, Profile
 from edgevit.formats.recording import Recording
-from edgevit.formats.registry import FORMATS, RUNTIMES, detect_format, refuse_damage, runtimes_of
+from edgevit.formats.registry import (
+    FORMATS,
+    RUNTIMES,
+    check_sound,
+    choose_runtime,
+    detect_format,
+    runtimes_of,
+)
 from edgevit.formats.tflite.operators import Role, names_of
 
 TRIM = 0.1  # share of the slowest and of the fastest runs that does not count
@@ -96,8 +103,8 @@ def profile(
             f"{path}: TensorFlow tells no times of single operators here. Profile the .tflite or "
             ".onnx file of the same model."
         )
-    refuse_damage(path)
     chosen = choose_kernels(kind, kernels)
+    check_sound(path, choose_runtime(path))
     found: Recording[NodeTime] = load_attribute(record)(path, chosen, threads, runs, warmup)
     return Profile(
         file=path.name,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from edgevit.base.errors import EdgevitError
+from edgevit.base.workspace import open_workspace
 from edgevit.bench.benchmark import run_benchmark
 from edgevit.bench.products import write_product
 from edgevit.core.benchmarks import BenchmarkResult
@@ -37,8 +37,8 @@ def run_with_roofline(cases: Sequence[BenchmarkCase], **settings: Any) -> Benchm
     matrix product takes part in the same rounds.
     """
     works = tuple(_count(case) for case in cases)
-    with tempfile.TemporaryDirectory() as folder:
-        roofs = plan_roofs(cases, works, Path(folder))
+    with open_workspace() as folder:
+        roofs = plan_roofs(cases, works, folder)
         bandwidths = tuple(
             measure_bandwidth(threads, size) for threads, size in _sizes(cases, works)
         )

@@ -131,7 +131,7 @@ def benchmark(
     edgevit benchmark free.onnx --batch 1,4,16 --out result.json
     edgevit benchmark new.tflite --baseline old.tflite --max-slowdown 5%
     """
-    from edgevit.base.files import check_writable, write_whole
+    from edgevit.base.files import check_place, write_whole
     from edgevit.bench.cases import plan_cases
 
     # What cannot be measured is refused before a folder is made.
@@ -142,7 +142,7 @@ def benchmark(
 
         find_valgrind()
     if out is not None:
-        check_writable(out.parent)
+        check_place(out)
     if baseline is not None:
         from edgevit.cli.gate import run_gates
 

@@ -9,9 +9,11 @@ import tempfile
 import textwrap
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from edgevit.base.documents import to_json
+from edgevit.base.errors import OutputError
+from edgevit.base.printing import printable
 from edgevit.core.parity import KERNELS, MEASURES, SAMPLES, OutputParity, ParityReport, Verdict
 from edgevit.core.runtime import Runtime
 from edgevit.core.signature import Role
@@ -30,6 +32,7 @@ COLOURS = {
 
 _stderr_fd = 2  # where people read, also while fd 2 itself is diverted
 _stdout_fd = 1
+_closed: set[int] = set()  # of 0, 1 and 2, those that the caller had closed
 _quiet = False
 
 
@@ -40,14 +43,60 @@ def be_quiet(quiet: bool = True) -> None:
 
 
 def say(line: str = "") -> None:
-    """A line for people."""
-    os.write(_stderr_fd, (line + "\n").encode())
+    """A line for people; lost where nobody can read it."""
+    with contextlib.suppress(OSError):
+        _write(_stderr_fd, line)
 
 
 def answer(document: Any, as_json: bool, text: Callable[[], str]) -> None:
-    """The result of a verb on stdout: JSON, or text for people."""
+    """The result of a verb on stdout: JSON, or text for people.
+
+    Raises:
+        BrokenPipeError: nobody reads any more.
+        OutputError: it cannot be written, as on a full disk.
+    """
     content = to_json(document, indent=2) if as_json else text()
-    os.write(_stdout_fd, (content.rstrip("\n") + "\n").encode())
+    if _closed & {1}:
+        raise OutputError("standard output is closed, so the answer could not be written.")
+    try:
+        _write(_stdout_fd, content.rstrip("\n"))
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"standard output: cannot be written ({error.strerror}).") from None
+
+
+def fail(message: str) -> None:
+    """The one line of a failure: on stderr, or on stdout where that is all that is open."""
+    line = f"{paint('edgevit: error:', for_stderr=True)} {message}"
+    if _closed == {2}:
+        with contextlib.suppress(OSError):
+            _write(_stdout_fd, line)
+    else:
+        say(line)
+
+
+def _write(descriptor: int, text: str) -> None:
+    """Writes the whole of a text, and nothing that a terminal would obey."""
+    data = (printable(text) + "\n").encode()
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def open_streams() -> None:
+    """Opens what the caller closed of stdin, stdout and stderr.
+
+    Else the next file that is opened would bear its number, and libraries would print into it.
+    """
+    for number, mode in ((0, os.O_RDONLY), (1, os.O_WRONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, mode)  # takes the lowest number, which is this one
+            _closed.add(number)
+    for name, number in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "r" if number == 0 else "w", closefd=False))
 
 
 def not_run_lines(target: Target, runtimes: Sequence[Runtime]) -> list[str]:
@@ -145,6 +194,14 @@ def _figures_and_limits(
     )
 
 
+def _open_log() -> IO[bytes]:
+    """A file without a name; nothing at all where none can be made."""
+    try:
+        return tempfile.TemporaryFile()
+    except OSError:
+        return open(os.devnull, "r+b")
+
+
 @contextlib.contextmanager
 def native_output_hidden(verbose: bool) -> Iterator[None]:
     """Keeps what converters and runtimes print off the terminal.
@@ -157,7 +214,7 @@ def native_output_hidden(verbose: bool) -> Iterator[None]:
     sys.stdout.flush()
     sys.stderr.flush()
     kept = os.dup(1), os.dup(2)
-    with tempfile.TemporaryFile() as log:
+    with _open_log() as log:
         os.dup2(kept[1] if verbose else log.fileno(), 1)
         if not verbose:
             os.dup2(log.fileno(), 2)
@@ -191,7 +248,7 @@ def table(rows: Sequence[dict[str, str]], words: Collection[str] | None = None) 
 
     from rich.console import Console
 
-    rows = _fill_up(rows)
+    rows = [{name: printable(cell) for name, cell in row.items()} for row in _fill_up(rows)]
     needed = sum(3 + size for size in _least_widths(rows, words).values())
     width = _terminal_width(_stdout_fd)
     if width is not None and needed > width:
@@ -308,7 +365,7 @@ def working(still: bool = False) -> Iterator[Working]:
     with os.fdopen(os.dup(_stderr_fd), "w") as stream:
         console = Console(file=stream, force_terminal=os.isatty(stream.fileno()))
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(elapsed_when_finished=True),
@@ -359,7 +416,7 @@ class Working:
     def _start(self, total: int | None) -> None:
         if self._task is not None:
             self._bar.remove_task(self._task)
-        self._task = self._bar.add_task(self._line, total=total)
+        self._task = self._bar.add_task(printable(self._line), total=total)
 
 
 def megabytes(size_bytes: int) -> str:

@@ -57,14 +57,14 @@ def diff(
     edgevit diff exports/shiftvit-onnx-int8.onnx --json > exports/shiftvit-onnx-int8.onnx.diff.json
     """
     from edgevit.base.figures import check_figure_path
-    from edgevit.base.files import check_writable
+    from edgevit.base.files import check_place
     from edgevit.formats.registry import detect_format
     from edgevit.verification.layer_picture import draw_layers
 
     detect_format(file)
     if picture:
         check_figure_path(picture)
-        check_writable(picture.parent)
+        check_place(picture)
     with console.working() as work:
         from edgevit.verbs.diff import diff as diff_file
 

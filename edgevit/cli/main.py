@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+import tempfile
 import traceback
+from collections.abc import Iterator
 from typing import NoReturn
 
 import click
@@ -12,7 +15,8 @@ import click
 from edgevit import __version__
 from edgevit.base import interrupt
 from edgevit.base.documents import to_json
-from edgevit.base.errors import EdgevitError, UnknownNameError, in_one_line
+from edgevit.base.errors import EdgevitError, OutputError, UnknownNameError, in_one_line
+from edgevit.base.workspace import open_workspace
 from edgevit.cli import console
 from edgevit.cli.benchmark import benchmark
 from edgevit.cli.calibrate import calibrate
@@ -98,10 +102,13 @@ def main() -> NoReturn:
     arguments = [word for word in arguments if word not in VERBOSE | QUIET] or ["--help"]
     as_json = "--json" in arguments
     interrupt.listen()
+    console.open_streams()
+    code: int | None
     try:
         with console.native_output_hidden(verbose):
             try:
-                code = cli.main(args=arguments, prog_name="edgevit", standalone_mode=False)
+                with _scratch():
+                    code = cli.main(args=arguments, prog_name="edgevit", standalone_mode=False)
             except click.ClickException as error:
                 code = _fail(error.format_message(), 2, as_json)
             except click.exceptions.Abort:
@@ -114,8 +121,19 @@ def main() -> NoReturn:
                 code = _fail(
                     "not enough memory. Close other programs, or lower --batch.", 1, as_json
                 )
+            except BrokenPipeError:
+                raise
+            except ImportError as error:  # of a package that no verb asked for before
+                reason = in_one_line(error, 200)
+                code = _fail(
+                    f"a package is missing or damaged ({reason}). 'edgevit doctor' says "
+                    "what is installed.",
+                    1,
+                    as_json,
+                )
             except OSError as error:
-                code = _fail(f"{error.filename or ''}: {error.strerror or error}", 1, as_json)
+                place = error.filename or tempfile.gettempdir()
+                code = _fail(f"{place}: {error.strerror or error}", 1, as_json)
             except Exception as error:
                 if verbose:
                     console.say(traceback.format_exc())
@@ -131,10 +149,32 @@ def main() -> NoReturn:
     sys.exit(code or 0)
 
 
+@contextlib.contextmanager
+def _scratch() -> Iterator[None]:
+    """One temporary folder for all that this process and its libraries write; gone afterwards."""
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = stack.enter_context(open_workspace())
+        except OutputError:  # whoever needs one will say so
+            yield
+            return
+        before = os.environ.get("TMPDIR")
+        os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
+        try:
+            yield
+        finally:
+            tempfile.tempdir = None
+            os.environ.pop("TMPDIR")
+            if before is not None:
+                os.environ["TMPDIR"] = before
+
+
 def _fail(message: str, code: int, as_json: bool) -> int:
-    console.say(f"{console.paint('edgevit: error:', for_stderr=True)} {message}")
+    message = " ".join(message.split())
+    console.fail(message)
     if as_json:
-        console.answer({"error": message}, True, lambda: to_json({}))
+        with contextlib.suppress(OutputError):
+            console.answer({"error": message}, True, lambda: to_json({}))
     return code
 
 

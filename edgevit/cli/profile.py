@@ -60,13 +60,13 @@ def profile(
     edgevit profile exports/vit-tflite-int8.tflite --by layer --top 30 --chart layers.svg
     """
     from edgevit.base.figures import check_figure_path
-    from edgevit.base.files import check_writable
+    from edgevit.base.files import check_place
     from edgevit.bench.chart import draw_profile
     from edgevit.bench.profile import group_rows
 
     if chart:
         check_figure_path(chart)
-        check_writable(chart.parent)
+        check_place(chart)
     found = measure(file, **chosen)
     rows = group_rows(found, by, depth)
     if chart:

@@ -36,8 +36,8 @@ def verify(file: Path, as_json: bool, **chosen: Any) -> None:
     other tool is held against the model that --against names; its inputs and outputs are matched by
     name, then by shape. A TFLite file runs twice: with XNNPACK, as on devices, and with LiteRT's
     reference kernels, the first sixteen inputs. With --data the test images of a dataset are
-    classified as well: accuracy, and agreement with float Keras. Fails closed: damage, NaN, or a
-    file without recorded outputs is never a pass.
+    classified as well: accuracy, and agreement with float Keras, which is part of the verdict.
+    Fails closed: damage, NaN, or a file without recorded outputs is never a pass.
 
     \b
     edgevit verify exports/shiftvit-tflite-int8.tflite
@@ -103,18 +103,16 @@ def _text(found: Verification) -> str:
             verdict, limit = output.verdict(tolerance), tolerance.limit(output.role).relative
             if report.samples == KERNELS:
                 verdict, limit = report.verdict(tolerance), tolerance.kernels
-            judged = kind in ("golden", "own")
+            judged = report.samples != KERNELS
             rows.append(
                 {
                     "runtime": report.runtime,
                     **({"output": output.name} if len(report.outputs) > 1 else {}),
                     "images": f"{output.images} {kind}",
-                    "verdict": str(verdict) if kind != "real" else "",
+                    "verdict": str(verdict),
                     "max |diff|": f"{output.max_abs:.3g}",
                     "mean |diff|": f"{output.mean_abs:.3g}",
-                    "mean/std": console.share_and_limit(
-                        output.relative, None if kind == "real" else limit
-                    ),
+                    "mean/std": console.share_and_limit(output.relative, limit),
                     **console.agreement_column(
                         output, output.agreement, tolerance if judged else None
                     ),
@@ -132,7 +130,12 @@ def _text(found: Verification) -> str:
         lines += console.not_run_lines(found.target, found.not_run)
     else:
         lines += [*found.matches, f"judged as a file with {tolerance.reason}"]
-    lines += console.verdict_lines(shown, tolerance, found.reports, found.verdict)
+    lines += console.verdict_lines(shown, tolerance, found.judged, found.verdict)
+    if found.accuracy and not found.real:
+        lines.append(
+            f"{shown}: its float model is not at hand, so real images say nothing of the verdict. "
+            "Name it: --against MODEL"
+        )
     kind = found.target.name if found.target else "another tool's"
     lines.append(f"{shown} ({kind}): {console.paint(str(found.verdict))}")
     return "\n".join(lines)

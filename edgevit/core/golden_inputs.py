@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgevit.base.bounds import SAMPLE_BYTES, check_memory
+from edgevit.base.errors import ConfigError
 from edgevit.core.golden_images import draw_images
 from edgevit.core.signature import InputSpec
 
@@ -64,7 +66,19 @@ class Draw:
 
 
 def draw_inputs(draws: dict[str, Draw], count: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """Draws samples for every input; two inputs never see the same values."""
+    """Draws samples for every input; two inputs never see the same values.
+
+    Raises:
+        ConfigError: one sample is larger than any model's, or all do not fit into memory.
+    """
+    for name, draw in draws.items():
+        sample = math.prod(draw.shape) * np.dtype(draw.dtype).itemsize
+        if sample > SAMPLE_BYTES:
+            raise ConfigError(
+                f"the input {name!r} of the shape {draw.shape} takes {sample:,} bytes a sample; "
+                f"the limit is {SAMPLE_BYTES:,}."
+            )
+        check_memory(f"{count} golden inputs for {name!r}", count * sample, ConfigError)
     return {
         name: draw.draw(count, seed + place) for place, (name, draw) in enumerate(draws.items())
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from edgevit.base.documents import VERSION, parse_object, read_document, to_json, to_plain
+from edgevit.base.documents import VERSION, read_document, read_object, to_json, to_plain
 from edgevit.base.errors import ModelFileError
 from edgevit.base.files import digest_path, write_whole
 from edgevit.core.signature import InputSpec, OutputSpec, Role, Signature
@@ -158,11 +158,7 @@ def read_manifest_file(path: Path) -> dict[str, Any] | None:
     beside = manifest_path(path)
     if not beside.exists():
         return None
-    try:
-        text = beside.read_text()
-    except (OSError, ValueError) as error:
-        raise ModelFileError(f"{beside}: the manifest cannot be read ({error}).") from None
-    return parse_object(text, str(beside), "the manifest")
+    return read_object(beside, "the manifest")
 
 
 def find_change(path: Path) -> str:

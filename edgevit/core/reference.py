@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from edgevit.base.bounds import DRAWN_BYTES, GOLDEN_INPUTS
 from edgevit.base.documents import encode_array, from_plain
 from edgevit.base.errors import ModelFileError
 from edgevit.core.golden_images import GENERATOR
@@ -198,6 +199,7 @@ class ReferenceSet:
                 read = from_plain(_Document, document)
                 intact = _digest(*read.outputs.values()) == read.outputs_sha256
             np.random.SeedSequence((read.seed, 0))  # raises for what is no seed
+            _check_count(read)
             if not read.inputs or not read.outputs or read.count < 1:
                 raise ValueError("it holds no input, or no output")
         except ValueError as error:
@@ -220,6 +222,14 @@ class ReferenceSet:
                     "constraints.txt."
                 )
         return cls(Samples(inputs, read.outputs), draws, read.seed, read.own)
+
+
+def _check_count(read: _Document) -> None:
+    """Bounds what a document asks to be drawn: it holds one sample of each input, but any count."""
+    sample = sum(entry.first[:1].nbytes for entry in read.inputs.values())
+    most = max(DRAWN_BYTES, FEW * sample)
+    if read.count > GOLDEN_INPUTS or read.count * sample > most:
+        raise ValueError(f"{read.count:,} golden inputs of {sample:,} bytes are more than drawn")
 
 
 def count_recorded(value_bytes: int, count: int) -> int:

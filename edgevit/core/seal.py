@@ -14,6 +14,12 @@ from pathlib import Path
 from edgevit.base.files import digest_path
 
 SEAL_KEY = "edgevit.seal"
+# What else every export of ours holds. A file that has one of these and no seal has lost it.
+OWN_KEYS = (b"edgevit.manifest", b"edgevit.reference")
+LOST = (
+    "its seal is missing, and files of edgevit have one: it was damaged, or written anew by "
+    "another tool"
+)
 _MARKER = b"edgevit-seal-sha256:"
 BLANK = (_MARKER + b"0" * 64).decode()  # what an exporter embeds before sealing
 _SEAL = re.compile(re.escape(_MARKER) + rb"([0-9a-f]{64})")
@@ -40,23 +46,38 @@ def seal(path: Path) -> None:
 def find_damage(path: Path) -> str:
     """Why a file or folder is not as it was sealed; empty if it is.
 
-    A file without a seal (not ours) is not judged here: the answer is empty too.
+    A file of another tool has no seal, and is not judged here: the answer is empty too. A seal is
+    missed wherever a manifest or a reference of ours is.
     """
     if path.is_dir():
-        place = _seal_file(path)
-        if not place.exists() or place.read_bytes() == _folder_seal(path, place).encode():
-            return ""
-        return "its content is not what was sealed at export: files changed since"
+        return _find_folder_damage(path)
     data = path.read_bytes()
     found = _SEAL.findall(data)
     if not found and _MARKER not in data:
-        return ""
+        return LOST if any(key in data for key in OWN_KEYS) else ""
     if len(found) != 1:
         return "its seal is damaged"
     blank = data.replace(_MARKER + found[0], BLANK.encode())
     if hashlib.sha256(blank).hexdigest().encode() == found[0]:
         return ""
     return "its content is not what was sealed at export: bytes changed since"
+
+
+def is_sealed(path: Path) -> bool:
+    """Whether a file or folder holds a seal, whole or not: whether it is one of ours."""
+    if path.is_dir():
+        return _seal_file(path).exists()
+    return _MARKER in path.read_bytes()
+
+
+def _find_folder_damage(folder: Path) -> str:
+    place = _seal_file(folder)
+    if not place.exists():
+        own = [place.with_name(f"{key.decode()}.json") for key in OWN_KEYS]
+        return LOST if any(file.exists() for file in own) else ""
+    if place.read_bytes() == _folder_seal(folder, place).encode():
+        return ""
+    return "its content is not what was sealed at export: files changed since"
 
 
 def _folder_seal(folder: Path, place: Path) -> str:

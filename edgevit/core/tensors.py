@@ -25,6 +25,9 @@ class TensorSpec:
     dtype: str
 
 
+MOST_PIXELS = 65_536  # of one side of a picture
+
+
 def show_shape(shape: Iterable[int | str | None], between: str = " ") -> str:
     """Sizes as text, such as "1 ? 32"; what is free is a question mark."""
     return between.join("?" if size is None else str(size) for size in shape)
@@ -57,6 +60,11 @@ class Preprocess:
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, tuple(value))
+        sides = (*self.input_size, *self.network_size, *self.resized)
+        if not all(1 <= side <= MOST_PIXELS for side in sides):
+            raise ConfigError(
+                f"sizes of pictures are 1 to {MOST_PIXELS:,} pixels. Received: {sides}"
+            )
 
     @property
     def channels(self) -> int:

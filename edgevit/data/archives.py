@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+from edgevit.base.bounds import check_regular
 from edgevit.base.errors import DataError, in_one_line
 from edgevit.data.images import MAX_FILE_BYTES, is_image_name
 
 SPLITS = ("train", "test")
+MOST_ARCHIVE_BYTES = 1 << 40  # it is read member by member
 # Name, bytes and contents of what an archive holds; no contents: it is no file.
 Member = tuple[str, int, Callable[[], bytes] | None]
 
@@ -87,6 +89,7 @@ def list_archive(path: Path, channels: int = 3) -> Iterator[ImageFile]:
     Raises:
         DataError: no archive, damaged, or a member that points outside.
     """
+    check_regular(path, MOST_ARCHIVE_BYTES, DataError)
     try:
         if tarfile.is_tarfile(path):
             members = _list_tar(path)

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from edgevit.base.bounds import CLASSES
 from edgevit.base.errors import ConfigError, DataError, in_one_line
 from edgevit.base.progress import Progress
 from edgevit.core.class_names import CIFAR10_CLASSES
 from edgevit.data.archives import (
-    READ_ERRORS,
     SPLITS,
     ImageFile,
     find_archive,
@@ -23,6 +23,7 @@ from edgevit.data.archives import (
     read_file,
 )
 from edgevit.data.images import decode_image, resize_image
+from edgevit.data.npz import open_npz
 
 KERAS_DATASETS = ("cifar10", "cifar100")
 ENVIRONMENT_VARIABLE = "EDGEVIT_DATA"
@@ -249,19 +250,14 @@ def _resize(
 
 def _load_npz(path: Path, split: str, channels: int) -> ImageDataset:
     try:
-        arrays = np.load(path, allow_pickle=False)
-        if not isinstance(arrays, np.lib.npyio.NpzFile):
-            raise KeyError(f"x_{split} is not in a file of one array")
-        with arrays:
+        with open_npz(path) as arrays:
             images, labels = arrays[f"x_{split}"], arrays[f"y_{split}"]
             all_labels = [arrays[f"y_{name}"] for name in SPLITS if f"y_{name}" in arrays]
-            names = arrays.get("class_names", None)
+            names = arrays["class_names"] if "class_names" in arrays.files else None
     except KeyError as error:
         raise DataError(
             f"{path}: {error}. An npz dataset holds x_train, y_train, x_test and y_test."
         ) from None
-    except READ_ERRORS as error:
-        raise DataError(f"{path}: the npz file is damaged ({in_one_line(error)}).") from None
     return _from_arrays(images, labels, all_labels, names, split, path.name, channels)
 
 
@@ -283,9 +279,14 @@ def _from_arrays(
             f"{source}: {len(images)} images need as many integer labels. "
             f"Received: {labels.dtype} {labels.shape}"
         )
+    odd = [np.asarray(part).dtype for part in all_labels if np.asarray(part).dtype.kind not in "iu"]
+    if odd:
+        raise DataError(f"{source}: labels of every split must be integers. Received: {odd[0]}")
     if int(labels.min()) < 0:
         raise DataError(f"{source}: labels must count from 0. Received: {int(labels.min())}")
     last = max(int(np.max(part)) for part in all_labels if np.size(part))
+    if last >= CLASSES:
+        raise DataError(f"{source}: at most {CLASSES:,} classes. Received: label {last}")
     if names is None:
         names = [str(number) for number in range(last + 1)]
     if last >= len(names):

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from edgevit.base.bounds import read_bounded
 from edgevit.base.errors import DataError
 from edgevit.core.samples import PICTURE_SUFFIXES
 
@@ -115,17 +116,12 @@ def read_bytes(path: Path | str) -> bytes:
     """The bytes of one picture file.
 
     Raises:
-        DataError: it is not there, or larger than 256 MiB.
+        DataError: it is not there, no file, or larger than 256 MiB.
     """
     path = Path(path)
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise DataError(f"{path}: larger than the limit of {MAX_FILE_BYTES >> 20} MiB.")
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such picture.") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}).") from None
+    if not path.exists():
+        raise DataError(f"{path}: no such picture.")
+    return read_bounded(path, MAX_FILE_BYTES, DataError)
 
 
 def open_upright(data: bytes, name: str) -> Image.Image:

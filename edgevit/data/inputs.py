@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from edgevit.base.bounds import check_regular
 from edgevit.base.errors import DataError, in_one_line, suggest
 from edgevit.core.signature import InputSpec, Signature
 from edgevit.core.tensors import show_shape
 from edgevit.data.archives import READ_ERRORS
+from edgevit.data.npz import MOST_BYTES, open_npz
 
 
 def fit_inputs(
@@ -162,8 +163,8 @@ def list_arrays(path: Path) -> tuple[str, ...]:
     Raises:
         DataError: no npz, or a damaged one.
     """
-    with _open_npz(path) as arrays:
-        return tuple(arrays.files)
+    with open_npz(path) as arrays:
+        return arrays.files
 
 
 def read_arrays(path: Path, keys: Sequence[str]) -> dict[str, np.ndarray]:
@@ -172,7 +173,7 @@ def read_arrays(path: Path, keys: Sequence[str]) -> dict[str, np.ndarray]:
     Raises:
         DataError: no npz, or a damaged one.
     """
-    with _open_npz(path) as arrays:
+    with open_npz(path) as arrays:
         return {key: arrays[key] for key in keys}
 
 
@@ -182,19 +183,8 @@ def read_array(path: Path) -> np.ndarray:
     Raises:
         DataError: no .npy file, or a damaged one.
     """
+    check_regular(path, MOST_BYTES, DataError)
     try:
         return np.lib.format.open_memmap(path, mode="r")
-    except READ_ERRORS as error:
+    except (*READ_ERRORS, SyntaxError, RecursionError) as error:
         raise DataError(f"{path}: no sound .npy file ({in_one_line(error)}).") from None
-
-
-@contextmanager
-def _open_npz(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
-    try:
-        arrays = np.load(path, allow_pickle=False)
-        if not isinstance(arrays, np.lib.npyio.NpzFile):
-            raise ValueError("it is no zip of arrays")
-        with arrays:
-            yield arrays
-    except READ_ERRORS as error:
-        raise DataError(f"{path}: the npz file is damaged ({in_one_line(error)}).") from None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
-from edgevit.base.errors import ConfigError, in_one_line
+from edgevit.base.documents import parse_json, read_text
+from edgevit.base.errors import ConfigError
 
 NUMBERED = re.compile(r"(\d+)(?:\s*[:,;]\s*|\s+)(\S.*)")  # "0 tench", "0: tench", "0,tench"
 
@@ -23,11 +23,9 @@ def read_class_names(path: Path) -> tuple[str, ...]:
     Raises:
         ConfigError: no such file, no text, no name in it, or numbered lines in another order.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        names = json.loads(text) if path.suffix == ".json" else text.split("\n")
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: the labels cannot be read ({in_one_line(error)}).") from None
+    text = read_text(path, "the labels", ConfigError)
+    known = path.suffix == ".json"
+    names = parse_json(text, str(path), "the list", ConfigError) if known else text.split("\n")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ConfigError(f"{path}: expected a JSON list of class names.")
     found = [name.strip() for name in names if name.strip()]

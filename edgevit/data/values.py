@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from edgevit.base.bounds import DOCUMENT_BYTES, check_regular
 from edgevit.base.errors import DataError, in_one_line
 from edgevit.core.signature import InputSpec, Signature
 from edgevit.data.images import read_image
@@ -173,14 +174,15 @@ def _read_table(path: Path) -> Table:
 
 def _read_rows(path: Path) -> list[tuple[int, list[str]]]:
     """(line, cells without spaces around them) of every row that is not empty."""
+    if not path.exists():
+        raise DataError(f"{path}: no such file.")
+    check_regular(path, DOCUMENT_BYTES, DataError)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             header = file.readline()
             file.seek(0)
             reader = csv.reader(file, delimiter=max(DELIMITERS, key=header.count))
             rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file.") from None
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{path}: the table cannot be read ({in_one_line(error)}).") from None
     return [(line, row) for line, row in rows if any(row)]

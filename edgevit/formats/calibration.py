@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from edgevit.base.documents import VERSION, to_json
-from edgevit.base.errors import ConfigError, ModelFileError, in_one_line
+from edgevit.base.documents import VERSION, read_json, to_json
+from edgevit.base.errors import ConfigError, ModelFileError
 from edgevit.base.files import write_whole
 from edgevit.base.loading import load_attribute
 from edgevit.base.progress import Progress, Status
@@ -85,12 +84,9 @@ def read_record(path: Path, kind: Format) -> RangeRecord:
         ConfigError: it holds none for this format.
     """
     try:
-        document = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise ModelFileError(
-            f"{path}: no calibration record ({in_one_line(error, 120)}). Write one with "
-            "'edgevit calibrate'."
-        ) from None
+        document = read_json(path, "the calibration record")
+    except ModelFileError as error:
+        raise ModelFileError(f"{error} 'edgevit calibrate' writes one.") from None
     if not isinstance(document, dict):
         raise ModelFileError(f"{path}: no calibration record (it is no JSON object).")
     if "records" not in document:

@@ -10,6 +10,7 @@ import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from edgevit.base.bounds import MODEL_BYTES, check_regular
 from edgevit.base.errors import (
     ConfigError,
     ModelFileError,
@@ -25,7 +26,7 @@ from edgevit.core.format import Format, FormatSpec
 from edgevit.core.metadata import EmbeddedMetadata
 from edgevit.core.roofline import Cost
 from edgevit.core.runtime import Runtime
-from edgevit.core.seal import find_damage
+from edgevit.core.seal import find_damage, is_sealed
 from edgevit.core.target import Target
 from edgevit.formats.intermediate import IntermediateReader
 from edgevit.formats.onnx import format as onnx
@@ -35,6 +36,7 @@ from edgevit.formats.savedmodel import targets as savedmodel_targets
 from edgevit.formats.session import Session
 from edgevit.formats.tflite import format as tflite
 from edgevit.formats.tflite import targets as tflite_targets
+from edgevit.formats.trial import try_out
 
 FORMATS: dict[Format, FormatSpec] = {
     spec.format: spec for spec in (savedmodel.SPEC, tflite.SPEC, onnx.SPEC)
@@ -177,6 +179,8 @@ def detect_format(path: Path) -> Format:
     if not path.exists():
         raise ModelFileError(f"{path}: no such file. Run 'edgevit export' first.")
     folder = path.is_dir()
+    if not folder:
+        check_regular(path, MODEL_BYTES, ModelFileError)
     for spec in FORMATS.values():
         own = (path / spec.marker).exists() if folder else path.suffix == spec.suffix
         if own and folder == bool(spec.marker):
@@ -209,8 +213,7 @@ def open_session(
         RuntimeFailure: the runtime refuses the file.
     """
     path = Path(path)
-    detect_format(path)
-    refuse_damage(path)
+    check_sound(path, _find_reader(path, kernels))
     return load_session(path, kernels, threads)
 
 
@@ -256,6 +259,22 @@ def refuse_damage(path: Path) -> None:
     damage = find_damage(path)
     if damage:
         raise ModelFileError(f"{path}: {damage}. Export it again.")
+
+
+def check_sound(path: Path, row: Runtime) -> None:
+    """Stops before a runtime reads what may take this process down.
+
+    Args:
+        path: a sealed file, or one of another tool, which is tried in a process of its own.
+        row: the runtime that shall read it.
+
+    Raises:
+        ModelFileError: a sealed file that changed.
+        RuntimeFailure: another tool's, which crashes the runtime or wants too much of anything.
+    """
+    refuse_damage(path)
+    if not is_sealed(path):
+        try_out(path, row.name)
 
 
 def open_intermediate(path: Path) -> IntermediateReader:

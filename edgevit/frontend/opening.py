@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
+from edgevit.base.documents import read_text
 from edgevit.base.errors import ConfigError
 from edgevit.base.packages import KERAS, require
 from edgevit.core.signature import IMAGES, InputSpec, OutputSpec, Role, Signature
@@ -275,7 +276,7 @@ def _read_ranges(folder: Path | None) -> dict[Format, RangeRecord]:
 
     files = {kind: folder / name for kind, name in RANGE_FILES.items()} if folder else {}
     return {
-        kind: RangeRecord.from_text(file.read_text(), str(file))
+        kind: RangeRecord.from_text(read_text(file), str(file))
         for kind, file in files.items()
         if file.exists()
     }

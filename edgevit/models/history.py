@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgevit.base.documents import from_plain
+from edgevit.base.documents import from_plain, read_json
 from edgevit.base.errors import ModelFileError
 from edgevit.base.files import digest_path
 
@@ -46,9 +45,11 @@ def read_run(folder: Path) -> dict[str, Any] | None:
     if not file.is_file():
         return None
     try:
-        run = json.loads(file.read_text())
+        run = read_json(file, "the run's record")
         from_plain(_Run, run)
-    except (OSError, ValueError, RecursionError) as error:
+    except ModelFileError as error:
+        raise ModelFileError(f"{error} {REMEDY}") from None
+    except (ValueError, RecursionError) as error:
         raise ModelFileError(f"{file}: is damaged ({error}). {REMEDY}") from None
     return run
 

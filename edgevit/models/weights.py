@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgevit.base.documents import from_plain, to_json, to_plain
+from edgevit.base.bounds import WEIGHTS_BYTES, check_regular
+from edgevit.base.documents import from_plain, parse_json, to_json, to_plain
 from edgevit.base.errors import InputError, ModelFileError, in_one_line
 from edgevit.base.files import write_whole
 from edgevit.core.format import Format
 from edgevit.core.tensors import Preprocess
 from edgevit.models import MODELS, has_model, split_name
+from edgevit.models.bounded import bounded_weights
 from edgevit.models.build import Plan, build_plan, find_variant, plan_model
 from edgevit.models.shipped import WEIGHTS as WEIGHTS_FILE
 from edgevit.models.shipped import folder_of
@@ -113,11 +114,12 @@ def load_weights(path: Path, outputs: tuple[str, ...] | None = None) -> TrainedM
         raise ModelFileError(
             f"{path}: no such weights. Train them with 'edgevit train', or restore the file."
         )
+    check_regular(path, WEIGHTS_BYTES, ModelFileError)
     try:
         with safe_open(str(path), framework="numpy") as file:
             text = (file.metadata() or {})["edgevit"]
             stored = [file.get_tensor(name) for name in sorted(file.keys())]
-        found = from_plain(_Description, json.loads(text))
+        found = from_plain(_Description, parse_json(text, str(path), "the description inside"))
         plan = plan_model(found.model, input_size=found.input_size, outputs=outputs, **found.config)
     except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
         if isinstance(error, InputError):
@@ -126,7 +128,8 @@ def load_weights(path: Path, outputs: tuple[str, ...] | None = None) -> TrainedM
             f"{path}: truncated or damaged weights ({in_one_line(error, 160)}). "
             "Restore the file, or train again."
         ) from None
-    network = build_plan(plan)
+    with bounded_weights(str(path), path.stat().st_size):
+        network = build_plan(plan)
     weights = [array.astype(np.float32) for array in stored]
     check_weights(path, network, weights)
     network.set_weights(weights)

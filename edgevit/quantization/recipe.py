@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgevit.base.documents import read_text
 from edgevit.base.errors import ConfigError, ModelFileError
 from edgevit.core.target import Precision
 
@@ -88,7 +89,7 @@ class Recipe:
         """
         try:
             document = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
+        except (ValueError, RecursionError) as error:  # TOMLDecodeError is the former
             raise ModelFileError(f"{name}: the recipe is no TOML ({error}).") from None
         version = document.pop("version", None)
         if version != VERSION:
@@ -119,11 +120,7 @@ def read_recipe(path: str | Path) -> Recipe:
     Raises:
         ModelFileError: it cannot be read, or is no recipe.
     """
-    try:
-        text = Path(path).read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelFileError(f"{path}: the recipe cannot be read ({error}).") from None
-    return Recipe.from_text(text, str(path))
+    return Recipe.from_text(read_text(Path(path), "the recipe"), str(path))
 
 
 def check_used(recipe: Recipe, operators: Sequence[tuple[str, str]], name: str) -> None:

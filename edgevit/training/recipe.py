@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from edgevit.base.documents import from_plain
+from edgevit.base.documents import from_plain, read_json
 from edgevit.base.errors import (
     ConfigError,
     ModelFileError,
@@ -166,9 +165,9 @@ def open_recipe(name: str) -> tuple[Recipe, tuple[str, ...]]:
 
 def _read_recipe(file: Path) -> tuple[Recipe, tuple[str, ...]]:
     try:
-        values = json.loads(file.read_text())["recipe"]
+        values = read_json(file, "the recipe")["recipe"]
         recipe = from_plain(Recipe, values)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         if isinstance(error.__cause__, ConfigError):  # the reader wraps what the class refuses
             raise ConfigError(f"{file}: {error.__cause__}") from None
         raise ModelFileError(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from edgevit.base.errors import ConfigError
-from edgevit.base.files import check_writable
+from edgevit.base.files import check_place
 from edgevit.base.packages import require
 from edgevit.base.progress import Progress, Status
 from edgevit.core.format import Format
@@ -88,13 +88,13 @@ def calibrate(
     if images < 1:
         raise ConfigError(f"calibration needs at least one image. Received: images={images}")
     if out is not None:
-        check_writable(Path(out).parent)
+        check_place(Path(out))
     started = time.perf_counter()
     require("Calibration", [need for kind in formats for need in FORMATS[kind].writer_needs])
     say("loading the model")
     source = open_source(model, **opening)
     path = Path(out) if out is not None else Path(f"{source.name}-ranges.json")
-    check_writable(path.parent)
+    check_place(path)
     say("reading training samples")
     sample = open_calibration(data, source.signature, images, seed)
     left_out = 0

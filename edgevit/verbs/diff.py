@@ -22,11 +22,13 @@ from edgevit.core.tolerance import ALL_8BIT, EXACT, HALF
 from edgevit.data.evaluation import load_test
 from edgevit.formats.registry import (
     FORMATS,
+    choose_runtime,
     detect_format,
     find_target,
     open_intermediate,
     read_metadata,
 )
+from edgevit.formats.trial import try_out
 from edgevit.frontend.opening import Opening, open_source
 from edgevit.verbs.foreign import matched
 from edgevit.verification.audit import inspect
@@ -168,6 +170,7 @@ def _check_seal(path: Path, unsealed: bool) -> tuple[str, ...]:
             f"{path}: {damage}. Export it again, or give --unsealed to look for the layer that "
             "changed; a runtime may crash on a damaged file."
         )
+    try_out(path, choose_runtime(path).name)
     return (f"{path.name}: {damage}",)
 
 

@@ -7,13 +7,12 @@ version of a file is not used.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from edgevit.base.documents import NanFloat, from_plain
+from edgevit.base.documents import NanFloat, from_plain, read_json
 from edgevit.base.errors import ModelFileError, in_one_line
 from edgevit.core.benchmarks import BENCHMARK_KIND, BenchmarkResult
 from edgevit.core.manifest import MANIFEST_SUFFIX
@@ -117,13 +116,13 @@ class Evidence:
     def add(self, path: Path) -> None:
         """Reads one document; one that says nothing here is noted."""
         try:
-            document = json.loads(path.read_text())
-        except (OSError, ValueError, RecursionError) as error:
-            self.ignored.append(f"{path.name}: no JSON ({in_one_line(error, 80)})")
+            document = read_json(path)
+        except ModelFileError as error:
+            self.ignored.append(f"{path.name}: no JSON ({in_one_line(error, 160)})")
             return
         try:
             findings, warnings = read_findings(document)
-        except (ModelFileError, ValueError, IndexError, ArithmeticError) as error:
+        except Exception as error:  # anybody's JSON may lie here: it must not cost the report
             self.ignored.append(f"{path.name}: cannot be read ({str(error)[:160]})")
             return
         self.warnings += warnings

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,11 +11,19 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from edgevit.base.errors import ConfigError, EdgevitError
-from edgevit.base.files import check_writable, digest_path, move_whole, size_path, write_whole
+from edgevit.base.files import (
+    check_place,
+    check_writable,
+    digest_path,
+    move_whole,
+    size_path,
+    write_whole,
+)
 from edgevit.base.loading import load_attribute
 from edgevit.base.naming import split_names
 from edgevit.base.progress import Progress, Status
 from edgevit.base.versions import tool_versions
+from edgevit.base.workspace import open_workspace
 from edgevit.core.format import Format
 from edgevit.core.layer_errors import LayerError
 from edgevit.core.manifest import Artifact, Manifest, manifest_path
@@ -182,6 +189,8 @@ def export_all(
     given: dict[str, Any] = dict(arguments)
     opening: Any = {name: given[name] for name in Opening.__annotations__ if name in given}
     source = open_source(model, **opening)
+    for row in rows:
+        check_place(folder / row.file_name(source.name), folder=not row.suffix)
     sample = held = None
     calibration = arguments.get("calibration")
     if calibration is not None:
@@ -250,8 +259,8 @@ def _export_one(
         search = search_recipe(source, options, ranges, *limits, say, progress)
         options = replace(options, recipe=search.recipe)
     name = target.file_name(source.name)
-    with tempfile.TemporaryDirectory(prefix="edgevit-") as place:
-        staged = Path(place) / name
+    with open_workspace() as place:
+        staged = place / name
         embedded = reference.embed(arguments.get("embed_samples", True))
         say(f"{target.name}: lowering")
         written: Written = load_attribute(target.write)(source, options, ranges, staged)

@@ -9,8 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgevit.base.documents import from_plain
-from edgevit.base.errors import EdgevitError, MissingDependencyError, ModelFileError, in_one_line
-from edgevit.base.files import check_writable, digest_path, size_path, write_whole
+from edgevit.base.errors import (
+    DataError,
+    EdgevitError,
+    MissingDependencyError,
+    ModelFileError,
+    in_one_line,
+)
+from edgevit.base.files import check_place, digest_path, size_path, write_whole
 from edgevit.base.packages import REPORT, require
 from edgevit.base.progress import Status
 from edgevit.bench.profile import record_environment
@@ -122,7 +128,7 @@ def write_report(
     folder = Path(folder)
     place = Path(out) if out else folder / ("report.md" if markdown else "report.html")
     if folder.is_dir():
-        check_writable(place.parent)
+        check_place(place)
     found = collect_report(folder, evidence, run, title, status)
     data = (render_markdown(found) if markdown else render_html(found)).encode()
     write_whole(place, data)
@@ -215,7 +221,9 @@ def _read_manifest(path: Path) -> Manifest | None:
 
 def _read_pictures(places: Sequence[Path], ignored: list[str]) -> list[Picture]:
     """Drawings of ``edgevit explain`` in the folders and one level below, as data URIs."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
+
+    from edgevit.data.images import read_image
 
     paths = sorted(
         {
@@ -231,10 +239,9 @@ def _read_pictures(places: Sequence[Path], ignored: list[str]) -> list[Picture]:
     found = []
     for path in paths[:PICTURES]:
         try:
-            with Image.open(path) as opened:
-                picture = opened.convert("RGB")
-        except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-            ignored.append(f"{path.name}: no picture ({in_one_line(error, 80)})")
+            picture = Image.fromarray(read_image(path))
+        except DataError as error:
+            ignored.append(f"{path.name}: no picture ({in_one_line(error, 120)})")
             continue
         picture.thumbnail((PICTURE_SIDE, PICTURE_SIDE))
         stream = io.BytesIO()

@@ -6,12 +6,12 @@ Its candidates are what an export with their recipe and the user's options would
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgevit.base.workspace import open_workspace
 from edgevit.bench.measure import measure_interleaved
 from edgevit.core.samples import Inputs
 from edgevit.data.datasets import ImageDataset
@@ -71,8 +71,8 @@ def search_recipe(
     sample = read_sample(source, data, images)
     say("lowering the float graph")
     graph = describe_graph(float_graph(source, options)[0])
-    with tempfile.TemporaryDirectory(prefix="edgevit-") as folder:
-        files = MixedFiles(source, options, ranges, graph, Path(folder))
+    with open_workspace() as folder:
+        files = MixedFiles(source, options, ranges, graph, folder)
         search = Search(graph, shipped_costs(), files, sample, max_drop, status, progress)
         return search.run(source.name)
 

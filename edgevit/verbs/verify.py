@@ -50,7 +50,8 @@ class Verification:
         path: the file.
         target: what it claims to be; None for a damaged file.
         reports: on the golden images, one for each runtime; none for a damaged file.
-        real: on a dataset's images against the float model's, if asked for.
+        real: on a dataset's images against the float model's, if asked for and if that model is
+            at hand. It is judged as the reports are.
         accuracy: on a dataset, if asked for.
         damage: why the file is not what was exported; empty if it is.
         arena_bytes: working memory, where the runtime has an arena that it measures.
@@ -81,10 +82,15 @@ class Verification:
 
     @property
     def verdict(self) -> Verdict:
-        """FAIL for damage; else the worst of the reports."""
+        """FAIL for damage; else the worst of all that was measured, on a dataset's images too."""
         if self.damage or self.tolerance is None:
             return Verdict.FAIL
-        return judge(self.reports, self.tolerance)
+        return judge(self.judged, self.tolerance)
+
+    @property
+    def judged(self) -> tuple[ParityReport, ...]:
+        """Every comparison with the float model."""
+        return self.reports if self.real is None else (*self.reports, self.real)
 
 
 def verify(

@@ -10,7 +10,7 @@ from edgevit.base.loading import load_attribute
 from edgevit.core.format import Format
 from edgevit.core.inspection import FLOAT_TYPES, Inspection
 from edgevit.core.target import Target
-from edgevit.formats.registry import FORMATS, count_cost, detect_format, refuse_damage
+from edgevit.formats.registry import FORMATS, check_sound, choose_runtime, count_cost
 
 
 def inspect(path: str | Path, optimized: bool = False, work: bool = False) -> Inspection:
@@ -26,8 +26,9 @@ def inspect(path: str | Path, optimized: bool = False, work: bool = False) -> In
         RuntimeFailure: its runtime refuses it.
     """
     path = Path(path)
-    spec = FORMATS[detect_format(path)]
-    refuse_damage(path)
+    row = choose_runtime(path)
+    spec = FORMATS[row.format]
+    check_sound(path, row)
     found: Inspection = load_attribute(spec.inspect)(path)
     if optimized and found.format == Format.ONNX and not found.custom_ops:
         from edgevit.formats.onnx.runtime.profiler import optimized_ops

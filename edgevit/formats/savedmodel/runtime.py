@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from edgevit.base.documents import read_text
 from edgevit.base.errors import RuntimeFailure, needed
 from edgevit.base.files import size_path
 from edgevit.core.inspection import Inspection
@@ -105,7 +106,7 @@ def signature_specs(function: Any) -> tuple[Specs, Specs]:
 def read_metadata(path: Path) -> dict[str, str]:
     """Text documents that travel inside the folder, by key."""
     folder = path / SAVEDMODEL_FOLDER
-    return {file.stem: file.read_text() for file in sorted(folder.glob("*.json"))}
+    return {file.stem: read_text(file) for file in sorted(folder.glob("*.json"))}
 
 
 def set_threads(tf: Any, threads: int) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgevit.base.bounds import DOCUMENT_BYTES, check_unpacked, read_bounded
+from edgevit.base.documents import parse_json
 from edgevit.base.errors import ModelFileError
+from edgevit.base.files import size_path
 from edgevit.frontend.sources.building import build_from_config, explained
 from edgevit.frontend.sources.configs import (
     COMPILED,
@@ -19,11 +21,16 @@ from edgevit.frontend.sources.configs import (
     without_training,
 )
 from edgevit.frontend.sources.keras2_config import is_keras2
+from edgevit.models.bounded import bounded_weights
 
 if TYPE_CHECKING:
     import keras
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
+DAMAGES = (
+    *(KeyError, ValueError, RuntimeError, OSError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 
 
 def read_archive(path: Path, trust: bool) -> keras.Model:
@@ -36,6 +43,7 @@ def read_archive(path: Path, trust: bool) -> keras.Model:
     Raises:
         ModelFileError: damaged, code that nobody trusted, or parts that Keras does not know.
     """
+    held = _check_members(path)
     found = _read_json(path, CONFIG)
     config = without_training(found)
     check_code(str(path), config, trust)
@@ -49,7 +57,8 @@ def read_archive(path: Path, trust: bool) -> keras.Model:
     own = any(is_own(node) for node in walk_objects(config))
     in_parts = is_keras2(version) or (inner and path.is_file()) or own
     read = _read_in_parts if in_parts else _read_whole
-    model = read(path, config, version, trust)
+    with bounded_weights(str(path), held):
+        model = read(path, config, version, trust)
     keep_losses(model, found.get(COMPILED))
     return model
 
@@ -76,6 +85,25 @@ def _read_in_parts(
     return model
 
 
+def _check_members(path: Path) -> int:
+    """Bytes that the parts of an archive or folder unpack to.
+
+    Raises:
+        ModelFileError: damaged, or more than fits into memory.
+    """
+    if path.is_dir():
+        return size_path(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except DAMAGES as error:
+        raise ModelFileError(f"{path}: the .keras file is damaged ({error}).") from None
+    for member in members:
+        name = f"{path}: {member.filename}"
+        check_unpacked(name, member.compress_size, member.file_size, ModelFileError)
+    return sum(member.file_size for member in members)
+
+
 def _has(path: Path, member: str) -> bool:
     if path.is_dir():
         return (path / member).is_file()
@@ -86,13 +114,13 @@ def _has(path: Path, member: str) -> bool:
 def _read_json(path: Path, member: str) -> dict[str, Any]:
     try:
         if path.is_dir():
-            text = (path / member).read_bytes()
+            text = read_bounded(path / member, DOCUMENT_BYTES, ModelFileError)
         else:
             with zipfile.ZipFile(path) as archive:
                 text = archive.read(member)
-        found = json.loads(text)
-    except (KeyError, ValueError, RuntimeError, OSError, zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGES as error:
         raise ModelFileError(f"{path}: the .keras file is damaged ({error}).") from None
+    found = parse_json(text, str(path), f"the {member} inside")
     if not isinstance(found, dict):
         raise ModelFileError(f"{path}: the .keras file is damaged ({member} is no object).")
     return found

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgevit.base.bounds import WEIGHTS_BYTES, check_regular
 from edgevit.base.errors import ModelFileError, in_one_line
 from edgevit.frontend.sources.building import explained, wrong_weights
 from edgevit.frontend.sources.foreign import describe_file, is_hdf5
@@ -72,6 +73,7 @@ def _fill_by_keras(model: keras.Model, path: Path) -> None:
 def _fill_from_safetensors(model: keras.Model, path: Path) -> None:
     from safetensors import SafetensorError, safe_open
 
+    check_regular(path, WEIGHTS_BYTES, ModelFileError)
     try:
         with safe_open(str(path), framework="numpy") as file:
             stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

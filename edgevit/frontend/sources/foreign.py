@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+from edgevit.base.bounds import WEIGHTS_BYTES, check_regular
+from edgevit.base.documents import read_json
 from edgevit.base.errors import ModelFileError
 from edgevit.core.samples import PICTURE_SUFFIXES
 
@@ -21,7 +22,13 @@ EXPORTED = f"is what an export makes. {FROM_KERAS}; 'edgevit inspect' and 'verif
 
 
 def read_head(path: Path) -> bytes:
-    """A file's first bytes; none where it cannot be read."""
+    """A file's first bytes; none where it cannot be read.
+
+    Raises:
+        ModelFileError: it is a device or a pipe.
+    """
+    if path.exists():
+        check_regular(path, WEIGHTS_BYTES, ModelFileError)
     try:
         with path.open("rb") as stream:
             return stream.read(HEAD)
@@ -127,8 +134,8 @@ def _is_architecture(path: Path, text: str) -> bool:
     if not text.startswith("{"):
         return False
     try:
-        return "class_name" in json.loads(path.read_text())
-    except (ValueError, OSError):
+        return "class_name" in read_json(path)
+    except (ModelFileError, TypeError):
         return False
 
 

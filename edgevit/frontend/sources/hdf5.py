@@ -7,11 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgevit.base.bounds import WEIGHTS_BYTES, check_regular
 from edgevit.base.documents import parse_object
 from edgevit.base.errors import ModelFileError, in_one_line
 from edgevit.frontend.sources.building import build_from_config, wrong_weights
 from edgevit.frontend.sources.configs import check_code, keep_losses
 from edgevit.frontend.sources.keras2_graph import safe_layer_name
+from edgevit.models.bounded import bounded_weights
 
 if TYPE_CHECKING:
     import keras
@@ -37,7 +39,8 @@ def read_hdf5_model(path: Path, trust: bool) -> keras.Model:
             )
         config = parse_object(file.attrs["model_config"], str(path), "the config inside")
         check_code(str(path), config, trust)
-        model = build_from_config(str(path), config, _version(file), trust)
+        with bounded_weights(str(path), path.stat().st_size):
+            model = build_from_config(str(path), config, _version(file), trust)
         group = file.get("model_weights", file)
         fill_by_layer(str(path), group, model)
         if "training_config" in file.attrs:
@@ -55,6 +58,7 @@ def open_hdf5(path: Path) -> Iterator[Any]:
     """
     import h5py
 
+    check_regular(path, WEIGHTS_BYTES, ModelFileError)
     try:
         with h5py.File(path, "r") as file:
             yield file

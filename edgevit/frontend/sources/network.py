@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
+from edgevit.base.bounds import LAYER_BYTES
 from edgevit.base.errors import ModelFileError, in_one_line
 from edgevit.core.tensors import Preprocess
 from edgevit.frontend.names import safe_name
@@ -36,6 +38,7 @@ def describe_network(
         raise ModelFileError(f"{origin}: {_why_unbuilt(model)}")
     if isinstance(network, keras.Sequential):  # as the functional model inside it
         network = keras.Model(network.inputs[0], network.outputs[0], name=network.name)
+    check_sizes(origin, network)
     check_finite(origin, network)
     network = as_float_network(network, origin)
     if network is not model and getattr(model, "loss", None) is not None:
@@ -51,6 +54,25 @@ def check_finite(origin: str, network: keras.Model) -> None:
         ModelFileError: the name of the weight.
     """
     check_weights(origin, network, network.get_weights())
+
+
+def check_sizes(origin: str, network: keras.Model) -> None:
+    """Refuses a network that would fill the memory with one sample.
+
+    Raises:
+        ModelFileError: the layer, and what it returns.
+    """
+    import keras
+
+    for layer in network._flatten_layers(include_self=False):
+        outputs = [node.output_tensors for node in layer._inbound_nodes]
+        for tensor in keras.tree.flatten(outputs):
+            size = 4 * math.prod(int(side or 1) for side in tensor.shape)
+            if size > LAYER_BYTES:
+                raise ModelFileError(
+                    f"{origin}: layer {layer.name!r} returns {tuple(tensor.shape)}, "
+                    f"{size / 1e9:.1f} GB for one sample; the limit is {LAYER_BYTES / 1e9:.1f} GB."
+                )
 
 
 def as_functional(model: keras.Model, origin: str) -> keras.Model:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import keras
 
+from edgevit.base.documents import read_json
 from edgevit.base.errors import ConfigError, ModelFileError, in_one_line
 from edgevit.base.files import digest_path
 from edgevit.core.metadata import MANIFEST_KEY, SAVEDMODEL_FOLDER
@@ -57,8 +57,8 @@ def _check_foreign(path: Path) -> None:
     if not manifest.exists():
         return
     try:
-        model = json.loads(manifest.read_text())["model"]
-    except (ValueError, KeyError, TypeError, OSError):
+        model = read_json(manifest)["model"]
+    except (ModelFileError, KeyError, TypeError):
         model = "a model"
     raise ModelFileError(
         f"{path}: is an export of {model} that edgevit wrote. Name the model that it came from; "

@@ -594,7 +594,7 @@ def test_a_file_above_the_size_limit_is_refused(container, split_files, tmp_path
         ({"x_train": np.zeros((2, 4, 4, 3), np.uint8), "y_train": [0.5, 1.0]}, "integer"),
         ({"x_train": np.zeros((2, 4, 4, 3), np.uint8), "y_train": [0, -1]}, "-1"),
         ({"x_train": np.zeros((0, 4, 4, 3), np.uint8), "y_train": np.zeros(0, int)}, "0 images"),
-        ({"x_train": np.array([object()]), "y_train": [0]}, "damaged"),
+        ({"x_train": np.array([object()]), "y_train": [0]}, "Python objects"),
         (
             {"x_train": np.zeros((2, 4, 4, 3), np.uint8), "y_train": [0, 5], "class_names": ["a"]},
             "class_names",
@@ -621,7 +621,7 @@ def test_a_damaged_npz_is_refused(drawn_images, tmp_path):
 def test_a_single_array_named_npz_is_refused(tmp_path):
     with (tmp_path / "set.npz").open("wb") as stream:
         np.save(stream, np.zeros(3))
-    assert "x_train" in refusal(tmp_path / "set.npz")
+    assert "damaged" in refusal(tmp_path / "set.npz")
 
 
 # --- sizes ----------------------------------------------------------------------------------------

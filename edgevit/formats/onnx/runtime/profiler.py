@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 from collections import defaultdict
 from functools import partial
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from edgevit.base.errors import RuntimeFailure
+from edgevit.base.workspace import open_workspace
 from edgevit.core.inspection import count_by_name
 from edgevit.core.parity import NodeTime
 from edgevit.formats.layer_names import layer_of_node
@@ -39,8 +39,8 @@ def profile_onnx(
         MissingDependencyError: onnxruntime or onnx is not installed.
         RuntimeFailure: onnxruntime refuses the file.
     """
-    with tempfile.TemporaryDirectory(prefix="edgevit-") as place:
-        prefix, optimized = Path(place) / "profile", Path(place) / "graph.onnx"
+    with open_workspace() as place:
+        prefix, optimized = place / "profile", place / "graph.onnx"
         plain = load_model(path, str(path), threads)
         profiled = load_model(path, str(path), threads, profile=prefix, optimized=optimized)
         feeds = _draw_inputs(plain)
@@ -87,8 +87,8 @@ def optimized_ops(path: Path) -> dict[str, int]:
         MissingDependencyError: onnxruntime or onnx is not installed.
         RuntimeFailure: onnxruntime refuses the file.
     """
-    with tempfile.TemporaryDirectory(prefix="edgevit-") as place:
-        target = Path(place) / "graph.onnx"
+    with open_workspace() as place:
+        target = place / "graph.onnx"
         load_model(path, str(path), optimized=target)
         return count_by_name(node.op_type for node in read_model(target).graph.node)
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import numpy as np
 
 from edgevit.base.errors import ConfigError
+from edgevit.base.workspace import open_workspace
 from edgevit.formats.tflite.runtime.litert import border_names, open_interpreter
 from edgevit.formats.tflite.writer.graph import TfliteGraph
 from edgevit.quantization.observer import Observation, Observer
@@ -47,8 +46,8 @@ def observe_activations(
     count = min((len(values) for values in inputs.values()), default=0)
     if count == 0:
         raise ConfigError("calibration needs at least one image. Received: 0")
-    with tempfile.TemporaryDirectory(prefix="edgevit-") as folder:
-        path = Path(folder) / "float.tflite"
+    with open_workspace() as folder:
+        path = folder / "float.tflite"
         path.write_bytes(graph.to_bytes())
         interpreter = open_interpreter(path, "builtin", preserve_all=True)
         interpreter.allocate_tensors()

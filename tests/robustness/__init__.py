@@ -1,0 +1,1 @@
+"""Damaged and crafted inputs, kills and poor environments: how they are made, run and judged."""

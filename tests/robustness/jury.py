@@ -1,0 +1,169 @@
+"""Runs the command line in forked processes, and says what became of each.
+
+Imports are paid once, so that thousands of commands take minutes. Linux only.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import resource
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+TIME_S = 120.0  # for one command
+MEMORY = 2 << 30  # bytes that one command may have resident
+CEILING = 6 << 30  # bytes that it can allocate at all, so that a failure does not end the machine
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """What became of one command.
+
+    Attributes:
+        code: its exit code; negative: the signal that ended it.
+        out: standard output.
+        err: standard error.
+        seconds: wall time.
+        peak: resident bytes at most, of it and of its own processes.
+        touched: files that it opened, or programs that it started, which it must not.
+    """
+
+    code: int
+    out: str
+    err: str
+    seconds: float
+    peak: int
+    touched: tuple[str, ...] = ()
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What must not happen, whatever the input."""
+        said = self.out + self.err
+        lines = [line for line in self.err.splitlines() if line.startswith("edgevit: error:")]
+        found = {
+            "traceback": "Traceback (most recent call last)" in said,
+            "internal error": "internal error" in said,
+            "signal": self.code < 0,
+            "hang": self.seconds > TIME_S,
+            "memory": self.peak > MEMORY,
+            "touched": bool(self.touched),
+            "no line": self.code not in (0, 1) and len(lines) != 1,
+            "controls": re.search("[\x00-\x08\x0b-\x1f\x7f\x9b]", said) is not None,
+        }
+        return tuple(name for name, true in found.items() if true)
+
+
+def run_forked(
+    arguments: Sequence[object],
+    folder: Path,
+    allowed: Sequence[Path] = (),
+    before: Callable[[], None] = lambda: None,
+    limit_s: float = TIME_S,
+) -> Ruling:
+    """Runs ``edgevit ARGUMENTS`` in a child of this process.
+
+    Args:
+        arguments: of the command line.
+        folder: that it runs in, where its temporary files go too.
+        allowed: further folders that it may write to.
+        before: called in the child first.
+        limit_s: after which it is killed.
+    """
+    scratch = folder / ".scratch"
+    scratch.mkdir(exist_ok=True)
+    out, err, log = scratch / "out", scratch / "err", scratch / "touched"
+    started = time.monotonic()
+    child = os.fork()
+    if child == 0:
+        try:
+            _become(arguments, folder, (folder, *allowed), (out, err, log), before)
+        finally:
+            os._exit(99)
+    code, peak = _wait(child, started + limit_s)
+    seconds = time.monotonic() - started
+    touched = tuple(dict.fromkeys(log.read_text(errors="replace").splitlines()))
+    texts = (file.read_bytes().decode(errors="replace") for file in (out, err))
+    return Ruling(code, *texts, seconds, peak, touched)
+
+
+def _wait(child: int, ends: float) -> tuple[int, int]:
+    """(exit code, peak of resident bytes); kills what takes too long."""
+    while True:
+        found, status, usage = os.wait4(child, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status), usage.ru_maxrss * 1024
+        if time.monotonic() > ends:
+            os.killpg(child, signal.SIGKILL)
+            ends = float("inf")
+        time.sleep(0.002)
+
+
+def _become(
+    arguments: Sequence[object],
+    folder: Path,
+    allowed: Sequence[Path],
+    files: tuple[Path, Path, Path],
+    before: Callable[[], None],
+) -> None:
+    """Turns the child into the command."""
+    os.setsid()
+    os.chdir(folder)
+    out, err, log = (os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600) for file in files)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(out, 1)
+    os.dup2(err, 2)
+    os.environ["TMPDIR"] = str(files[0].parent)
+    tempfile.tempdir = None  # this process knew another
+    resource.setrlimit(resource.RLIMIT_DATA, (CEILING, CEILING))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    _watch(log, allowed)
+    before()
+    from edgevit.cli.main import main
+
+    sys.argv = ["edgevit", *map(str, arguments)]
+    try:
+        main()
+    except SystemExit as ending:
+        code = ending.code
+        sys.stdout.flush()
+        os._exit(code if isinstance(code, int) else 0 if code is None else 1)
+    except BaseException:
+        import traceback
+
+        os.write(2, traceback.format_exc().encode(errors="replace"))
+        os._exit(1)
+
+
+def _watch(log: int, allowed: Sequence[Path]) -> None:
+    """Notes files that are written elsewhere, the canaries that are read, and programs that run."""
+    places = tuple(os.path.realpath(place) for place in allowed)
+    harmless = ("/dev/", "/proc/self/", "/sys/")
+
+    def notice(event: str, values: tuple) -> None:
+        if event == "open":
+            name, mode, flags = values
+            if not isinstance(name, (str, bytes)):
+                return
+            path = os.path.realpath(os.fsdecode(name))
+            writing = bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)) if flags else False
+            writing = writing or bool(mode and set(str(mode)) & set("wax+"))
+            outside = not path.startswith((*places, *harmless))
+            cached = "__pycache__" in path
+            if (writing and outside and not cached) or path.endswith(("secret.bin", "/etc/passwd")):
+                os.write(log, f"open {path}\n".encode(errors="replace"))
+        elif event in ("os.system", "os.exec", "os.posix_spawn") or (
+            event == "subprocess.Popen"
+            and values[0] != "uname"  # platform.processor()
+            and "edgevit." not in str(values[1])
+        ):
+            os.write(log, f"{event} {str(values)[:120]}\n".encode(errors="replace"))
+
+    sys.addaudithook(notice)
