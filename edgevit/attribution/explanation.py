@@ -13,8 +13,8 @@ from edgevit.base.errors import ConfigError
 from edgevit.core.signature import OutputSpec
 from edgevit.tasks.classification import probabilities
 
-OCCLUSION = "occlusion"
-METHODS = ("auto", *EXPLAINERS, OCCLUSION)
+AUTO, OCCLUSION = "auto", "occlusion"
+METHODS = (AUTO, *EXPLAINERS, OCCLUSION)
 
 
 def explain_outputs(
@@ -22,7 +22,7 @@ def explain_outputs(
     images: np.ndarray,
     scores: OutputSpec,
     class_names: tuple[str, ...],
-    method: str = "auto",
+    method: str = AUTO,
 ) -> list[tuple[Explanation, ...]]:
     """Explains the answers of a network or of an exported file.
 
@@ -42,7 +42,7 @@ def explain_outputs(
     """
     outputs = run(images)
     given = [name for name in EXPLAINERS if name in outputs]
-    if method == "auto":
+    if method == AUTO:
         chosen = given or [OCCLUSION]
     elif method in (*given, OCCLUSION):
         chosen = [method]

@@ -9,11 +9,10 @@ import click
 from edgevit.cli import console, options
 from edgevit.cli.completion import complete_models
 from edgevit.core.format import Format
+from edgevit.quantization.clipping import DEFAULT_METHOD, METHODS
 
 if TYPE_CHECKING:
     from edgevit.verbs.calibrate import Calibration
-
-METHODS = ("minmax", "percentile", "mse", "entropy")
 
 
 @options.of_value
@@ -41,8 +40,8 @@ def read_formats(names: str) -> tuple[Format, ...]:
 )
 @click.option(
     "--method",
-    type=click.Choice(METHODS),
-    default="minmax",
+    type=click.Choice(tuple(METHODS)),
+    default=DEFAULT_METHOD,
     help="How a range is chosen: all that was seen, all but 0.01 % of it, the least squared error "
     "of 256 levels, or the least Kullback-Leibler divergence.",
 )

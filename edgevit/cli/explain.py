@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from edgevit.attribution.explanation import AUTO, METHODS
 from edgevit.cli import console, options
 from edgevit.cli.completion import complete_models
 
@@ -22,8 +23,8 @@ from edgevit.cli.completion import complete_models
 )
 @click.option(
     "--method",
-    type=click.Choice(["auto", "attention", "gates", "modulator", "occlusion"]),
-    default="auto",
+    type=click.Choice(METHODS),
+    default=AUTO,
     help="auto: every map that the network gives, occlusion where it gives none.",
 )
 @options.reading

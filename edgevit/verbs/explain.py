@@ -9,7 +9,7 @@ from typing import Unpack
 
 import numpy as np
 
-from edgevit.attribution.explanation import explain_outputs
+from edgevit.attribution.explanation import AUTO, explain_outputs
 from edgevit.attribution.pictures import Explanation, draw_explanation
 from edgevit.base.errors import ConfigError
 from edgevit.base.packages import PICTURES, require
@@ -45,7 +45,7 @@ def explain(
     model: str | Path,
     images: list[Path],
     out: str | Path = "explanations",
-    method: str = "auto",
+    method: str = AUTO,
     status: Status | None = None,
     **opening: Unpack[Opening],
 ) -> list[DrawnExplanation]:
@@ -56,7 +56,7 @@ def explain(
             :func:`edgevit.frontend.opening.open_source` takes, which Keras runs.
         images: pictures, of any size.
         out: folder for the drawings; made if missing.
-        method: "auto", "attention", "gates", "modulator" or "occlusion".
+        method: one of :data:`edgevit.attribution.explanation.METHODS`.
         status: called with a line about what is being done.
         **opening: for a float model: see :class:`edgevit.frontend.opening.Opening`.
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from edgevit.attribution.explanation import METHODS
 from edgevit.base.documents import from_plain
 from edgevit.base.errors import (
     DataError,
@@ -32,7 +33,6 @@ from edgevit.verification.audit import inspect
 
 PICTURES = 12  # at most, in one page
 PICTURE_SIDE = 900  # pixels
-METHODS = ("attention", "gates", "modulator", "occlusion")  # of edgevit explain, in file names
 
 
 def collect_report(
@@ -231,7 +231,7 @@ def _read_pictures(places: Sequence[Path], ignored: list[str]) -> list[Picture]:
             for place in places
             if place.is_dir()
             for path in (*place.glob("*.png"), *place.glob("*/*.png"))
-            if path.stem.endswith(METHODS)
+            if path.stem.endswith(METHODS)  # of edgevit explain, in file names
         }
     )
     if len(paths) > PICTURES:

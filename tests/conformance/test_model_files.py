@@ -29,6 +29,7 @@ from edgevit.models.build import build, build_plan, plan_model
 from edgevit.models.shiftvit import TINY
 from edgevit.models.weights import digest_weights, load_model, load_weights, save_weights
 from edgevit.verbs.export import export, export_all
+from helpers.refusals import line_of
 
 SIZE = (20, 18)
 
@@ -83,10 +84,7 @@ def pictures(tmp_path_factory) -> Path:
 
 
 def refusal(call) -> str:
-    with pytest.raises(ModelFileError) as caught:
-        call()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    return line_of(ModelFileError, call)
 
 
 def test_an_ordinary_keras_file_is_exported_and_verified(keras_file, pictures, tmp_path):

@@ -40,6 +40,15 @@ def outputs_of(model: keras.Model, images: np.ndarray, training=False) -> dict[s
     return {name: keras.ops.convert_to_numpy(value) for name, value in result.items()}
 
 
+def assert_random_in_training_only(model: keras.Model, images: np.ndarray) -> None:
+    """The same logits each time, but other ones in training, where paths and values are dropped."""
+    still, trained = (
+        [outputs_of(model, images, training=mode)["logits"] for _ in "ab"] for mode in (False, True)
+    )
+    np.testing.assert_array_equal(*still)
+    assert not np.allclose(*trained)
+
+
 def assert_close(result: object, expected: np.ndarray) -> None:
     """Within 1e-5: float32 is off by about 2e-7, the tanh form of GELU by 3e-5 or more."""
     result = keras.ops.convert_to_numpy(result)

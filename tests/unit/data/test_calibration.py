@@ -22,6 +22,7 @@ from edgevit.data.calibration import (
 )
 from edgevit.data.datasets import digest_arrays
 from edgevit.data.images import resize_image
+from helpers.refusals import line_of
 
 SIZE = (6, 5)
 
@@ -51,10 +52,7 @@ def numbers(count: int) -> np.ndarray:
 
 
 def refusal(given, signature) -> str:
-    with pytest.raises(DataError) as caught:
-        open_calibration(given, signature, 4)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    return line_of(DataError, lambda: open_calibration(given, signature, 4))
 
 
 def write_pictures(folder, images: np.ndarray):

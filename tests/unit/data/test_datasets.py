@@ -27,6 +27,7 @@ from edgevit.data.datasets import (
     split_validation,
 )
 from edgevit.data.images import resize_image
+from helpers.refusals import line_of
 
 CLASSES = ("ant", "bee", "cow")
 Files = dict[str, bytes]  # path inside the dataset -> bytes
@@ -106,12 +107,7 @@ def rows_of(dataset: ImageDataset) -> set[tuple[bytes, int]]:
 
 def refusal(*arguments, **options) -> str:
     """The message of the DataError that load_dataset raises; one line, or the test fails."""
-    with pytest.raises(DataError) as caught:
-        load_dataset(*arguments, **options)
-    message = str(caught.value)
-    assert message
-    assert "\n" not in message
-    return message
+    return line_of(DataError, lambda: load_dataset(*arguments, **options))
 
 
 # --- what is read ---------------------------------------------------------------------------------

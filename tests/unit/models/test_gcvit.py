@@ -14,7 +14,7 @@ from edgevit.core.tensors import Preprocess
 from edgevit.models import split_name
 from edgevit.models.build import build, custom_objects, find_variant, plan_model
 from edgevit.models.gcvit import VARIANTS, GCViTBlock
-from helpers.networks import assert_close, outputs_of, randomise
+from helpers.networks import assert_close, assert_random_in_training_only, outputs_of, randomise
 from reference.gcvit import GCViTInNumpy, count_parameters
 
 FORMS = ("paper", "tutorial")
@@ -103,10 +103,7 @@ def test_dropout_and_drop_path_act_in_training_only(rate, drawn_images):
     model = build("gcvit", **{**SMALL, "depths": (1, 1)}, **rates)
     randomise(model)
     images = normalised(drawn_images(4, 32))
-    inert = [outputs_of(model, images)["logits"] for _ in "ab"]
-    np.testing.assert_array_equal(*inert)
-    trained = [outputs_of(model, images, training=True)["logits"] for _ in "ab"]
-    assert not np.allclose(*trained)
+    assert_random_in_training_only(model, images)
 
 
 @pytest.mark.parametrize("silent", ["attention/project", "project"])

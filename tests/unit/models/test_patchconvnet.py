@@ -10,7 +10,13 @@ import pytest
 
 from edgevit.base.errors import ConfigError
 from edgevit.models.build import build, build_plan, custom_objects, find_variant, plan_model
-from helpers.networks import assert_close, find_unreached, output_shapes, randomise
+from helpers.networks import (
+    assert_close,
+    assert_random_in_training_only,
+    find_unreached,
+    output_shapes,
+    randomise,
+)
 from reference.patchconvnet import count_parameters, patchconvnet_in_numpy
 
 SMALL = {"image_size": 22, "dim": 24, "depth": 2, "se_ratio": 5, "num_classes": 5}
@@ -68,10 +74,7 @@ def test_dropout_and_drop_path_act_in_training_only(sizes, drawn_images):
     model = build("patchconvnet", **sizes, dropout=0.4, drop_path=0.4)
     randomise(model)
     images = drawn_images(4, sizes["image_size"]).astype(np.float32) / 255
-    still = [keras.ops.convert_to_numpy(model(images, training=False)["logits"]) for _ in "ab"]
-    trained = [keras.ops.convert_to_numpy(model(images, training=True)["logits"]) for _ in "ab"]
-    np.testing.assert_array_equal(*still)
-    assert not np.array_equal(*trained)
+    assert_random_in_training_only(model, images)
 
 
 @every_network

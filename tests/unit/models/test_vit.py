@@ -9,7 +9,13 @@ import pytest
 from edgevit.base.errors import ConfigError
 from edgevit.models.build import build, custom_objects, plan_model
 from edgevit.models.vit import InputNormalization
-from helpers.networks import assert_close, find_unreached, output_shapes, randomise
+from helpers.networks import (
+    assert_close,
+    assert_random_in_training_only,
+    find_unreached,
+    output_shapes,
+    randomise,
+)
 from reference.vit import count_parameters, vit_in_numpy
 
 FORMS = ("paper", "tutorial")
@@ -87,12 +93,7 @@ def test_dropout_and_drop_path_act_in_training_only(sizes, drawn_images):
     model = build("vit", **sizes, drop_path=0.4)
     filled(model)
     images = prepared(plan_model("vit", **sizes).config, drawn_images(4, 20))
-    still, trained = (
-        [keras.ops.convert_to_numpy(model(images, training=mode)["logits"]) for _ in "ab"]
-        for mode in (False, True)
-    )
-    np.testing.assert_array_equal(*still)
-    assert not np.array_equal(*trained)
+    assert_random_in_training_only(model, images)
 
 
 def test_drop_path_rises_linearly_over_the_blocks():

@@ -13,16 +13,6 @@ from edgevit.formats.tflite.writer.graph import TfliteGraph
 from edgevit.quantization.observer import Observation, Observer
 
 
-def measure_ranges(
-    graph: TfliteGraph,
-    inputs: Mapping[str, np.ndarray],
-    progress: Callable[[int, int], None] | None = None,
-) -> dict[str, tuple[float, float]]:
-    """Smallest and largest value of every activation; see :func:`observe_activations`."""
-    found = observe_activations(graph, inputs, Observer(), progress)
-    return {name: (value.low, value.high) for name, value in found.items()}
-
-
 def observe_activations(
     graph: TfliteGraph,
     inputs: Mapping[str, np.ndarray],

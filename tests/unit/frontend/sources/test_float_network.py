@@ -12,6 +12,7 @@ from keras import layers
 
 from edgevit.base.errors import ModelFileError
 from edgevit.frontend.sources.network import describe_network
+from helpers.refusals import line_of
 
 PIXELS = np.random.default_rng(0).random((2, 8, 8, 3)).astype(np.float32)
 
@@ -21,12 +22,7 @@ def describe(model: keras.Model) -> keras.Model:
 
 
 def refusal(model: keras.Model) -> str:
-    with pytest.raises(ModelFileError) as caught:
-        describe(model)
-    message = str(caught.value)
-    assert message.startswith("net: ")
-    assert "\n" not in message
-    return message
+    return line_of(ModelFileError, lambda: describe(model), "net: ")
 
 
 def in_policy(policy: str, build: Callable[[], keras.Model]) -> keras.Model:

@@ -29,6 +29,7 @@ from helpers.keras2 import (
     write_archive,
     write_hdf5,
 )
+from helpers.refusals import line_of
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +48,7 @@ def run(path: Path, *inputs: np.ndarray) -> list[np.ndarray]:
 
 
 def refusal(path: Path, **options) -> str:
-    with pytest.raises(ModelFileError) as caught:
-        load_source(str(path), **options)
-    message = str(caught.value)
-    assert message.startswith(f"{path}: ")
-    assert "\n" not in message
-    return message
+    return line_of(ModelFileError, lambda: load_source(str(path), **options), f"{path}: ")
 
 
 STEM = {

@@ -19,6 +19,7 @@ from edgevit.frontend.opening import open_source
 from edgevit.frontend.sources.load import load
 from edgevit.frontend.sources.table import find_kind, load_source
 from edgevit.layers.layer_scale import LayerScale
+from helpers.refusals import line_of
 
 VECTORS = np.random.default_rng(0).normal(size=(3, 4, 6)).astype(np.float32)
 
@@ -56,12 +57,7 @@ def saved(path: Path, model: keras.Model) -> Path:
 
 
 def refusal(name: Path | str, **options) -> str:
-    with pytest.raises(ModelFileError) as caught:
-        load_source(str(name), **options)
-    message = str(caught.value)
-    assert message.startswith(f"{name}: ")
-    assert "\n" not in message
-    return message
+    return line_of(ModelFileError, lambda: load_source(str(name), **options), f"{name}: ")
 
 
 @pytest.mark.parametrize("form", ["m.keras", "m.h5", "m.hdf5"])

@@ -9,8 +9,9 @@ import keras
 import numpy as np
 import pytest
 
-from edgevit.base.errors import EdgevitError, UnknownNameError
+from edgevit.base.errors import InputError, UnknownNameError
 from edgevit.frontend.sources.table import find_kind, load_source
+from helpers.refusals import line_of
 
 MODULE = """
 import keras
@@ -64,12 +65,7 @@ def nets(tmp_path, monkeypatch):
 
 
 def refusal(name: str) -> str:
-    with pytest.raises(EdgevitError) as caught:
-        load_source(name)
-    message = str(caught.value)
-    assert "\n" not in message
-    assert caught.value.exit_code == 2
-    return message
+    return line_of(InputError, lambda: load_source(name))
 
 
 @pytest.mark.parametrize(

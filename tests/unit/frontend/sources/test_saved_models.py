@@ -7,23 +7,18 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import pytest
 import tensorflow as tf
 
 from edgevit.base.errors import ModelFileError
 from edgevit.frontend.sources.table import load_source
 from edgevit.models.weights import digest_weights
+from helpers.refusals import line_of
 
 PIXELS = np.random.default_rng(0).random((2, 8, 8, 3)).astype(np.float32)
 
 
 def refusal(path: Path) -> str:
-    with pytest.raises(ModelFileError) as caught:
-        load_source(str(path))
-    message = str(caught.value)
-    assert message.startswith(f"{path}: ")
-    assert "\n" not in message
-    return message
+    return line_of(ModelFileError, lambda: load_source(str(path)), f"{path}: ")
 
 
 def classifier() -> keras.Model:

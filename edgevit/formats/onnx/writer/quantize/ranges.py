@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
 
 from edgevit.base.errors import ConfigError, ExportError
+from edgevit.formats.onnx.runtime.onnxruntime import load_model, spec_of
 from edgevit.formats.onnx.writer.quantize.layers import find_layers, layers_before_weights
 from edgevit.quantization.observer import Observation, Observer
-
-_TYPES = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32, "tensor(int32)": np.int32}
-
-
-def measure(
-    model: ir.Model,
-    inputs: Mapping[str, np.ndarray],
-    extremes: Mapping[str, np.ndarray],
-    progress: Callable[[int, int], None] | None = None,
-) -> dict[str, tuple[float, float]]:
-    """Smallest and largest value of everything that :func:`observe` watches."""
-    found = observe(model, inputs, extremes, Observer(), progress)
-    return {key: (value.low, value.high) for key, value in found.items()}
 
 
 def observe(
@@ -96,21 +85,15 @@ def _runner(
     model: ir.Model, names: list[str]
 ) -> Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]:
     """A function that runs a batch of one and returns the values of inner tensors by name."""
-    import onnxruntime
-
     opened = model.clone()
     inputs = {value.name for value in opened.graph.inputs}
     for value in [value for node in opened.graph for value in node.outputs]:
         if value.name in names and not value.is_graph_output():
             value.type = ir.TensorType(ir.DataType.FLOAT)
             opened.graph.outputs.append(value)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(
-        ir.to_proto(opened).SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    kinds = {entry.name: _TYPES[entry.type] for entry in session.get_inputs()}
+    content = ir.to_proto(opened).SerializeToString()
+    session = load_model(Path(f"{model.graph.name}.onnx"), content)
+    kinds = {spec.name: spec.dtype for spec in map(spec_of, session.get_inputs())}
     computed = [name for name in names if name not in inputs]
 
     def run(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -44,7 +44,7 @@ def quantize_static(model: ir.Model, ranges: Ranges) -> tuple[str, ...]:
     Args:
         model: in float32.
         ranges: (smallest, largest) of what enters and leaves each layer, as
-            :func:`edgevit.formats.onnx.writer.quantize.ranges.measure` records them.
+            :func:`edgevit.formats.onnx.writer.quantize.ranges.observe` records them.
 
     Returns:
         Lines for the manifest.

@@ -13,9 +13,10 @@ from edgevit.formats.onnx.writer.names import make_names_canonical
 from edgevit.formats.onnx.writer.passes.fuse_dense import fuse_dense
 from edgevit.formats.onnx.writer.passes.library import infer_shapes
 from edgevit.formats.onnx.writer.quantize.layers import find_layers
-from edgevit.formats.onnx.writer.quantize.ranges import measure
+from edgevit.formats.onnx.writer.quantize.ranges import observe
 from edgevit.formats.onnx.writer.quantize.static import quantize_static
 from edgevit.formats.passes import run_passes
+from edgevit.quantization.observer import Observer
 
 EXTREMES = np.stack([np.zeros((3, 8, 8), np.float32), np.ones((3, 8, 8), np.float32)])
 WEIGHTED = {
@@ -23,6 +24,12 @@ WEIGHTED = {
     *("net/attention/q/Dense", "net/attention/k/Dense", "net/attention/v/Dense"),
     *("net/attention/project/Dense", "net/classifier/Dense"),
 }
+
+
+def measure(model: ir.Model, inputs: dict, extremes: dict, progress=None):
+    """Smallest and largest value of everything that is watched."""
+    found = observe(model, inputs, extremes, Observer(), progress)
+    return {key: (value.low, value.high) for key, value in found.items()}
 
 
 def measure_images(model: ir.Model, images: np.ndarray, extremes: np.ndarray, progress=None):
