@@ -112,15 +112,25 @@ def _fit(
 
 
 def count_levels(network: keras.Model, tensor: Any) -> int:
-    """How many values an integer input may take: as many as the first Embedding behind it has.
+    """How many values an integer input may take: as many as the first layer that looks it up knows.
 
-    2 where there is no Embedding.
+    2 where there is none.
     """
-    import keras
-
     for layer in network._flatten_layers(include_self=False, recursive=True):
-        if isinstance(layer, keras.layers.Embedding):
+        levels = _levels_of(layer)
+        if levels is not None:
             nodes = getattr(layer, "_inbound_nodes", ())
             if any(part is tensor for node in nodes for part in node.input_tensors):
-                return int(layer.input_dim)
+                return levels
     return 2
+
+
+def _levels_of(layer: Any) -> int | None:
+    """How many values a layer can look up; None for one that looks nothing up."""
+    import keras
+
+    if isinstance(layer, keras.layers.IntegerLookup):
+        return 2 + max(int(value) for value in layer.get_vocabulary())  # one that it does not know
+    if isinstance(layer, keras.layers.CategoryEncoding):
+        return layer.num_tokens
+    return int(layer.input_dim) if isinstance(layer, keras.layers.Embedding) else None

@@ -23,12 +23,8 @@ QUICK = (
 )
 SOME = ("gray", "two_heads", "siamese", "segment_sigmoid", "embedding", "free_size", "odd_names")
 # (kind, target): words of the line with which it is refused. A kind of "*" is every kind.
-_MAX_POOL_3D = "LiteRT has no operator for MaxPool3D (in layer conv3d/max_pooling3d)"
 REFUSALS: Mapping[tuple[str, str], str] = {
-    **{("conv3d", name): _MAX_POOL_3D for name in TARGETS if name.startswith("tflite")},
     ("argmax_inside", "tflite-int16x8"): "these operators touch floats: 1 ARG_MAX",
-    ("picture_and_index", "tflite-int16x8"): "GATHER of layer",
-    ("activations", "tflite-int16x8"): "has no kernel for int16",
     ("picture_and_index", "tflite-int8-micro"): "has no kernel for 1 SELECT",
     ("restorer", "tflite-int8-micro"): "Transpose op only supports 1D-5D",
     **{

@@ -178,8 +178,8 @@ OPERATORS: dict[str, OpSpec] = {
     "HARD_SWISH": OpSpec(_COMPUTES, 1, kernels=("HardSwish",)),
     "LEAKY_RELU": OpSpec(_COMPUTES, version16=2, kernels=("LeakyReLU",)),
     "PRELU": OpSpec(_COMPUTES, kernels=("PReLU",)),
-    "RELU": OpSpec(_COMPUTES, kernels=("Clamp", "Maximum")),
-    "RELU6": OpSpec(_COMPUTES, kernels=("Clamp",)),
+    "RELU": OpSpec(_COMPUTES, version16=3, kernels=("Clamp", "Maximum")),
+    "RELU6": OpSpec(_COMPUTES, version16=3, kernels=("Clamp",)),
     "RELU_N1_TO_1": OpSpec(_COMPUTES, kernels=("Clamp",)),
     "RELU_0_TO_1": OpSpec(_COMPUTES, kernels=("Clamp",)),
     "MINIMUM": OpSpec(_COMPUTES, same_scale=True, version16=4, kernels=("Clamp", "Minimum")),
@@ -225,7 +225,7 @@ OPERATORS: dict[str, OpSpec] = {
     "SPLIT": OpSpec(_MOVES, kernels=("Slice", "Copy")),
     "REVERSE_V2": OpSpec(_MOVES, same_scale=True, version16=3),
     "UNPACK": OpSpec(_MOVES, 2),
-    "GATHER": OpSpec(_MOVES, 2),
+    "GATHER": OpSpec(_MOVES, 2, same_scale=True, version16=4),
     "DEPTH_TO_SPACE": OpSpec(_MOVES, kernels=("Depth To Space",)),
     "SPACE_TO_DEPTH": OpSpec(_MOVES, kernels=("Space To Depth",)),
     "PAD": OpSpec(_JOINS, 2, same_scale=True, version16=3, kernels=("Constant Pad",)),
@@ -282,4 +282,9 @@ def count_macs(name: str, inputs: Sequence[Shape], output: Shape, options: Any) 
 QUANTISED = (
     *("ADD", "HARD_SWISH", "LOGISTIC", "MAXIMUM", "MINIMUM", "MUL", "RELU", "RELU6", "RSQRT"),
     *("SQUARED_DIFFERENCE", "SUB", "TANH"),
+)
+# Likewise with int16 activations.
+QUANTISED16 = (
+    *("ABS", "ADD", "LOGISTIC", "MAXIMUM", "MINIMUM", "MUL", "RELU", "RELU6", "RSQRT", "SUB"),
+    *("LEAKY_RELU", "TANH"),
 )

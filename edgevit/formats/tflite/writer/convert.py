@@ -28,6 +28,7 @@ from edgevit.formats.tflite.writer.passes import (
     run_passes,
 )
 from edgevit.formats.tflite.writer.passes.suit_integers import slice_splits, suit_integers
+from edgevit.formats.tflite.writer.quantize.bound_masks import bound_masks
 from edgevit.formats.tflite.writer.quantize.correct_biases import correct_biases, entering_names
 from edgevit.formats.tflite.writer.quantize.expand_gelu import expand_gelu
 from edgevit.formats.tflite.writer.quantize.expand_hard_swish import expand_hard_swish
@@ -41,7 +42,12 @@ from edgevit.formats.tflite.writer.quantize.micro import suit_micro
 from edgevit.formats.tflite.writer.quantize.refine_squares import refine_squares
 from edgevit.formats.tflite.writer.quantize.set_precisions import set_precisions
 from edgevit.formats.tflite.writer.quantize.split_products import level_ranges, split_products
-from edgevit.formats.tflite.writer.quantize.tables import hide_functions, write_tables
+from edgevit.formats.tflite.writer.quantize.tables import (
+    TABLES_8,
+    TABLES_16,
+    hide_functions,
+    write_tables,
+)
 from edgevit.formats.tflite.writer.quantize.widen_operands import widen_operands
 from edgevit.formats.tflite.writer.refusal import describe_refusal
 from edgevit.frontend.lowering import (
@@ -182,13 +188,16 @@ def write_int16x8(
     graph, record, steps = _calibrated_graph(source, options, ranges)
     slice_splits(graph)
     known = expand_gelu(graph, carry_through_reshapes(graph, record.ranges))
-    known = expand_hard_swish(graph, known)
+    known = bound_masks(graph, expand_hard_swish(graph, known))
+    functions = hide_functions(graph, TABLES_16)
     precisions = [Precision.INT16X8] * len(graph.operators)
     corrected = _correct_biases(graph, record, options, precisions)
     floats = _output_type(input_type) == "float32"
     set_precisions(graph, known, precisions, _raw_inputs(source, options, input_type), floats)
+    tables = write_tables(graph, functions, TABLES_16)
     activations = "int16 activations, int8 weights a channel, int64 biases"
-    return _written(staged, graph, (*steps, *corrected, activations, "GELU by its tanh form"))
+    lines = (*steps, *corrected, activations, "GELU by its tanh form", *tables)
+    return _written(staged, graph, lines)
 
 
 def float_graph(source: Source, options: TfliteOptions) -> tuple[TfliteGraph, tuple[str, ...]]:
@@ -244,14 +253,14 @@ def _write_int8(
     graph, record, steps = _calibrated_graph(source, options, ranges)
     precisions = [Precision.INT8] * len(graph.operators)
     corrected = _correct_biases(graph, record, options, precisions)
-    known, refined = refine_squares(graph, record.ranges)
+    known, refined = refine_squares(graph, bound_masks(graph, record.ranges))
     if not micro:
         known = widen_operands(graph, level_ranges(graph, known))
-    functions = hide_functions(graph)
+    functions = hide_functions(graph, TABLES_8)
     annotate_ranges(graph, known)
     quantised = quantize(graph, input_type, _output_type(input_type))
     graph, moved = _open_graph(quantised, source)
-    tables = write_tables(graph, functions)
+    tables = write_tables(graph, functions, TABLES_8)
     rewritten = (*tables, *(suit_micro(graph) if micro else split_products(graph)))
     numbers = "int8 activations, int8 weights a channel, int32 biases"
     lines = (*steps, *corrected, *refined, numbers, *rewritten)

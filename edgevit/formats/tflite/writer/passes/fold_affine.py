@@ -1,8 +1,9 @@
-"""Scales and offsets of channels, folded into the layers with weights that alone read them.
+"""Scales and offsets of channels, folded into the layers with weights beside them.
 
 ``(n * gamma + beta) @ K + b = n @ (gamma[:, None] * K) + (b + beta @ K)``: LayerNormalization's
 gamma and beta (two operators each), and what preprocessing multiplies and adds. An offset is left
-where zeros are padded around it, since they would have to be padded before it was added.
+where zeros are padded around it, since they would have to be padded before it was added. An offset
+behind a layer with weights, with nothing but reshapes between, is a part of that layer's bias.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from edgevit.formats.layer_names import layer_of_node
 from edgevit.formats.passes import Declined, PassReport
 from edgevit.formats.tflite.operators import OPERATORS
 from edgevit.formats.tflite.writer.graph import NO_ACTIVATION, TfliteGraph
@@ -25,6 +25,10 @@ from edgevit.formats.tflite.writer.passes.channels import (
 )
 from edgevit.formats.tflite.writer.passes.rewriting import rewrite_each
 
+# Place of the bias among the inputs of layers with weights.
+BIASES = {"CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2, "TRANSPOSE_CONV": 3}
+WITH_BIAS = 3  # version of a TRANSPOSE_CONV
+
 
 def fold_affine(graph: TfliteGraph) -> PassReport:
     """Folds what can be folded, the operator nearest to the layer first; counts operators."""
@@ -35,7 +39,11 @@ def _fold(graph: TfliteGraph, operator: Any) -> bool | Declined:
     """True: folded. False: nothing that looks like the pattern."""
     kind = graph.kind(operator)
     sign = OPERATORS[kind].sign if kind in OPERATORS else None
-    if (kind != "MUL" and sign is None) or activation(operator) != NO_ACTIVATION:
+    if kind != "MUL" and sign is None:
+        return False
+    if sign is not None and _fold_back(graph, operator, sign):
+        return True
+    if activation(operator) != NO_ACTIVATION:
         return False
     values = [graph.constant(int(index)) for index in operator.inputs]
     constants = [place for place, value in enumerate(values) if value is not None]
@@ -66,6 +74,43 @@ def _fold(graph: TfliteGraph, operator: Any) -> bool | Declined:
     return True
 
 
+def _fold_back(graph: TfliteGraph, operator: Any, sign: float) -> bool:
+    """Whether a sum with one number a channel went into the bias of the layer before it."""
+    source, constant = int(operator.inputs[0]), graph.constant_input(operator, 1)
+    result, makers = int(operator.outputs[0]), graph.makers()
+    if constant is None or constant.size not in (1, *graph.shape(result)[-1:]):
+        return False
+    width, maker = graph.shape(result)[-1], makers.get(source)
+    through = 0
+    while maker is not None and graph.kind(maker) == "RESHAPE" and _only(graph, source, width):
+        source, through = int(maker.inputs[0]), through + 1
+        maker = makers.get(source)
+    if maker is None or not through or not _only(graph, source, width):
+        return False
+    place = BIASES.get(graph.kind(maker))
+    if place is None:
+        return False
+    bias = graph.constant_input(maker, place)
+    known = bias is not None or place >= len(maker.inputs) or int(maker.inputs[place]) < 0
+    if activation(maker) != NO_ACTIVATION or not known:
+        return False
+    moved = np.broadcast_to(sign * constant.reshape(-1).astype(np.float64), (width,))
+    graph.give_constant(maker, place, moved if bias is None else bias + moved, "bias")
+    if graph.kind(maker) == "TRANSPOSE_CONV":
+        maker.opcodeIndex = graph.opcode("TRANSPOSE_CONV", WITH_BIAS)
+    maker.builtinOptions.fusedActivationFunction = activation(operator)
+    if graph.is_output(result):
+        graph.set_output(result, int(operator.inputs[0]))
+    graph.bypass(operator, 0)
+    return True
+
+
+def _only(graph: TfliteGraph, tensor: int, width: int) -> bool:
+    """Whether one operator reads a tensor of so many channels, and nobody else."""
+    alone = len(list(graph.readers(tensor))) == 1 and not graph.is_output(tensor)
+    return alone and graph.shape(tensor)[-1:] == (width,)
+
+
 def _ends_a_sum(graph: TfliteGraph, result: int, source: int) -> bool:
     """Whether one layer adds activations up and scales the sum.
 
@@ -76,5 +121,5 @@ def _ends_a_sum(graph: TfliteGraph, result: int, source: int) -> bool:
     if maker is None or graph.kind(maker) != "ADD":
         return False
     added = [graph.constant(int(index)) for index in maker.inputs]
-    layers = [layer_of_node(graph.name(tensor)) for tensor in (result, source)]
+    layers = [graph.name(tensor).split(";")[0].rpartition("/")[0] for tensor in (result, source)]
     return all(value is None for value in added) and layers[0] == layers[1] != ""

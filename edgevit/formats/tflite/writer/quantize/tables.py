@@ -1,12 +1,12 @@
 """Functions of one tensor that have no int8 kernel, as tables of 256 entries.
 
 ELU, SELU, softplus, mish, softsign, a reciprocal: whatever is computed element by element from one
-int8 tensor has 256 answers. LiteRT has kernels for some parts of such functions, with a rounding
-after each, and for others none, and TensorFlow's quantiser leaves those in float. Here the whole
-function is one table: CAST to int32, ADD 128, GATHER.
+int8 tensor has 256 answers, and from one int16 tensor 65,536. LiteRT has kernels for some parts of
+such functions, with a rounding after each, and for others none, and TensorFlow's quantiser leaves
+those in float. Here the whole function is one table: CAST to int32, ADD half the levels, GATHER.
 
-The quantiser must not see the function, so a GELU, which it knows how to quantise, stands in for it
-until the integers are there.
+Who quantises must not see the function, so an operator that has a kernel stands in for it until the
+integers are there.
 """
 
 from __future__ import annotations
@@ -18,12 +18,40 @@ from typing import Any
 import numpy as np
 
 from edgevit.base.errors import ExportError
-from edgevit.formats.tflite.operators import QUANTISED
+from edgevit.formats.tflite.operators import OPERATORS, QUANTISED, QUANTISED16
 from edgevit.formats.tflite.writer.graph import NO_ACTIVATION, TfliteGraph
 
-LEVELS = 256
-STAND_IN = "GELU"
-MOST_OF_ONE = 2  # stand-ins for one tensor: a GELU is exact or approximate, and no two are alike
+
+@dataclass(frozen=True)
+class Tables:
+    """How functions are hidden and tabulated.
+
+    Attributes:
+        type: of the levels.
+        kernels: what has an integer kernel, of what computes element by element.
+        stand_in: an operator of one tensor that stands in for a function.
+        most: stand-ins for one tensor; TensorFlow's quantiser merges those that are alike, and a
+            GELU is exact or approximate.
+    """
+
+    type: str
+    kernels: tuple[str, ...]
+    stand_in: str
+    most: int
+
+    @property
+    def half(self) -> int:
+        """Levels below zero, as many as from zero on."""
+        return -int(np.iinfo(self.type).min)
+
+    @property
+    def levels(self) -> np.ndarray:
+        """Every level in order. int64."""
+        return np.arange(-self.half, self.half)
+
+
+TABLES_8 = Tables("int8", QUANTISED, "GELU", 2)
+TABLES_16 = Tables("int16", QUANTISED16, "ABS", 1 << 16)
 Function = Callable[[np.ndarray], np.ndarray]
 
 
@@ -97,19 +125,20 @@ class _Cone:
     operators: tuple[Any, ...]
 
 
-def hide_functions(graph: TfliteGraph) -> list[Function | None]:
+def hide_functions(graph: TfliteGraph, tables: Tables) -> list[Function | None]:
     """Puts a stand-in where a function of one tensor has no integer kernel.
 
     Args:
         graph: float32, about to be quantised; changed in place. It computes something else then.
+        tables: of the integers that it will compute with.
 
     Returns:
         For each operator of the stand-in's kind, in order, what it shall compute; None for one that
         is what it is.
     """
-    cones = _find_cones(graph)
+    cones = _find_cones(graph, tables)
     if not cones:
-        return [None] * graph.kinds.count(STAND_IN)
+        return [None] * graph.kinds.count(tables.stand_in)
     by_result = {cone.result: cone for cone in cones}
     made: dict[int, Function] = {}
     operators: list[Any] = []
@@ -121,24 +150,31 @@ def hide_functions(graph: TfliteGraph) -> list[Function | None]:
             continue
         number = counts.get(cone.source, 0)
         counts[cone.source] = number + 1
-        options = {"approximate": number == 1}
-        stand_in = graph.make_operator(
-            STAND_IN, 1, [cone.source], [cone.result], "GeluOptions", **options
-        )
+        stand_in = _stand_in(graph, tables, cone, number)
         made[id(stand_in)] = _function_of(graph, cone)
         operators.append(stand_in)
     graph.operators = _drop_unread(graph, operators)
-    functions = [made.get(id(op)) for op in graph.operators if graph.kind(op) == STAND_IN]
+    functions = [made.get(id(op)) for op in graph.operators if graph.kind(op) == tables.stand_in]
     graph.prune()
     return functions
 
 
-def write_tables(graph: TfliteGraph, functions: Sequence[Function | None]) -> tuple[str, ...]:
+def _stand_in(graph: TfliteGraph, tables: Tables, cone: _Cone, number: int) -> Any:
+    if tables.stand_in != "GELU":
+        return graph.make_elementwise(tables.stand_in, [cone.source], cone.result)
+    options = {"approximate": number == 1}
+    return graph.make_operator("GELU", 1, [cone.source], [cone.result], "GeluOptions", **options)
+
+
+def write_tables(
+    graph: TfliteGraph, functions: Sequence[Function | None], tables: Tables
+) -> tuple[str, ...]:
     """Puts tables where stand-ins are.
 
     Args:
         graph: integer-only; changed in place.
         functions: of :func:`hide_functions`.
+        tables: likewise.
 
     Returns:
         Steps taken; none if the graph is as it was.
@@ -149,19 +185,20 @@ def write_tables(graph: TfliteGraph, functions: Sequence[Function | None]) -> tu
     if not any(functions):
         return ()
     waiting = list(functions)
-    if graph.kinds.count(STAND_IN) != len(waiting):
+    if graph.kinds.count(tables.stand_in) != len(waiting):
         raise ExportError("TensorFlow's quantiser has lost a function that has no int8 kernel.")
     operators: list[Any] = []
     for operator in graph.operators:
-        function = waiting.pop(0) if graph.kind(operator) == STAND_IN else None
-        operators += [operator] if function is None else _look_up(graph, operator, function)
+        function = waiting.pop(0) if graph.kind(operator) == tables.stand_in else None
+        operators += [operator] if function is None else _look_up(graph, operator, function, tables)
     graph.operators = operators
     graph.prune()
     count = sum(function is not None for function in functions)
-    return (f"{count} functions without an int8 kernel as tables of {LEVELS} entries",)
+    size = 2 * tables.half
+    return (f"{count} functions without an {tables.type} kernel as tables of {size} entries",)
 
 
-def _find_cones(graph: TfliteGraph) -> list[_Cone]:
+def _find_cones(graph: TfliteGraph, tables: Tables) -> list[_Cone]:
     """The largest functions of one tensor that hold an operator without an integer kernel."""
     made = graph.makers()
     sources: dict[int, int] = {}  # tensor -> what alone it is computed from
@@ -174,13 +211,13 @@ def _find_cones(graph: TfliteGraph) -> list[_Cone]:
         if graph.type(result) != "float32" or not _ends(graph, result, source, sources):
             continue
         operators = _between(graph, made, source, result)
-        if any(graph.kind(operator) not in QUANTISED for operator in operators):
+        if any(graph.kind(operator) not in tables.kernels for operator in operators):
             cones.append(_Cone(source, result, operators))
     counts: dict[int, int] = {}
     kept = []
     for cone in cones:
         counts[cone.source] = counts.get(cone.source, 0) + 1
-        if counts[cone.source] <= MOST_OF_ONE:
+        if counts[cone.source] <= tables.most:
             kept.append(cone)
     return kept
 
@@ -269,30 +306,36 @@ def _drop_unread(graph: TfliteGraph, operators: list[Any]) -> list[Any]:
     return kept[::-1]
 
 
-def _look_up(graph: TfliteGraph, operator: Any, function: Function) -> list[Any]:
+def _look_up(graph: TfliteGraph, operator: Any, function: Function, tables: Tables) -> list[Any]:
     x, y = int(operator.inputs[0]), int(operator.outputs[0])
-    if (graph.type(x), graph.type(y)) != ("int8", "int8"):
+    if (graph.type(x), graph.type(y)) != (tables.type, tables.type):
         raise ExportError(f"TensorFlow's quantiser left what makes {graph.name(y)!r} in float.")
-    answers = tabulate(function, _levels(graph, x), _levels(graph, y))
-    table = graph.add_near(y, "table", (LEVELS,), "int8", answers)
+    answers = tabulate(function, _levels(graph, x), _levels(graph, y), tables)
+    table = graph.add_near(y, "table", answers.shape, tables.type, answers)
     graph.tensors[table].quantization = graph.tensors[y].quantization
-    offset = graph.add_near(y, "offset", (), "int32", np.array(128, np.int32))
+    offset = graph.add_near(y, "offset", (), "int32", np.array(tables.half, np.int32))
     level, place = (
         graph.add_tensor(f"{graph.name(y)}/{role}", graph.shape(x), "int32", free=graph.is_free(x))
         for role in ("level", "place")
     )
     types = {"inDataType": graph.tensors[x].type, "outDataType": graph.tensors[level].type}
+    version = (
+        OPERATORS["GATHER"].version if tables.type == "int8" else OPERATORS["GATHER"].version16
+    )
     return [
         graph.make_int8("CAST", [x], [level], "CastOptions", **types),
         graph.make_elementwise("ADD", [level, offset], place),
-        graph.make_int8("GATHER", [table, place], [y], "GatherOptions"),
+        graph.make_operator("GATHER", version or 1, [table, place], [y], "GatherOptions"),
     ]
 
 
 def tabulate(
-    function: Function, entering: tuple[float, int], leaving: tuple[float, int]
+    function: Function,
+    entering: tuple[float, int],
+    leaving: tuple[float, int],
+    tables: Tables = TABLES_8,
 ) -> np.ndarray:
-    """What a function answers to each level. int8 256, for -128 to 127.
+    """What a function answers to each level, from the lowest to the highest.
 
     Where it has no number, as a logarithm of what is below zero, the nearest level that has one
     answers: only rounding leads there.
@@ -301,19 +344,28 @@ def tabulate(
         function: float64 to float64, element by element.
         entering: scale and zero point of the input.
         leaving: of the output.
+        tables: which levels there are.
 
     Raises:
         ExportError: it has no number anywhere.
     """
-    levels = np.arange(-128, 128)
+    levels = tables.levels
     with np.errstate(all="ignore"):
         values = function((levels - entering[1]) * entering[0])
     sound = np.flatnonzero(np.isfinite(values))
     if not len(sound):
         raise ExportError("a function of one tensor is not finite anywhere.")
-    nearest = sound[np.abs(levels[:, None] + 128 - sound).argmin(axis=1)]
-    scaled = np.rint(values[nearest] / leaving[0]) + leaving[1]
-    return np.clip(scaled, -128, 127).astype(np.int8)
+    scaled = np.rint(values[_nearest(sound, len(levels))] / leaving[0]) + leaving[1]
+    return np.clip(scaled, levels[0], levels[-1]).astype(tables.type)
+
+
+def _nearest(sound: np.ndarray, count: int) -> np.ndarray:
+    """For each place the nearest sound one, the lower of two that are as near. int64 count."""
+    places = np.arange(count)
+    after = np.minimum(np.searchsorted(sound, places), len(sound) - 1)
+    before = np.maximum(after - 1, 0)
+    lower = np.abs(places - sound[before]) <= np.abs(sound[after] - places)
+    return np.where(lower, sound[before], sound[after])
 
 
 def _levels(graph: TfliteGraph, tensor: int) -> tuple[float, int]:
