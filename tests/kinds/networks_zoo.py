@@ -49,7 +49,7 @@ def _application(name: str, side: int) -> Callable[[], keras.Model]:
 
 def _family(name: str, scaling: str, side: int) -> Kind:
     return Kind(f"network_{name.lower()}", name, _application(name, side),
-                {"image": gratings(side, side)}, {"predictions": Out("logits", 0.0)},
+                {"images": gratings(side, side)}, {"predictions": Out("logits", 0.0)},
                 "classification", scaling)  # fmt: skip
 
 
@@ -123,7 +123,7 @@ KINDS = (
     Kind("network_resnet8", "MLPerf Tiny: image classification", resnet8,
          {"image": gratings(32, 32)}, {"label": Out("probabilities")}, "classification"),
     Kind("network_person", "MLPerf Tiny: visual wake words", person_detector,
-         {"image": gratings(96, 96)}, {"person": Out("probabilities")}, "classification"),
+         {"images": gratings(96, 96)}, {"person": Out("probabilities")}, "classification"),
     Kind("network_keyword", "MLPerf Tiny: keyword spotting", keyword_spotter,
          {"frames": gratings(49, 10, 1)}, {"word": Out("probabilities")}, "classification"),
     Kind("network_anomaly", "MLPerf Tiny: anomaly detection", autoencoder,
