@@ -89,6 +89,13 @@ class Export(click.Command):
     "megabyte), so that it is verified on them too.",
 )
 @options.thorough
+@click.option(
+    "--sign",
+    type=options.PATH,
+    metavar="KEY",
+    help="A private ed25519 key: sign each file with it, so that 'edgevit verify --trust' knows "
+    "who made it.",
+)
 @options.as_json
 def export(
     model: str,
@@ -198,6 +205,7 @@ def _search_text(search: SearchReport) -> list[str]:
 def _document(outcome: Outcome) -> dict[str, Any]:
     from edgevit.reports.text import summarise_others, summarise_outputs, summarise_parity
     from edgevit.verbs.export import recipe_path
+    from edgevit.verification.signing import signature_path
 
     if outcome.refusal:
         return {
@@ -220,6 +228,8 @@ def _document(outcome: Outcome) -> dict[str, Any]:
         "top1_agreement": figures["top1_agreement"],
         "seconds": round(outcome.seconds, 2),
     }
+    if artifact and signature_path(artifact.path).exists():
+        document["signature"] = str(signature_path(artifact.path))
     if outcome.not_run:
         document["not_run"] = [row.name for row in outcome.not_run]
     if outcome.search:

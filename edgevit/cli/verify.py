@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 @click.option("--limit", type=options.COUNT, help="Only so many images of --data.")
 @options.runtime
 @options.thorough
+@click.option(
+    "--trust",
+    type=options.PATH,
+    metavar="KEY",
+    help="A public ed25519 key: FILE fails unless its owner signed it (edgevit export --sign).",
+)
 @options.reading
 @options.as_json
 def verify(file: Path, as_json: bool, **chosen: Any) -> None:
@@ -48,6 +54,7 @@ def verify(file: Path, as_json: bool, **chosen: Any) -> None:
     from edgevit.base.files import digest_path
     from edgevit.formats.registry import choose_runtime
     from edgevit.reports.text import summarise_outputs, summarise_parity
+    from edgevit.verification.signing import describe_key, read_public_key
 
     choose_runtime(file, chosen["runtime"])  # before anything slow
     with console.working() as work:
@@ -78,17 +85,19 @@ def verify(file: Path, as_json: bool, **chosen: Any) -> None:
         document["not_run"] = [row.name for row in found.not_run]
     if found.damage:
         document["damage"] = found.damage
+    elif chosen["trust"]:
+        document["signed_by"] = describe_key(read_public_key(chosen["trust"]))
     if found.accuracy:
         document["accuracy"] = found.accuracy
     if found.real:
         document["real_images"] = found.real.to_document()
 
-    console.answer(document, as_json, lambda: _text(found))
+    console.answer(document, as_json, lambda: _text(found, document.get("signed_by", "")))
     if found.verdict != "pass":
         sys.exit(1)
 
 
-def _text(found: Verification) -> str:
+def _text(found: Verification, signed_by: str) -> str:
     shown = console.shown_path(found.path)
     tolerance = found.tolerance
     if tolerance is None:
@@ -136,6 +145,8 @@ def _text(found: Verification) -> str:
             f"{shown}: its float model is not at hand, so real images say nothing of the verdict. "
             "Name it: --against MODEL"
         )
+    if signed_by:
+        lines.append(f"{shown}: signed by {signed_by}, which you trust")
     kind = found.target.name if found.target else "another tool's"
     lines.append(f"{shown} ({kind}): {console.paint(str(found.verdict))}")
     return "\n".join(lines)

@@ -51,6 +51,7 @@ from edgevit.verbs.diff import find_suspects
 from edgevit.verbs.outcome import Budget, Outcome
 from edgevit.verification.audit import audit, inspect
 from edgevit.verification.parity import check_file
+from edgevit.verification.signing import read_private_key, sign_file, signature_path
 
 if TYPE_CHECKING:
     import keras
@@ -85,6 +86,8 @@ class ExportArguments(Opening, ExportChoices, TfliteChoices, OnnxChoices, total=
         embed_samples: whether some of the held-out samples travel inside the file, so that
             whoever verifies it judges it on them too.
         thorough: whether slow kernels run all golden inputs too, instead of the first sixteen.
+        sign: a file of a private ed25519 key, which signs each file (see
+            :mod:`edgevit.verification.signing`). None: files stay unsigned.
         status: called with a line about what is being done.
         progress: called with (calibration images done, images in all).
         finished: called with each outcome as soon as it is there.
@@ -97,6 +100,7 @@ class ExportArguments(Opening, ExportChoices, TfliteChoices, OnnxChoices, total=
     accept_loss: bool
     embed_samples: bool
     thorough: bool
+    sign: str | Path | None
     status: Status | None
     progress: Progress | None
     finished: Callable[[Outcome], None] | None
@@ -128,6 +132,8 @@ def plan_export(
         raise ConfigError("--ranges and --calibration say the same twice. Give one of them.")
     if given.get("budget") is not None:
         _check_budget(rows, chosen)
+    if given.get("sign") is not None:
+        read_private_key(Path(given["sign"]))
     return rows, choose_options(rows, chosen)
 
 
@@ -312,6 +318,9 @@ def _export_one(
         if not right and not arguments.get("keep_failed"):
             return outcome
         artifact = publish(staged, folder / name, manifest, reports)
+        key = arguments.get("sign")
+        if key is not None:
+            sign_file(artifact.path, read_private_key(Path(key)))
         if search:
             write_whole(recipe_path(artifact.path), search.recipe.to_text().encode())
         return replace(outcome, artifact=artifact)
@@ -325,7 +334,8 @@ def publish(
     What the verification measured goes into that too, for ``edgevit report``.
     """
     artifact = Artifact(path, digest_path(staged), size_path(staged), manifest)
-    manifest_path(path).unlink(missing_ok=True)  # never that of another file beside it
+    for beside in (manifest_path(path), signature_path(path)):
+        beside.unlink(missing_ok=True)  # never that of another file beside it
     if staged.is_dir():
         move_whole(staged, path)
     else:

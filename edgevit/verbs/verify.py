@@ -36,6 +36,7 @@ from edgevit.verification.parity import (
     run_outputs,
     score,
 )
+from edgevit.verification.signing import find_distrust, read_public_key
 
 if TYPE_CHECKING:
     from edgevit.formats.session import Session
@@ -102,6 +103,7 @@ def verify(
     progress: Progress | None = None,
     runtime: str | None = None,
     thorough: bool = False,
+    trust: str | Path | None = None,
     **opening: Unpack[Opening],
 ) -> Verification:
     """Runs a file in its runtime and holds it against the float model.
@@ -122,6 +124,7 @@ def verify(
         runtime: a key of RUNTIMES, which runs the file instead; None: those that its target asks
             for.
         thorough: whether slow kernels run all golden inputs too, instead of the first sixteen.
+        trust: a file of a public key; a file that its owner did not sign is damaged.
         **opening: of another tool's file, how ``against`` is read: see
             :class:`edgevit.frontend.opening.Opening`.
 
@@ -134,7 +137,8 @@ def verify(
     say = status or (lambda line: None)
     path = Path(path)
     first = choose_runtime(path, runtime)
-    damage = find_damage(path) or find_change(path)
+    key = read_public_key(Path(trust)) if trust is not None else None
+    damage = find_damage(path) or find_change(path) or (find_distrust(path, key) if key else "")
     if damage:  # a damaged file is not run: it may take the runtime's process down
         return Verification(path, None, (), damage=damage)
     metadata = read_metadata(path)

@@ -21,6 +21,7 @@ from edgevit.formats.registry import open_session
 from edgevit.formats.tflite.runtime.file import add_metadata, is_constant, pack_model, parse_model
 from edgevit.verbs.verify import verify
 from programs import run_program
+from robustness.mutations import strip_seal
 
 ROOT = Path(__file__).parents[2]
 ONNX = ("onnx-float32", "onnx-float16", "onnx-dynamic", "onnx-int8")
@@ -237,7 +238,9 @@ def test_a_savedmodel_that_lacks_a_part_is_never_a_pass(copied, name):
             verify(path)
         return
     assert verify(path).verdict is Verdict.FAIL
-    (path / "assets.extra" / f"{SEAL_KEY}.json").unlink()  # nor for TensorFlow itself
+    (path / "assets.extra" / f"{SEAL_KEY}.json").unlink()
+    assert "its seal is missing" in verify(path).damage
+    shutil.rmtree(path / "assets.extra")  # nor for TensorFlow itself
     with pytest.raises(RuntimeFailure, match="TensorFlow cannot load it") as caught:
         verify(path)
     assert "\n" not in str(caught.value)
@@ -246,8 +249,7 @@ def test_a_savedmodel_that_lacks_a_part_is_never_a_pass(copied, name):
 def write_damaged(name: str, source: Path, folder: Path) -> list[Path]:
     """Copies that no seal protects: cut, spoilt at random, or of another kind altogether."""
     data, suffix = source.read_bytes(), source.suffix
-    marker = data.index(b"edgevit-seal-sha256:")
-    unmarked = data[:marker] + b"e" + data[marker:][1:].replace(b"seal-sha256", b"sael-sha256", 1)
+    unmarked = strip_seal(data)
     rng = np.random.default_rng(1)
     contents = {"empty": b"", "text": b"this is no model\n" * 50}
     contents["random"] = rng.integers(0, 256, 5000, np.uint8).tobytes()

@@ -6,6 +6,7 @@ reader relies on, and put it together again; what cannot be taken apart is damag
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import struct
@@ -125,14 +126,14 @@ def change_document(rng: np.random.Generator, document: Any) -> Any:
     for _ in range(int(rng.integers(1, 4))):
         places = _places(document) if isinstance(document, (dict, list)) else []
         if not places:
-            return pick(rng, VALUES)
+            return copy.deepcopy(pick(rng, VALUES))
         outer, key = pick(rng, places)
         if isinstance(outer, dict) and rng.random() < 0.3:
             del outer[key]
         elif isinstance(outer[key], (int, float)) and rng.random() < 0.6:
             outer[key] = pick(rng, HUGE)
         else:
-            outer[key] = pick(rng, VALUES)
+            outer[key] = copy.deepcopy(pick(rng, VALUES))
     return document
 
 

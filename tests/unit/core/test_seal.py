@@ -8,7 +8,9 @@ import pytest
 
 from edgevit.core.seal import BLANK, SEAL_KEY, find_damage, seal
 
-CONTENT = b"\x00weights\xff" * 20 + b'"' + BLANK.encode() + b'"' + b"more\x00" * 10
+CONTENT = (
+    b"\x00weights\xff" * 20 + b"edgevit.manifest" + b'"' + BLANK.encode() + b'"' + b"more\x00" * 10
+)
 
 
 @pytest.fixture
@@ -41,10 +43,7 @@ def test_every_single_changed_byte_shows(sealed):
         broken = bytearray(data)
         broken[place] ^= 1
         sealed.write_bytes(broken)
-        # Damage to the marker itself leaves a file that is not known to be ours.
-        marker = CONTENT.index(b"edgevit-seal")
-        inside = marker <= place < marker + len("edgevit-seal-sha256:")
-        assert bool(find_damage(sealed)) != inside
+        assert find_damage(sealed)
 
 
 @pytest.mark.parametrize("extra", [b"x", b"\x00"])
@@ -64,6 +63,14 @@ def test_bytes_cut_off_show(sealed):
 def test_two_seals_are_damage(sealed):
     sealed.write_bytes(sealed.read_bytes() * 2)
     assert find_damage(sealed) == "its seal is damaged"
+
+
+def test_a_folder_that_lost_its_seal_is_damaged_if_a_manifest_is_there(sealed_folder):
+    seal_file = sealed_folder / "assets.extra" / f"{SEAL_KEY}.json"
+    seal_file.unlink()
+    assert find_damage(sealed_folder) == ""  # nothing says that it is ours
+    seal_file.with_name("edgevit.manifest.json").write_text("{}")
+    assert "its seal is missing" in find_damage(sealed_folder)
 
 
 def test_a_file_without_a_seal_is_not_judged(tmp_path):
