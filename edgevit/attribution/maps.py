@@ -18,10 +18,12 @@ class Map:
     Attributes:
         title: what it shows, for people.
         values: float32 rows columns.
+        limit: where the scale ends, which then is centred on zero; None: it is that of the values.
     """
 
     title: str
     values: np.ndarray
+    limit: float | None = None
 
 
 def read_attention(values: np.ndarray) -> list[Map]:

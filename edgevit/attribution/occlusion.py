@@ -39,7 +39,7 @@ def occlude(run: Callable[[np.ndarray], np.ndarray], image: np.ndarray) -> Map:
     for (top, left, bottom, right), loss in zip(windows, losses, strict=True):
         total[top:bottom, left:right] += loss
         count[top:bottom, left:right] += 1
-    return Map("probability lost when covered", (total / count).astype(np.float32))
+    return Map("probability lost when covered", (total / count).astype(np.float32), limit=1.0)
 
 
 def _windows(rows: int, columns: int):

@@ -56,7 +56,13 @@ def draw_explanation(explanation: Explanation, path: Path, title: str) -> None:
     for axis, drawn in zip(axes[1:], explanation.maps, strict=True):
         axis.imshow(grey, cmap="gray", extent=extent, vmin=0, vmax=255, interpolation="nearest")
         shown = axis.imshow(
-            drawn.values, cmap="inferno", alpha=0.6, extent=extent, interpolation="bilinear"
+            drawn.values,
+            cmap="inferno" if drawn.limit is None else "RdBu_r",
+            vmin=None if drawn.limit is None else -drawn.limit,
+            vmax=drawn.limit,
+            alpha=0.6,
+            extent=extent,
+            interpolation="bilinear",
         )
         bar = figure.colorbar(shown, ax=axis, shrink=0.72, pad=0.02)
         bar.ax.tick_params(labelsize=6)

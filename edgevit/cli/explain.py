@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgevit.attribution.explanation import AUTO, METHODS
 from edgevit.cli import console, options
 from edgevit.cli.completion import complete_models
+
+if TYPE_CHECKING:
+    from edgevit.verbs.explain import DrawnExplanation
 
 
 @click.command()
@@ -60,12 +63,16 @@ def explain(model: str, images: tuple[Path, ...], as_json: bool, **chosen: Any) 
         for item in drawn
     ]
 
-    def text() -> str:
-        return "\n".join(
-            f"{item.image}: {item.explanation.label} "
-            f"{100 * item.explanation.probability:.1f} %, {item.explanation.method} by "
-            f"{item.runtime}: {console.shown_path(item.path)}"
-            for item in drawn
-        )
+    console.answer(document, as_json, lambda: "\n".join(map(_line, drawn)))
 
-    console.answer(document, as_json, text)
+
+def _line(item: DrawnExplanation) -> str:
+    found = item.explanation
+    effect = ""
+    if found.method == "occlusion":
+        lost = 100 * found.maps[0].values
+        effect = f" (covering a part costs {lost.min():.0f} to {lost.max():.0f} points)"
+    return (
+        f"{item.image}: {found.label} {100 * found.probability:.1f} %, {found.method} by "
+        f"{item.runtime}{effect}: {console.shown_path(item.path)}"
+    )

@@ -38,10 +38,12 @@ def predict(
     """What an exported FILE says of pictures, in its own runtime.
 
     Classes, values, a mask or a vector, as its task is. A picture of any size is resized to what
-    the file takes. A file with several inputs takes an .npz with an array for each, by its name.
+    the file takes; a folder stands for the pictures in it. A file with several inputs takes an .npz
+    with an array for each, by its name.
 
     \b
     edgevit predict exports/shiftvit-tflite-int8.tflite cat.jpg dog.png
+    edgevit predict exports/shiftvit-tflite-int8.tflite photos/
     edgevit predict exports/shiftvit-tflite-int8.tflite cat.jpg --runtime tflm
     edgevit predict exports/unet-tflite-int8.tflite street.jpg --out masks
     edgevit predict exports/fusion-onnx-int8.onnx samples.npz

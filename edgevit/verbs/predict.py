@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from edgevit.base.errors import DataError
 from edgevit.base.files import check_writable
 from edgevit.core.manifest import CLASSIFICATION
 from edgevit.core.samples import count_samples, take_samples
 from edgevit.core.signature import Activation, OutputSpec, Role, Signature
 from edgevit.data.calibration import Given
-from edgevit.data.images import read_image
+from edgevit.data.images import is_image_name, read_image
 from edgevit.data.inputs import fit_inputs, list_arrays, read_array, read_arrays
 from edgevit.formats.registry import choose_runtime, open_session
 from edgevit.formats.session import Session, find_picture, image_size, read_signature
@@ -59,8 +60,9 @@ def predict(
 
     Args:
         file: an exported file or folder.
-        samples: paths of pictures (of any size; resized to what the file takes), of .npy or of .npz
-            files with arrays by input name; or the arrays themselves, B ... by input name.
+        samples: paths of pictures (of any size; resized to what the file takes) or of folders with
+            pictures in them, at any depth; of .npy or of .npz files with arrays by input name; or
+            the arrays themselves, B ... by input name.
         top: classes of a classifier.
         runtime: a key of RUNTIMES; None: the usual one.
         out: folder for masks and embeddings; None: nothing is written.
@@ -115,7 +117,8 @@ def _read(samples: Given | Sequence[str | Path], session: Session) -> list[tuple
         return [("arrays", fit_inputs(samples, signature, "arrays"))]
     paths = [samples] if isinstance(samples, (str, Path)) else list(samples)
     found = []
-    for path in map(Path, paths):
+    channels = signature.picture.shape[-1] if signature.picture else 3
+    for path in (file for place in paths for file in _list_files(Path(place), channels)):
         if path.suffix == ".npz":
             arrays = read_arrays(path, list(list_arrays(path)))
             found.append((str(path), fit_inputs(arrays, signature, str(path))))
@@ -126,6 +129,20 @@ def _read(samples: Given | Sequence[str | Path], session: Session) -> list[tuple
             spec = find_picture(session)
             picture = read_image(path, image_size(session), spec.shape[-1] or 3)
             found.append((str(path), {spec.name: picture[None]}))
+    return found
+
+
+def _list_files(path: Path, channels: int | None) -> list[Path]:
+    """The path itself; of a folder the pictures of so many channels in it, by name.
+
+    Raises:
+        DataError: a folder without any.
+    """
+    if not path.is_dir():
+        return [path]
+    found = sorted(file for file in path.rglob("*") if is_image_name(file.name, channels or 3))
+    if not found:
+        raise DataError(f"{path}: no picture in this folder. Give pictures, or a folder of them.")
     return found
 
 

@@ -516,6 +516,22 @@ def test_predict_for_people_is_one_line_a_picture(command, exported, picture):
     assert all(line.startswith(f"{picture}: ") and line.count("%") == 2 for line in lines)
 
 
+def test_predict_takes_a_folder_of_pictures(command, exported, picture, tmp_path):
+    (tmp_path / "deep").mkdir()
+    for name in ("b.png", "deep/a.png"):
+        shutil.copy(picture, tmp_path / name)
+    (tmp_path / "notes.txt").write_text("no picture")
+    answer = command("predict", exported["onnx-float32"], tmp_path)
+    assert [line.partition(": ")[0] for line in answer.out.splitlines()] == [
+        str(tmp_path / "b.png"),
+        str(tmp_path / "deep" / "a.png"),
+    ]
+    (tmp_path / "none").mkdir()
+    answer = command("predict", exported["onnx-float32"], tmp_path / "none")
+    assert (answer.code, answer.out) == (2, "")
+    assert "no picture in this folder" in answer.error
+
+
 def test_one_bad_picture_among_good_ones_gives_no_half_answer(command, exported, picture, tmp_path):
     (tmp_path / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     answer = command("predict", exported["onnx-float32"], picture, tmp_path / "bad.png")

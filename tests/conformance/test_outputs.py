@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 from dataclasses import replace
 from pathlib import Path
@@ -296,6 +297,8 @@ def test_explain_on_the_command_line_answers_where_it_drew(command, with_maps, p
     assert set(entry) == {"image", "path", "method", "class", "probability", "runtime", "maps"}
     assert entry["method"] == "occlusion"
     assert entry["maps"] == ["probability lost when covered"]
+    line = command("explain", path, picture, "--out", out, "--method", "occlusion").out
+    assert re.search(r"covering a part costs -?\d+ to -?\d+ points", line)
 
 
 def test_a_method_without_its_output_is_refused_with_what_there_is(

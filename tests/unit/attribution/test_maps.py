@@ -63,7 +63,9 @@ def test_occlusion_finds_the_only_pixels_that_count(size):
         bright = 1 / (1 + np.exp(2 - images[:, top, left, 0].astype(np.float32) / 50))
         return np.stack([1 - bright, bright], axis=-1)
 
-    found = occlude(run, image).values
+    drawn = occlude(run, image)
+    assert drawn.limit == 1.0  # one scale for all pictures, centred on zero
+    found = drawn.values
     assert found.shape == size
     if rows > 1:
         assert found[top, left] == found.max() > 0.4
