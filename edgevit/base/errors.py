@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 Row = TypeVar("Row")
@@ -88,6 +88,17 @@ def find_named(noun: str, name: str, table: Mapping[str, Row], hint: str = "") -
         return table[name]
     except KeyError:
         raise UnknownNameError(noun, name, table, hint) from None
+
+
+def check_names(noun: str, names: Iterable[str], known: Collection[str]) -> None:
+    """Refuses the first name that is not among those known.
+
+    Raises:
+        UnknownNameError: near misses are named.
+    """
+    for name in names:
+        if name not in known:
+            raise UnknownNameError(noun, name, known)
 
 
 class DataError(InputError):

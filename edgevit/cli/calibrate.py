@@ -18,14 +18,12 @@ if TYPE_CHECKING:
 @options.of_value
 def read_formats(names: str) -> tuple[Format, ...]:
     """``--format tflite,onnx``: in the order of the formats, whatever the order of the names."""
-    from edgevit.base.errors import UnknownNameError
+    from edgevit.base.errors import check_names
     from edgevit.base.naming import split_names
     from edgevit.verbs.calibrate import CALIBRATED
 
     wanted = split_names(names) or [""]
-    for name in wanted:
-        if name not in CALIBRATED:
-            raise UnknownNameError("format to calibrate", name, CALIBRATED)
+    check_names("format to calibrate", wanted, CALIBRATED)
     return tuple(kind for kind in CALIBRATED if kind in wanted)
 
 

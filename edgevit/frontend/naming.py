@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from edgevit.base.errors import ConfigError, UnknownNameError
+from edgevit.base.errors import ConfigError, check_names
 from edgevit.base.naming import take_name
 from edgevit.core.signature import IMAGES, OutputSpec
 from edgevit.frontend.names import safe_name
@@ -79,9 +79,7 @@ def choose_outputs(
     known = [output.name for output in outputs]
     if not wanted:
         raise ConfigError(f"{network.name}: no output is asked for. It has {', '.join(known)}.")
-    for name in wanted:
-        if name not in known:
-            raise UnknownNameError(f"output of {network.name}", name, known)
+    check_names(f"output of {network.name}", wanted, known)
     kept = tuple(output for output in outputs if output.name in wanted)
     named = {output.name: network.output[output.name] for output in kept}
     return _with_outputs(network, named), kept

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from edgevit.base.errors import ConfigError, UnknownNameError, in_one_line
+from edgevit.base.errors import ConfigError, check_names, in_one_line
 from edgevit.core.tensors import show_shape
 
 if TYPE_CHECKING:
@@ -39,9 +39,7 @@ def fix_shapes(
         UnknownNameError: it has no such input.
         ConfigError: a size is free, or a shape does not fit.
     """
-    for name in given:
-        if name not in names:
-            raise UnknownNameError(f"input of {origin}", name, names)
+    check_names(f"input of {origin}", given, names)
     wanted = []
     for name, tensor in zip(names, network.inputs, strict=True):
         own = tuple(tensor.shape)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from edgevit.base.errors import UnknownNameError
+from pathlib import Path
+
+from edgevit.base.errors import UnknownNameError, check_names
 from edgevit.base.plugins import find_row, list_names, list_rows
 from edgevit.core.class_names import CIFAR10_CLASSES
 from edgevit.models.spec import ModelSpec
@@ -118,8 +120,7 @@ def split_name(name: str) -> tuple[str, str | None]:
     if not separator or not has_model(model):
         return find_model(name).name, None
     variants = find_model(model).variants
-    if variant not in variants:
-        raise UnknownNameError(f"size of {model}", variant, variants)
+    check_names(f"size of {model}", (variant,), variants)
     return model, variant
 
 

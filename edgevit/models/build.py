@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from edgevit.base.errors import ConfigError, UnknownNameError
+from edgevit.base.errors import ConfigError, check_names
 from edgevit.core.tensors import Preprocess
 from edgevit.models import MODELS, find_model
 from edgevit.models.spec import ModelSpec
@@ -49,12 +49,8 @@ def plan_model(
     """
     spec = find_model(name)
     module = import_architecture(spec)
-    if variant is not None and variant not in module.VARIANTS:
-        raise UnknownNameError(f"variant of {name}", variant, module.VARIANTS)
-    known = {field.name for field in fields(module.Config)}
-    for key in config:
-        if key not in known:
-            raise UnknownNameError(f"option of {name}", key, known)
+    check_names(f"variant of {name}", () if variant is None else (variant,), module.VARIANTS)
+    check_names(f"option of {name}", config, {field.name for field in fields(module.Config)})
     try:
         sizes = module.Config(**{**(module.VARIANTS[variant] if variant else {}), **config})
     except TypeError as error:
@@ -83,9 +79,7 @@ def choose_outputs(spec: ModelSpec, wanted: tuple[str, ...] | None) -> tuple[str
     available = (*spec.outputs, *spec.extra_outputs)
     if "all" in wanted:
         return available
-    for name in wanted:
-        if name not in available:
-            raise UnknownNameError(f"output of {spec.name}", name, available)
+    check_names(f"output of {spec.name}", wanted, available)
     return tuple(name for name in available if name == "logits" or name in wanted)
 
 

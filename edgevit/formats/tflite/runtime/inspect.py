@@ -13,6 +13,7 @@ from edgevit.formats.tflite.runtime.file import (
     op_names,
     parse_model,
     tensor_name,
+    tensor_shape,
     tensor_type,
 )
 from edgevit.formats.tflite.runtime.litert import LiteRTSession, count_partitions
@@ -40,9 +41,10 @@ def inspect_tflite(path: Path) -> Inspection:
             nodes.append((name, {kinds[index] for index in touched if index >= 0}))
         for tensor, kind in zip(graph.tensors, kinds, strict=True):
             if is_constant(model, tensor):
-                shape = tuple(int(size) for size in (() if tensor.shape is None else tensor.shape))
                 size_bytes = len(model.buffers[tensor.buffer].data)
-                stored.append(StoredTensor(tensor_name(tensor), shape, kind, size_bytes))
+                stored.append(
+                    StoredTensor(tensor_name(tensor), tensor_shape(tensor), kind, size_bytes)
+                )
     custom = tuple(custom_op_names(model))
     if custom:  # LiteRT may refuse to load it; what is inside can be told all the same
         specs = declared_specs(model)

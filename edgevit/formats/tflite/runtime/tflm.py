@@ -14,6 +14,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,12 @@ from edgevit.core.tensors import TensorSpec
 from edgevit.formats.session import BatchedSession, dequantize
 from edgevit.formats.tflite.runtime.file import (
     custom_op_names,
-    declared_specs,
     op_names,
     pack_model,
     parse_model,
     read_metadata,
     read_schema,
-    tensor_name,
+    signature_specs,
 )
 from edgevit.formats.tflite.runtime.nodes import list_nodes
 
@@ -228,25 +228,11 @@ def _static_specs(model: Any) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec,
 
     A free batch is one here: there is no resizing.
     """
-    graph = model.subgraphs[0]
-    names = {
-        entry.tensorIndex: tensor_name(entry)
-        for signature in (model.signatureDefs or [])[:1]
-        for entry in (*signature.inputs, *signature.outputs)
-    }
-
-    def named(specs: tuple[TensorSpec, ...], indices: Any) -> tuple[TensorSpec, ...]:
-        return tuple(
-            TensorSpec(
-                names.get(int(index), tensor_name(graph.tensors[index])),
-                tuple(int(size) for size in graph.tensors[index].shape),
-                spec.dtype,
-            )
-            for spec, index in zip(specs, indices, strict=True)
-        )
-
-    inputs, outputs = declared_specs(model)
-    return named(inputs, graph.inputs), named(outputs, graph.outputs)
+    inputs, outputs = (
+        tuple(replace(spec, shape=tuple(size or 1 for size in spec.shape)) for spec in specs)
+        for specs in signature_specs(model)
+    )
+    return inputs, outputs
 
 
 def _scale_and_zero(parameters: dict[str, Any]) -> tuple[float, int] | None:
