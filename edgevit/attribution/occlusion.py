@@ -1,4 +1,4 @@
-"""Which parts of a picture a classifier cannot do without; needs nothing but its answers.
+"""Occlusion maps: how much of a class' probability each part of a picture carries.
 
 Source: Zeiler & Fergus 2014, "Visualizing and Understanding Convolutional Networks"
 (arXiv:1311.2901), section 4.2.

@@ -1,4 +1,4 @@
-"""What the system says of the processor."""
+"""The processor's model and instruction sets, as the system tells them."""
 
 from __future__ import annotations
 

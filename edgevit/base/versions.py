@@ -1,4 +1,4 @@
-"""Which tools are installed, without importing them."""
+"""Versions of installed tools, without importing them."""
 
 from __future__ import annotations
 

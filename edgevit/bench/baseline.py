@@ -20,7 +20,7 @@ RESULT_SUFFIX = ".json"
 
 @dataclass(frozen=True)
 class Baseline:
-    """What one file is held against.
+    """The baseline of one file.
 
     Attributes:
         candidate: the file that is judged, as it is run.

@@ -1,4 +1,4 @@
-"""What a benchmark measures, decided before anything runs."""
+"""The cases of a benchmark, decided before anything runs."""
 
 from __future__ import annotations
 

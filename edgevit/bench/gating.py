@@ -1,4 +1,4 @@
-"""Is a new file slower than an old one? Raw samples of both; the verdict is derived from them."""
+"""The gate's rule, raw samples and verdict: is a new file slower than an old one?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which operators and which layers of an exported file take the time."""
+"""Profiles of exported files: the time of each operator and of each Keras layer."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def describe_roofs(roofline: Roofline) -> dict[str, Any]:
-    """What the machine could do at best, for --json."""
+    """The machine's limits, for --json."""
     return {
         "roofs": [
             {

@@ -100,7 +100,7 @@ def open_streams() -> None:
 
 
 def not_run_lines(target: Target, runtimes: Sequence[Runtime]) -> list[str]:
-    """What to tell of runtimes that would have verified a target, and are not installed."""
+    """Lines about runtimes that verify a target where they are installed, and are not."""
     return [
         f"{target.name}: not run in {row.name}, which is not installed here: "
         f"pip install 'edgevit[{row.extra}]'"

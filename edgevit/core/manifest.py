@@ -1,4 +1,4 @@
-"""What an exported file is: the manifest inside it and beside it."""
+"""The manifest inside an exported file and beside it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one worker process measured, and where. Raw samples; statistics are derived."""
+"""Measurements of one worker process, and the machine. Raw samples; statistics are derived."""
 
 from __future__ import annotations
 

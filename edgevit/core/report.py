@@ -1,4 +1,4 @@
-"""What a report says of a folder of exported files. Everything but the files is optional."""
+"""Reports on a folder of exported files. Everything but the files is optional."""
 
 from __future__ import annotations
 

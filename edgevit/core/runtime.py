@@ -1,4 +1,4 @@
-"""What runs exported files: one row a runtime and kernel set."""
+"""Runtimes of exported files: one row a runtime and kernel set."""
 
 from __future__ import annotations
 

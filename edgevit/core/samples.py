@@ -1,4 +1,4 @@
-"""What a model takes: an array for each input, by name; for the only one, the array alone."""
+"""Samples for a model: an array for each input, by name; for the only one, the array alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model takes and returns: inputs with their preparation, outputs with what they mean."""
+"""Signatures of models: inputs with their preparation, outputs with their roles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model can be exported to, and what a writer of it returns."""
+"""Targets of an export, and what a writer of one returns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a tensor at the border of a model looks like, and how raw pixels become network input."""
+"""Tensors at the border of a model, and the preprocessing of raw pixels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens to pictures on their way to a network: they are compressed, and framed otherwise."""
+"""Degradations of pictures on their way to a network: JPEG compression and another framing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user chose, as options of each format; refused where no target takes it."""
+"""The options that a user chose, by format; one that no target takes is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a runtime's own profiler recorded, whichever runtime it was."""
+"""Recordings of a runtime's own profiler, whichever runtime it was."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every runtime offers, and the one place where pixels become a file's own input type."""
+"""Sessions: what every runtime offers; pixels become a file's own input type here."""
 
 from __future__ import annotations
 

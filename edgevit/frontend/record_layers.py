@@ -1,4 +1,4 @@
-"""What every layer of the float Keras model computes, one call after the other."""
+"""Outputs of every layer of the float Keras model, in the order of its calls."""
 
 from __future__ import annotations
 

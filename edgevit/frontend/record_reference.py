@@ -54,7 +54,7 @@ def record_reference(
 def record_samples(
     source: Source, inputs: Mapping[str, np.ndarray], counts: Mapping[str, int] | None = None
 ) -> Samples:
-    """What the float network returns for some inputs.
+    """Records the float network's outputs for some inputs.
 
     Args:
         source: the model.

@@ -1,4 +1,4 @@
-"""What the outputs of a Keras model mean: found in its graph, in its names and in its values."""
+"""Roles of a Keras model's outputs, guessed from its graph, its names and its values."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def _activation_of(operation: Any, kind: str) -> Activation:
 
 
 def refine_roles(signature: Signature, outputs: dict[str, np.ndarray]) -> Signature:
-    """What the float model's outputs say where its graph says nothing.
+    """Corrects roles by the values of the float model's outputs, where the graph tells nothing.
 
     A subclassed model hides its last activation: rows that sum to one are probabilities. Columns
     whose deviations differ many times over have units of their own, and are no scores of classes.

@@ -1,4 +1,4 @@
-"""What the exporters start from: a bare float network and everything known about it."""
+"""The source of an export: a bare float network and everything known about it."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ class ExportChoices(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What a user may choose for any target; each format's own class adds to it.
+    """Options of every target; each format's own class adds to them.
 
     Attributes:
         batch: images a run; None leaves it free.

@@ -55,7 +55,7 @@ def read_run(folder: Path) -> dict[str, Any] | None:
 
 
 def describe_origin(weights: Path) -> dict[str, Any]:
-    """What weights are: "file", "sha256", and as "run" what :func:`read_run` finds beside them."""
+    """Identifies weights: "file", "sha256", and as "run" what :func:`read_run` finds beside."""
     return {
         "file": weights.name,
         "sha256": digest_path(weights),

@@ -1,4 +1,4 @@
-"""What the toolkit knows of an architecture before any framework is imported."""
+"""Specifications of architectures, known before any framework is imported."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ RANGE_FILES = {Format.TFLITE: "ranges.json", Format.ONNX: "ranges-onnx.json"}
 
 @dataclass(frozen=True)
 class _Description:
-    """What a weights file says of its network."""
+    """The network that a weights file describes."""
 
     model: str
     config: dict[str, Any]

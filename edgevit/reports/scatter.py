@@ -1,4 +1,4 @@
-"""Where everything in a scatter plot goes; templates/scatter.svg.j2 draws it."""
+"""The layout of a scatter plot, in pixels; templates/scatter.svg.j2 draws it."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def count_noun(count: int, noun: str) -> str:
 
 
 def verdict_text(file: FileReport) -> str:
-    """What the verdict of a file is called."""
+    """The verdict of a file in words."""
     if file.damage:
         return "damaged"
     if file.manifest is None:
@@ -264,7 +264,7 @@ def _bars(values: Sequence[NamedValue], text: Callable[[float], str], summed: bo
 
 @dataclass(frozen=True)
 class Plot:
-    """What the scatter plot shows.
+    """The scatter plot's points and texts.
 
     Attributes:
         title: heading.

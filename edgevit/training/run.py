@@ -35,7 +35,7 @@ VALIDATION_BATCH = 250
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a finished run leaves in memory.
+    """The result of a finished run.
 
     Attributes:
         weights: the moving average, in ``get_weights`` order.

@@ -1,4 +1,4 @@
-"""Where a run starts: fresh weights, or weights that somebody trained before."""
+"""The start of a training run: fresh weights, or weights that were trained before."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from edgevit.training.recipe import Recipe
 
 @dataclass(frozen=True)
 class Start:
-    """What is trained, and from where.
+    """A network to train, and the weights that it starts from.
 
     Attributes:
         plan: of the network.

@@ -1,1 +1,1 @@
-"""What the verbs do: a file each, one readable function over the rooms below."""
+"""The verbs: a file each, one readable function over the rooms below."""

@@ -1,4 +1,4 @@
-"""What other commands measured, read back from their JSON and put to the files it belongs to.
+"""Measurements of other commands, read from their JSON and matched with the files they are of.
 
 A document is told by its keys, not by its name. It names its file by the digest; one without a
 digest by the file's name, or by its own (``FILE.accuracy.json``). What was measured with another
@@ -43,7 +43,7 @@ class _Operator:
 
 @dataclass(frozen=True)
 class Finding:
-    """What one document, or one row of it, says of one file.
+    """The measurements of one file in one document, or in one row of it.
 
     Attributes:
         file: name or path; None: the document's own name tells.

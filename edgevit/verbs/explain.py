@@ -1,4 +1,4 @@
-"""Where a network looks, asked of the float model or of an exported file in its runtime."""
+"""Explanations of classes as pictures, from the float model or from an exported file."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ class ExportArguments(Opening, ExportChoices, TfliteChoices, OnnxChoices, total=
 def plan_export(
     targets: Sequence[Target] | str, arguments: ExportArguments
 ) -> tuple[tuple[Target, ...], dict[Format, ExportOptions]]:
-    """What an export writes, checked before anything slow begins.
+    """Plans what an export writes, and refuses before anything slow begins.
 
     Args:
         targets: see :func:`export_all`.

@@ -1,4 +1,4 @@
-"""What an export returns, and the budget that it may be given."""
+"""The outcome of an export, and the budget that it may be given."""
 
 from __future__ import annotations
 

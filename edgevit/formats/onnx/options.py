@@ -1,4 +1,4 @@
-"""What a user may choose for an ONNX file."""
+"""Options of ONNX files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is written as ONNX. A row a target."""
+"""The ONNX targets, one row each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user may choose for a SavedModel."""
+"""Options of SavedModels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is written as a SavedModel. A row a target."""
+"""The SavedModel target, one row."""
 
 from __future__ import annotations
 

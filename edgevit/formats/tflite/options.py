@@ -1,4 +1,4 @@
-"""What a user may choose for a TFLite file."""
+"""Options of TFLite files."""
 
 from __future__ import annotations
 

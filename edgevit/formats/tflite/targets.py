@@ -1,4 +1,4 @@
-"""What is written as TFLite. A row a target."""
+"""The TFLite targets, one row each."""
 
 from __future__ import annotations
 

@@ -90,8 +90,8 @@ def _build(name: str, build: Callable[..., Any], weights: str | None) -> keras.M
 
 @dataclass(frozen=True)
 class Pixels:
-    """What a ``preprocess_input`` does to pixels of 0..255: ``x * scale + offset``, then perhaps
-    B, G, R in the place of R, G, B.
+    """A ``preprocess_input`` on pixels of 0..255: ``x * scale + offset``, then perhaps B, G, R in
+    the place of R, G, B.
 
     Attributes:
         scale: for R, G, B.

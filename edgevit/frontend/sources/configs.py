@@ -1,4 +1,4 @@
-"""What the config inside a Keras file says before anything of it is built."""
+"""The config inside a Keras file, read before anything of it is built."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a file or folder is that is no Keras model, and what to do with it."""
+"""Files and folders that are no Keras model: recognised, and refused with what to do."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ def refuse(path: Path) -> ModelFileError:
 
 
 def describe_file(path: Path) -> str:
-    """What a file is, and what to do: "is a PyTorch file. ..."."""
+    """Names a file's kind and what to do with it: "is a PyTorch file. ..."."""
     head = read_head(path)
     return next(say for say in (recognise(path, head) for recognise in _FILES) if say)
 
 
 def describe_folder(path: Path) -> str:
-    """What a folder is, and what to do."""
+    """Names a folder's kind and what to do with it."""
     return next(say for say in (recognise(path) for recognise in _FOLDERS) if say)
 
 

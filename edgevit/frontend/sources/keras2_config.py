@@ -193,7 +193,7 @@ def _first_layer(layer: Config) -> Config:
 
 
 def _keywords(kind: str) -> set[str]:
-    """What a layer's constructors name, those of its base classes as well."""
+    """Keywords of a layer's constructor and of those of its base classes."""
     import keras
 
     found = set(OF_EVERY_LAYER)

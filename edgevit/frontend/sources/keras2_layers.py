@@ -1,4 +1,4 @@
-"""What a Keras 2 model may hold and Keras 3 has not: TensorFlow functions as layers."""
+"""Layers of Keras 2 models that Keras 3 does not have: TensorFlow functions."""
 
 from __future__ import annotations
 

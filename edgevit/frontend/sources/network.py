@@ -116,7 +116,7 @@ def _enter(name: str, shape: Any) -> Any:
 
 
 def _why_unbuilt(model: keras.Model) -> str:
-    """What a model without inputs lacks."""
+    """The reason why a model has no inputs, and the remedy."""
     import keras
 
     if isinstance(model, keras.Sequential):

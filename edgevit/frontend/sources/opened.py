@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Request:
-    """What a user asks to be opened.
+    """A model that a user named, with how to read it.
 
     Attributes:
         name: the model's.

@@ -46,16 +46,7 @@ ONNX_UNCOUNTED = (
 
 
 def count_cost(path: Path, batch: int = 1) -> Cost:
-    """What one inference of a file must do.
-
-    Args:
-        path: the file.
-        batch: images, where the file leaves that free.
-
-    Raises:
-        ModelFileError: it cannot be read.
-        MissingDependencyError: onnx is not installed.
-    """
+    """See :func:`edgevit.formats.registry.count_cost`."""
     model = read_model(path, "Counting an .onnx file's work")
     from onnx.shape_inference import infer_shapes
 

@@ -1,4 +1,4 @@
-"""What the runtimes of .onnx files share: results by the file's names, and one line of refusal."""
+"""Base classes of the sessions of .onnx files: results by name, refusals in one line."""
 
 from __future__ import annotations
 

@@ -23,16 +23,7 @@ ITEM_BYTES = {"float32": 4, "int32": 4, "float16": 2, "int16": 2, "int64": 8}  #
 
 
 def count_cost(path: Path, batch: int = 1) -> Cost:
-    """What one inference of a file must do.
-
-    Args:
-        path: the file.
-        batch: images, where the file leaves that free.
-
-    Raises:
-        ModelFileError: it cannot be read.
-        MissingDependencyError: ai-edge-litert is not installed.
-    """
+    """See :func:`edgevit.formats.registry.count_cost`."""
     model = parse_model(path.read_bytes(), str(path))
     graph = model.subgraphs[0]
     shapes = [tensor_shape(tensor) for tensor in graph.tensors]

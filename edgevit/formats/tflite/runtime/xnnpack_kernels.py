@@ -1,4 +1,4 @@
-"""Which operator of a .tflite file each of XNNPACK's kernels computes.
+"""XNNPACK's kernels matched with the operators of a .tflite file that they compute.
 
 XNNPACK's profile names kernels, not operators: some operators become two kernels (a conversion
 before a matrix product), some vanish (a reshape, a multiplication folded into another). Within a
