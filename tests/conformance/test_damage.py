@@ -12,6 +12,7 @@ from keras import ops
 
 from edgevit.base.documents import to_json
 from edgevit.base.errors import EdgevitError, ModelFileError, RuntimeFailure
+from edgevit.core.golden_images import draw_images
 from edgevit.core.manifest import manifest_path
 from edgevit.core.metadata import MANIFEST_KEY, REFERENCE_KEY
 from edgevit.core.parity import SYNTHETIC, Verdict
@@ -182,6 +183,38 @@ def test_swapped_logits_with_a_manifest_to_match_fail_by_parity(copied, name):
     }
     replace_metadata(path, documents)
     assert verify(path).verdict is Verdict.FAIL
+
+
+def test_a_forged_file_passes_alone_and_fails_on_real_images(copied, tiny_run, tmp_path):
+    """Two classes swapped, golden logits rewritten, sealed anew: only other evidence can tell."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    path = copied("onnx-float32", manifest=False)
+    metadata = metadata_of(path)
+    reference = ReferenceSet.from_document(json.loads(metadata[REFERENCE_KEY]), "x")
+    logits = reference.synthetic.outputs["logits"]
+    order = np.array([1, 0, *range(2, logits.shape[1])])
+    outputs = {"logits": np.ascontiguousarray(logits[:, order])}
+    forged = replace(reference, synthetic=replace(reference.synthetic, outputs=outputs))
+    model = onnx.load(path)
+    for node in model.graph.node:
+        node.output[:] = ["honest" if name == "logits" else name for name in node.output]
+    model.graph.initializer.append(numpy_helper.from_array(order, "swapped"))
+    model.graph.node.append(helper.make_node("Gather", ["honest", "swapped"], ["logits"], axis=1))
+    path.write_bytes(model.SerializeToString())
+    manifest = {**json.loads(metadata[MANIFEST_KEY]), "reference_sha256": forged.digest}
+    documents = {REFERENCE_KEY: to_json(forged.to_document()), MANIFEST_KEY: to_json(manifest)}
+    replace_metadata(path, documents)
+    assert verify(path).verdict is Verdict.PASS
+    images, labels = draw_images(20, (12, 12), seed=5), np.arange(20) % 10
+    data = tmp_path / "data.npz"
+    np.savez(data, x_train=images, y_train=labels, x_test=images, y_test=labels)
+    found = verify(path, data=data, against=tiny_run)
+    assert found.verdict is Verdict.FAIL
+    assert found.real is not None
+    honest = verify(copied("tflite-float32"), data=data, against=tiny_run)
+    assert honest.verdict is Verdict.PASS
 
 
 @pytest.mark.parametrize(

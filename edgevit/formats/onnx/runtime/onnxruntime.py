@@ -19,7 +19,10 @@ _TYPES = {
     "tensor(float)": "float32",
     "tensor(float16)": "float16",
     "tensor(double)": "float64",
+    "tensor(bool)": "bool",
     "tensor(uint8)": "uint8",
+    "tensor(uint16)": "uint16",
+    "tensor(int16)": "int16",
     "tensor(int8)": "int8",
     "tensor(int32)": "int32",
     "tensor(int64)": "int64",
@@ -58,6 +61,9 @@ class OnnxRuntimeSession(OnnxSession):
             self.inputs = tuple(spec_of(value) for value in self._session.get_inputs())
             self.outputs = tuple(spec_of(value) for value in self._session.get_outputs())
             self.metadata = dict(self._session.get_modelmeta().custom_metadata_map)
+            self._refuse_text()
+        except RuntimeFailure:
+            raise
         except Exception as error:  # onnxruntime's exceptions share no public base class
             raise load_failure(path, "onnxruntime", error) from None
         if provider not in self._session.get_providers():  # without its driver it is left out
@@ -65,6 +71,19 @@ class OnnxRuntimeSession(OnnxSession):
                 f"{path}: onnxruntime cannot use {provider} on this machine (no GPU, or no driver "
                 "or library of the version that it needs). 'nvidia-smi' shows what is there."
             )
+
+    def _refuse_text(self) -> None:
+        """Refuses inputs and outputs that are no arrays of numbers.
+
+        Raises:
+            RuntimeFailure: the first of them.
+        """
+        for spec in (*self.inputs, *self.outputs):
+            if spec.dtype not in _TYPES.values():
+                raise RuntimeFailure(
+                    f"{self.path}: {spec.name!r} is {spec.dtype}, and only arrays of numbers go in "
+                    "and out here. Cut the graph where text begins."
+                )
 
     def prepare(self, batch: dict[str, np.ndarray]) -> Infer:
         session = self._session
