@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -12,78 +11,21 @@ from pathlib import Path
 
 import pytest
 
-from edgevit.base.files import digest_path
 from edgevit.base.workspace import PREFIX
-from edgevit.core.manifest import manifest_path, read_manifest_file
 from programs import ROOT, command_of
 from robustness.base import find_light_base
-
-SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-CODES = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}
-TARGETS = "savedmodel,tflite-int8,onnx-float32,onnx-int8"
-LIMIT_S = 600
-
-
-def start(arguments: list[object], scratch: Path) -> subprocess.Popen[str]:
-    """Starts ``edgevit ARGUMENTS`` with its own folder for temporary files."""
-    scratch.mkdir(parents=True, exist_ok=True)
-    return subprocess.Popen(
-        [sys.executable, "-m", "edgevit.cli.main", *map(str, arguments)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(scratch)},
-    )
-
-
-def wait_for(process: subprocess.Popen[str], word: str) -> None:
-    """Reads until a line holds the word, or the process ends."""
-    assert process.stderr is not None
-    for line in process.stderr:
-        if word in line:
-            return
-
-
-def check_whole(out: Path) -> None:
-    """Every published file is what the manifest beside it says."""
-    for path in out.iterdir() if out.exists() else ():
-        if path.name.startswith(".") or path.name.endswith(".manifest.json"):
-            continue
-        document = read_manifest_file(path)
-        assert document is None or document["sha256"] == digest_path(path), path
-    for beside in out.glob("*.manifest.json"):
-        assert manifest_path(beside.with_name(beside.name.removesuffix(".manifest.json"))) == beside
-
-
-def kill_often(
-    arguments: list[object], out: Path, scratch: Path, word: str, number: int, times: int, seed: int
-) -> list[int]:
-    """Exit codes of runs that a signal ended at random moments after a line with a word."""
-    rng, span_s, codes = random.Random(seed), 5.0, []
-    while len(codes) < times:
-        process = start(arguments, scratch)
-        wait_for(process, word)
-        begun = time.monotonic()
-        while process.poll() is None and time.monotonic() - begun < rng.uniform(0, span_s):
-            time.sleep(0.005)
-        ended = process.poll() is not None
-        if not ended:
-            process.send_signal(number)
-        _, said = process.communicate(timeout=LIMIT_S)
-        assert "Traceback" not in said
-        check_whole(out)
-        if ended:
-            span_s = max(0.2, 0.9 * (time.monotonic() - begun))
-        else:
-            codes.append(process.returncode)
-    return codes
-
-
-def left_over(folder: Path) -> list[str]:
-    """What killed processes left."""
-    return [
-        entry.name for entry in folder.rglob("*") if PREFIX in entry.name or "partial" in entry.name
-    ]
+from robustness.kills import (
+    CODES,
+    LIMIT_S,
+    SIGNALS,
+    TARGETS,
+    age,
+    check_whole,
+    kill_often,
+    left_over,
+    start,
+    wait_for,
+)
 
 
 def test_what_a_killed_process_left_is_cleared_by_the_next(tmp_path):
@@ -143,9 +85,7 @@ def test_ten_kills_of_an_export_leave_whole_files_and_the_next_run_clears_up(
     arguments: list[object] = ["export", weights.parent, "--format", TARGETS, "--out", out]
     codes = kill_often(arguments, out, scratch, "lowering", number, times=10, seed=number)
     assert set(codes) == {CODES[number]}
-    old = time.time() - 60
-    for entry in scratch.iterdir():
-        os.utime(entry, (old, old))
+    age(scratch)
     process = start(arguments, scratch)
     process.communicate(timeout=LIMIT_S)
     assert process.returncode == 0
