@@ -44,6 +44,19 @@ def draw_images(count: int, size: int | tuple[int, int] = 32, seed: int = 0) -> 
     return images
 
 
+@pytest.fixture(scope="session", autouse=True)
+def files_of_tests_are_no_strangers():
+    """Unsealed files that tests make are opened without a trial in a process of its own.
+
+    Such a process takes a second; tests/unit/formats/test_trial.py and tests/robustness start it.
+    """
+    from edgevit.formats import registry
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "try_out", lambda path, runtime: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def drawn_images() -> Callable[..., np.ndarray]:
     """The function ``draw_images(count, size=32, seed=0)`` -> uint8 count rows columns 3."""

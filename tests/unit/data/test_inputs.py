@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from functools import partial
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from edgevit.base.errors import DataError
 from edgevit.core.signature import InputSpec, Signature
 from edgevit.core.tensors import Preprocess
-from edgevit.data.inputs import fit_array, fit_inputs
+from edgevit.data.inputs import fit_array, fit_inputs, read_arrays
 from helpers.refusals import line_of
 
 SCALE = Preprocess((6, 5), (4, 4))
@@ -170,3 +171,43 @@ def test_a_missing_an_unknown_and_a_longer_array_are_refused_by_name():
     message = refusal_of({"photo": photos, "pose": poses, "zzz": poses})
     assert "photo (uint8 N 6 5 3), pose (float32 N 3)" in message
     assert "photo 2, pose 3" in refusal_of({"photo": photos, "pose": np.zeros((3, 3))})
+
+
+def write_npy_header(shape: str, kind: str) -> bytes:
+    text = f"{{'descr': {kind}, 'fortran_order': False, 'shape': {shape}, }}".encode()
+    text += b" " * (63 - (len(text) + 10) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + b"1234"
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind", "said"),
+    [
+        ("(1000000000000,)", "'|u1'", "declares the shape"),
+        ("(4,)", "'|O'", "Python objects"),
+        ("(2**40,)", "'|u1'", "damaged"),
+        ("(-4,)", "'|u1'", "declares the shape"),
+    ],
+)
+def test_an_npz_whose_header_lies_is_refused_before_memory_is_taken(tmp_path, shape, kind, said):
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x.npy", write_npy_header(shape, kind))
+    with pytest.raises(DataError, match=said):
+        read_arrays(path, ["x"])
+
+
+def test_an_npz_gives_what_numpy_wrote(tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {
+        "a": rng.random((3, 4)),
+        "b": np.asfortranarray(rng.integers(0, 9, (2, 3, 4))),
+        "c": np.array(["x", "yy"]),
+        "d": np.float32(3),
+        "e": np.zeros((0, 5), np.uint8),
+    }
+    np.savez_compressed(tmp_path / "a.npz", **arrays)
+    found = read_arrays(tmp_path / "a.npz", list(arrays))
+    for name, values in arrays.items():
+        np.testing.assert_array_equal(found[name], values)
+        assert found[name].dtype == np.asarray(values).dtype
+    found["a"][0] = 1  # it can be written to
