@@ -65,6 +65,7 @@ def calibrate(
         graph=describe_graph(source, kind, options),
         histograms={name: v.histogram for name, v in found.items() if v.histogram is not None},
         means={name: value.means for name, value in found.items() if value.means is not None},
+        channels={name: v.channels.to_text() for name, v in found.items() if v.channels},
     ).clipped(method)
     return record if histograms else replace(record, histograms={})
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from edgevit.base.errors import UnknownNameError, check_names
 from edgevit.base.plugins import find_row, list_names, list_rows
 from edgevit.core.class_names import CIFAR10_CLASSES

@@ -10,6 +10,7 @@ import numpy as np
 # two signed weights, added with saturation at 16 bits (Intel SDM, volume 2). Two activations of 255
 # fit as long as the two weights add up to 128: 255 * 128 = 32640 < 32768.
 PAIR_LIMIT = 128
+SMALLEST_SIZE = 1 / 64  # of a channel's range, as a share of the widest
 BIAS_LIMIT = 2**30  # leaves the other half of int32 to the products
 
 
@@ -30,7 +31,79 @@ def affine_of(low: float, high: float) -> Affine:
     return Affine(scale, int(np.clip(np.rint(-low / scale), 0, 255)))
 
 
-def weight_scales(rows: np.ndarray, floor: np.ndarray | None = None) -> np.ndarray:
+@dataclass(frozen=True, eq=False)
+class ChannelLevels:
+    """uint8 activations with levels of each channel's own.
+
+    Integer kernels read all channels by one scale, ``y = (level - zero_point) * scale``. What a
+    channel holds is ``x[c] = y[c] * factors[c] + offsets[c]``, which layers before and behind have
+    in their weights.
+
+    Attributes:
+        affine: how kernels read the levels.
+        steps: distance of two levels of each channel. float32 C.
+        zeros: level of zero of each channel. uint8 C.
+    """
+
+    affine: Affine
+    steps: np.ndarray
+    zeros: np.ndarray
+
+    @property
+    def factors(self) -> np.ndarray:
+        """float64 C."""
+        return self.steps.astype(np.float64) / float(self.affine.scale)
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """float64 C; zeros where all channels have one level of zero."""
+        return (self.affine.zero_point - self.zeros.astype(np.float64)) * self.steps
+
+    @property
+    def alike(self) -> bool:
+        """Whether all channels have the levels that kernels read."""
+        return bool(
+            (self.steps == self.affine.scale).all() and (self.zeros == self.affine.zero_point).all()
+        )
+
+
+def channel_levels(
+    low: float,
+    high: float,
+    lows: np.ndarray,
+    highs: np.ndarray,
+    share: float = 1.0,
+    one_zero: bool = True,
+) -> ChannelLevels:
+    """Levels of each channel's own range.
+
+    Args:
+        low: smallest value to keep of all channels.
+        high: largest likewise.
+        lows: smallest value of each channel.
+        highs: largest likewise.
+        share: how far each channel goes its own way: 0 none, 1 its whole range has 256 levels.
+        one_zero: whether zero has the same level in all channels, as padding needs it.
+    """
+    affine = affine_of(low, high)
+    low, high = min(low, 0.0), max(high, 0.0)
+    lows, highs = np.clip(lows, low, 0), np.clip(highs, 0, high)
+    if one_zero:
+        above, below = highs / high if high else lows * 0, lows / low if low else highs * 0
+        sizes = np.maximum(above, below)
+    else:
+        sizes = (highs - lows) / (high - low) if high > low else np.ones(len(lows))
+    # A channel that hardly moves on the samples may move on other ones.
+    steps = np.maximum(sizes, SMALLEST_SIZE) ** share * float(affine.scale)
+    zeros = np.full(len(steps), affine.zero_point)
+    if not one_zero:
+        zeros = np.clip(np.rint(127.5 - (lows + highs) / (2 * steps)), 0, 255)
+    return ChannelLevels(affine, steps.astype(np.float32), zeros.astype(np.uint8))
+
+
+def weight_scales(
+    rows: np.ndarray, floor: np.ndarray | None = None, reach: np.ndarray | None = None
+) -> np.ndarray:
     """One scale an output channel for symmetric int8 weights. float32 N.
 
     Where two neighbours would saturate VPMADDUBSW, the channel's scale grows until they do not.
@@ -40,8 +113,11 @@ def weight_scales(rows: np.ndarray, floor: np.ndarray | None = None) -> np.ndarr
     Args:
         rows: N K, in the order of summation; kernels take them in pairs from the first.
         floor: smallest scale of each channel; None: no limit.
+        reach: the largest level that each weight meets, as a share of 255, N K or K; None: 1.
     """
     largest = np.abs(rows).max(axis=1, initial=0)
+    if reach is not None:
+        rows = rows * reach
     if rows.shape[1] % 2:
         rows = np.pad(rows, ((0, 0), (0, 1)))
     pairs = np.abs(rows[:, 0::2] + rows[:, 1::2])

@@ -2,12 +2,52 @@
 
 from __future__ import annotations
 
+import base64
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
 
 from edgevit.base.errors import ExportError
 from edgevit.quantization.histogram import Histogram
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelRanges:
+    """What each channel of a tensor took.
+
+    Attributes:
+        lows: smallest values. float32 C.
+        highs: largest values. float32 C.
+        means: of all values. float32 C.
+        squares: means of the squared values. float32 C.
+    """
+
+    lows: np.ndarray
+    highs: np.ndarray
+    means: np.ndarray
+    squares: np.ndarray
+
+    def to_text(self) -> str:
+        """The four rows as little-endian float32, compressed, in base64."""
+        rows = np.stack([self.lows, self.highs, self.means, self.squares]).astype("<f4")
+        return base64.b64encode(zlib.compress(rows.tobytes(), 9)).decode("ascii")
+
+    @classmethod
+    def from_text(cls, text: str) -> ChannelRanges:
+        """Reads :meth:`to_text`.
+
+        Raises:
+            ValueError: damaged.
+        """
+        try:
+            packed = base64.b64decode(text, validate=True)
+            values = np.frombuffer(zlib.decompressobj().decompress(packed, MOST_BYTES), "<f4")
+        except (TypeError, zlib.error) as error:
+            raise ValueError(f"no ranges of channels: {error!r}") from None
+        if not len(values) or len(values) % 4 or not np.isfinite(values).all():
+            raise ValueError("no ranges of channels: not four rows of finite numbers")
+        return cls(*values.reshape(4, -1))
 
 
 @dataclass(frozen=True)
@@ -20,14 +60,17 @@ class Observation:
         histogram: None where only the extremes were watched, or where the range is fixed: it is
             then never clipped.
         means: of each channel, the last axis; None where nobody asked for them.
+        channels: ranges of each channel; None where nobody asked for them, or the range is fixed.
     """
 
     low: float
     high: float
     histogram: Histogram | None = None
     means: tuple[float, ...] | None = None
+    channels: ChannelRanges | None = None
 
 
+MOST_BYTES = 1 << 24  # of the ranges of a tensor's channels, unpacked
 FRACTION = 2.0**30  # means are added up as whole numbers of this fraction: in any order the same
 
 
@@ -39,10 +82,13 @@ class Observer:
 
     Attributes:
         averaged: names of tensors whose means are wanted.
+        divided: names of tensors whose channels are wanted one by one.
     """
 
     def __init__(self, histograms: bool = False):
         self.averaged: frozenset[str] = frozenset()
+        self.divided: frozenset[str] = frozenset()
+        self._channels: dict[str, _ChannelSums] = {}
         self._counts = histograms
         self._sums: dict[str, np.ndarray] = {}
         self._images: dict[str, int] = {}
@@ -51,6 +97,10 @@ class Observer:
 
     def see(self, name: str, value: np.ndarray) -> None:
         """Takes in the values of a tensor on further images.
+
+        Args:
+            name: of the tensor.
+            value: ... C.
 
         Raises:
             ExportError: one of them is not finite.
@@ -68,6 +118,8 @@ class Observer:
             whole = np.rint(mean * FRACTION).astype(np.int64)
             self._sums[name] = self._sums.get(name, 0) + whole
             self._images[name] = self._images.get(name, 0) + 1
+        if name in self.divided:
+            self._channels.setdefault(name, _ChannelSums(value.shape[-1])).see(value)
         if self._counts:
             found = Histogram.of_values(value)
             older = self._histograms.get(name)
@@ -76,7 +128,13 @@ class Observer:
     def observations(self) -> dict[str, Observation]:
         """Everything seen so far, by name."""
         return {
-            name: Observation(low, high, self._histograms.get(name), self._means(name))
+            name: Observation(
+                low,
+                high,
+                self._histograms.get(name),
+                self._means(name),
+                self._channels[name].ranges() if name in self._channels else None,
+            )
             for name, (low, high) in self._seen.items()
         }
 
@@ -85,3 +143,24 @@ class Observer:
             return None
         means = (self._sums[name] / (FRACTION * self._images[name])).astype(np.float32)
         return tuple(float(str(mean)) for mean in means)  # as few digits as a float32 needs
+
+
+class _ChannelSums:
+    """Extremes and sums of each channel; single precision adds up exactly in double."""
+
+    def __init__(self, count: int):
+        self.lows, self.highs = np.full(count, np.inf), np.full(count, -np.inf)
+        self.sums, self.squares = np.zeros((2, count))
+        self.images = 0
+
+    def see(self, value: np.ndarray) -> None:
+        rows = value.reshape(-1, value.shape[-1])  # places C
+        self.lows = np.minimum(self.lows, rows.min(axis=0))
+        self.highs = np.maximum(self.highs, rows.max(axis=0))
+        self.sums += rows.mean(axis=0, dtype=np.float64).astype(np.float32)
+        self.squares += np.square(rows, dtype=np.float64).mean(axis=0).astype(np.float32)
+        self.images += 1
+
+    def ranges(self) -> ChannelRanges:
+        rows = (self.lows, self.highs, self.sums / self.images, self.squares / self.images)
+        return ChannelRanges(*(row.astype(np.float32) for row in rows))

@@ -12,6 +12,7 @@ from edgevit.base.documents import VERSION, parse_json, read_document, to_json
 from edgevit.base.errors import ConfigError, ModelFileError
 from edgevit.quantization.clipping import DEFAULT_METHOD, METHODS, find_method
 from edgevit.quantization.histogram import Histogram, pack_counts, unpack_counts
+from edgevit.quantization.observer import ChannelRanges
 
 NOUN = "the calibration record"  # what errors call it
 
@@ -32,6 +33,8 @@ class RangeRecord:
         seen: smallest and largest value of the tensors whose range is narrower than that.
         histograms: of the tensors that may be clipped; empty where only extremes were watched.
         means: of each channel of what enters layers with weights, where a step asked for them.
+        channels: ChannelRanges, packed, of what enters and leaves convolutions, for quantisers that
+            give each channel levels of its own.
     """
 
     ranges: dict[str, tuple[float, float]]
@@ -44,6 +47,7 @@ class RangeRecord:
     seen: dict[str, tuple[float, float]] = field(default_factory=dict)
     histograms: dict[str, Histogram] = field(default_factory=dict, repr=False)
     means: dict[str, tuple[float, ...]] = field(default_factory=dict, repr=False)
+    channels: dict[str, str] = field(default_factory=dict, repr=False)
 
     def clipped(self, method: str) -> RangeRecord:
         """The record with ranges that another method chooses, from the same histograms.
@@ -111,6 +115,8 @@ class RangeRecord:
             }
         if self.means:
             document["means"] = {name: list(self.means[name]) for name in sorted(self.means)}
+        if self.channels:
+            document["channels"] = dict(sorted(self.channels.items()))
         return document
 
     @classmethod
@@ -138,7 +144,13 @@ class RangeRecord:
         for key, values in record.means.items():
             if not np.isfinite(values).all():
                 raise ModelFileError(f"{name}: the means of {key!r} are not finite.")
-        strangers = {*record.seen, *record.histograms, *record.means} - record.ranges.keys()
+        for key, text in record.channels.items():
+            try:
+                ChannelRanges.from_text(text)
+            except ValueError as error:
+                raise ModelFileError(f"{name}: the channels of {key!r}: {error}.") from None
+        known = {*record.seen, *record.histograms, *record.means, *record.channels}
+        strangers = known - record.ranges.keys()
         if strangers:
             raise ModelFileError(f"{name}: {NOUN} is damaged ({min(strangers)!r} has no range).")
         return record

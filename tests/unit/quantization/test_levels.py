@@ -10,6 +10,7 @@ from edgevit.quantization.levels import (
     affine_of,
     bias_floor,
     bias_levels,
+    channel_levels,
     weight_levels,
     weight_scales,
 )
@@ -88,3 +89,36 @@ def test_a_bias_far_larger_than_its_weights_still_fits_into_32_bits():
     levels = bias_levels(bias, (np.float32(0.01) * scales).astype(np.float32))
     assert 0.99 * BIAS_LIMIT < levels[0] <= 1.01 * BIAS_LIMIT
     assert levels[0] * 0.01 * scales[0] == pytest.approx(3.0, rel=1e-5)
+
+
+LOWS, HIGHS = np.array([-0.5, -4.0, 0.0, -0.1], "f4"), np.array([1.0, 3.0, 8.0, 0.0], "f4")
+
+
+@pytest.mark.parametrize("one_zero", [True, False])
+def test_levels_of_channels_hold_their_ranges(one_zero):
+    levels = channel_levels(-4.0, 8.0, LOWS, HIGHS, one_zero=one_zero)
+    zeros, steps = levels.zeros.astype(float), levels.steps
+    assert ((0 - zeros) * steps <= LOWS + steps).all()
+    assert ((255 - zeros) * steps >= HIGHS - steps).all()
+    assert one_zero == (len(set(levels.zeros)) == 1)
+    assert levels.steps[0] < levels.affine.scale / 4
+
+
+def test_a_channel_reads_what_kernels_read_by_factor_and_offset():
+    levels = channel_levels(-4.0, 8.0, LOWS, HIGHS, one_zero=False)
+    stored = np.array([0, 17, 200, 255])
+    read = (stored - levels.affine.zero_point) * float(levels.affine.scale)
+    exact = (stored - levels.zeros.astype(float)) * levels.steps
+    np.testing.assert_allclose(read * levels.factors + levels.offsets, exact, rtol=1e-6)
+
+
+def test_channels_that_go_no_way_of_their_own_have_the_levels_of_kernels():
+    assert channel_levels(-4.0, 8.0, LOWS, HIGHS, share=0.0).alike
+    assert not channel_levels(-4.0, 8.0, LOWS, HIGHS, share=0.5).alike
+
+
+def test_smaller_activations_let_neighbours_be_larger():
+    scales = weight_scales(ADVERSE, reach=np.full(4, 0.5))
+    np.testing.assert_allclose(scales, np.abs(ADVERSE).max(axis=1) / 127)
+    levels = weight_levels(ADVERSE, scales)
+    assert pair_sums(levels, np.full(ADVERSE.shape, 127)).max() <= 32767

@@ -19,6 +19,7 @@ from edgevit.formats.tflite.options import TfliteOptions  # noqa: E402
 from edgevit.formats.tflite.writer.passes import DEFAULT_PASSES  # noqa: E402
 from edgevit.frontend.source import Source  # noqa: E402
 from edgevit.quantization.histogram import Histogram  # noqa: E402
+from edgevit.quantization.observer import ChannelRanges, Observer  # noqa: E402
 from edgevit.quantization.ranges import RangeRecord  # noqa: E402
 from helpers.sources import signature_of, source_of  # noqa: E402
 
@@ -30,6 +31,8 @@ RECORD = RangeRecord(
     weights_sha256="22",
     graph=f"net 6x6, raw images, {' '.join(DEFAULT_PASSES)}",
 )
+CHANNELS = ChannelRanges(*np.arange(8, dtype=np.float32).reshape(4, 2))
+PACKED = CHANNELS.to_text()
 CONTRACT = Preprocess((4, 4), (6, 6))
 GREY = replace(CONTRACT, scale=(1.0,), offset=(0.0,))
 SOURCE = source_of(None, CONTRACT, "net", "22", ranges={Format.TFLITE: RECORD})
@@ -64,6 +67,36 @@ def test_histograms_and_what_was_seen_survive_the_round_trip():
     assert clipped.ranges["a"] == (0.0, 255.0)  # without a histogram nothing is cut
 
 
+def test_ranges_of_channels_survive_the_round_trip():
+    record = replace(RECORD, channels={"a": PACKED})
+    found = RangeRecord.from_text(record.to_text(), "x")
+    assert found == record
+    assert found.digest != RECORD.digest
+    for name in ("lows", "highs", "means", "squares"):
+        read = getattr(ChannelRanges.from_text(found.channels["a"]), name)
+        np.testing.assert_array_equal(read, getattr(CHANNELS, name))
+
+
+def test_channels_are_watched_one_by_one_in_any_order():
+    values = np.random.default_rng(0).normal(size=(5, 3, 4)).astype(np.float32)
+    found = []
+    for order in (range(5), (3, 1, 4, 0, 2)):
+        observer = Observer()
+        observer.divided = frozenset("a")
+        for number in order:
+            observer.see("a", values[number])
+            observer.see("b", values[number])
+        seen = observer.observations()
+        assert seen["b"].channels is None
+        found.append(seen["a"].channels)
+    assert found[0].to_text() == found[1].to_text()
+    rows = values.reshape(-1, 4)
+    np.testing.assert_array_equal(found[0].lows, rows.min(axis=0))
+    np.testing.assert_array_equal(found[0].highs, rows.max(axis=0))
+    np.testing.assert_allclose(found[0].means, rows.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(found[0].squares, np.square(rows).mean(axis=0), rtol=1e-5)
+
+
 def test_a_record_without_histograms_cannot_be_clipped():
     with pytest.raises(ConfigError, match=r"no histograms.*edgevit calibrate"):
         RECORD.clipped("mse")
@@ -76,12 +109,15 @@ def test_a_record_without_histograms_cannot_be_clipped():
         {"seen": {"nobody": [0, 1]}},
         {"histograms": {"a": {"exponent": 0}}},
         {"histograms": []},
+        {"channels": {"a": "nothing"}},
+        {"channels": {"a": "eJwDAAAAAAE="}},
+        {"channels": {"nobody": PACKED}},
     ],
     ids=str,
 )
 def test_a_record_with_damaged_extras_is_refused(damage):
     document = {**json.loads(RECORD.to_text()), **damage}
-    with pytest.raises(ModelFileError, match="record is damaged"):
+    with pytest.raises(ModelFileError, match=r"is damaged|the channels of"):
         RangeRecord.from_text(json.dumps(document), "ranges.json")
 
 

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from edgevit.base.errors import ExportError
 from edgevit.core.target import Written
-from edgevit.formats.onnx.options import OnnxOptions
+from edgevit.formats.onnx.options import ANY, OnnxOptions
 from edgevit.formats.onnx.runtime.file import declared_specs
 from edgevit.formats.onnx.writer.content import add_documents, serialise, to_proto
 from edgevit.formats.onnx.writer.float_graph import copy_float_model, copy_outputs
@@ -27,7 +27,7 @@ from edgevit.formats.onnx.writer.quantize.ranges import observe
 from edgevit.formats.onnx.writer.quantize.static import quantize_static
 from edgevit.formats.passes import Pass, report_lines, run_passes
 from edgevit.frontend.source import Source
-from edgevit.quantization.observer import Observation, Observer
+from edgevit.quantization.observer import ChannelRanges, Observation, Observer
 from edgevit.quantization.ranges import RangeRecord
 
 
@@ -77,10 +77,14 @@ def write_int8(
     """8-bit weighted layers; see :func:`write_float32`."""
     if ranges is None:
         raise ExportError("onnx-int8 needs activation ranges. Give --calibration PATH.")
-    known = ranges.ranges
+    channels = {key: ChannelRanges.from_text(text) for key, text in ranges.channels.items()}
     used = f"activation ranges of {ranges.images} images ({ranges.source})"
     return _write_quantised(
-        source, options, staged, "onnx-int8", lambda model: (used, *quantize_static(model, known))
+        source,
+        options,
+        staged,
+        "onnx-int8",
+        lambda model: (used, *quantize_static(model, ranges.ranges, channels, options.x86 == ANY)),
     )
 
 

@@ -9,7 +9,14 @@ import numpy as np
 import onnx_ir as ir
 
 from edgevit.base.naming import take_name
-from edgevit.formats.onnx.writer.graph import attribute, constant
+from edgevit.formats.onnx.writer.graph import (
+    attribute,
+    constant,
+    dims,
+    optional,
+    scalar,
+    sole_reader,
+)
 
 
 @dataclass(frozen=True)
@@ -37,9 +44,68 @@ class WeightedLayer:
         return self.node.op_type == "Conv"
 
     @property
+    def result(self) -> ir.Value:
+        """What leaves the layer in 8 bits: behind an activation that cuts at zero, if one follows.
+
+        Levels end where the activation does, so that rounding to them is the activation too.
+        """
+        value = self.node.outputs[0]
+        after = sole_reader(value) if self.is_conv else None
+        if after is None or after.op_type not in ("Relu", "Clip") or after.inputs[0] is not value:
+            return value
+        ends_at_zero = after.op_type == "Relu" or scalar(optional(after, 1)) == 0
+        return after.outputs[0] if ends_at_zero else value
+
+    @property
+    def is_depthwise(self) -> bool:
+        """Whether every output channel has a single input channel, and its own."""
+        groups = attribute(self.node, "group", 1) if self.is_conv else 1
+        return groups > 1 and groups == len(self.weights) and self.weights.shape[1] == 1
+
+    @property
+    def is_padded(self) -> bool:
+        """Whether a convolution sees zeros around the image."""
+        automatic = attribute(self.node, "auto_pad", "NOTSET")
+        return any(attribute(self.node, "pads", ())) or automatic not in ("NOTSET", "VALID")
+
+    @property
+    def columns(self) -> np.ndarray:
+        """Which input channel each weight of a convolution meets. int N C/groups."""
+        width, inner = self.weights.shape[:2]
+        groups = attribute(self.node, "group", 1)
+        first = np.arange(width) // (width // groups) * inner
+        return first[:, None] + np.arange(inner)
+
+    @property
+    def coverage(self) -> np.ndarray:
+        """Share of the results for which each place of a kernel lies on the image."""
+        window = self.weights.shape[2:]
+        lengths = dims(self.node.inputs[0])[2:]
+        pads = list(attribute(self.node, "pads", [0] * 2 * len(window)))
+        strides = list(attribute(self.node, "strides", [1] * len(window)))
+        dilations = list(attribute(self.node, "dilations", [1] * len(window)))
+        shares = np.ones(window)
+        if len(lengths) != len(window):
+            return shares
+        for axis, (size, length) in enumerate(zip(window, lengths, strict=True)):
+            if length is None:
+                continue
+            before, after = pads[axis], pads[axis + len(window)]
+            reach = dilations[axis] * (size - 1)
+            starts = np.arange(-before, length + after - reach, strides[axis])
+            places = starts[:, None] + dilations[axis] * np.arange(size)
+            inside = ((places >= 0) & (places < length)).mean(axis=0)
+            shares *= inside.reshape(-1, *(1,) * (len(window) - 1 - axis))
+        return shares
+
+    @property
     def rows(self) -> np.ndarray:
         """The weights as N K: one row an output channel, in the order of summation."""
-        rows = np.moveaxis(self.weights, self.channel_axis, 0)
+        return self.rows_of(self.weights)
+
+    def rows_of(self, weights: np.ndarray) -> np.ndarray:
+        """Weights of the shape of this layer's, likewise."""
+        rows = np.moveaxis(weights, self.channel_axis, 0)
         if self.is_conv and rows.ndim > 2:
             rows = np.moveaxis(rows, 1, -1)  # kernels run over pixels, then over channels
         return np.ascontiguousarray(rows.reshape(rows.shape[0], -1))

@@ -10,8 +10,12 @@ import onnx_ir as ir
 
 from edgevit.base.errors import ConfigError, ExportError
 from edgevit.formats.onnx.runtime.onnxruntime import load_model, spec_of
-from edgevit.formats.onnx.writer.quantize.layers import find_layers, layers_before_weights
-from edgevit.quantization.observer import Observation, Observer
+from edgevit.formats.onnx.writer.quantize.layers import (
+    WeightedLayer,
+    find_layers,
+    layers_before_weights,
+)
+from edgevit.quantization.observer import ChannelRanges, Observation, Observer
 
 
 def observe(
@@ -46,15 +50,17 @@ def observe(
         raise ConfigError("calibration needs at least one image. Received: 0")
     layers, _ = find_layers(model)
     watched = {f"{layer.key}/in": layer.node.inputs[0] for layer in layers}
-    watched |= {f"{layer.key}/out": layer.node.outputs[0] for layer in layers if layer.is_conv}
+    watched |= {f"{layer.key}/out": layer.result for layer in layers if layer.is_conv}
     names = {key: value.name or "" for key, value in watched.items() if value is not None}
     keys: dict[str, str] = {}  # name of a tensor -> the first key that it has
     for key, name in names.items():
         keys.setdefault(name, key)
+    images = _images(layers)
+    observer.divided = frozenset(keys[name] for name in images)
     run = _runner(model, sorted(keys))
     for number in range(count):
         for tensor, value in run(_one_of(inputs, number)).items():
-            observer.see(keys[tensor], value)
+            observer.see(keys[tensor], np.moveaxis(value, 1, -1) if tensor in images else value)
         if progress:
             progress(number + 1, count)
     seen = observer.observations()
@@ -64,7 +70,7 @@ def observe(
             if tensor in first:
                 known = seen[keys[tensor]]
                 low, high = min(known.low, float(value.min())), max(known.high, float(value.max()))
-                seen[keys[tensor]] = Observation(low, high)
+                seen[keys[tensor]] = Observation(low, high, channels=_widen(known, low, high))
     found = {}
     for layer in layers:
         for side in (f"{layer.key}/in", f"{layer.key}/out"):
@@ -75,6 +81,23 @@ def observe(
             raise ExportError(f"the weights of {layer.key!r} are not finite: they are damaged.")
         found[f"{layer.key}/weights"] = Observation(*weights)
     return found
+
+
+def _widen(known: Observation, low: float, high: float) -> ChannelRanges | None:
+    """Ranges of channels that may all take whatever one of them takes."""
+    found = known.channels
+    if found is None:
+        return None
+    lows, highs = np.full_like(found.lows, low), np.full_like(found.highs, high)
+    return ChannelRanges(lows, highs, found.means, found.squares)
+
+
+def _images(layers: list[WeightedLayer]) -> set[str]:
+    """Names of tensors that convolutions and no Gemm reads or writes: channels are axis 1."""
+    entering = {layer.node.inputs[0] for layer in layers if layer.is_conv}
+    rows = {layer.node.inputs[0] for layer in layers if not layer.is_conv}
+    leaving = {layer.result for layer in layers if layer.is_conv}
+    return {value.name or "" for value in (entering | leaving) - rows if value is not None}
 
 
 def _one_of(inputs: Mapping[str, np.ndarray], number: int) -> dict[str, np.ndarray]:

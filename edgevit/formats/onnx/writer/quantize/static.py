@@ -7,12 +7,16 @@ float32: normalisation, softmax, activations and residual sums, which lose most 
 little time; and products of two activations, whose 8-bit form is slower on CPUs.
 
 Activations are uint8 with a zero point, weights int8 and symmetric: see
-docs/decisions/0010-int8-onnx.md.
+docs/decisions/0010-int8-onnx.md. Where the ranges of single channels are known, each channel of an
+image has levels of its own: integer kernels know one scale, and the factors between are in the
+weights of the convolutions before and behind, or in the DequantizeLinear in front of what is float
+(see :mod:`.channels`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
@@ -20,31 +24,54 @@ import onnx_ir as ir
 from edgevit.base.errors import ExportError
 from edgevit.formats.onnx.writer.graph import (
     add_constant,
+    constant,
+    dims,
     forget_shapes,
+    graph_of,
+    made_by,
     named_node,
+    readers,
     remove_unread,
+    set_constant,
     split_off,
+    trained,
+)
+from edgevit.formats.onnx.writer.quantize.channels import (
+    adapt_weights,
+    choose_levels,
+    correct_bias,
+    scale_weights,
 )
 from edgevit.formats.onnx.writer.quantize.layers import WeightedLayer, find_layers
 from edgevit.quantization.levels import (
     Affine,
+    ChannelLevels,
     affine_of,
     bias_floor,
     bias_levels,
     weight_levels,
-    weight_scales,
 )
+from edgevit.quantization.observer import ChannelRanges
 
 Ranges = dict[str, tuple[float, float]]
 
 
-def quantize_static(model: ir.Model, ranges: Ranges) -> tuple[str, ...]:
+def quantize_static(
+    model: ir.Model,
+    ranges: Ranges,
+    channels: Mapping[str, ChannelRanges] | None = None,
+    paired: bool = False,
+) -> tuple[str, ...]:
     """Quantises a float graph in place.
 
     Args:
         model: in float32.
         ranges: (smallest, largest) of what enters and leaves each layer, as
             :func:`edgevit.formats.onnx.writer.quantize.ranges.observe` records them.
+        channels: of each channel of what enters and leaves convolutions, likewise.
+        paired: whether weights of convolutions are such that processors without VNNI saturate on no
+            pair of products within the ranges of the channels. Where these are not known, and in
+            Dense layers, they always are.
 
     Returns:
         Lines for the manifest.
@@ -56,10 +83,11 @@ def quantize_static(model: ir.Model, ranges: Ranges) -> tuple[str, ...]:
     if not layers:
         raise ExportError("there is no Gemm, MatMul or Conv with constant weights to quantise.")
     check_ranges(layers, ranges)
-    writer = _Writer(model.graph, ranges)
+    writer = _Writer(model.graph, layers, ranges, channels or {}, paired)
     for layer in layers:
         writer.write(layer)
     remove_unread(model)
+    keep_float(model)
     forget_shapes(model)
     left = (f"left in float32: {', '.join(declined)}",) if declined else ()
     weights = "8-bit inputs and int8 weights a channel"
@@ -94,67 +122,215 @@ def check_ranges(layers: list[WeightedLayer], ranges: Ranges) -> None:
             )
 
 
+# What onnxruntime moves a QuantizeLinear over, or drops in front of it.
+MOVERS = (
+    *("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "MaxPool", "Slice", "Identity"),
+    *("Relu", "Clip"),
+)
+
+
+def keep_float(model: ir.Model) -> None:
+    """Keeps onnxruntime from making integer kernels of floats that have levels a channel.
+
+    It takes any operator of a list between DequantizeLinear and QuantizeLinear, and then finds that
+    its kernel has one scale only: such a file does not load, or does not run. There are no kernels
+    for Sum and ReduceMean, and none behind a product.
+    """
+    for node in list(model.graph):
+        up = [made_by(value, "DequantizeLinear") for value in node.inputs]
+        apart = [row for row in up if row is not None and row.outputs[0].uses() and _is_apart(row)]
+        if not apart or not all(map(_is_rounded, node.outputs)):
+            continue
+        if node.op_type == "Add":
+            node.op_type = "Sum"
+        elif node.op_type == "GlobalAveragePool":
+            node.op_type = "ReduceMean"
+            axes = np.arange(2, len(dims(node.inputs[0])) or 4)
+            set_constant(node, 1, axes, "axes")
+        elif node.op_type != "QuantizeLinear":
+            for row in apart:
+                _multiply_apart(node, row)
+
+
+def _is_rounded(value: ir.Value) -> bool:
+    """Whether a value goes to QuantizeLinear only, perhaps moved."""
+    uses = readers(value)
+    return bool(uses) and all(
+        use.op_type == "QuantizeLinear"
+        or (use.op_type in MOVERS and all(map(_is_rounded, use.outputs)))
+        for use in uses
+    )
+
+
+def _is_apart(node: ir.Node) -> bool:
+    """Whether a DequantizeLinear of activations has a scale for each channel."""
+    array = constant(node.inputs[1])
+    return array is not None and array.size > 1 and constant(node.inputs[0]) is None
+
+
+def _multiply_apart(reader: ir.Node, node: ir.Node) -> None:
+    """Levels less their zero, then a product with the steps of each channel."""
+    steps = trained(node, 1)
+    rank = len(dims(node.outputs[0])) or 4
+    ones = add_constant(reader, np.ones_like(steps), "ones")
+    inputs = [node.inputs[0], ones, node.inputs[2]]
+    plain = named_node("DequantizeLinear", inputs, f"{reader.name}/levels", {"axis": 1})
+    scale = add_constant(reader, steps.reshape(-1, *(1,) * (rank - 2)), "steps")
+    scaled = named_node("Mul", [plain.outputs[0], scale], f"{reader.name}/steps")
+    graph_of(reader).insert_before(reader, (plain, scaled))
+    for place, value in enumerate(reader.inputs):
+        if value is node.outputs[0]:
+            reader.replace_input_with(place, scaled.outputs[0])
+
+
 class _Writer:
     """Puts layers between QuantizeLinear and DequantizeLinear, in the order of the graph."""
 
-    def __init__(self, graph: ir.Graph, ranges: Ranges):
+    def __init__(
+        self,
+        graph: ir.Graph,
+        layers: list[WeightedLayer],
+        ranges: Ranges,
+        channels: Mapping[str, ChannelRanges],
+        paired: bool,
+    ):
         self.graph = graph
         self.ranges = ranges
-        self.quantized: dict[ir.Value, tuple[ir.Value, Affine]] = {}  # float -> through 8 bits
+        self.channels = channels
+        self.paired = paired
+        self.readers: dict[ir.Value | None, list[WeightedLayer]] = {}
+        for layer in layers:
+            self.readers.setdefault(layer.node.inputs[0], []).append(layer)
+        self.quantized: dict[ir.Value, Quantised] = {}  # by the float tensor
+        self.scalars: dict[tuple[ir.Node, str], tuple[ir.Value, ir.Value]] = {}
         self.stored: dict[tuple[ir.Value, bytes], tuple[ir.Value, ...]] = {}
         # weights, scales -> levels, scales, zeros
 
     def write(self, layer: WeightedLayer) -> None:
         node = layer.node
-        entering, affine = self._quantized_input(layer)
-        floor = None if layer.bias is None else bias_floor(layer.bias, affine.scale)
-        scales = weight_scales(layer.rows, floor)
-        node.replace_input_with(0, entering)
-        node.replace_input_with(1, self._quantized_weights(layer, scales))
-        if layer.bias is not None:
-            bias_scales = (affine.scale * scales).astype(np.float32)
-            levels = add_constant(node, bias_levels(layer.bias, bias_scales), "bias_levels")
-            scale = add_constant(node, bias_scales, "bias_scale")
-            node.replace_input_with(2, self._dequantize(node, "bias", levels, scale, axis=0))
+        entering = self._quantized_input(layer)
+        leaving = self._choose(layer.result, f"{layer.key}/out", layer) if layer.is_conv else None
+        weights, bias = adapt_weights(layer, entering.channels, leaving)
+        rows, scale = layer.rows_of(weights), entering.affine.scale
+        floor = None if bias is None else bias_floor(bias, scale)
+        known = self.channels.get(f"{layer.key}/in")
+        scales = scale_weights(layer, rows, floor, entering.channels, known, self.paired)
+        rounded = layer.stored(weight_levels(rows, scales) * scales[:, None])
+        bias = correct_bias(layer, weights, rounded, bias, entering.channels, known)
+        node.replace_input_with(0, entering.value)
+        node.replace_input_with(1, self._quantized_weights(layer, rows, scales))
+        if bias is not None:
+            bias_scales = (scale * scales).astype(np.float32)
+            levels = add_constant(node, bias_levels(bias, bias_scales), "bias_levels")
+            both = levels, add_constant(node, bias_scales, "bias_scale")
+            node.resize_inputs(3)
+            node.replace_input_with(2, self._dequantize(node, "bias", *both, axis=0))
         if layer.is_conv:
-            self._quantize_output(layer)
+            self._quantize_output(layer, leaving)
 
-    def _quantized_input(self, layer: WeightedLayer) -> tuple[ir.Value, Affine]:
+    def _choose(
+        self, value: ir.Value, key: str, writer: WeightedLayer | None = None
+    ) -> ChannelLevels | None:
+        """Levels of the channels of a tensor, if they are known and no Gemm reads it.
+
+        Zero has one level where it is padded with, or where levels end at it as an activation
+        does.
+        """
+        readers = self.readers.get(value, [])
+        if not all(layer.is_conv for layer in readers):
+            return None
+        cut = writer is not None and writer.result is not writer.node.outputs[0]
+        one_zero = cut or any(layer.is_padded for layer in readers)
+        return choose_levels(
+            *self.ranges[key], self.channels.get(key), readers, one_zero, self.paired
+        )
+
+    def _quantized_input(self, layer: WeightedLayer) -> Quantised:
         node, value = layer.node, layer.node.inputs[0]
         assert value is not None
         if value not in self.quantized:
             affine = affine_of(*self.ranges[f"{layer.key}/in"])
-            both = self._through_levels(node, "input", value, affine)
-            self.graph.insert_before(node, both)
-            self.quantized[value] = (both[1].outputs[0], affine)
+            levels = self._choose(value, f"{layer.key}/in") if layer.is_conv else None
+            down = self._round(node, "input", value, affine, levels)
+            up = self._read(node, "input", down.outputs[0], affine)
+            self.graph.insert_before(node, (down, up))
+            self.quantized[value] = Quantised(up.outputs[0], affine, levels)
         return self.quantized[value]
 
-    def _quantize_output(self, layer: WeightedLayer) -> None:
-        node, affine = layer.node, affine_of(*self.ranges[f"{layer.key}/out"])
-        outer = split_off(node.outputs[0], f"{node.name}/float")
-        both = self._through_levels(node, "output", node.outputs[0], affine, [outer])
-        self.graph.insert_after(node, both)
-        self.quantized[outer] = (outer, affine)
+    def _quantize_output(self, layer: WeightedLayer, levels: ChannelLevels | None) -> None:
+        """Integer kernels round to one scale; floats behind them are read by each channel's own."""
+        node, result = layer.node, layer.result
+        affine = affine_of(*self.ranges[f"{layer.key}/out"])
+        layers = self.readers.get(result, [])
+        outer = split_off(result, f"{node.name}/float")
+        down = self._round(node, "output", node.outputs[0], affine)
+        if levels is None or levels.alike:
+            up = self._read(node, "output", down.outputs[0], affine, outer)
+            self.graph.insert_after(node, (down, up))
+            self.quantized[outer] = Quantised(outer, affine, None)
+        else:
+            exact = self._read(node, "output", down.outputs[0], affine)
+            up = self._read(node, "channels", down.outputs[0], levels, outer)
+            self.graph.insert_after(node, (down, exact, up))
+            self.quantized[outer] = Quantised(exact.outputs[0], affine, levels)
+        self.readers[outer] = layers
 
-    def _through_levels(
-        self, node: ir.Node, role: str, value: ir.Value, affine: Affine, results: Sequence = ()
-    ) -> tuple[ir.Node, ir.Node]:
-        scale = add_constant(node, np.asarray(affine.scale), f"{role}_scale")
-        zero = add_constant(node, np.asarray(np.uint8(affine.zero_point)), f"{role}_zero_point")
-        name = f"{node.name}/{role}"
-        down = named_node("QuantizeLinear", [value, scale, zero], f"{name}/QuantizeLinear")
-        inputs = [down.outputs[0], scale, zero]
-        return down, named_node(
-            "DequantizeLinear", inputs, f"{name}/DequantizeLinear", outputs=results
+    def _round(
+        self,
+        node: ir.Node,
+        role: str,
+        value: ir.Value,
+        affine: Affine,
+        levels: ChannelLevels | None = None,
+    ) -> ir.Node:
+        name = f"{node.name}/{role}/QuantizeLinear"
+        if levels is None or levels.alike:
+            return named_node("QuantizeLinear", [value, *self._scalars(node, role, affine)], name)
+        inputs = [value, *self._vectors(node, role, levels)]
+        return named_node("QuantizeLinear", inputs, name, {"axis": 1})
+
+    def _read(
+        self,
+        node: ir.Node,
+        role: str,
+        value: ir.Value,
+        levels: Affine | ChannelLevels,
+        result: ir.Value | None = None,
+    ) -> ir.Node:
+        name, results = f"{node.name}/{role}/DequantizeLinear", [result] if result else []
+        if isinstance(levels, Affine):
+            inputs = [value, *self._scalars(node, role, levels)]
+            return named_node("DequantizeLinear", inputs, name, outputs=results)
+        inputs = [value, *self._vectors(node, role, levels)]
+        return named_node("DequantizeLinear", inputs, name, {"axis": 1}, outputs=results)
+
+    def _scalars(self, node: ir.Node, role: str, affine: Affine) -> tuple[ir.Value, ir.Value]:
+        key = (node, role)
+        if key not in self.scalars:
+            self.scalars[key] = (
+                add_constant(node, np.asarray(affine.scale), f"{role}_scale"),
+                add_constant(node, np.asarray(np.uint8(affine.zero_point)), f"{role}_zero_point"),
+            )
+        return self.scalars[key]
+
+    def _vectors(
+        self, node: ir.Node, role: str, levels: ChannelLevels
+    ) -> tuple[ir.Value, ir.Value]:
+        return (
+            add_constant(node, levels.steps, f"{role}_steps"),
+            add_constant(node, levels.zeros, f"{role}_zeros"),
         )
 
-    def _quantized_weights(self, layer: WeightedLayer, scales: np.ndarray) -> ir.Value:
+    def _quantized_weights(
+        self, layer: WeightedLayer, rows: np.ndarray, scales: np.ndarray
+    ) -> ir.Value:
         node, source = layer.node, layer.node.inputs[1]
         assert source is not None
-        key = source, scales.tobytes()
+        levels = weight_levels(rows, scales)
+        key = source, levels.tobytes() + scales.tobytes()
         if key not in self.stored:
             self.stored[key] = (
-                add_constant(node, layer.stored(weight_levels(layer.rows, scales)), "weights"),
+                add_constant(node, layer.stored(levels), "weights"),
                 add_constant(node, scales, "weights_scale"),
                 # Zero is what an absent one means, but onnxruntime wants to see it.
                 add_constant(node, np.zeros(len(scales), np.int8), "weights_zero_point"),
@@ -166,3 +342,18 @@ class _Writer:
         added = named_node("DequantizeLinear", inputs, name, {"axis": axis})
         self.graph.insert_before(node, added)
         return added.outputs[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Quantised:
+    """A tensor in 8 bits.
+
+    Attributes:
+        value: through 8 bits, as integer kernels read it.
+        affine: its levels.
+        channels: what single channels make of them; None: the same.
+    """
+
+    value: ir.Value
+    affine: Affine
+    channels: ChannelLevels | None
