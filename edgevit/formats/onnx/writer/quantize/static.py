@@ -30,9 +30,12 @@ from edgevit.formats.onnx.writer.graph import (
     graph_of,
     made_by,
     named_node,
+    optional,
     readers,
     remove_unread,
+    scalar,
     set_constant,
+    sole_reader,
     split_off,
     trained,
 )
@@ -86,6 +89,7 @@ def quantize_static(
     writer = _Writer(model.graph, layers, ranges, channels or {}, paired)
     for layer in layers:
         writer.write(layer)
+    drop_activations(model)
     remove_unread(model)
     keep_float(model)
     forget_shapes(model)
@@ -120,6 +124,20 @@ def check_ranges(layers: list[WeightedLayer], ranges: Ranges) -> None:
                 f"({ranges[f'{layer.key}/weights']}, here {found}): it belongs to another graph. "
                 "Calibrate anew with --calibration PATH."
             )
+
+
+def drop_activations(model: ir.Model) -> None:
+    """Leaves out activations that cut at zero where levels that end there alone read them."""
+    for node in model.graph:
+        before = (
+            made_by(optional(node, 0), "Relu", "Clip") if node.op_type == "QuantizeLinear" else None
+        )
+        if before is None or sole_reader(before.outputs[0]) is not node:
+            continue
+        zeros = constant(node.inputs[2])
+        ends_at_zero = before.op_type == "Relu" or scalar(optional(before, 1)) == 0
+        if ends_at_zero and zeros is not None and not zeros.any():
+            node.replace_input_with(0, before.inputs[0])
 
 
 # What onnxruntime moves a QuantizeLinear over, or drops in front of it.
