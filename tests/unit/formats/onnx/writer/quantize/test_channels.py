@@ -129,7 +129,7 @@ def test_a_depthwise_convolution_lets_channels_go_all_their_way(graphs, pictures
 
 
 def test_where_channels_are_alike_they_have_one_scale(graphs, pictures):
-    layers, _ranges, channels = layers_of(graphs, pictures)
+    layers, _, channels = layers_of(graphs, pictures)
     key = "net/one/project/Conv/in"
     known = channels[key]
     even = type(known)(known.lows, np.full_like(known.highs, 2), known.means, known.squares)
