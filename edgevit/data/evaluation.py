@@ -70,10 +70,23 @@ def load_validation(
     return _by_class_names(limit_images(held, count or len(held)), class_names)
 
 
+def renumber(
+    labels: np.ndarray, names: tuple[str, ...], class_names: tuple[str, ...]
+) -> np.ndarray | None:
+    """Labels in the numbers of other classes; None where one is not among these.
+
+    Args:
+        labels: int64 N, an index into ``names``.
+        names: of the classes that are labelled.
+        class_names: of the classes that count.
+    """
+    places = {name: number for number, name in enumerate(class_names)}
+    if not all(name in places for name in names):
+        return None
+    return np.array([places[name] for name in names])[labels]
+
+
 def _by_class_names(dataset: ImageDataset, class_names: tuple[str, ...]) -> ImageDataset:
     """By name: the dataset may hold some of the model's classes only, or in another order."""
-    places = {name: number for number, name in enumerate(class_names)}
-    if not all(name in places for name in dataset.class_names):
-        return dataset
-    labels = np.array([places[name] for name in dataset.class_names])[dataset.labels]
-    return replace(dataset, labels=labels, class_names=class_names)
+    labels = renumber(dataset.labels, dataset.class_names, class_names)
+    return dataset if labels is None else replace(dataset, labels=labels, class_names=class_names)

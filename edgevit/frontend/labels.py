@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from edgevit.data.calibration import CalibrationSample
+from edgevit.data.evaluation import renumber
 from edgevit.frontend.source import Source
 
 
@@ -27,10 +28,7 @@ def use_labels(source: Source, sample: CalibrationSample) -> tuple[Source, np.nd
         return source, None
     count = 2 if told[0].shape[-1] == 1 else told[0].shape[-1]
     if source.class_names:
-        places = {name: place for place, name in enumerate(source.class_names)}
-        if not all(name in places for name in sample.class_names):
-            return source, None
-        return source, np.array([places[name] for name in sample.class_names])[sample.labels]
+        return source, renumber(sample.labels, sample.class_names, source.class_names)
     if len(sample.class_names) != count:
         return source, None
     return replace(source, class_names=sample.class_names), sample.labels

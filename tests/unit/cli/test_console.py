@@ -69,6 +69,11 @@ def test_a_table_shows_every_cell_and_aligns_figures_to_the_right():
     assert first.index("1.25") + 4 == second.index("10.50") + 5
 
 
+def test_a_heading_that_a_row_lacks_is_an_empty_cell_there():
+    heading, _, first, second = console.table([{"a": "1"}, {"b": "2", "a": "3"}]).splitlines()
+    assert (heading.split(), first.split(), second.split()) == (["a", "b"], ["1"], ["3", "2"])
+
+
 ROWS = [
     {"target": "tflite-int8", "verdict": "pass", "MB": "0.11", "what": "integers from end to end"},
     {"target": "onnx-int8", "verdict": "fail", "MB": "10.12", "what": "int8 products"},
