@@ -39,6 +39,7 @@ class OpSpec:
         role: what it does with values.
         version: of the operator in the schema that takes int8; None: no writer here needs it.
         weights_axis: output-channel axis of the weights (input 1); None: it has none.
+        bias: place of the bias among its inputs; None: it takes none.
         same_scale: whether inputs and output, written anew in integers, share scale and zero
             point.
         output: (scale, zero point) of the output where the kernel wants a certain one.
@@ -60,6 +61,7 @@ class OpSpec:
     role: Role
     version: int | None = None
     weights_axis: int | None = None
+    bias: int | None = None
     same_scale: bool = False
     output: tuple[float, int] | None = None
     dynamic_version: int | None = None
@@ -114,6 +116,7 @@ OPERATORS: dict[str, OpSpec] = {
         _MULTIPLIES,
         4,
         weights_axis=0,
+        bias=2,
         dynamic_version=9,
         int4_version=12,
         version16=7,
@@ -124,6 +127,7 @@ OPERATORS: dict[str, OpSpec] = {
         _MULTIPLIES,
         3,
         weights_axis=0,
+        bias=2,
         dynamic_version=5,
         version16=4,
         sum_length=_convolution_sum,
@@ -133,6 +137,7 @@ OPERATORS: dict[str, OpSpec] = {
         _MULTIPLIES,
         3,
         weights_axis=3,
+        bias=2,
         version16=5,
         sum_length=_depthwise_sum,
         kernels=("Convolution",),
@@ -146,7 +151,7 @@ OPERATORS: dict[str, OpSpec] = {
         shared=True,
         kernels=("Batch Matrix Multiply",),
     ),
-    "TRANSPOSE_CONV": OpSpec(_MULTIPLIES, version16=4, kernels=("Deconvolution",)),
+    "TRANSPOSE_CONV": OpSpec(_MULTIPLIES, bias=3, version16=4, kernels=("Deconvolution",)),
     **dict.fromkeys(
         (
             *("CONV_3D", "CONV_3D_TRANSPOSE", "LSTM", "RNN", "SVDF", "STABLEHLO_CONVOLUTION"),

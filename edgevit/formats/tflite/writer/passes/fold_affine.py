@@ -25,8 +25,6 @@ from edgevit.formats.tflite.writer.passes.channels import (
 )
 from edgevit.formats.tflite.writer.passes.rewriting import rewrite_each
 
-# Place of the bias among the inputs of layers with weights.
-BIASES = {"CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2, "TRANSPOSE_CONV": 3}
 WITH_BIAS = 3  # version of a TRANSPOSE_CONV
 
 
@@ -87,7 +85,8 @@ def _fold_back(graph: TfliteGraph, operator: Any, sign: float) -> bool:
         maker = makers.get(source)
     if maker is None or not through or not _only(graph, source, width):
         return False
-    place = BIASES.get(graph.kind(maker))
+    spec = OPERATORS.get(graph.kind(maker))
+    place = spec.bias if spec else None
     if place is None:
         return False
     bias = graph.constant_input(maker, place)

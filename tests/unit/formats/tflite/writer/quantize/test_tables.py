@@ -12,6 +12,7 @@ from edgevit.base.errors import ExportError  # noqa: E402
 from edgevit.formats.tflite.writer.graph import TfliteGraph  # noqa: E402
 from edgevit.formats.tflite.writer.quantize.integer import annotate_ranges, quantize  # noqa: E402
 from edgevit.formats.tflite.writer.quantize.tables import (  # noqa: E402
+    TABLES_8,
     hide_functions,
     tabulate,
     write_tables,
@@ -36,10 +37,10 @@ def draw(count: int = 16) -> np.ndarray:
 
 
 def to_int8(graph: TfliteGraph, ranges: dict) -> bytes:
-    functions = hide_functions(graph)
+    functions = hide_functions(graph, TABLES_8)
     annotate_ranges(graph, ranges)
     graph = TfliteGraph(quantize(graph, "float32", "float32"))
-    assert write_tables(graph, functions)
+    assert write_tables(graph, functions, TABLES_8)
     return graph.to_bytes()
 
 
@@ -64,10 +65,10 @@ def test_functions_with_kernels_stay_as_they_are(convert_tflite):
 
     graph = TfliteGraph(convert_tflite(own, SHAPE, "x"))
     before = graph.to_bytes()
-    functions = hide_functions(graph)
+    functions = hide_functions(graph, TABLES_8)
     assert functions == [None]
     assert graph.to_bytes() == before
-    assert write_tables(graph, functions) == ()
+    assert write_tables(graph, functions, TABLES_8) == ()
 
 
 def test_what_a_function_cannot_answer_the_nearest_level_does():
@@ -82,4 +83,4 @@ def test_what_a_function_cannot_answer_the_nearest_level_does():
 def test_a_lost_function_is_no_silent_error(convert_tflite):
     graph = TfliteGraph(convert_tflite(lambda x: x + 1.0, SHAPE, "x"))
     with pytest.raises(ExportError, match="lost"):
-        write_tables(graph, [np.exp])
+        write_tables(graph, [np.exp], TABLES_8)
