@@ -90,8 +90,8 @@ def check_place(path: Path, folder: bool = False) -> None:
     if path.exists() and path.is_dir() != folder:
         there, wanted = ("a folder", "a file") if path.is_dir() else ("a file", "a folder")
         raise OutputError(
-            f"{path}: {there} is where {wanted} would be written. Move it, or choose another place "
-            "with --out."
+            f"{path}: cannot be written ({there} is where {wanted} would be). Move it, or choose "
+            "another place with --out."
         )
     check_writable(path.parent)
 
