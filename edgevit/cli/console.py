@@ -340,7 +340,9 @@ def _draw_table(rows: Sequence[dict[str, str]], words: Collection[str] | None = 
             min_width=size,
         )
     for row in rows:
-        cells = (Text(cell, STYLES.get(COLOURS.get(cell, ""), "")) for cell in row.values())
+        cells = (
+            Text(printable(cell), STYLES.get(COLOURS.get(cell, ""), "")) for cell in row.values()
+        )
         drawn.add_row(*cells)
     return drawn
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 import tempfile
 import traceback
@@ -55,6 +56,7 @@ VERBS = (
 
 
 VERBOSE, QUIET = {"-v", "--verbose"}, {"-q", "--quiet"}  # before a verb and behind it
+FULL = re.compile(r"No space left on device|Disk quota exceeded|Read-only file system")
 SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True}
 
 
@@ -123,30 +125,31 @@ def main() -> NoReturn:
                 )
             except BrokenPipeError:
                 raise
-            except ImportError as error:  # of a package that no verb asked for before
-                reason = in_one_line(error, 200)
-                code = _fail(
-                    f"a package is missing or damaged ({reason}). 'edgevit doctor' says "
-                    "what is installed.",
-                    1,
-                    as_json,
-                )
-            except OSError as error:
-                place = error.filename or tempfile.gettempdir()
-                code = _fail(f"{place}: {error.strerror or error}", 1, as_json)
             except Exception as error:
                 if verbose:
                     console.say(traceback.format_exc())
-                text = in_one_line(error, 300)
-                code = _fail(
-                    f"internal error: {type(error).__name__}: {text}. This is a defect of edgevit; "
-                    "'edgevit --verbose ...' shows where.",
-                    1,
-                    as_json,
-                )
+                code = _fail(_explain(error), 1, as_json)
     except BrokenPipeError:
         code = 1
     sys.exit(code or 0)
+
+
+def _explain(error: Exception) -> str:
+    """One line for what no verb foresaw: the machine's fault where it is one, or else ours."""
+    if isinstance(error, OSError):
+        return f"{error.filename or tempfile.gettempdir()}: {error.strerror or error}"
+    if isinstance(error, ImportError) and not (error.name or "edgevit").startswith("edgevit"):
+        return (
+            f"a package is missing or damaged ({in_one_line(error, 200)}). 'edgevit doctor' says "
+            "what is installed."
+        )
+    full = FULL.search(str(error))
+    if full:  # as the C++ of a converter says it
+        return f"{tempfile.gettempdir()}: {full[0]}. Free space, or name another folder in TMPDIR."
+    return (
+        f"internal error: {type(error).__name__}: {in_one_line(error, 300)}. This is a defect of "
+        "edgevit; 'edgevit --verbose ...' shows where."
+    )
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from edgevit.base.errors import (
 )
 from edgevit.base.files import check_place, digest_path, size_path, write_whole
 from edgevit.base.packages import REPORT, require
+from edgevit.base.printing import printable
 from edgevit.base.progress import Status
 from edgevit.bench.profile import record_environment
 from edgevit.core.format import Format
@@ -130,7 +131,8 @@ def write_report(
     if folder.is_dir():
         check_place(place)
     found = collect_report(folder, evidence, run, title, status)
-    data = (render_markdown(found) if markdown else render_html(found)).encode()
+    text = render_markdown(found) if markdown else render_html(found)
+    data = printable(text).encode()  # a file's name may hold anything
     write_whole(place, data)
     return WrittenReport(place, found, len(data))
 

@@ -68,8 +68,8 @@ def kill_often(
     while len(codes) < times:
         process = start(arguments, scratch)
         wait_for(process, word)
-        begun = time.monotonic()
-        while process.poll() is None and time.monotonic() - begun < rng.uniform(0, span_s):
+        begun, delay = time.monotonic(), rng.uniform(0, span_s)
+        while process.poll() is None and time.monotonic() - begun < delay:
             time.sleep(0.005)
         ended = process.poll() is not None
         if not ended:

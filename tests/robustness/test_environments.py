@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from programs import ROOT
+from robustness.base import FIRST_VERSION
 from robustness.jury import Ruling
 
 EDGEVIT = f"{shlex.quote(sys.executable)} -m edgevit.cli.main"
@@ -153,6 +154,21 @@ def test_a_folder_in_the_place_of_the_file_is_noticed_before_the_export(server, 
     assert found.code == 1
     assert "a folder is where a file would be" in only_line(found)
     assert "reading" not in found.err
+
+
+@pytest.mark.parametrize("form", [[], ["--json"], ["--markdown"]])
+def test_a_report_on_files_with_odd_names_is_written(server, tmp_path, form):
+    source = next(path for path in FIRST_VERSION.iterdir() if path.suffix == ".onnx")
+    for name in (b"caf\xe9.onnx", b"\x1b[31m.onnx", b"<b>{{x}}.onnx"):
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_bytes(source.read_bytes())
+    (tmp_path / "bad.json").write_text('{"rows": 3}')
+    (tmp_path / "worse.json").write_text('{"a":' * 900 + "1" + "}" * 900)
+    found = server.run("report", tmp_path, *form, folder=tmp_path)
+    assert (found.code, found.faults) == (0, ())
+    page = (tmp_path / ("report.md" if "--markdown" in form else "report.html")).read_bytes()
+    assert b"<b>{{" not in page.replace(b"\\<b>", b"")  # Markdown's own escape
+    assert b"\x1b" not in page
+    page.decode()
 
 
 def test_json_that_is_nested_too_deeply_is_one_line(server, tmp_path: Path):
