@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 @click.option(
     "--against",
     metavar="MODEL",
-    help="The float model, for a file of another tool, and for agreement on --data. Default: the "
-    "shipped weights, if the file came from them.",
+    help="The float model: it decides instead of the outputs that travel in the file. Needed for a "
+    "file of another tool. Default for agreement on --data: the shipped weights, if the file came "
+    "from them.",
 )
 @click.option("--limit", type=options.COUNT, help="Only so many images of --data.")
 @options.runtime

@@ -51,6 +51,26 @@ def record_reference(
     return ReferenceSet(synthetic, draws, seed, recorded)
 
 
+def record_again(source: Source, reference: ReferenceSet) -> ReferenceSet:
+    """The inputs of a reference with what a float model returns for them.
+
+    Args:
+        source: the model, with the inputs and outputs of the file that carries the reference.
+        reference: out of the file.
+
+    Raises:
+        ExportError: an output is not finite.
+    """
+
+    def again(samples: Samples) -> Samples:
+        counts = {name: len(values) for name, values in samples.outputs.items()}
+        recorded = record_samples(source, samples.inputs, counts)
+        return replace(recorded, labels=samples.labels)
+
+    own = None if reference.own is None else again(reference.own)
+    return replace(reference, synthetic=again(reference.synthetic), own=own)
+
+
 def record_samples(
     source: Source, inputs: Mapping[str, np.ndarray], counts: Mapping[str, int] | None = None
 ) -> Samples:
@@ -71,7 +91,7 @@ def record_samples(
             "its weights are damaged. Nothing was exported."
         )
     if counts is not None:
-        outputs = {name: values[: counts[name]] for name, values in outputs.items()}
+        outputs = {name: outputs[name][:count] for name, count in counts.items()}
     return Samples(dict(inputs), outputs)
 
 

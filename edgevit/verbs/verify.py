@@ -116,8 +116,9 @@ def verify(
         path: an exported file or folder.
         data: a dataset whose test images are classified as well: accuracy, and agreement with the
             float Keras model where its weights are at hand.
-        against: the float model for that, or of another tool's file; None: the shipped weights, if
-            the file came from them.
+        against: the float model. Its outputs take the place of those that travel in the file, so
+            that whoever made the file has no say in them; another tool's file has none. None: for
+            ``data``, the shipped weights, if the file came from them.
         limit: only so many test images, drawn by a fixed seed; None: all.
         status: called with a line about what is being done.
         progress: called with (images done, images in all).
@@ -153,6 +154,14 @@ def verify(
     def look(session: Session) -> None:
         arenas.extend([session.arena_bytes] if hasattr(session, "arena_bytes") else [])
 
+    float_source = None
+    if against is not None:
+        from edgevit.frontend.record_reference import record_again
+
+        float_source = _float_source(manifest, against)
+        assert float_source is not None  # one that is named is found, or refused
+        say("recording the outputs of the float model that you named")
+        reference = record_again(float_source, reference)
     reports = check_file(path, rows, reference, say, look, thorough=thorough)
     result = Verification(
         path,
@@ -183,7 +192,7 @@ def verify(
         seconds = time.perf_counter() - started
         logits = find_output(found, output.name, path)
         accuracy = score(logits, dataset.labels, session.runtime, dataset.source, seconds)
-    float_source = _float_source(manifest, against)
+    float_source = float_source or _float_source(manifest, None)
     if float_source is None:
         return replace(result, accuracy=accuracy)
     from edgevit.frontend.record_reference import float_outputs

@@ -15,7 +15,7 @@ from edgevit.base.errors import EdgevitError, ModelFileError, RuntimeFailure
 from edgevit.core.golden_images import draw_images
 from edgevit.core.manifest import manifest_path
 from edgevit.core.metadata import MANIFEST_KEY, REFERENCE_KEY
-from edgevit.core.parity import SYNTHETIC, Verdict
+from edgevit.core.parity import SYNTHETIC, Verdict, judge
 from edgevit.core.reference import ReferenceSet
 from edgevit.core.seal import BLANK, SEAL_KEY, find_damage, seal
 from edgevit.formats.registry import open_session
@@ -207,14 +207,16 @@ def test_a_forged_file_passes_alone_and_fails_on_real_images(copied, tiny_run, t
     documents = {REFERENCE_KEY: to_json(forged.to_document()), MANIFEST_KEY: to_json(manifest)}
     replace_metadata(path, documents)
     assert verify(path).verdict is Verdict.PASS
+    assert verify(path, against=tiny_run).verdict is Verdict.FAIL
     images, labels = draw_images(20, (12, 12), seed=5), np.arange(20) % 10
     data = tmp_path / "data.npz"
     np.savez(data, x_train=images, y_train=labels, x_test=images, y_test=labels)
     found = verify(path, data=data, against=tiny_run)
     assert found.verdict is Verdict.FAIL
     assert found.real is not None
-    honest = verify(copied("tflite-float32"), data=data, against=tiny_run)
-    assert honest.verdict is Verdict.PASS
+    assert judge([found.real], found.target.tolerance) is Verdict.FAIL
+    for name in ("tflite-float32", "onnx-int8"):
+        assert verify(copied(name), data=data, against=tiny_run).verdict is Verdict.PASS
 
 
 @pytest.mark.parametrize(

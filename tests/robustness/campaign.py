@@ -375,26 +375,35 @@ def tell_case(seed: int, case: Case) -> str:
     )
 
 
-def draw_table(cases: list[Case]) -> str:
-    """Tried and failed, by kind; then what failed."""
-    tried = Counter(case.kind.name for case in cases)
+def log_case(case: Case) -> str:
+    """What the table needs of a case, as one line of JSON."""
+    ruling = case.ruling
+    row = {"kind": case.kind.name, "faults": case.faults, "code": ruling.code}
+    return json.dumps({**row, "seconds": ruling.seconds, "peak": ruling.peak})
+
+
+def draw_table(rows: list[dict]) -> str:
+    """Tried and failed, by kind; rows are those of :func:`log_case`."""
+    tried = Counter(row["kind"] for row in rows)
     failed: dict[str, Counter] = defaultdict(Counter)
-    for case in cases:
-        failed[case.kind.name].update(case.faults)
+    for row in rows:
+        failed[row["kind"]].update(row["faults"])
     columns = (*FAULTS, PASSES)
     lines = [f"{'':34}{'tried':>7}" + "".join(f"{name:>16}" for name in columns)]
     for kind in KINDS:
-        row = "".join(f"{failed[kind.name][name]:>16}" for name in columns)
-        lines.append(f"{kind.name:34}{tried[kind.name]:>7}{row}")
+        figures = "".join(f"{failed[kind.name][name]:>16}" for name in columns)
+        lines.append(f"{kind.name:34}{tried[kind.name]:>7}{figures}")
     total = sum(failed.values(), Counter())
-    lines.append(f"{'all':34}{len(cases):>7}" + "".join(f"{total[name]:>16}" for name in columns))
-    slowest = max(case.ruling.seconds for case in cases)
-    largest = max(case.ruling.peak for case in cases)
-    codes = Counter(case.ruling.code for case in cases)
-    lines.append(
-        f"slowest {slowest:.1f} s, largest {largest / 2**20:,.0f} MiB, exit codes {dict(codes)}"
-    )
+    lines.append(f"{'all':34}{len(rows):>7}" + "".join(f"{total[name]:>16}" for name in columns))
+    slowest, largest = max(row["seconds"] for row in rows), max(row["peak"] for row in rows)
+    codes = dict(Counter(row["code"] for row in rows))
+    lines.append(f"slowest {slowest:.1f} s, largest {largest / 2**20:,.0f} MiB, exit codes {codes}")
     return "\n".join(lines)
+
+
+def read_log(path: Path) -> list[dict]:
+    """The rows of a log."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def main() -> None:
@@ -406,7 +415,12 @@ def main() -> None:
     parser.add_argument("--only", type=int, help="one seed, with what it said")
     parser.add_argument("--light", action="store_true", help="seconds: what needs no Keras")
     parser.add_argument("--base", type=Path, help="a folder that robustness.base wrote")
+    parser.add_argument("--log", type=Path, help="a file that gets a line for each case")
+    parser.add_argument("--table", type=Path, nargs="+", help="logs, whose table is printed")
     chosen = parser.parse_args()
+    if chosen.table:
+        print(draw_table([row for log in chosen.table for row in read_log(log)]))
+        return
     from robustness.base import find_base, find_light_base
 
     with tempfile.TemporaryDirectory(prefix="campaign-") as place:
@@ -428,9 +442,12 @@ def main() -> None:
             for seed in part:
                 case = run_case(choose_kind(seed, kinds), seed, setting, root)
                 cases.append(case)
+                if chosen.log:
+                    with chosen.log.open("a") as stream:
+                        stream.write(log_case(case) + "\n")
                 if case.faults or chosen.only is not None:
                     print(tell_case(seed, case), flush=True)
-        print(draw_table(cases))
+        print(draw_table([json.loads(log_case(case)) for case in cases]))
         if any(case.faults for case in cases):
             sys.exit(1)
 
