@@ -11,11 +11,21 @@ _UNSAFE = re.compile(
 )
 
 
-def printable(text: str) -> str:
+_COLOUR = re.compile("(\x1b\\[[0-9;]*m)")  # colour and weight of what follows
+
+
+def printable(text: str, colours: bool = False) -> str:
     """Text with everything escaped that a terminal would obey or could not show.
 
     Bytes that are no UTF-8 become ``\\xff``, a control character as ``\\x1b``.
+
+    Args:
+        text: what is shown.
+        colours: whether sequences that set the colour and the weight of text stay.
     """
+    if colours:
+        parts = _COLOUR.split(text)  # every second one is such a sequence
+        return "".join(part if odd % 2 else printable(part) for odd, part in enumerate(parts))
     return _UNSAFE.sub(_escape, text)
 
 

@@ -77,8 +77,8 @@ def fail(message: str) -> None:
 
 
 def _write(descriptor: int, text: str) -> None:
-    """Writes the whole of a text, and nothing that a terminal would obey."""
-    data = (printable(text) + "\n").encode()
+    """Writes the whole of a text, and nothing but colours that a terminal would obey."""
+    data = (printable(text, colours=in_colour(descriptor)) + "\n").encode()
     while data:
         data = data[os.write(descriptor, data) :]
 

@@ -269,6 +269,11 @@ def _find_gaps(files: Sequence[FileReport], pictures: bool, folder: Path) -> lis
             f"edgevit report {folder} --verify",
         ),
         (
+            not any(file.at_export for file in files),
+            "parity on this machine: the figures are those of the export",
+            f"edgevit report {folder} --verify",
+        ),
+        (
             any(file.accuracy for file in files),
             "accuracy and agreement on real images",
             f"edgevit verify {one} --data PATH --json > {one}.verify.json",

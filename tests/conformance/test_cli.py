@@ -607,6 +607,15 @@ def test_doctor_says_what_is_there(command, monkeypatch):
     assert "ready" in answer.out
 
 
+def test_colour_arrives_on_the_terminal_and_nowhere_else():
+    for variables, coloured in (({"FORCE_COLOR": "1"}, True), ({"NO_COLOR": "1"}, False)):
+        answer = run_program("run_without", "openvino", "doctor", COLUMNS="100", **variables)
+        assert ("\x1b[32mready" in answer.stdout) == ("\x1b" in answer.stdout) == coloured
+        assert "\\x1b" not in answer.stdout
+        refused = run_program("run_without", "openvino", "exprot", **variables)
+        assert refused.stderr.startswith("\x1b[31medgevit: error:") == coloured
+
+
 def test_doctor_says_what_is_missing_and_how_to_get_it(command, monkeypatch):
     from edgevit.base import versions
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import pytest
@@ -27,11 +28,29 @@ def test_a_folder_with_nothing_but_exports_makes_a_useful_page(command, folder):
     answer = command("report", folder)
     assert answer.code == 0, answer.err
     page = (folder / "report.html").read_text()
-    for text in ("tflite-int8", "onnx-float32", "intact", "Not measured yet", "FULLY_CONNECTED"):
+    for text in ("tflite-int8", "onnx-float32", "at export", "Not measured yet", "FULLY_CONNECTED"):
         assert text in page
     for verb in ("--verify", "edgevit verify", "edgevit benchmark", "edgevit profile"):
         assert verb in page
     assert not list(folder.glob(".*"))
+
+
+def test_what_the_export_measured_is_on_the_page_until_it_changes(command, folder):
+    answer = command("report", folder, "--json")
+    files = answer.document["report"]["files"]
+    assert [(file["at_export"], bool(file["parity"])) for file in files] == [(True, True)] * 2
+    assert answer.document["verdict"] == "pass"
+    assert command("report", folder).out.startswith("Smallest that passes: tflite-int8, ")
+    beside = next(folder.glob("*.onnx.manifest.json"))
+    document = json.loads(beside.read_text())
+    beside.write_text(json.dumps({**document, "runs": [{"runtime": 3}]}))
+    (broken,) = [
+        file
+        for file in command("report", folder, "--json").document["report"]["files"]
+        if file["name"].endswith(".onnx")
+    ]
+    assert (broken["parity"], broken["at_export"]) == ([], False)
+    assert "cannot be read" in broken["notes"][0]
 
 
 def test_the_page_is_the_same_each_time(command, folder):
@@ -108,7 +127,8 @@ def test_damage_is_said_and_fails_and_the_rest_is_there(command, folder):
     assert answer.document["verdict"] == "fail"
     page = (folder / "report.html").read_text()
     assert "1 damaged" in page
-    assert "1 intact" in page
+    assert "1 pass" in page
+    assert page.index(path.name) < page.index("-onnx-float32.onnx")  # what failed stands first
 
 
 def test_a_file_of_another_export_beside_a_manifest_is_damage(command, folder, exported):

@@ -163,5 +163,6 @@ def test_a_page_prints_what_it_shows(example: Path, tmp_path: Path, path: Path):
             [sys.executable, *arguments], cwd=tmp_path, capture_output=True, text=True, env=piped
         )
         assert run.returncode == 0, f"{step}\n{run.stdout}\n{run.stderr}"
-        if shown:
-            assert without_figures(run.stdout) == without_figures(shown), step
+        if shown:  # the page may show the first lines alone
+            printed, expected = without_figures(run.stdout), without_figures(shown)
+            assert printed[: len(expected)] == expected, step
