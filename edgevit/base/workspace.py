@@ -1,7 +1,8 @@
 """Temporary folders that a killed process does not leave for ever.
 
 Each is locked as long as its process lives. The next one that is opened removes those that nobody
-holds any more; the system drops a lock with the process, also after SIGKILL.
+holds any more; the system drops a lock with the process, also after SIGKILL. A file inside tells
+such a folder from one of the user's that happens to have a similar name.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 from edgevit.base.errors import OutputError
 
 PREFIX = "edgevit-"
+MARK = ".edgevit-workspace"
 YOUNG_S = 10.0  # a folder may be locked a moment after it was made
 
 
@@ -32,6 +34,7 @@ def open_workspace() -> Iterator[Path]:
         root = Path(tempfile.gettempdir())
         _clear(root)
         folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        (folder / MARK).touch()
     except OSError as error:
         raise OutputError(
             f"{os.environ.get('TMPDIR') or 'the folder for temporary files'}: cannot be written "
@@ -52,7 +55,8 @@ def _clear(root: Path) -> None:
         with contextlib.suppress(OSError):
             found = folder.lstat()
             own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
-            if not own or time.time() - found.st_mtime < YOUNG_S:
+            made_here = own and (folder / MARK).is_file()
+            if not made_here or time.time() - found.st_mtime < YOUNG_S:
                 continue
             held = _lock(folder)
             if held is not None:

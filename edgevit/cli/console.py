@@ -295,9 +295,9 @@ def in_colour(descriptor: int) -> bool:
 
 
 def _stack(rows: Sequence[dict[str, str]], width: int) -> str:
-    """One block for each row: its first cell, and the others below with their headings."""
+    """The first heading, and a block for each row: its first cell, the others below it by name."""
     size = max(map(len, rows[0]))
-    lines = []
+    lines = [f"{next(iter(rows[0]))}:"]
     for row in rows:
         (_, title), *others = row.items()
         lines.append(paint(title))

@@ -19,6 +19,7 @@ from edgevit.core.tensors import Preprocess
 from edgevit.formats.registry import TARGETS, open_session, verifying_runtimes
 from edgevit.frontend.opening import open_source
 from edgevit.verbs.verify import verify
+from edgevit.verification.parity import TELLING
 
 KEYS = {"edgevit.manifest", "edgevit.labels", "edgevit.preprocess", "edgevit.reference"}
 LARGEST = {Precision.FLOAT32: 1e-4, Precision.FLOAT16: 2e-2}
@@ -41,7 +42,8 @@ def test_every_kernel_set_of_the_runtime_passes(outcomes, target):
     assert outcome.not_run == tuple(missing)
     for report in outcome.reports:
         assert report.verdict(target.tolerance) is Verdict.PASS
-        assert report.images == COUNT
+        slow = report.runtime in [row.name for row in runtimes[1:] if row.slow]
+        assert report.images == (TELLING if slow else COUNT)
 
 
 def test_the_logits_are_as_near_as_the_precision_allows(outcomes, target):

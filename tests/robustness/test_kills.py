@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from edgevit.base.workspace import PREFIX
+from edgevit.base.workspace import MARK, PREFIX
 from programs import ROOT, command_of
 from robustness.base import find_light_base
 from robustness.kills import (
@@ -49,16 +49,22 @@ def test_what_a_killed_process_left_is_cleared_by_the_next(tmp_path):
     assert list(scratch.iterdir()) == []
 
 
-def test_a_folder_of_that_name_that_is_a_link_is_left_alone(tmp_path):
+def test_a_folder_of_such_a_name_that_is_the_users_is_left_alone(tmp_path):
     scratch, kept = tmp_path / "scratch", tmp_path / "kept"
     scratch.mkdir()
     kept.mkdir()
     (kept / "file").write_text("mine")
+    (kept / MARK).touch()
     (scratch / f"{PREFIX}link").symlink_to(kept)
+    exports = scratch / f"{PREFIX}exports"
+    exports.mkdir()
+    (exports / "mine.tflite").touch()
+    os.utime(exports, (time.time() - 60,) * 2)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(scratch)}
     run = [sys.executable, "-m", "edgevit.cli.main", "targets"]
     subprocess.run(run, env=environment, capture_output=True, check=True)
     assert (kept / "file").read_text() == "mine"
+    assert (exports / "mine.tflite").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

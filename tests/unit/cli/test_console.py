@@ -92,7 +92,7 @@ def test_a_table_fits_its_terminal_and_breaks_no_word(monkeypatch, width):
     assert max(map(len, text.splitlines())) <= width
     words = {word for row in ROWS for cell in row.values() for word in cell.split()}
     assert words <= read_words(text)
-    assert text.startswith("tflite-int8\n") == (width == 30)
+    assert text.startswith("target:\ntflite-int8\n") == (width == 30)
 
 
 @pytest.mark.parametrize("width", [None, 60, 200])
