@@ -30,7 +30,7 @@ from typing import Any, TextIO
 from edgevit.base.errors import EdgevitError, RuntimeFailure, in_one_line
 from edgevit.bench.measure import time_calls, warm_up
 from edgevit.core.samples import count_samples
-from edgevit.formats.registry import check_sound, find_runtime, import_runtime, load_session
+from edgevit.formats.registry import import_runtime, load_session, refuse_damage
 from edgevit.formats.session import draw_input
 
 
@@ -43,8 +43,7 @@ class Bench:
     def open(self, file: str, runtime: str, threads: int, batch: int | None) -> dict[str, Any]:
         """Loads a file and runs it once; the two steps and the import are timed apart."""
         path = Path(file)
-        # Reads it whole, so what is timed is a load from memory.
-        check_sound(path, find_runtime(runtime))
+        refuse_damage(path)  # reads it whole, so what is timed is a load from memory
         clock = time.perf_counter_ns
         started = clock()
         import_runtime(runtime)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
+from tokenize import TokenError
 
 from edgevit.base.bounds import check_regular
 from edgevit.base.errors import DataError, in_one_line
@@ -23,6 +24,8 @@ MOST_ARCHIVE_BYTES = 1 << 40  # it is read member by member
 # Name, bytes and contents of what an archive holds; no contents: it is no file.
 Member = tuple[str, int, Callable[[], bytes] | None]
 
+# What numpy raises on a damaged header of an array, which it parses as Python.
+HEADER_ERRORS = (SyntaxError, TokenError, RecursionError)
 # What the standard library raises on a damaged archive; RuntimeError: an encrypted zip member.
 READ_ERRORS = (
     tarfile.TarError,
@@ -34,6 +37,8 @@ READ_ERRORS = (
     RuntimeError,
     ValueError,
     MemoryError,
+    NotImplementedError,
+    *HEADER_ERRORS,
 )
 
 

@@ -10,6 +10,7 @@ import io
 import math
 import warnings
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -200,7 +201,7 @@ def _decode_array(data: bytes, name: str, channels: int) -> np.ndarray:
     try:
         read_header = ARRAY_HEADERS[np.lib.format.read_magic(stream)]
         shape, by_columns, dtype = read_header(stream)
-    except (ValueError, KeyError, TypeError, SyntaxError, EOFError) as error:
+    except (ValueError, KeyError, TypeError, SyntaxError, TokenError, EOFError) as error:
         raise DataError(f"{name}: the {ARRAY_SUFFIX} file is damaged ({error}).") from None
     full = (*shape, 1) if len(shape) == 2 else shape
     if dtype != np.uint8 or len(full) != 3 or full[-1] != channels or min(full) < 1:

@@ -186,5 +186,5 @@ def read_array(path: Path) -> np.ndarray:
     check_regular(path, MOST_BYTES, DataError)
     try:
         return np.lib.format.open_memmap(path, mode="r")
-    except (*READ_ERRORS, SyntaxError, RecursionError) as error:
+    except READ_ERRORS as error:
         raise DataError(f"{path}: no sound .npy file ({in_one_line(error)}).") from None

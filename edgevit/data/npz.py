@@ -78,5 +78,5 @@ def open_npz(path: Path) -> Iterator[NpzReader]:
             yield NpzReader(path, archive)
     except InputError:
         raise
-    except (*READ_ERRORS, SyntaxError, RecursionError, NotImplementedError) as error:
+    except READ_ERRORS as error:
         raise DataError(f"{path}: the npz file is damaged ({in_one_line(error, 160)}).") from None

@@ -186,6 +186,7 @@ def write_npy_header(shape: str, kind: str) -> bytes:
         ("(4,)", "'|O'", "Python objects"),
         ("(2**40,)", "'|u1'", "damaged"),
         ("(-4,)", "'|u1'", "declares the shape"),
+        ("(4", "'|u1'", "damaged"),
     ],
 )
 def test_an_npz_whose_header_lies_is_refused_before_memory_is_taken(tmp_path, shape, kind, said):
