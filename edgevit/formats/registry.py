@@ -218,10 +218,18 @@ def open_session(
 
 
 def load_session(path: Path, kernels: str | None = None, threads: int | None = None) -> Session:
-    """As :func:`open_session`, for a file that is known to be whole: nothing is hashed."""
+    """As :func:`open_session`, for a file that is known to be whole: nothing is hashed.
+
+    Raises:
+        ModelFileError: it has no input or no output; else as there.
+    """
     row = _find_reader(path, kernels)
     opener: Callable[..., Session] = load_attribute(row.session)
-    return opener(path, kernels=row.kernels, threads=threads)
+    session = opener(path, kernels=row.kernels, threads=threads)
+    for side, noun in ((session.inputs, "input"), (session.outputs, "output")):
+        if not side:
+            raise ModelFileError(f"{path}: has no {noun}, so there is nothing to run.")
+    return session
 
 
 def _find_reader(path: Path, name: str | None) -> Runtime:

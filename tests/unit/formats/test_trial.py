@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgevit.base.errors import ConfigError, ModelFileError, RuntimeFailure
+from edgevit.base.errors import ConfigError, EdgevitError, ModelFileError, RuntimeFailure
 from edgevit.formats import registry, trial
 from edgevit.formats.trial import try_out
 
@@ -67,7 +67,7 @@ def test_the_variable_allows_more(monkeypatch):
 
 
 def make_onnx(path: Path, kind: str) -> Path:
-    """An ONNX file that expands to gigabytes, takes text, or is harmless."""
+    """An ONNX file that expands to gigabytes, takes text, returns nothing, or is harmless."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -78,7 +78,7 @@ def make_onnx(path: Path, kind: str) -> Path:
         nodes,
         "g",
         [helper.make_tensor_value_info("x", element, [1, 1])],
-        [helper.make_tensor_value_info("y", element, ["a", "b"])],
+        [helper.make_tensor_value_info("y", element, ["a", "b"])] if kind != "silent" else [],
         [numpy_helper.from_array(sizes, "sizes")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -87,11 +87,16 @@ def make_onnx(path: Path, kind: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"), [("huge", "needs more than"), ("text", "only arrays of numbers")]
+    ("kind", "said"),
+    [
+        ("huge", "needs more than"),
+        ("text", "only arrays of numbers"),
+        ("silent", "has no output"),
+    ],
 )
-def test_a_file_that_wants_too_much_is_refused(tmp_path, kind, said):
+def test_a_file_that_wants_too_much_or_too_little_is_refused(tmp_path, kind, said):
     path = make_onnx(tmp_path / "other.onnx", kind)
-    with pytest.raises(RuntimeFailure, match=said):
+    with pytest.raises(EdgevitError, match=said):
         try_out(path, "onnxruntime")
 
 
