@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from edgevit.base.errors import ConfigError, check_names
+from edgevit.base.packages import KERAS, require
 from edgevit.core.tensors import Preprocess
 from edgevit.models import MODELS, find_model
 from edgevit.models.spec import ModelSpec
@@ -154,7 +155,12 @@ def find_variant(plan: Plan) -> str | None:
 
 
 def import_architecture(spec: ModelSpec) -> ModuleType:
-    """The module that builds this architecture. Imports Keras."""
+    """The module that builds this architecture. Imports Keras.
+
+    Raises:
+        MissingDependencyError: Keras is not installed.
+    """
+    require(f"Building {spec.name}", KERAS[:1])  # whichever backend Keras has
     return importlib.import_module(spec.module)
 
 

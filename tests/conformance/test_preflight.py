@@ -38,6 +38,18 @@ def test_a_target_asks_for_nothing_of_the_others():
     assert packages == {"keras", "tensorflow", "ai_edge_litert"}
 
 
+def test_an_architecture_says_what_it_needs(monkeypatch):
+    import sys
+
+    import edgevit
+
+    monkeypatch.setitem(sys.modules, "keras", None)
+    with pytest.raises(
+        edgevit.MissingDependencyError, match=r"pip install 'edgevit\[tensorflow\]'"
+    ):
+        edgevit.build("shiftvit")
+
+
 def test_what_needs_no_framework_runs_without_any(tmp_path):
     for verb in ("models", "targets", "doctor"):
         found = run_program("run_without", EVERYTHING, verb, "--json", cwd=tmp_path)
