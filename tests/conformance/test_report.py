@@ -175,7 +175,7 @@ def test_foreign_and_unreadable_files_do_not_stop_the_report(command, folder):
         (("{folder}/notes.txt",), 2, "is a file"),
         (("{folder}", "--with", "{tmp}/none.json"), 2, "no such file"),
         (("{folder}", "--out", "{folder}/notes.txt/page.html"), 1, "cannot be written"),
-        (("{folder}", "--out", "{tmp}"), 1, "cannot be written"),
+        (("{folder}", "--out", "{tmp}"), 1, "a folder is where a file would be"),
     ],
 )
 def test_bad_input_is_one_line(command, folder, tmp_path, arguments, code, text):
