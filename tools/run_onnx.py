@@ -1,10 +1,13 @@
 """Classifies pictures with an exported ONNX file: numpy, Pillow and onnxruntime, no edgevit.
 
     python run_onnx.py shiftvit-onnx-float32.onnx cat.jpg dog.png
+    python run_onnx.py fusion-onnx-float32.onnx cat.jpg pose=pose.npy
 
 The file carries documents in its metadata: class names under "edgevit.labels" and the
 preprocessing under "edgevit.preprocess". Files that edgevit exports take raw uint8 images and
-resize and scale them inside; a bare network (--no-preprocess) takes floats, prepared here.
+resize and scale them inside; a bare network (--no-preprocess) takes floats, prepared here. Pictures
+have as many channels as the file takes: 1, 3 or 4 out of a picture, any number out of an .npy of
+H W C. Every other input is named: NAME=FILE.npy, one sample without the batch.
 """
 
 import json
@@ -13,6 +16,8 @@ import sys
 import numpy as np
 import onnxruntime
 from PIL import Image, ImageOps
+
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 def open_model(path):
@@ -24,19 +29,36 @@ def open_model(path):
     return session, {key: json.loads(text) for key, text in metadata.items()}
 
 
-def read_image(path, size):
-    """uint8 1 H W 3 of the given (rows, columns), turned as the camera says."""
-    picture = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
-    return np.asarray(picture.resize(size[::-1], Image.Resampling.BILINEAR))[None]
+def find_picture(session, arrays):
+    """The input that takes a picture: the one that no array is given for."""
+    names = [entry.name for entry in session.get_inputs()]
+    free = [entry for entry in session.get_inputs() if entry.name not in arrays]
+    if len(free) != 1 or len(free[0].shape) != 4 or not arrays.keys() <= set(names):
+        needed = ", ".join(f"{entry.name} {entry.shape}" for entry in session.get_inputs())
+        sys.exit(f"run_onnx.py: error: give a picture, and NAME=FILE.npy for the rest: {needed}")
+    return free[0]
+
+
+def resize(image, size):
+    """uint8 1 H W C in another size of (rows, columns), channel by channel."""
+    planes = [Image.fromarray(plane) for plane in np.moveaxis(image[0], -1, 0)]
+    resized = [plane.resize(size[::-1], Image.Resampling.BILINEAR) for plane in planes]
+    return np.stack(resized, axis=-1)[None]
+
+
+def read_image(path, size, channels):
+    """uint8 1 H W channels of the given (rows, columns), turned as the camera says."""
+    if path.endswith(".npy"):
+        return resize(np.load(path)[None], size)
+    picture = ImageOps.exif_transpose(Image.open(path)).convert(MODES[channels])
+    return resize(np.asarray(picture).reshape(1, picture.height, picture.width, channels), size)
 
 
 def prepare(image, contract, entry):
     """Raw pixels to what the file takes; a bare network gets Pillow's resize, scale and offset."""
     if entry.type == "tensor(uint8)":
         return image
-    rows, columns = entry.shape[1:3]
-    enlarged = Image.fromarray(image[0]).resize((columns, rows), Image.Resampling.BILINEAR)
-    x = np.asarray(enlarged, np.float32)[None]
+    x = resize(image, entry.shape[1:3]).astype(np.float32)
     return (x * contract.get("scale", 1) + contract.get("offset", 0)).astype(np.float32)
 
 
@@ -53,27 +75,33 @@ def find_scores(manifest):
 
 
 def to_shares(scores, done):
-    """Probabilities of classes."""
+    """Probabilities of classes; of a single number those of no and yes."""
+    if len(scores) == 1:
+        yes = scores if done else 1 / (1 + np.exp(-scores))
+        return np.append(1 - yes, yes)
     if done:
         return scores
-    if len(scores) == 1:
-        return 1 / (1 + np.exp(-scores))
     shares = np.exp(scores - scores.max())
     return shares / shares.sum()
 
 
 def main():
-    if len(sys.argv) < 3:
-        sys.exit("usage: run_onnx.py FILE.onnx IMAGE...")
+    given = [argument for argument in sys.argv[2:] if "=" not in argument]
+    if not given:
+        sys.exit("usage: run_onnx.py FILE.onnx IMAGE... [NAME=FILE.npy...]")
     session, metadata = open_model(sys.argv[1])
-    entry = session.get_inputs()[0]
+    named = dict(argument.split("=", 1) for argument in sys.argv[2:] if "=" in argument)
+    feeds = {name: np.load(path)[None] for name, path in named.items()}
+    entry = find_picture(session, feeds)
     contract = metadata.get("edgevit.preprocess") or {"input_size": entry.shape[1:3]}
     labels = metadata.get("edgevit.labels", [])
     name, done = find_scores(metadata.get("edgevit.manifest", {}))
-    for path in sys.argv[2:]:
-        image = read_image(path, contract["input_size"])
-        scores = session.run([name], {entry.name: prepare(image, contract, entry)})[0][0]
-        shares = to_shares(scores, done)
+    for path in given:
+        image = read_image(path, contract["input_size"], entry.shape[3])
+        feeds[entry.name] = prepare(image, contract, entry)
+        shares = to_shares(session.run([name], feeds)[0][0], done)
+        if len(shares) == 2 and len(labels) < 2:
+            labels = ["no", *(labels or ["yes"])]
         best = np.argsort(-shares)[:3]
         names = [labels[k] if k < len(labels) else str(k) for k in best]
         ranked = [f"{name} {100 * shares[k]:.1f} %" for name, k in zip(names, best, strict=True)]

@@ -11,7 +11,7 @@ from edgevit.attribution.occlusion import occlude
 from edgevit.attribution.pictures import Explanation
 from edgevit.base.errors import ConfigError
 from edgevit.core.signature import OutputSpec
-from edgevit.tasks.classification import probabilities
+from edgevit.tasks.classification import NO_OR_YES, class_shares
 
 AUTO, OCCLUSION = "auto", "occlusion"
 METHODS = (AUTO, *EXPLAINERS, OCCLUSION)
@@ -30,7 +30,7 @@ def explain_outputs(
         run: uint8 B H W C -> float32 B ... by output name.
         images: uint8 N H W C.
         scores: output that tells classes apart.
-        class_names: of the scores; where there are none, numbers.
+        class_names: of the scores; where there are none, numbers, or no and yes.
         method: one of METHODS; "auto" is every map that the network gives, and occlusion where it
             gives none.
 
@@ -54,9 +54,11 @@ def explain_outputs(
         )
 
     def shares_of(batch: np.ndarray) -> np.ndarray:
-        return probabilities(run(batch)[scores.name], scores)
+        return class_shares(run(batch)[scores.name], scores)
 
-    shares = probabilities(outputs[scores.name], scores)
+    shares = class_shares(outputs[scores.name], scores)
+    if scores.shape[-1] == 1 and len(class_names) != 2:
+        class_names = NO_OR_YES
 
     def explain(number: int, name: str) -> Explanation:
         image, label = images[number], int(np.argmax(shares[number]))

@@ -202,6 +202,24 @@ def _on_rows(x: Any, matrix: Any) -> Any:
     return tf.reshape(rows, (-1, *x.shape[1:-1], matrix.shape[-1]))
 
 
+def take_plainly(own: Callable) -> Callable:
+    """Elements by index, in one operation where indices are computed, as those of an Embedding are.
+
+    Keras counts negative indices from the end, which costs a comparison and a choice that
+    microcontrollers do not have. A file's indices are 0 to N - 1.
+    """
+    import tensorflow as tf
+    from keras import ops
+
+    def call(x, indices, axis=None):
+        computed = tf.is_tensor(indices) and tf.get_static_value(indices) is None
+        if axis is None or not computed or not indices.dtype.is_integer:
+            return own(x, indices, axis)
+        return tf.gather(ops.convert_to_tensor(x), indices, axis=axis)
+
+    return call
+
+
 def plain_extreme(own: Callable) -> Callable:
     """argmax or argmin in one operation.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from edgevit.base.errors import ConfigError, check_names
@@ -46,6 +47,9 @@ def name_outputs(
 ) -> tuple[keras.Model, tuple[OutputSpec, ...]]:
     """A model whose outputs are a dict by name, and what they are, in the model's own order.
 
+    A name that Keras numbered by itself depends on what the process built before, and on which
+    process saved the model: such an output is called after the kind of its layer alone.
+
     Args:
         network: functional, or called once on its inputs.
         pictures: shapes of the inputs that take pictures.
@@ -53,7 +57,8 @@ def name_outputs(
     """
     outputs = network.output
     found = _flatten(outputs, network.name)
-    names = tell_apart([safe_name(name) for name, _ in found])
+    plain = _without_number if not isinstance(outputs, dict) else _as_it_is
+    names = tell_apart([safe_name(plain(name, tensor)) for name, tensor in found])
     losses = find_losses(compiled or network, [name for name, _ in found])
     specs = tuple(
         describe_output(name, tensor, pictures, losses.get(own, ""))
@@ -114,13 +119,34 @@ def _flatten(outputs: Any, model: str, prefix: str = "") -> list[tuple[str, Any]
     return [(prefix or _find_maker(outputs, model), outputs)]
 
 
+def _as_it_is(name: str, tensor: Any) -> str:
+    return name
+
+
+def _without_number(name: str, tensor: Any) -> str:
+    """``dense`` of ``dense_3``, where Keras named the layer itself."""
+    from keras.src.utils.naming import to_snake_case
+
+    kinds = {type(maker).__name__ for maker in _makers(tensor)}
+    plain = (to_snake_case(kind) for kind in kinds)
+    return next((kind for kind in plain if re.fullmatch(rf"{kind}_\d+", name)), name)
+
+
+def _makers(tensor: Any) -> Iterator[Any]:
+    """The layer that made a tensor; if that is a model, the layer inside it too, and so on."""
+    while (history := getattr(tensor, "_keras_history", None)) and history.operation is not None:
+        yield history.operation
+        inner = getattr(history.operation, "outputs", None)
+        if not inner or not getattr(history.operation, "layers", None):
+            return
+        tensor = inner[history.tensor_index]
+
+
 def _find_maker(tensor: Any, model: str) -> str:
     """Name of the layer that made a tensor; inside of the model, where it was called anew."""
     name = "output"
-    while (history := getattr(tensor, "_keras_history", None)) and history.operation is not None:
-        name = history.operation.name
-        inner = getattr(history.operation, "outputs", None)
-        if name != model or not inner or not getattr(history.operation, "layers", None):
+    for maker in _makers(tensor):
+        name = str(maker.name)
+        if name != model:
             break
-        tensor = inner[history.tensor_index]
-    return str(name)
+    return name

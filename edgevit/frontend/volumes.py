@@ -16,6 +16,24 @@ Sizes = tuple[int, ...]
 RANK = 5  # of a batch of volumes
 
 
+def conv_in_groups(own: Callable) -> Callable:
+    """Keras' convolution, with those over volumes in groups as one for each group.
+
+    Converters know groups of pictures only: tf2onnx forgets those of volumes.
+    """
+    import tensorflow as tf
+
+    def call(inputs, kernel, strides=1, padding="valid", data_format=None, dilation_rate=1):
+        groups = inputs.shape[-1] // kernel.shape[-2]
+        if not _is_volume(inputs, data_format) or groups == 1:
+            return own(inputs, kernel, strides, padding, data_format, dilation_rate)
+        sides = zip(tf.split(inputs, groups, -1), tf.split(kernel, groups, -1), strict=True)
+        parts = [own(x, k, strides, padding, data_format, dilation_rate) for x, k in sides]
+        return tf.concat(parts, -1)
+
+    return call
+
+
 def conv_of_frames(own: Callable) -> Callable:
     """Keras' convolution, with those over volumes as one over frames."""
 

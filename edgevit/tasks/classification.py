@@ -82,6 +82,17 @@ def probabilities(scores: np.ndarray, output: OutputSpec) -> np.ndarray:
     return weights / weights.sum(axis=-1, keepdims=True)
 
 
+def class_shares(scores: np.ndarray, output: OutputSpec) -> np.ndarray:
+    """Probabilities of two classes or more: a single number is how likely the second of two is.
+
+    Args:
+        scores: float ... C.
+        output: that they are of.
+    """
+    shares = probabilities(scores, output)
+    return np.concatenate([1 - shares, shares], axis=-1) if shares.shape[-1] == 1 else shares
+
+
 def both_classes(scores: np.ndarray, output: OutputSpec) -> np.ndarray:
     """Scores with a column for each class, where a single one says how likely the second is.
 
@@ -98,6 +109,9 @@ def both_classes(scores: np.ndarray, output: OutputSpec) -> np.ndarray:
     return np.concatenate([2 * limit - scores, scores], axis=-1)
 
 
+NO_OR_YES = ("no", "yes")
+
+
 def _yes_or_no(share: float, names: tuple[str, ...]) -> list[dict[str, Any]]:
     """One probability: of the second of two named classes, or of the only one."""
     if len(names) == 2:
@@ -105,7 +119,7 @@ def _yes_or_no(share: float, names: tuple[str, ...]) -> list[dict[str, Any]]:
     elif len(names) == 1:
         pairs = [(names[0], 0, share)]
     else:
-        pairs = [("yes", 1, share), ("no", 0, 1 - share)]
+        pairs = [(NO_OR_YES[1], 1, share), (NO_OR_YES[0], 0, 1 - share)]
     found = [{"class": name, "index": index, "probability": p} for name, index, p in pairs]
     return sorted(found, key=lambda entry: -float(str(entry["probability"])))
 

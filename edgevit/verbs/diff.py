@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
@@ -12,9 +13,10 @@ from edgevit.base.errors import ConfigError, ModelFileError
 from edgevit.base.files import digest_path
 from edgevit.base.progress import Progress, Status
 from edgevit.core.golden_inputs import Draw, draw_inputs
-from edgevit.core.layer_errors import LayerDiff, LayerError, list_suspects
+from edgevit.core.layer_errors import FloatNetwork, LayerDiff, LayerError, list_suspects
 from edgevit.core.manifest import Manifest
 from edgevit.core.reference import ReferenceSet, Samples
+from edgevit.core.samples import Inputs
 from edgevit.core.seal import find_damage
 from edgevit.core.signature import InputSpec
 from edgevit.core.target import Precision, Target
@@ -31,7 +33,7 @@ from edgevit.formats.registry import (
 from edgevit.formats.trial import try_out
 from edgevit.frontend.opening import Opening, open_source
 from edgevit.verbs.foreign import matched
-from edgevit.verification.audit import inspect
+from edgevit.verification.audit import list_contents
 from edgevit.verification.layer_diff import compare_layers
 from edgevit.verification.matching import guess_tolerance
 
@@ -125,13 +127,18 @@ def diff(
 
 
 def find_suspects(
-    path: Path, source: Source, target: Target, reference: ReferenceSet, status: Status
+    path: Path,
+    layers_of: Callable[[Inputs], FloatNetwork],
+    target: Target,
+    reference: ReferenceSet,
+    status: Status,
 ) -> tuple[LayerError, ...]:
     """Layers of a file that add more error than its precision explains.
 
     Args:
         path: the file.
-        source: the float model that it was made of.
+        layers_of: samples -> the layers of the float model that it was made of; see
+            :func:`edgevit.frontend.record_layers.record_layers`.
         target: of the file.
         reference: whose samples are run: the user's own, else synthetic ones.
         status: called with a line about what is being done.
@@ -140,8 +147,6 @@ def find_suspects(
         The likeliest first; none for a format whose intermediate tensors cannot be read, or a file
         whose tensors are named after no layer.
     """
-    from edgevit.frontend.record_layers import record_layers
-
     if FORMATS[target.format].open_intermediate is None:
         return ()
     own = reference.own
@@ -150,7 +155,7 @@ def find_suspects(
     with open_intermediate(path) as reader:
         try:
             layers, _, _ = compare_layers(
-                record_layers(source, inputs), reader, target.precision, inputs, status
+                layers_of(inputs), reader, target.precision, inputs, status
             )
         except ModelFileError:
             return ()
@@ -198,7 +203,7 @@ def _open_named(path: Path, model: str | Path | keras.Model | None, opening: Ope
 
 def _guess_precision(path: Path) -> Precision:
     """Of another tool's file, by what it holds."""
-    found = guess_tolerance(inspect(path))
+    found = guess_tolerance(list_contents(path))
     return {EXACT: Precision.FLOAT32, HALF: Precision.FLOAT16, ALL_8BIT: Precision.INT8}.get(
         found, Precision.MIXED
     )

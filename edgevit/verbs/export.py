@@ -25,11 +25,12 @@ from edgevit.base.progress import Progress, Status
 from edgevit.base.versions import tool_versions
 from edgevit.base.workspace import open_workspace
 from edgevit.core.format import Format
-from edgevit.core.layer_errors import LayerError
+from edgevit.core.layer_errors import FloatNetwork, LayerError
 from edgevit.core.manifest import Artifact, Manifest, manifest_path
 from edgevit.core.metadata import write_metadata
 from edgevit.core.parity import ParityReport, Verdict
 from edgevit.core.reference import ReferenceSet
+from edgevit.core.samples import Inputs
 from edgevit.core.seal import seal
 from edgevit.core.target import Precision, Target, Written
 from edgevit.data.calibration import Given
@@ -183,6 +184,7 @@ def export_all(
     """
     from edgevit.data.calibration import hold_out, open_calibration
     from edgevit.frontend.labels import use_labels
+    from edgevit.frontend.record_layers import record_layers
     from edgevit.frontend.record_reference import record_reference, refine_source
     from edgevit.frontend.scaling import warn_of_scaling
 
@@ -224,13 +226,20 @@ def export_all(
         known = use_labels(source, some)[1]
         if known is not None:
             source = warn_of_scaling(source, some.images, known)
+    recorded: list[FloatNetwork] = []
+
+    def layers_of(inputs: Inputs) -> FloatNetwork:  # of the reference, the same for all targets
+        if not recorded:
+            recorded.append(record_layers(source, inputs))
+        return recorded[0]
+
     outcomes = []
     for row in rows:
         started = time.perf_counter()
         try:
             record = ranges_of(row.format) if row.needs_calibration else None
             own = options[row.format]
-            outcome = _export_one(source, row, own, record, reference, folder, arguments)
+            outcome = _export_one(source, row, own, record, reference, layers_of, folder, arguments)
         except EdgevitError as error:
             if len(rows) == 1:
                 raise
@@ -250,6 +259,7 @@ def _export_one(
     options: ExportOptions,
     ranges: RangeRecord | None,
     reference: ReferenceSet,
+    layers_of: Callable[[Inputs], FloatNetwork],
     folder: Path,
     arguments: ExportArguments,
 ) -> Outcome:
@@ -301,7 +311,7 @@ def _export_one(
         suspects: tuple[LayerError, ...] = ()
         if target.precision not in FLOATS:  # their limits leave no room for a fault
             say(f"{target.name}: looking at its layers")
-            suspects = find_suspects(staged, source, target, reference, lambda line: None)
+            suspects = find_suspects(staged, layers_of, target, reference, lambda line: None)
         outcome = Outcome(
             target,
             None,

@@ -54,7 +54,10 @@ def as_exported(source: Source, manifest: Manifest, against: str | Path) -> Sour
     """
     if source.weights_sha256 != manifest.weights_sha256:
         raise ConfigError(f"{against}: these are not the weights that the file was exported from.")
-    return replace(source, signature=manifest.model_signature)
+    known, own = manifest.model_signature, source.signature
+    if [spec.name for spec in known.outputs] != [spec.name for spec in own.outputs]:
+        known = Signature(known.inputs, own.outputs)  # files from before name some otherwise
+    return replace(source, signature=known)
 
 
 def find_scores(signature: Signature, names: tuple[str, ...]) -> Signature:

@@ -27,15 +27,25 @@ def inspect(path: str | Path, optimized: bool = False, work: bool = False) -> In
     """
     path = Path(path)
     row = choose_runtime(path)
-    spec = FORMATS[row.format]
     check_sound(path, row)
-    found: Inspection = load_attribute(spec.inspect)(path)
+    found = list_contents(path)
     if optimized and found.format == Format.ONNX and not found.custom_ops:
         from edgevit.formats.onnx.runtime.profiler import optimized_ops
 
         found = replace(found, optimized_ops=optimized_ops(path))
     if work:
         found = replace(found, work=count_cost(path))
+    return found
+
+
+def list_contents(path: Path) -> Inspection:
+    """Lists what is inside a file, damaged or not.
+
+    Raises:
+        ModelFileError: no such file, or no model in it.
+        RuntimeFailure: its runtime refuses it.
+    """
+    found: Inspection = load_attribute(FORMATS[choose_runtime(path).format].inspect)(path)
     return found
 
 

@@ -131,6 +131,21 @@ def test_people_read_which_layer_adds_most_where_none_is_suspect(
     assert "adds most" not in command(*ask).out
 
 
+def test_a_file_that_lost_its_metadata_is_looked_into_beside_a_named_model(
+    command, exported, tiny_run, tmp_path
+):
+    """A tool that rewrote it dropped the manifest and kept the bytes of the seal."""
+    bare = tmp_path / "bare.tflite"
+    model = parse_model(exported["tflite-float32"].read_bytes(), "file")
+    model.metadata = None
+    bare.write_bytes(pack_model(model))
+    answer = command("diff", bare, tiny_run, "--unsealed", "--limit", 2, "--json")
+    assert answer.code == 0, answer.err
+    assert answer.document["suspects"] == []
+    assert len(answer.document["layers"]) == LAYERS
+    assert any("changed since" in line for line in answer.document["warnings"])
+
+
 def test_bad_input_is_one_line(command, exported, copied, tiny_run, tmp_path):
     bare = tmp_path / "bare.tflite"
     model = parse_model(exported["tflite-float32"].read_bytes(), "file")

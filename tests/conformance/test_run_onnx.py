@@ -16,7 +16,7 @@ from edgevit.formats.registry import open_session
 from programs import run_program
 
 TOOL = Path(__file__).parents[2] / "tools" / "run_onnx.py"
-LARGEST = 60
+LARGEST = 75
 
 
 def code_lines(source: str) -> int:
@@ -59,7 +59,7 @@ def test_the_tool_names_the_same_class_as_a_session(exported, bare_file, picture
 def test_the_tool_without_arguments_says_how_it_is_used():
     found = run_program("tell_imports", TOOL, PYTHONPATH="")
     assert found.returncode == 1
-    assert found.stderr.strip() == "usage: run_onnx.py FILE.onnx IMAGE..."
+    assert found.stderr.strip() == "usage: run_onnx.py FILE.onnx IMAGE... [NAME=FILE.npy...]"
 
 
 def test_the_tool_is_short_enough_to_be_copied():

@@ -24,9 +24,6 @@ QUICK = (
 SOME = ("gray", "two_heads", "siamese", "segment_sigmoid", "embedding", "free_size", "odd_names")
 # (kind, target): words of the line with which it is refused. A kind of "*" is every kind.
 REFUSALS: Mapping[tuple[str, str], str] = {
-    ("argmax_inside", "tflite-int16x8"): "these operators touch floats: 1 ARG_MAX",
-    ("picture_and_index", "tflite-int8-micro"): "has no kernel for 1 SELECT",
-    ("restorer", "tflite-int8-micro"): "Transpose op only supports 1D-5D",
     **{
         (kind, "onnx-dynamic"): "there is no Gemm or MatMul with constant weights"
         for kind in ("segment_resize", "segment_sigmoid", "detector", "restorer")

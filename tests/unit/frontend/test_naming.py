@@ -59,6 +59,27 @@ def test_other_inputs_without_a_name_are_numbered_from_the_model_alone():
     assert names_of(open_source(model))[0] == ["input"]
 
 
+def test_outputs_without_a_name_do_not_depend_on_what_was_built_before(tmp_path):
+    """Nor on which process saved the model: Keras' own file keeps the numbers of that one."""
+    found = []
+    for _ in range(2):
+        x = pooled(images := keras.Input((8, 8, 3), name="photo"))
+        inner = keras.Sequential([keras.Input((3,)), layers.Dense(3), layers.Dense(4)])
+        named = layers.Dense(2, name="dense_7th")(x)
+        outputs = [layers.Dense(2)(x), layers.Dense(3)(x), keras.ops.softmax(x), named, inner(x)]
+        model = keras.Model(images, outputs, name="n")
+        model.save(tmp_path / "n.keras")
+        found += [names_of(open_source(model)), names_of(open_source(tmp_path / "n.keras"))]
+    expected = ["dense", "dense_1", "softmax", "dense_7th", "sequential"]
+    assert [outputs for _, outputs in found] == [expected] * 4
+
+
+def test_keys_that_look_numbered_stay():
+    x = pooled(images := keras.Input((8, 8, 3), name="photo"))
+    model = keras.Model(images, {"dense_3": layers.Dense(2)(x)})
+    assert names_of(open_source(model))[1] == ["dense_3"]
+
+
 def test_the_same_layer_called_twice_gives_two_names():
     images = keras.Input((8, 8, 3), name="photo")
     head = layers.Dense(3, name="head")

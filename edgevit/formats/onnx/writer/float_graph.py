@@ -29,6 +29,7 @@ from edgevit.frontend.lowering import (
 )
 from edgevit.frontend.source import Source
 from edgevit.frontend.trace import check_io_dtype, trace
+from edgevit.frontend.volumes import conv_in_groups
 
 # The last opset that tf2onnx writes; up to 20 nothing that it writes changes its meaning.
 LAST_OF_TF2ONNX = 18
@@ -39,7 +40,10 @@ LOWERING = Lowering(
     gelu_textbook,
     matmul_rows,
     ("LayerNormalization as sub, pow, mean, sqrt, div", "exact GELU through Erf"),
-    functions={"nn.conv": conv_in_one, "image.resize": resize_by_products},
+    functions={
+        "nn.conv": lambda own: conv_in_groups(conv_in_one(own)),
+        "image.resize": resize_by_products,
+    },
 )
 
 

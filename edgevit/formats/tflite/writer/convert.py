@@ -58,11 +58,13 @@ from edgevit.frontend.lowering import (
     layer_norm_centred,
     resize_by_products,
     square_as_product,
+    take_plainly,
 )
 from edgevit.frontend.source import Source
 from edgevit.frontend.trace import Traced, check_io_dtype, trace
 from edgevit.frontend.volumes import (
     adaptive_pool,
+    conv_in_groups,
     conv_of_frames,
     conv_transpose_of_frames,
     pool_of_frames,
@@ -82,11 +84,12 @@ LOWERING = Lowering(
         "nn.adaptive_average_pool": adaptive_pool("average_pool"),
         "nn.adaptive_max_pool": adaptive_pool("max_pool"),
         "nn.average_pool": pool_of_frames,
-        "nn.conv": conv_of_frames,
+        "nn.conv": lambda own: conv_in_groups(conv_of_frames(own)),
         "nn.conv_transpose": conv_transpose_of_frames,
         "nn.elu": elu_by_exp,
         "nn.max_pool": pool_of_frames,
         "numpy.square": square_as_product,
+        "numpy.take": take_plainly,
     },
 )
 

@@ -1,6 +1,6 @@
 """An integer-only TFLite graph in operators that TensorFlow Lite Micro has, exactly.
 
-Two things keep our int8 files from microcontrollers:
+Three things keep our int8 files from microcontrollers:
 
 - There is no GELU kernel. In int8 a GELU has 256 answers, and LiteRT computes it by looking them
   up; so does the graph here: CAST to int32, ADD 128, GATHER from a constant. The answers stay the
@@ -9,6 +9,8 @@ Two things keep our int8 files from microcontrollers:
   multiplier, then the shift), once in LiteRT, so that about one value of a thousand is off by one.
   CONV_2D rounds alike in both. A Dense layer is therefore written as a 1x1 convolution: the same
   weights, the same sums.
+- Values are moved along few axes only: see
+  :mod:`edgevit.formats.tflite.writer.quantize.merge_axes`.
 
 What comes out runs in LiteRT too.
 """
@@ -16,18 +18,21 @@ What comes out runs in LiteRT too.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from edgevit.formats.tflite.writer.graph import TfliteGraph
+from edgevit.formats.tflite.writer.quantize.merge_axes import MOST, merge_axes
 
 LEVELS = 256
 PADDING_VALID = 1  # of the schema
 
 
 def suit_micro(graph: TfliteGraph) -> tuple[str, ...]:
-    """Rewrites GELU as a table and Dense layers as convolutions.
+    """Rewrites GELU as a table, Dense layers as convolutions, and what moves along many axes.
 
     Args:
         graph: integer-only, of a fixed batch; changed in place.
@@ -36,7 +41,11 @@ def suit_micro(graph: TfliteGraph) -> tuple[str, ...]:
         Steps taken.
     """
     writer = _Writer(graph)
-    rewrites = {"GELU": writer.write_gelu, "FULLY_CONNECTED": writer.write_convolution}
+    rewrites: dict[str, Callable[[Any], list[Any] | None]] = {
+        "GELU": writer.write_gelu,
+        "FULLY_CONNECTED": writer.write_convolution,
+        **dict.fromkeys(MOST, partial(merge_axes, graph)),
+    }
     counts = dict.fromkeys(rewrites, 0)
     operators: list[Any] = []
     for operator in graph.operators:
@@ -47,9 +56,11 @@ def suit_micro(graph: TfliteGraph) -> tuple[str, ...]:
             counts[kind] += 1
     graph.operators = operators
     graph.prune()
+    merged = sum(counts[kind] for kind in MOST)
     return (
         f"{counts['GELU']} GELU as tables of {LEVELS} entries",
         f"{counts['FULLY_CONNECTED']} Dense layers as 1x1 convolutions",
+        *([f"{merged} transpositions and slices over fewer axes"] if merged else []),
     )
 
 

@@ -38,6 +38,8 @@ LEVELS_4BIT = 7
 WEIGHTS_ONLY = {Precision.DYNAMIC: 127, Precision.DYNAMIC_INT4: LEVELS_4BIT}
 TURNED = "TRANSPOSE_CONV"  # its inputs are sizes, weights, activation and bias, in this order
 BOUNDS = ("MINIMUM", "MAXIMUM")
+CHOICES = ("ARG_MAX", "ARG_MIN")
+CAST16 = 3  # version of a CAST from int16
 REQUANTIZE = 2  # version of a QUANTIZE from integers
 POWER_OF_TWO = 2e-3  # of a scale's binary logarithm: LiteRT calls 1e-3 near enough
 
@@ -155,6 +157,9 @@ class _Writer:
         for operator, kind, precision in self.old:
             if precision in ARITHMETIC and self._is_float(int(operator.outputs[0])):
                 self._write_static(operator, kind)
+                continue
+            if kind in CHOICES and precision is Precision.INT16X8:
+                self._choose_among_levels(operator)
                 continue
             self._read_as_float(operator)
             if precision in WEIGHTS_ONLY:
@@ -314,6 +319,16 @@ class _Writer:
             operator.outputs = np.array([self._quantise(index)], np.int32)
         else:
             self._give_fixed_scale(operator, index, Scale(*fixed))
+
+    def _choose_among_levels(self, operator: Any) -> None:
+        """The place of the largest or smallest: that of its level, in a type that has a kernel."""
+        x, axis = (int(index) for index in operator.inputs)
+        levels = self._int8_of(x)
+        wide = self.graph.copy_tensor(x, "_int32", "int32")
+        self.new.append(self.graph.make_operator("CAST", CAST16, [levels], [wide]))
+        operator.inputs = np.array([wide, axis], np.int32)
+        self.new.append(operator)
+        self.floats.update(int(index) for index in operator.outputs)
 
     def _give_fixed_scale(self, operator: Any, index: int, fixed: Scale) -> None:
         """The kernel's own output scale, and another one behind it where readers share a group."""
