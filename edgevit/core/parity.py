@@ -279,9 +279,9 @@ class FloatFigures:
         interval: ends of its 95 % interval, over pairs.
     """
 
-    figures: dict[str, float]
-    points_lost: float
-    interval: tuple[float, float]
+    figures: dict[str, NanFloat]
+    points_lost: NanFloat
+    interval: tuple[NanFloat, NanFloat]
 
 
 @dataclass(frozen=True)
@@ -303,13 +303,13 @@ class TaskReport:
 
     task: str
     images: int
-    figures: dict[str, float]
-    rows: dict[str, dict[str, float]]
+    figures: dict[str, NanFloat]
+    rows: dict[str, dict[str, NanFloat]]
     runtime: str
     source: str
     seconds: float = 0.0
     figure: str = ""
-    interval: tuple[float, float] = (float("nan"), float("nan"))
+    interval: tuple[NanFloat, NanFloat] = (NAN, NAN)
     float_model: FloatFigures | None = None
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from edgevit.core.inspection import Inspection
 from edgevit.core.manifest import Manifest
-from edgevit.core.parity import AccuracyReport, ParityReport, Verdict, judge, worst
+from edgevit.core.parity import AccuracyReport, ParityReport, TaskReport, Verdict, judge, worst
 from edgevit.core.tolerance import Tolerance
 
 
@@ -93,6 +93,7 @@ class FileReport:
         at_export: whether the export measured that, and nobody has again.
         accuracy: on labelled images.
         agreement: on the same images against the float model.
+        figures: of its task, on samples (``edgevit evaluate``).
         latency: one for each row of a benchmark.
         arena_bytes: working memory in TensorFlow Lite Micro.
         times: microseconds of layers or operators, the slowest first.
@@ -113,6 +114,7 @@ class FileReport:
     at_export: bool = False
     accuracy: AccuracyReport | None = None
     agreement: ParityReport | None = None
+    figures: TaskReport | None = None
     latency: tuple[Latency, ...] = ()
     arena_bytes: int | None = None
     times: tuple[NamedValue, ...] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from edgevit.core.parity import MEASURES, SAMPLES, AccuracyReport, Verdict
+from edgevit.core.parity import MEASURES, SAMPLES, AccuracyReport, TaskReport, Verdict
 from edgevit.core.report import FileReport, Latency, NamedValue, Report, wilson_interval
 from edgevit.core.tensors import TensorSpec, show_shape
 from edgevit.reports.scatter import Point
@@ -75,6 +75,19 @@ def verdict_kind(file: FileReport) -> str:
 def accuracy_text(accuracy: AccuracyReport | None) -> str:
     """Top-1 in percent."""
     return f"{accuracy.top1:.2f} %" if accuracy else ""
+
+
+def figure_text(found: TaskReport | None) -> str:
+    """The first figure of a task and its name; empty where it was not measured."""
+    return f"{found.figure} {next(iter(found.figures.values())):.4g}" if found else ""
+
+
+def figure_note(found: TaskReport | None) -> str:
+    """Its interval, and what it was measured on."""
+    if not found:
+        return ""
+    low, high = found.interval
+    return f"{low:.3g} to {high:.3g}, {found.images:,} samples"
 
 
 def accuracy_range(accuracy: AccuracyReport) -> tuple[float, float]:
@@ -164,6 +177,7 @@ COLUMNS = (
         lambda file: _samples(file),
     ),
     Column("Top-1", lambda f: accuracy_text(f.accuracy), lambda f: accuracy_note(f.accuracy)),
+    Column("Figure", lambda f: figure_text(f.figures), lambda f: figure_note(f.figures)),
     Column("Same as float", _agreement),
     Column("Latency", lambda f: latency_text(f.fastest), lambda f: latency_note(f.fastest)),
     Column("Roofline", _roofline),

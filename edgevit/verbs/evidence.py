@@ -17,7 +17,7 @@ from edgevit.base.errors import ModelFileError, in_one_line
 from edgevit.core.benchmarks import BENCHMARK_KIND, BenchmarkResult
 from edgevit.core.manifest import MANIFEST_SUFFIX
 from edgevit.core.measurements import Measurement
-from edgevit.core.parity import AccuracyReport, ParityReport
+from edgevit.core.parity import AccuracyReport, ParityReport, TaskReport
 from edgevit.core.report import FileReport, Latency, NamedValue
 
 # The key that tells a document -> those that are read; the first key that it has counts.
@@ -50,6 +50,7 @@ class Finding:
         sha256: of the file; None where the document does not say.
         runs: golden images against the float model (``edgevit verify --json``).
         accuracy: on labelled images (``edgevit verify`` or ``evaluate``).
+        figures: of another task than top-1 accuracy (``edgevit evaluate``).
         real_images: parity on these images (``edgevit verify``).
         test_images: likewise (benchmarks/accuracy_of_targets.py).
         arena_bytes: working memory (``edgevit verify --runtime tflm``).
@@ -63,6 +64,7 @@ class Finding:
     sha256: str | None = None
     runs: tuple[ParityReport, ...] = ()
     accuracy: AccuracyReport | None = None
+    figures: TaskReport | None = None
     real_images: ParityReport | None = None
     test_images: ParityReport | None = None
     arena_bytes: int | None = None
@@ -89,6 +91,7 @@ class Finding:
             entry,
             parity=entry.parity or self.runs,
             accuracy=self.accuracy or entry.accuracy,
+            figures=self.figures or entry.figures,
             agreement=self.real_images or self.test_images or entry.agreement,
             arena_bytes=self.arena_bytes or entry.arena_bytes,
             times=times or entry.times,
@@ -182,6 +185,9 @@ def read_findings(document: Any) -> tuple[list[Finding], tuple[str, ...]]:
     if {"top1", "top5", "images"} <= document.keys():  # of edgevit evaluate
         named = {"file": document.get("model"), "sha256": document.get("sha256")}
         return [from_plain(Finding, {**named, "accuracy": document})], ()
+    if {"task", "figures", "figure"} <= document.keys():  # likewise, by another task
+        named = {"file": document.get("model"), "sha256": document.get("sha256")}
+        return [from_plain(Finding, {**named, "figures": document})], ()
     keras = document.get("keras")
     rows = {name: row for name, row in document.items() if name not in ("keras", "provenance")}
     if rows and all(isinstance(row, dict) and "accuracy" in row for row in rows.values()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ import pytest
 from edgevit.base.documents import to_json
 from edgevit.core.benchmarks import BenchmarkResult
 from edgevit.core.measurements import BenchmarkCase, Environment, Measurement
+from edgevit.core.parity import FloatFigures, TaskReport
 from edgevit.core.report import FileReport
+from edgevit.reports.view import COLUMNS
 from edgevit.verbs.evidence import Evidence, list_documents
 
 A, B, BROKEN = "aa" * 32, "bb" * 32, "cc" * 32
@@ -48,6 +51,21 @@ def add(evidence, tmp_path):
         return evidence
 
     return put
+
+
+def test_figures_of_a_task_go_to_the_file_of_their_digest_and_into_its_row(add):
+    found = TaskReport(
+        *("regression", 90, {"r2": 0.934, "other": float("nan")}, {"age": {"mae": 2.0}}),
+        *("onnxruntime-cpu", "ages.csv", 1.0, "R2", (0.91, 0.95)),
+        FloatFigures({"r2": 0.94}, 0.6, (-0.1, 1.3)),
+    )
+    entry = add({"model": "b.onnx", "sha256": B, **asdict(found)}).files["b.onnx"]
+    assert entry.figures.figures["r2"] == 0.934
+    assert entry.figures.float_model.points_lost == 0.6
+    (column,) = [column for column in COLUMNS if column.title == "Figure"]
+    assert column.text(entry) == "R2 0.934"
+    assert column.note(entry) == "0.91 to 0.95, 90 samples"
+    assert column.text(FileReport("a.tflite", "tflite", 10, A)) == ""
 
 
 def test_a_verification_goes_to_the_file_of_its_digest(add):
