@@ -11,6 +11,7 @@ from edgevit.core.tensors import Preprocess
 from edgevit.data.calibration import CalibrationSample
 from edgevit.frontend.labels import use_labels
 from edgevit.frontend.opening import open_source
+from edgevit.frontend.record_reference import float_outputs
 from edgevit.frontend.scaling import (
     find_scaling_inside,
     list_right,
@@ -79,6 +80,16 @@ def test_pixels_that_nothing_scales_are_told_unless_that_was_asked_for():
     assert "--scaling unit" in line
     assert open_source(network(), scaling="raw").warnings == ()
     assert open_source(network(), scaling="imagenet").warnings == ()
+
+
+def test_caffes_scaling_is_that_of_vgg16_and_leaves_the_model_as_it_is():
+    model = network()
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), np.uint8)
+    wanted = model(keras.applications.vgg16.preprocess_input(pictures.astype(np.float32)))
+    source = open_source(model, scaling="caffe")
+    np.testing.assert_allclose(float_outputs(source, pictures)["scores"], wanted, rtol=1e-4)
+    again = model(keras.applications.vgg16.preprocess_input(pictures.astype(np.float32)))
+    np.testing.assert_array_equal(again, wanted)
 
 
 def test_our_own_preprocessing_in_front_is_a_scaling():

@@ -13,6 +13,7 @@ from edgevit.formats.tflite.writer.graph import TfliteGraph  # noqa: E402
 from edgevit.formats.tflite.writer.quantize.integer import annotate_ranges, quantize  # noqa: E402
 from edgevit.formats.tflite.writer.quantize.tables import (  # noqa: E402
     TABLES_8,
+    TABLES_16,
     hide_functions,
     tabulate,
     write_tables,
@@ -84,3 +85,11 @@ def test_a_lost_function_is_no_silent_error(convert_tflite):
     graph = TfliteGraph(convert_tflite(lambda x: x + 1.0, SHAPE, "x"))
     with pytest.raises(ExportError, match="lost"):
         write_tables(graph, [np.exp], TABLES_8)
+
+
+def test_a_table_of_int16_answers_to_every_level():
+    table = tabulate(np.tanh, (1e-4, 0), (1 / 32768, 0), TABLES_16)
+    levels = np.arange(-32768, 32768)
+    assert table.dtype == np.int16
+    wanted = np.clip(np.rint(np.tanh(levels * 1e-4) * 32768), -32768, 32767)
+    np.testing.assert_array_equal(table, wanted)
