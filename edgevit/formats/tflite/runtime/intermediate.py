@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,13 @@ ROUNDS = ("QUANTIZE", "DEQUANTIZE")
 ENDINGS = ("SOFTMAX", "LOGISTIC", *ROUNDS)
 # Through these an exporter may move a normalisation's scale and offset into weights behind them.
 MOVES = (*names_of(Role.MOVES), "MEAN")
+
+# What activations inside an operator let through, by ActivationFunctionType of the schema.
+FUSED_BOUNDS: Mapping[int, tuple[float, float]] = {
+    1: (0.0, math.inf),
+    2: (-1.0, 1.0),
+    3: (0.0, 6.0),
+}
 
 
 class LiteRTIntermediateReader(LiteRTSession):
@@ -86,6 +94,7 @@ class LiteRTIntermediateReader(LiteRTSession):
                 name = tensor_name(graph.tensors[index])
                 tensor = self._describe_tensor(index, name, layer, node.op, position)
                 if tensor is not None and tensor.name not in indices:
+                    tensor = _bound(tensor, operator)
                     tensors.append(replace(tensor, bare=bare.get(index, "")))
                     indices[tensor.name] = index
         return tuple(tensors), indices
@@ -147,6 +156,18 @@ class LiteRTIntermediateReader(LiteRTSession):
                 )
             )
         return tuple(found)
+
+
+def _bound(tensor: IntermediateTensor, operator: Any) -> IntermediateTensor:
+    """The tensor with what an activation inside its operator lets through.
+
+    A layer before that activation has values that the file holds nowhere.
+    """
+    fused = getattr(operator.builtinOptions, "fusedActivationFunction", 0)
+    low, high = FUSED_BOUNDS.get(fused, (-math.inf, math.inf))
+    if not tensor.step:
+        return tensor
+    return replace(tensor, low=max(tensor.low, low), high=min(tensor.high, high))
 
 
 def _list_bare(nodes: Sequence[tuple[Any, FileNode]]) -> dict[int, str]:
