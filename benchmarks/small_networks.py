@@ -202,6 +202,41 @@ def build_embedder() -> keras.Model:
     return keras.Model(images, layers.UnitNormalization(name="embedding")(x), name="embedder")
 
 
+def _mobile_trunk() -> tuple[Any, Any]:
+    """Depthwise convolutions and hard swish, an eighth of the size."""
+    images = keras.Input((SIDE, SIDE, 3), name="images")
+    x = _conv(layers.Rescaling(1 / 127.5, -1)(images), 16, act="hard_swish")
+    for width, strides in ((32, 2), (48, 2), (64, 2), (64, 1)):
+        x = layers.DepthwiseConv2D(3, strides, padding="same", use_bias=False)(x)
+        x = layers.Activation("hard_swish")(layers.BatchNormalization()(x))
+        x = _conv(x, width, 1, act="hard_swish")
+    return images, x
+
+
+def build_fcn() -> keras.Model:
+    """Logits of a small picture, brought to size (Long et al. 2015, arXiv:1411.4038)."""
+    images, x = _mobile_trunk()
+    x = layers.Conv2D(len(SHAPES) + 1, 1)(x)
+    mask = layers.UpSampling2D(8, interpolation="bilinear", name="mask")(x)
+    return keras.Model(images, mask, name="fcn")
+
+
+def build_pose() -> keras.Model:
+    """Place of a shape and the root of its area, all in pixels."""
+    images, x = _mobile_trunk()
+    x = layers.Dense(48, activation="relu")(layers.Flatten()(x))
+    values = layers.Dense(3, name="raw")(x)
+    scaled = layers.Rescaling(8.0, 16.0, name="values")(values)
+    return keras.Model(images, scaled, name="pose")
+
+
+def build_descriptor() -> keras.Model:
+    """Vectors of unit length out of averaged features."""
+    images, x = _mobile_trunk()
+    x = layers.Dense(24)(layers.GlobalAveragePooling2D()(x))
+    return keras.Model(images, layers.UnitNormalization(name="embedding")(x), name="descriptor")
+
+
 def build_multilabel() -> keras.Model:
     """Whether a shape is in the upper half, in the left half, large, and round."""
     images, x = _shapes_trunk()
@@ -242,25 +277,30 @@ def _fit(model: keras.Model, x: Any, y: Any, loss: Any, epochs: int, flip: bool 
         print(f"{model.name}: epoch {epoch + 1}, loss {history.history['loss'][0]:.4f}", flush=True)
 
 
-def _train_unet() -> keras.Model:
-    shapes, model = draw_shapes(6000, 1), build_unet()
-    _fit(model, shapes.images, shapes.masks, "sparse_categorical_crossentropy", 8)
+def _segmenter(build: Callable[[], keras.Model]) -> keras.Model:
+    shapes, model = draw_shapes(6000, 1), build()
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=model.name == "fcn")
+    _fit(model, shapes.images, shapes.masks, loss, 8)
     return model
 
 
-def _train_regressor() -> keras.Model:
-    shapes, model = draw_shapes(8000, 2), build_regressor()
-    raw = keras.Model(model.inputs, model.get_layer("raw").output, name="regressor")
-    wanted = (shapes.values - [16.0, 16.0, 1500.0]) / [8.0, 8.0, 1000.0]
+def _regressor(build: Callable[[], keras.Model]) -> keras.Model:
+    shapes, model = draw_shapes(8000, 2), build()
+    raw = keras.Model(model.inputs, model.get_layer("raw").output, name=model.name)
+    last = model.get_layer("values")
+    values = shapes.values.copy()
+    if model.name == "pose":
+        values[:, 2] = np.sqrt(values[:, 2])
+    wanted = (values - last.offset) / last.scale
     _fit(raw, shapes.images, wanted.astype(np.float32), "mse", 10)
     return model
 
 
-def _train_embedder() -> keras.Model:
-    shapes, model = draw_shapes(8000, 3), build_embedder()
+def _embedder(build: Callable[[], keras.Model]) -> keras.Model:
+    shapes, model = draw_shapes(8000, 3), build()
     head = layers.Dense(len(SHAPES), use_bias=False, kernel_constraint="unit_norm")
     scaled = layers.Lambda(lambda x: 12 * x)(head(model.output))
-    trained = keras.Model(model.inputs, scaled, name="embedder")
+    trained = keras.Model(model.inputs, scaled, name=model.name)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     _fit(trained, shapes.images, shapes.labels, loss, 8)
     return model
@@ -281,11 +321,15 @@ NETWORKS: dict[str, Callable[[], keras.Model]] = {
     "mobilenetv3": lambda: _classifier(build_mobilenetv3, 5, 20_000),
     "vgg": lambda: _classifier(build_vgg, 5, 20_000),
     "convnext": lambda: _classifier(build_convnext, 5, 20_000),
-    "unet": _train_unet,
-    "regressor": _train_regressor,
-    "embedder": _train_embedder,
+    "unet": lambda: _segmenter(build_unet),
+    "fcn": lambda: _segmenter(build_fcn),
+    "regressor": lambda: _regressor(build_regressor),
+    "pose": lambda: _regressor(build_pose),
+    "embedder": lambda: _embedder(build_embedder),
+    "descriptor": lambda: _embedder(build_descriptor),
     "multilabel": _train_multilabel,
 }
+PHOTOGRAPHS = ("resnet8", "mobilenetv2", "mobilenetv3", "vgg", "convnext")
 
 
 def train(name: str, folder: Path) -> Path:
@@ -300,7 +344,7 @@ def train(name: str, folder: Path) -> Path:
 
 def draw_samples(name: str, count: int, seed: int) -> tuple[np.ndarray, Shapes | None]:
     """Pictures of the kind that a network was trained on: uint8 N 32 32 3, and what is known."""
-    if NETWORKS[name].__name__ == "<lambda>":
+    if name in PHOTOGRAPHS:
         data = load_dataset(find_source(None), "train", (SIDE, SIDE))
         chosen = np.random.default_rng(seed).permutation(len(data))[:count]
         return data.images[chosen], None
