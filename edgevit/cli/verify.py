@@ -77,6 +77,8 @@ def verify(file: Path, as_json: bool, **chosen: Any) -> None:
         document["not_run"] = [row.name for row in found.not_run]
     if found.damage:
         document["damage"] = found.damage
+    if found.drift:
+        document["drift"] = found.drift
     if found.accuracy:
         document["accuracy"] = found.accuracy
     if found.real:
@@ -129,6 +131,7 @@ def _text(found: Verification) -> str:
     else:
         lines += [*found.matches, f"judged as a file with {tolerance.reason}"]
     lines += console.verdict_lines(shown, tolerance, found.reports, found.verdict)
+    lines += [found.drift] if found.drift else []
     kind = found.target.name if found.target else "another tool's"
     lines.append(f"{shown} ({kind}): {found.verdict}")
     return "\n".join(lines)

@@ -20,7 +20,7 @@ from edgevit.core.format import Format
 from edgevit.core.layer_errors import LayerError
 from edgevit.core.manifest import CLASSIFICATION, Artifact, Manifest, manifest_path
 from edgevit.core.metadata import write_metadata
-from edgevit.core.parity import Verdict
+from edgevit.core.parity import Verdict, record_errors
 from edgevit.core.reference import ReferenceSet
 from edgevit.core.seal import seal
 from edgevit.core.target import Precision, Target, Written
@@ -266,8 +266,7 @@ def _export_one(
             task=source.task,
             signature=source.signature,
         )
-        written.finish(write_metadata(manifest, embedded))
-        seal(staged)
+        _finish(written, manifest, embedded, staged)
         say(f"{target.name}: auditing")
         audit(inspect(staged), target, name)
         runtimes, missing = verifying_runtimes(target)
@@ -290,6 +289,9 @@ def _export_one(
             bool(arguments.get("accept_loss")),
             suspects,
         )
+        if target.tolerance.exact is None:
+            manifest = replace(manifest, errors=record_errors(reports))
+            _finish(written, manifest, embedded, staged)
         right = outcome.verdict in (Verdict.PASS, Verdict.LOSSY)
         if not right and not arguments.get("keep_failed"):
             return outcome
@@ -297,6 +299,12 @@ def _export_one(
         if search:
             write_whole(recipe_path(artifact.path), search.recipe.to_text().encode())
         return replace(outcome, artifact=artifact)
+
+
+def _finish(written: Written, manifest: Manifest, embedded: ReferenceSet, staged: Path) -> None:
+    """Writes the file with its metadata, sealed."""
+    written.finish(write_metadata(manifest, embedded))
+    seal(staged)
 
 
 def publish(staged: Path, path: Path, manifest: Manifest) -> Artifact:
