@@ -90,6 +90,8 @@ class LayerError:
         total_cosine: against the float model.
         saturated: share of values at the ends of an integer tensor's levels; None for floats.
         clipped: share of values that lie beyond these ends in the float layer for the same input.
+        last: path of the last of several layers that the file computes in one step, as a
+            convolution with its activation: the output of this one is compared. Empty: its own.
     """
 
     layer: str
@@ -105,6 +107,7 @@ class LayerError:
     total_cosine: float
     saturated: float | None
     clipped: float | None
+    last: str = ""
 
 
 @dataclass(frozen=True)
