@@ -18,7 +18,7 @@ import numpy as np
 from edgevit.core.layer_errors import FloatLayer, LayerError
 from edgevit.core.target import Precision
 from edgevit.formats.intermediate import IntermediateTensor
-from edgevit.verification.rounding_noise import InsideNoise, ProductNoise
+from edgevit.verification.rounding_noise import FEW, RARE, InsideNoise, ProductNoise
 
 # Relative error (root mean square) below which no layer of a file is worth a look, by precision.
 NEGLIGIBLE = {
@@ -31,8 +31,6 @@ NEGLIGIBLE = {
     Precision.MIXED: 1.5e-2,  # operators with dynamic weights may be among them
 }
 MOST_DB = 400.0  # stands for what is infinite or no number
-RARE = 0.01  # share of values beyond a tensor's levels that calibration may have left there
-FEW = 4  # values that are no more than chance, however few there are
 CORRELATED = 0.005  # share of rounding errors that is a pattern, since inputs repeat themselves
 # The mean over channels varies far less than the worst of them, so as much of it says more.
 ALL_CHANNELS = 5.0
