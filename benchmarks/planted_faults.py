@@ -39,7 +39,7 @@ from kinds.zoo import KINDS, build_kind
 
 DEFAULT = RESULTS / "faults.json"
 SUBJECTS = {
-    "classifier": ("resnet8", "mobilenetv2"),
+    "classifier": ("resnet8",),
     "segmenter": ("unet", "fcn"),
     "regressor": ("regressor",),
     "embedder": ("embedder",),
@@ -133,7 +133,8 @@ def count(
         layer = faults.MODEL_FAULTS[fault](model)
         if layer:
             faults.graft(sound, subject.export(model, target, place / "faulty"), faulty)
-            yield from judge.rows(fault, faulty, layer, look=True)
+            path = f"{subject.source.name}/{layer}"
+            yield from judge.rows(fault, faulty, path, look=True)
 
 
 class _Judge:

@@ -332,12 +332,13 @@ def rank_of(layer: str, source: Any, path: Path, target: str, images: np.ndarray
     with open_intermediate(path) as reader:
         rows, unaligned, _ = compare_layers(network, reader, precision, images, lambda line: None)
     ranked = rank_layers(rows)
-    order = [row.layer for row in ranked]
-    while layer and layer not in order:  # the file's names go on inside of a layer
+    # A step of several layers goes by the first and the last.
+    places = {name: place for place, row in enumerate(ranked) for name in (row.layer, row.last)}
+    while layer and layer not in places:  # the file's names go on inside of a layer
         layer = layer.rpartition("/")[0]
     return {
-        "rank": order.index(layer) + 1 if layer in order else None,
-        "first": order[0],
+        "rank": places[layer] + 1 if layer else None,
+        "first": ranked[0].layer,
         "first_db": ranked[0].excess_db,
         "next_db": ranked[1].excess_db if len(ranked) > 1 else None,
         "compared": len(rows),
