@@ -112,7 +112,7 @@ def _text(found: LayerDiff, top: int, order: str, picture: Path | None) -> str:
     for reason, count in reasons.items():
         names = [row.layer for row in found.unaligned if row.reason == reason]
         shown = ", ".join(names[:3]) + (", ..." if count > 3 else "")
-        lines.append(f"not compared: {count} ({reason}): {shown}")
+        lines.append(f"not compared by themselves: {count} ({reason}): {shown}")
     lines += [_suspicion(row) for row in found.suspects[:3]]
     left = len(found.suspects) - 3
     if left > 0:
