@@ -67,7 +67,8 @@ def look_at(kind: str, targets: str) -> Iterator[dict[str, Any]]:
             except EdgevitError as error:
                 yield {**row, "refused": str(error)}
                 continue
-            worst = max(found.layers, key=lambda layer: layer.excess_db)
+            held = [layer for layer in found.layers if not layer.adds_up]
+            worst = max(held, key=lambda layer: layer.excess_db)
             yield {
                 **row,
                 "compared": len(found.layers),
