@@ -197,7 +197,14 @@ def _verify(path: Path, runtime: str) -> str:
 
 
 def render_table(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """How many are found, by fault and target, and how often diff puts the layer first."""
+    """How many are found, by fault and target, and how often diff puts the layer first.
+
+    Where the sound file is lossy already, only a failure finds a fault.
+    """
+    sound = {
+        (row["subject"], row["target"]): row["verdict"] for row in rows if row["fault"] == "none"
+    }
+    let_through = {key: {"pass", verdict} for key, verdict in sound.items()}
     targets = list(dict.fromkeys(row["target"] for row in rows))
     lines = [
         f"| fault | {' | '.join(f'`{target}`' for target in targets)} | diff: layer first |",
@@ -207,16 +214,13 @@ def render_table(rows: Sequence[dict[str, Any]]) -> list[str]:
         cells = []
         for target in targets:
             own = [row for row in rows if (row["fault"], row["target"]) == (fault, target)]
-            cells.append(f"{sum(map(_is_found, own))} of {len(own)}" if own else "")
+            found = [r for r in own if r["verdict"] not in let_through[r["subject"], target]]
+            cells.append(f"{len(found)} of {len(own)}" if own else "")
         ranked = [row for row in rows if row["fault"] == fault and "rank" in row]
         first = sum(row["rank"] == 1 for row in ranked)
         cells.append(f"{first} of {len(ranked)}" if ranked else "")
         lines.append(f"| {fault} | {' | '.join(cells)} |")
     return lines
-
-
-def _is_found(row: dict[str, Any]) -> bool:
-    return str(row["verdict"]) != "pass"
 
 
 if __name__ == "__main__":
