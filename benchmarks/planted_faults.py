@@ -57,6 +57,7 @@ def main() -> None:
     parser.add_argument("--targets", default=",".join(FILES), help="commas between")
     parser.add_argument("--draws", type=int, default=DRAWS)
     parser.add_argument("--json", type=result_path, help="where to add the rows")
+    parser.add_argument("--no-look", action="store_true", help="leave diff out")
     parser.add_argument("--table", action="store_true", help="only print what was counted")
     options = parser.parse_args()
     path = options.json or DEFAULT
@@ -68,7 +69,9 @@ def main() -> None:
         for target in options.targets.split(","):
             rows = [row for row in rows if (row["subject"], row["target"]) != (name, target)]
             with tempfile.TemporaryDirectory() as place:
-                for row in count(name, target, options.networks, options.draws, Path(place)):
+                looks = 0 if options.no_look else 1
+                arguments = options.networks, options.draws, looks, Path(place)
+                for row in count(name, target, *arguments):
                     rows.append(row)
                     print(json.dumps(row), flush=True)
             if options.json:
@@ -107,7 +110,7 @@ class Subject:
 
 
 def count(
-    name: str, target: str, folder: Path, draws: int, place: Path
+    name: str, target: str, folder: Path, draws: int, looks: int, place: Path
 ) -> Iterator[dict[str, Any]]:
     """A row for each planted fault that has an effect, and one for the sound file."""
     subject = Subject(name, folder)
@@ -123,7 +126,7 @@ def count(
             except ValueError:  # no place for it
                 break
             faults.write_sealed(faulty, faulty.read_bytes())
-            yield from judge.rows(fault, faulty, layer, look=seed == 0)
+            yield from judge.rows(fault, faulty, layer, look=seed < looks)
     if faults.plant(sound, faulty, "two outputs swapped"):
         yield from judge.rows("two outputs swapped", faulty, "", look=False)
     for fault in ("nearest instead of bilinear", "activation dropped"):
@@ -132,7 +135,7 @@ def count(
         if layer:
             faults.graft(sound, subject.export(model, target, place / "faulty"), faulty)
             path = f"{subject.source.name}/{layer}"
-            yield from judge.rows(fault, faulty, path, look=True)
+            yield from judge.rows(fault, faulty, path, look=bool(looks))
 
 
 class _Judge:
