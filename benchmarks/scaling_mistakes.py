@@ -1,7 +1,8 @@
 """Does an export notice pixels that are scaled twice, or not at all?
 
 Trains small classifiers of drawn shapes, every other one with a Rescaling inside, and exports each
-with the wrong --scaling: once with class folders beside it, once without anything.
+with the wrong --scaling, once with class folders beside it and once without anything, and with the
+right one.
 
     python benchmarks/scaling_mistakes.py --runs 10
 """
@@ -26,28 +27,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=10)
     options = parser.parse_args()
-    found = warned = 0
+    found = warned = alarms = 0
     for seed in range(options.runs):
         inside = bool(seed % 2)
-        model, right = train_classifier(seed, inside)
-        scaling = "unit" if inside else None  # twice, or neither
-        with tempfile.TemporaryDirectory() as place:
-            write_folders(Path(place) / "shapes", seed)
-            outcome = export(
-                model,
-                "tflite-float32",
-                place,
-                scaling=scaling,
-                calibration=str(Path(place) / "shapes"),
-            )
-        lines = [line for line in outcome.warnings if "%" in line]
-        alone = open_source(model, scaling=scaling).warnings
-        found += bool(lines)
-        warned += bool(alone)
+        model, share = train_classifier(seed, inside)
+        # Twice, or neither; and as it was trained.
+        wrong, right = ("unit", "raw") if inside else (None, "unit")
+        lines = list_lines(model, wrong, seed)
+        alone = open_source(model, scaling=wrong).warnings
+        false = list_lines(model, right, seed)
+        found, warned, alarms = found + bool(lines), warned + bool(alone), alarms + bool(false)
         what = "scaled twice" if inside else "not scaled"
-        print(f"seed {seed}, {what}, right on {100 * right:.0f} % when scaled well", flush=True)
+        print(f"seed {seed}, {what}, right on {100 * share:.0f} % when scaled well", flush=True)
         print(f"  with class folders: {lines or 'nothing'}\n  without: {alone or 'nothing'}")
-    print(f"found with class folders: {found} of {options.runs}; warned without: {warned}")
+        print(f"  scaled well: {false or 'nothing'}", flush=True)
+    print(
+        f"of {options.runs}: found with class folders {found}; warned without {warned}; "
+        f"false alarms where it is scaled well {alarms}"
+    )
+
+
+def list_lines(model: keras.Model, scaling: str | None, seed: int) -> list[str]:
+    """What an export with class folders says of the labels."""
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "shapes"
+        write_folders(folder, seed)
+        outcome = export(model, "tflite-float32", place, scaling=scaling, calibration=str(folder))
+    return [line for line in outcome.warnings if "%" in line]
 
 
 def train_classifier(seed: int, inside: bool) -> tuple[keras.Model, float]:

@@ -91,7 +91,7 @@ def _text(found: LayerDiff, top: int, order: str, picture: Path | None) -> str:
     integers = any(row.saturated is not None for row in found.layers)
     cells = [
         {
-            "layer": row.layer,
+            "layer": _step(row),
             "computed by": row.op,
             "adds dB": _decibels(row.sqnr_db),
             "cosine": f"{row.cosine:.5f}",
@@ -113,7 +113,7 @@ def _text(found: LayerDiff, top: int, order: str, picture: Path | None) -> str:
     for reason, count in reasons.items():
         names = [row.layer for row in found.unaligned if row.reason == reason]
         shown = ", ".join(names[:3]) + (", ..." if count > 3 else "")
-        lines.append(f"not compared: {count} ({reason}): {shown}")
+        lines.append(f"not compared by themselves: {count} ({reason}): {shown}")
     lines += [_suspicion(row) for row in found.suspects[:3]]
     left = len(found.suspects) - 3
     if left > 0:
@@ -127,6 +127,11 @@ def _text(found: LayerDiff, top: int, order: str, picture: Path | None) -> str:
     if picture:
         lines.append(f"picture: {console.shown_path(picture)}")
     return "\n".join(lines)
+
+
+def _step(row: LayerError) -> str:
+    """The layer, or the first and the last of several that are one step."""
+    return f"{row.layer} .. {row.last.rpartition('/')[2]}" if row.last else row.layer
 
 
 def _coverage(found: LayerDiff) -> str:

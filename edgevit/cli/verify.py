@@ -88,6 +88,8 @@ def verify(file: Path, as_json: bool, **chosen: Any) -> None:
         document["damage"] = found.damage
     elif chosen["trust"]:
         document["signed_by"] = describe_key(read_public_key(chosen["trust"]))
+    if found.drift:
+        document["drift"] = found.drift
     if found.accuracy:
         document["accuracy"] = found.accuracy
     if found.real:
@@ -148,6 +150,7 @@ def _text(found: Verification, signed_by: str) -> str:
         )
     if signed_by:
         lines.append(f"{shown}: signed by {signed_by}, which you trust")
+    lines += [found.drift] if found.drift else []
     kind = found.target.name if found.target else "another tool's"
     lines.append(f"{shown} ({kind}): {console.paint(str(found.verdict))}")
     return "\n".join(lines)

@@ -15,6 +15,11 @@ PREPROCESSING = "preprocessing"  # stands for what happens to the pixels before 
 SUSPECT_DB = 18.0
 NOTABLE_DB = 12.0  # hardly a sound layer comes so far
 NOISY_DB = 18.0  # signal to noise of what a layer adds: below, an eighth of its answer is noise
+# What these round in one step enters the next and adds up, which no model of rounding here says.
+RECURRENT = (
+    *("LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional"),
+    *("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"),
+)
 TOGETHER_DB = 8.0  # notable layers that are so close to the worst are ranked by their place
 
 
@@ -90,6 +95,8 @@ class LayerError:
         total_cosine: against the float model.
         saturated: share of values at the ends of an integer tensor's levels; None for floats.
         clipped: share of values that lie beyond these ends in the float layer for the same input.
+        last: path of the last of several layers that the file computes in one step, as a
+            convolution with its activation: the output of this one is compared. Empty: its own.
     """
 
     layer: str
@@ -105,6 +112,12 @@ class LayerError:
     total_cosine: float
     saturated: float | None
     clipped: float | None
+    last: str = ""
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether what is rounded in one step of the layer enters the next."""
+        return self.saturated is not None and self.kind in RECURRENT
 
 
 @dataclass(frozen=True)
@@ -175,12 +188,13 @@ class LayerDiff:
 def list_suspects(layers: Sequence[LayerError]) -> list[LayerError]:
     """Layers whose error their precision does not explain, the likeliest first.
 
-    Where there is one, notable layers that are ranked before it are suspects as well.
+    Where there is one, notable layers that are ranked before it are suspects as well. A recurrent
+    layer in integers is never one: its rounding adds up.
 
     Args:
         layers: in the order of computation.
     """
-    ranked = rank_layers(layers)
+    ranked = rank_layers([row for row in layers if not row.adds_up])
     places = [place for place, row in enumerate(ranked) if row.excess_db > SUSPECT_DB]
     if not places:
         return []

@@ -17,7 +17,7 @@ MANIFEST_SUFFIX = ".manifest.json"
 RUNS = "runs"  # key of the file beside: what the verification at export measured
 NOUN = "its manifest"  # what errors call it
 CLASSIFICATION = "classification"
-ADDED = ("task", "signature")  # fields that files from before may lack
+ADDED = ("task", "signature", "errors")  # fields that files from before may lack
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ class Manifest:
         task: what the model is for, a key of :data:`edgevit.tasks.TASKS`.
         signature: of the model: what a caller hands over and what the outputs mean. Files from
             before it was written are classifiers of RGB images.
+        errors: what each column of each output lost on the golden inputs when the file was written,
+            see :func:`edgevit.core.parity.record_errors`; None where nothing is rounded.
     """
 
     model: str
@@ -56,6 +58,7 @@ class Manifest:
     reference_sha256: str = ""
     task: str = CLASSIFICATION
     signature: Signature | None = None
+    errors: dict[str, tuple[float, ...]] | None = None
 
     @property
     def model_signature(self) -> Signature:

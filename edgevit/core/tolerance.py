@@ -48,7 +48,7 @@ class Tolerance:
 def _limits(
     scores: tuple[float, float],
     mask: tuple[float, float],
-    cosine: float,
+    embedding: tuple[float, float],
     dense: float,
     labels: float,
 ) -> tuple[tuple[Role, Limit], ...]:
@@ -57,7 +57,7 @@ def _limits(
     Args:
         scores: (relative error, agreement) of logits and probabilities.
         mask: (relative error, mean IoU).
-        cosine: of embeddings.
+        embedding: (relative error, cosine).
         dense: relative error of everything else.
         labels: agreement of integers.
     """
@@ -65,7 +65,7 @@ def _limits(
         (Role.LOGITS, Limit(*scores)),
         (Role.PROBABILITIES, Limit(*scores)),
         (Role.MASK, Limit(*mask)),
-        (Role.EMBEDDING, Limit(dense, cosine)),
+        (Role.EMBEDDING, Limit(*embedding)),
         (Role.VALUES, Limit(dense)),
         (Role.LABELS, Limit(float("inf"), labels)),
         (Role.MAP, Limit(dense)),
@@ -74,22 +74,22 @@ def _limits(
 
 EXACT = Tolerance(
     exact=1e-4,
-    limits=_limits((1e-4, 0.99), (1e-4, 0.99), 0.9999, 1e-4, 0.99),
+    limits=_limits((1e-4, 0.99), (1e-4, 0.99), (1e-4, 0.9999), 1e-4, 0.99),
     kernels=1e-4,
     reason="same float32 arithmetic in another order",
 )
 WINOGRAD = replace(EXACT, reason="float32 arithmetic with fewer products, of other factors")
 HALF = Tolerance(
     exact=None,
-    limits=_limits((0.02, 0.98), (0.02, 0.95), 0.999, 0.02, 0.97),
-    kernels=0.02,
+    limits=_limits((0.01, 0.98), (0.01, 0.96), (0.01, 0.999), 0.01, 0.97),
+    kernels=0.01,
     reason="weights rounded to 11 significant bits",
 )
 HALF_ARITHMETIC = replace(HALF, reason="weights and activations rounded to 11 significant bits")
 WEIGHTS_8BIT = Tolerance(
     exact=None,
-    limits=_limits((0.15, 0.88), (0.15, 0.85), 0.98, 0.25, 0.85),
-    kernels=0.25,
+    limits=_limits((0.15, 0.88), (0.10, 0.85), (0.10, 0.99), 0.15, 0.85),
+    kernels=0.10,
     reason="weights rounded to 8 bits a channel, activations to 8 bits a row",
 )
 DENSE_8BIT = replace(
@@ -98,8 +98,8 @@ DENSE_8BIT = replace(
 )
 WEIGHTS_4BIT = Tolerance(
     exact=None,
-    limits=_limits((0.30, 0.70), (0.30, 0.70), 0.90, 0.50, 0.70),
-    kernels=0.50,
+    limits=_limits((0.30, 0.70), (0.20, 0.70), (0.20, 0.95), 0.50, 0.70),
+    kernels=0.10,
     reason="weights rounded to 4 bits: 15 levels a channel; accuracy tells more than this",
 )
 ACTIVATIONS_16BIT = replace(
@@ -107,7 +107,7 @@ ACTIVATIONS_16BIT = replace(
 )
 ALL_8BIT = Tolerance(
     exact=None,
-    limits=_limits((0.25, 0.80), (0.25, 0.75), 0.95, 0.50, 0.75),
+    limits=_limits((0.20, 0.80), (0.10, 0.75), (0.15, 0.98), 0.25, 0.75),
     kernels=0.25,
     reason="every tensor rounded to 8 bits; synthetic images lie closer to class borders",
 )

@@ -66,6 +66,8 @@ class Product:
         channels: axis of the channels in what enters: 1 or the last.
         rounding: what happens to floats that enter.
         step: of this rounding, where it is stored.
+        low: value of its lowest level, where that is stored.
+        high: value of its highest.
     """
 
     layer: str
@@ -78,6 +80,8 @@ class Product:
     channels: int = -1
     rounding: Rounding = Rounding.NONE
     step: float = 0.0
+    low: float = -np.inf
+    high: float = np.inf
 
 
 class IntermediateReader(Protocol):

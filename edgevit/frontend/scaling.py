@@ -13,7 +13,7 @@ from edgevit.core.signature import InputSpec, Signature
 from edgevit.core.tensors import SCALINGS, Preprocess
 from edgevit.frontend.record_reference import float_outputs
 from edgevit.frontend.source import Source
-from edgevit.tasks.classification import CLASSIFICATION
+from edgevit.tasks.classification import CLASSIFICATION, probabilities
 from edgevit.tasks.measures import choose_class
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ NEUTRAL = (
 )  # fmt: skip
 ARITHMETIC = ("Multiply", "Divide", "TrueDivide", "Subtract", "Add")
 SURELY = 0.01  # probability (McNemar's exact test) that another scaling is better by chance
+FAR = 0.25  # nats of a picture's cross entropy by which another scaling is far better
+ERRORS = 4  # standard errors that this is at least
+CAP = 20.0  # nats: what is less likely than 2 in a billion is wrong
 
 
 def check_scaling(
@@ -114,6 +117,38 @@ class Suggestion:
     share: float = float("nan")
 
 
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """What the float model makes of labelled pictures.
+
+    Attributes:
+        right: bool N, whether it finds the class.
+        loss: float64 N, cross entropy of the class in nats, CAP at most.
+    """
+
+    right: np.ndarray
+    loss: np.ndarray
+
+    @property
+    def share(self) -> float:
+        """Of the pictures whose class is found, in [0, 1]."""
+        return float(self.right.mean())
+
+    def beats(self, other: Scored) -> bool:
+        """Whether no chance makes this better than another scaling of the same pictures.
+
+        More pictures are right, and that surely (McNemar's exact test), or else they are far more
+        likely: pixels 255 times too large leave many classes as they are, and put all the weight
+        on one, right or wrong.
+        """
+        if self.share <= other.share:
+            return False
+        gain = PairedDrop.of(self.right.tolist(), other.right.tolist())
+        won = other.loss - self.loss
+        error = float(won.std()) / np.sqrt(len(won))
+        return gain.p_value <= SURELY or bool(won.mean() > max(FAR, ERRORS * error))
+
+
 def suggest_scaling(source: Source, pictures: np.ndarray, labels: np.ndarray) -> Suggestion:
     """Tries every scaling on labelled pictures.
 
@@ -125,7 +160,7 @@ def suggest_scaling(source: Source, pictures: np.ndarray, labels: np.ndarray) ->
     own = source.preprocess
     if own is None or len(source.signature.inputs) != 1:
         return Suggestion()
-    before = list_right(source, pictures, labels)
+    before = score_pictures(source, pictures, labels)
     found = {}
     for name, scaling in SCALINGS.items():
         if len(scaling.scale) not in (1, own.channels):
@@ -134,12 +169,10 @@ def suggest_scaling(source: Source, pictures: np.ndarray, labels: np.ndarray) ->
         if (wanted.scale, wanted.offset) != (own.scale, own.offset):
             contract = replace(own, scale=wanted.scale, offset=wanted.offset)
             other = _with_contract(source, contract, wanted.reversed)
-            found[name] = list_right(other, pictures, labels)
-    best = max(found, key=lambda name: float(found[name].mean()))
-    share, highest = float(before.mean()), float(found[best].mean())
-    chance = max(np.bincount(labels)) / len(labels)
-    gain = PairedDrop.of(found[best].tolist(), before.tolist())  # what is lost by scaling as now
-    if highest <= max(share, chance) or gain.p_value > SURELY:
+            found[name] = score_pictures(other, pictures, labels)
+    best = max(found, key=lambda name: found[name].share)
+    share, highest = before.share, found[best].share
+    if highest <= _chance(labels) or not found[best].beats(before):
         return Suggestion(settled=share > highest, share=share)
     return Suggestion(
         f"the float model is right on {100 * share:.0f} % of {len(labels)} labelled pictures, and "
@@ -161,7 +194,7 @@ def warn_of_scaling(source: Source, pictures: np.ndarray, labels: np.ndarray) ->
 
 def _warn_of_chance(share: float, labels: np.ndarray) -> str:
     """A line about a model that is no better than guessing; empty for any other."""
-    chance = max(np.bincount(labels)) / len(labels)
+    chance = _chance(labels)
     error = np.sqrt(chance * (1 - chance) / len(labels))
     if not share <= chance + error:
         return ""
@@ -172,11 +205,21 @@ def _warn_of_chance(share: float, labels: np.ndarray) -> str:
     )
 
 
-def list_right(source: Source, pictures: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Whether the float model finds the class of each picture. bool N."""
+def score_pictures(source: Source, pictures: np.ndarray, labels: np.ndarray) -> Scored:
+    """What the float model of a source makes of labelled pictures."""
     output = CLASSIFICATION.main_output(source.signature)
-    chosen = choose_class(float_outputs(source, pictures)[output.name], output)
-    return np.asarray(chosen == labels)
+    values = float_outputs(source, pictures)[output.name]
+    shares = probabilities(values.astype(np.float64), output)
+    if shares.shape[-1] == 1:
+        shares = np.concatenate([1 - shares, shares], axis=-1)
+    own = shares[np.arange(len(labels)), labels]
+    loss = np.minimum(CAP, -np.log(np.maximum(own, np.exp(-CAP))))
+    return Scored(np.asarray(choose_class(values, output) == labels), loss)
+
+
+def _chance(labels: np.ndarray) -> float:
+    """Share of the commonest class."""
+    return float(max(np.bincount(labels)) / len(labels))
 
 
 def _with_contract(source: Source, contract: Preprocess, turned: bool) -> Source:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgevit.core.parity import LITTLE, OutputParity
+from edgevit.core.parity import LITTLE, MANY, OutputParity
 from edgevit.core.signature import Activation, OutputSpec, Role
 
 Z = 1.959964  # of a 95 % interval
@@ -190,7 +190,26 @@ def compare_outputs(found: np.ndarray, expected: np.ndarray, output: OutputSpec)
         constant=_hardly_varies(b),
         one_sided=count > 1 and bool(measure and measure.undecided(expected, output)),
         useless=output.role is not Role.LABELS and _is_useless(found, expected, output),
+        columns=_by_column(found, expected, output, agreement),
     )
+
+
+def _by_column(
+    found: np.ndarray, expected: np.ndarray, output: OutputSpec, agreement: float
+) -> tuple[float, ...]:
+    """See :class:`edgevit.core.parity.OutputParity`."""
+    if output.role is Role.LABELS:
+        return (1 - agreement,)
+    count = expected.shape[-1] if expected.ndim > 1 else 1
+    if count > MANY:
+        return ()
+    difference = np.abs(found - expected.astype(np.float64)).reshape(-1, count)
+    a_unit = _columns(expected, output)
+    scale = np.abs(a_unit).max(axis=0)
+    spread = np.maximum(a_unit.std(axis=0), LITTLE * scale)  # of all, or of each column
+    if len(spread) != count:
+        spread = np.full(count, spread.max())
+    return tuple(float(value) for value in _ratio(difference.mean(axis=0), spread))
 
 
 def _columns(values: np.ndarray, output: OutputSpec) -> np.ndarray:

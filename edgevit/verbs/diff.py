@@ -13,7 +13,13 @@ from edgevit.base.errors import ConfigError, ModelFileError
 from edgevit.base.files import digest_path
 from edgevit.base.progress import Progress, Status
 from edgevit.core.golden_inputs import Draw, draw_inputs
-from edgevit.core.layer_errors import FloatNetwork, LayerDiff, LayerError, list_suspects
+from edgevit.core.layer_errors import (
+    RECURRENT,
+    FloatNetwork,
+    LayerDiff,
+    LayerError,
+    list_suspects,
+)
 from edgevit.core.manifest import Manifest
 from edgevit.core.reference import ReferenceSet, Samples
 from edgevit.core.samples import Inputs
@@ -47,11 +53,6 @@ CHECKED = 32  # samples of an export's own look at its layers
 # Beyond expectation, from which on an export calls a file wrong. Sound files reach 25 on so few
 # samples: a class token has few values, and 16-bit activations let a table's rounding show.
 SURELY_DB = 30.0
-# What these round in one step enters the next and adds up, which no model of rounding here says.
-RECURRENT = (
-    *("LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional"),
-    *("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"),
-)
 FEWEST = 8  # own samples that tell more than synthetic ones
 
 

@@ -28,7 +28,7 @@ from edgevit.core.format import Format
 from edgevit.core.layer_errors import FloatNetwork, LayerError
 from edgevit.core.manifest import Artifact, Manifest, manifest_path
 from edgevit.core.metadata import write_metadata
-from edgevit.core.parity import ParityReport, Verdict
+from edgevit.core.parity import ParityReport, Verdict, record_errors
 from edgevit.core.reference import ReferenceSet
 from edgevit.core.samples import Inputs
 from edgevit.core.seal import seal
@@ -296,8 +296,7 @@ def _export_one(
             task=source.task,
             signature=source.signature,
         )
-        written.finish(write_metadata(manifest, embedded))
-        seal(staged)
+        _finish(written, manifest, embedded, staged)
         say(f"{target.name}: auditing")
         audit(inspect(staged), target, name)
         runtimes, missing = verifying_runtimes(target)
@@ -324,6 +323,9 @@ def _export_one(
             bool(arguments.get("accept_loss")),
             suspects,
         )
+        if target.tolerance.exact is None:
+            manifest = replace(manifest, errors=record_errors(reports))
+            _finish(written, manifest, embedded, staged)
         right = outcome.verdict in (Verdict.PASS, Verdict.LOSSY)
         if not right and not arguments.get("keep_failed"):
             return outcome
@@ -334,6 +336,12 @@ def _export_one(
         if search:
             write_whole(recipe_path(artifact.path), search.recipe.to_text().encode())
         return replace(outcome, artifact=artifact)
+
+
+def _finish(written: Written, manifest: Manifest, embedded: ReferenceSet, staged: Path) -> None:
+    """Writes the file with its metadata, sealed."""
+    written.finish(write_metadata(manifest, embedded))
+    seal(staged)
 
 
 def publish(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Unpack
 from edgevit.base.errors import ConfigError, MissingDependencyError, ModelFileError
 from edgevit.base.progress import Progress, Status
 from edgevit.core.manifest import CLASSIFICATION, Manifest, find_change
-from edgevit.core.parity import AccuracyReport, ParityReport, Verdict, judge
+from edgevit.core.parity import AccuracyReport, ParityReport, Verdict, find_drift, judge
 from edgevit.core.runtime import Runtime
 from edgevit.core.seal import find_damage
 from edgevit.core.target import Target
@@ -82,9 +82,14 @@ class Verification:
         return self.target.tolerance if self.target else self.guessed
 
     @property
+    def drift(self) -> str:
+        """Why the file is not what it was when it was written, by what it computes; or empty."""
+        return find_drift(self.reports, self.manifest.errors if self.manifest else None)
+
+    @property
     def verdict(self) -> Verdict:
-        """FAIL for damage; else the worst of all that was measured, on a dataset's images too."""
-        if self.damage or self.tolerance is None:
+        """FAIL for damage and drift; else the worst of all measurements, a dataset's too."""
+        if self.damage or self.drift or self.tolerance is None:
             return Verdict.FAIL
         return judge(self.judged, self.tolerance)
 

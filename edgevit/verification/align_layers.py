@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from edgevit.core.layer_errors import FloatLayer, FloatNetwork, Role
 from edgevit.core.samples import Inputs
 from edgevit.formats.intermediate import IntermediateReader, IntermediateTensor
+from edgevit.verification.fused_layers import find_ends
 
 CLEARLY = 0.1  # unlikeness of a better candidate, as a share of that of the last
 
 REPEATED = "is called several times, so the file's names do not tell its tensors apart"
 NO_NAME = "no tensor is named after it: fused into its neighbours"
 OTHER_SIZE = "its tensors have other sizes: computed in part, or in pieces"
+FUSED = "computed in one step with the layer in front of it, and compared with that"
 MOVES_BARE = "moves a normalisation's values, whose scale and offset are in the weights behind it"
 
 # (layer, tensor) -> how alike their values are, in [-1, 1]
@@ -35,12 +37,15 @@ class Alignment:
         reader: the file.
         chosen: the tensor of each layer that is compared, by the layer's path.
         reasons: why the others that compute something have none, likewise.
+        firsts: of a step that computes several layers, the one that its tensor is named after, by
+            the path of the last, whose output is compared.
     """
 
     network: FloatNetwork
     reader: IntermediateReader
     chosen: dict[str, IntermediateTensor]
     reasons: dict[str, str]
+    firsts: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.layers = {layer.path: layer for layer in self.network.layers}
@@ -53,7 +58,11 @@ class Alignment:
     def leave_out(self, path: str, reason: str) -> None:
         """Compares a layer no longer."""
         del self.chosen[path]
-        self.reasons[path] = reason
+        self.reasons[self.firsts.get(path, path)] = reason
+
+    def shown(self, path: str) -> FloatLayer:
+        """The layer that stands for a compared output: of a step, the first."""
+        return self.layers[self.firsts.get(path, path)]
 
     def visit(self, images: Inputs, found: Mapping[str, np.ndarray], visitor: PairVisitor) -> None:
         """Runs the float model and shows each compared layer's output beside the file's tensor.
@@ -77,9 +86,9 @@ class Alignment:
         A normalisation without its scale and offset, which the layers behind it hold, gets them
         back, so that what is behind it sees what it saw in the file.
         """
-        tensor, affine = self.chosen[path], self.layers[path].affine
+        tensor = self.chosen[path]
         values = arrange(found[tensor.name], tensor.shape, like.shape[1:], like)
-        return values * affine[0] + affine[1] if tensor.bare and affine is not None else values
+        return whole(values, tensor, self.layers[path])
 
 
 def align_layers(network: FloatNetwork, reader: IntermediateReader, images: Inputs) -> Alignment:
@@ -96,16 +105,18 @@ def align_layers(network: FloatNetwork, reader: IntermediateReader, images: Inpu
     reader.select(sorted(names))
     found = reader.run(images) if names else {}
     expected: dict[str, np.ndarray] = {}
+    sizes = {math.prod(layer.shape) for layer in layers if layer.path in candidates}
 
     def keep(path: str, value: np.ndarray) -> None:
-        if path in candidates:
+        if math.prod(value.shape[1:]) in sizes:
             expected[path] = value
 
     network.visit(images, keep)
 
     def likeness(layer: FloatLayer, tensor: IntermediateTensor) -> float:
         own = expected[layer.path]
-        return alike(own, arrange(found[tensor.name], tensor.shape, own.shape[1:], own))
+        values = arrange(found[tensor.name], tensor.shape, own.shape[1:], own)
+        return alike(own, whole(values, tensor, layer))
 
     chosen = choose_tensors(layers, candidates, likeness)
     named = {tensor.layer for tensor in reader.tensors}
@@ -115,7 +126,12 @@ def align_layers(network: FloatNetwork, reader: IntermediateReader, images: Inpu
             reasons[layer.path] = REPEATED
         elif layer.role is Role.COMPUTES and layer.path not in chosen:
             reasons[layer.path] = OTHER_SIZE if layer.path in named else NO_NAME
-    alignment = Alignment(network, reader, chosen, reasons)
+    firsts = {}
+    for first, behind in find_ends(layers, candidates, chosen, likeness).items():
+        chosen[behind[-1]] = chosen.pop(first)
+        firsts[behind[-1]] = first
+        reasons |= dict.fromkeys(behind, FUSED)
+    alignment = Alignment(network, reader, chosen, reasons, firsts)
     # Who moves the values of a normalisation that has a scale, and has none itself?
     scaled = {chosen[row.path].layer for row in layers if row.affine and row.path in chosen}
     for layer in layers:
@@ -125,7 +141,7 @@ def align_layers(network: FloatNetwork, reader: IntermediateReader, images: Inpu
 
 
 def find_candidates(
-    layers: Sequence[FloatLayer], tensors: Iterable[IntermediateTensor], batch: int
+    layers: Sequence[FloatLayer], tensors: Sequence[IntermediateTensor], batch: int
 ) -> dict[str, list[IntermediateTensor]]:
     """For each layer the tensors that may be its output, in the order of computation.
 
@@ -137,13 +153,10 @@ def find_candidates(
         tensors: of the file.
         batch: images in a run of the file.
     """
-    by_path = {layer.path: [layer] for layer in layers}
-    by_stem: dict[str, list[FloatLayer]] = {}
-    for layer in layers:
-        by_stem.setdefault(_stem(layer.path), []).append(layer)
+    names = _Names(layers, tensors)
     found: dict[str, list[IntermediateTensor]] = {}
     for tensor in tensors:
-        for owner in _owners(tensor.layer, by_path, by_stem):
+        for owner in names.owners(tensor.layer):
             fits = math.prod(tensor.shape) == batch * math.prod(owner.shape)
             if owner.role is Role.COMPUTES and tensor.shape and fits:
                 found.setdefault(owner.path, []).append(tensor)
@@ -222,6 +235,13 @@ def arrange(
     return np.ascontiguousarray(turned)
 
 
+def whole(values: np.ndarray, tensor: IntermediateTensor, layer: FloatLayer) -> np.ndarray:
+    """Values with the scale and offset of a normalisation whose tensor lacks them."""
+    if not tensor.bare or layer.affine is None:
+        return values
+    return np.asarray(values * layer.affine[0] + layer.affine[1])
+
+
 def alike(first: np.ndarray, second: np.ndarray) -> float:
     """Cosine of two arrays, in [-1, 1]; -1 where one is not finite, 0 where one is zero."""
     a, b = first.ravel().astype(np.float64), second.ravel().astype(np.float64)
@@ -231,19 +251,43 @@ def alike(first: np.ndarray, second: np.ndarray) -> float:
     return float(a @ b) / size if size > 0 else 0.0
 
 
-def _owners(
-    path: str, by_path: dict[str, list[FloatLayer]], by_stem: dict[str, list[FloatLayer]]
-) -> list[FloatLayer]:
-    parts = path.split("/")
-    for length in range(len(parts), 0, -1):
-        name = "/".join(parts[:length])
-        if name in by_path:
-            same = by_stem[_stem(name)]
-            # A bare "dense" may stand for "dense_1" too, where numbers were dropped.
-            return same if name == _stem(name) and len(same) > 1 else by_path[name]
-        if name in by_stem:
-            return by_stem[name]
-    return []
+class _Names:
+    """Whose a name in a file is.
+
+    Args:
+        layers: of the float model.
+        tensors: of the file.
+    """
+
+    def __init__(self, layers: Sequence[FloatLayer], tensors: Sequence[IntermediateTensor]):
+        self._by_path = {layer.path: layer for layer in layers}
+        self._parts = {part for layer in layers for part in layer.path.split("/")}
+        self._by_stem: dict[str, list[FloatLayer]] = {}
+        for layer in layers:
+            self._by_stem.setdefault(_stem(layer.path), []).append(layer)
+        paths = {self._once(tensor.layer) for tensor in tensors}
+        self._spelt = {path for path in paths if path in self._by_path}
+
+    def owners(self, path: str) -> list[FloatLayer]:
+        """The innermost layer that a name is inside of; several where its number was lost."""
+        parts = path.split("/")
+        for length in range(len(parts), 0, -1):
+            name = self._once("/".join(parts[:length]))
+            same = self._by_stem.get(name, [])
+            if name in self._by_path:
+                # A bare "dense" may stand for "dense_1" too, where that is no name of the file.
+                others = [layer for layer in same if layer.path not in self._spelt]
+                return [self._by_path[name], *others]
+            if same:
+                return same
+        return []
+
+    def _once(self, path: str) -> str:
+        """A name without numbers that tell two traces of one layer apart."""
+        parts = path.split("/")
+        known = [part if part in self._parts else re.sub(r"_\d+$", "", part) for part in parts]
+        once = "/".join(known)
+        return once if once in self._by_path else path
 
 
 def _stem(path: str) -> str:

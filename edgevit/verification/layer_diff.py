@@ -105,7 +105,8 @@ def _add_images(
         tensor = alignment.chosen[path]
         if path not in sums:
             entering = products.get(tensor.layer, ())
-            sums[path] = LayerSums(alignment.layers[path], tensor, products=entering)
+            last = path if path in alignment.firsts else ""
+            sums[path] = LayerSums(alignment.shown(path), tensor, last, products=entering)
         sums[path].total.add(value, own)
 
     def add_own(path: str, value: np.ndarray, own: np.ndarray) -> np.ndarray | None:

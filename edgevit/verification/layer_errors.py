@@ -18,7 +18,7 @@ import numpy as np
 from edgevit.core.layer_errors import FloatLayer, LayerError
 from edgevit.core.target import Precision
 from edgevit.formats.intermediate import IntermediateTensor
-from edgevit.verification.rounding_noise import InsideNoise, ProductNoise
+from edgevit.verification.rounding_noise import FEW, RARE, InsideNoise, ProductNoise
 
 # Relative error (root mean square) below which no layer of a file is worth a look, by precision.
 NEGLIGIBLE = {
@@ -31,11 +31,14 @@ NEGLIGIBLE = {
     Precision.MIXED: 1.5e-2,  # operators with dynamic weights may be among them
 }
 MOST_DB = 400.0  # stands for what is infinite or no number
-RARE = 0.01  # share of values beyond a tensor's levels that calibration may have left there
-FEW = 4  # values that are no more than chance, however few there are
 CORRELATED = 0.005  # share of rounding errors that is a pattern, since inputs repeat themselves
 # The mean over channels varies far less than the worst of them, so as much of it says more.
 ALL_CHANNELS = 5.0
+# Slopes of operators that squash what a product returns, by what they return themselves.
+SQUASHING: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    **dict.fromkeys(("SOFTMAX", "Softmax", "LOGISTIC", "Sigmoid"), lambda y: y * (1 - y)),
+    **dict.fromkeys(("TANH", "Tanh"), lambda y: 1 - y * y),
+}
 PEERS = 3  # layers of a kind from which on their median speaks for the kind
 
 
@@ -126,6 +129,7 @@ class LayerSums:
     Attributes:
         layer: of the float model.
         tensor: of the file.
+        last: path of the layer whose output is compared, where a step computes several.
         total: against the float model on its own.
         added: against the float layer for the file's own input.
         saturated: values at the ends of the tensor's levels.
@@ -135,10 +139,12 @@ class LayerSums:
         limited: likewise, with nothing beyond its levels.
         products: what enters the layer's products with stored weights.
         inside: its other integer tensors.
+        slope: sum of the squared slopes of what squashes its products, by channel.
     """
 
     layer: FloatLayer
     tensor: IntermediateTensor
+    last: str = ""
     total: ErrorSums = field(default_factory=ErrorSums)
     added: ErrorSums = field(default_factory=ErrorSums)
     saturated: int = 0
@@ -148,10 +154,14 @@ class LayerSums:
     limited: ErrorSums = field(default_factory=ErrorSums)
     products: Sequence[ProductNoise] = ()
     inside: InsideNoise = field(default_factory=InsideNoise)
+    slope: np.ndarray = field(default_factory=lambda: np.zeros(1))
 
     def add_added(self, expected: np.ndarray, found: np.ndarray) -> None:
         """Adds B ... C of the float layer for the file's input, and of the file."""
         self.added.add(expected, found)
+        if self.tensor.op in SQUASHING:
+            slopes = SQUASHING[self.tensor.op](expected.reshape(-1, expected.shape[-1]))
+            self.slope = self.slope + np.square(slopes, dtype=np.float64).sum(axis=0)
         if self.tensor.step:
             scale, offset = self.affine
             low, high, step = self.tensor.low, self.tensor.high, self.tensor.step
@@ -188,8 +198,15 @@ class LayerSums:
             whole, pattern = product.of_input
             more = product.of_weights + np.maximum(share * whole, pattern)
             fits = len(more) == len(self.added.systematic)
-            found = found + (more if fits else more.max())
+            found = found + self.gain * (more if fits else more.max())
         return found + self.inside.relative * self.power
+
+    @property
+    def gain(self) -> np.ndarray:
+        """How much of the mean square of an error a layer's last operator lets through."""
+        if self.tensor.op not in SQUASHING:
+            return np.ones(1)
+        return self.slope / max(1, self.added.count)
 
     @property
     def power(self) -> np.ndarray:
@@ -292,4 +309,5 @@ def _summarise_one(entry: LayerSums, excess: float, channel: int) -> LayerError:
         total_cosine=entry.total.cosine,
         saturated=entry.saturated / values if values else None,
         clipped=entry.clipped / values if values else None,
+        last=entry.last,
     )

@@ -19,6 +19,8 @@ from edgevit.formats.tflite.operators import OPERATORS, Role, names_of
 
 ROWS = 256  # of what enters that are kept, of each chunk of images
 LEVELS = 255  # steps between the smallest and the largest value that 8 bits tell apart
+RARE = 0.05  # share of values beyond a tensor's levels that calibration may have left there
+FEW = 4  # values that are no more than chance, however few there are
 ROUNDS = 20  # of the power iteration: a tenth of the value is accuracy enough
 # What these compute is used for many values at once: how it is rounded shows in all of them.
 SHARED = (
@@ -42,11 +44,15 @@ class ProductNoise:
         product: of the file.
         rows: parts of R K values that enter.
         errors: of rounding them on the way in, likewise.
+        ended: likewise, with nothing beyond the levels.
+        beyond: values beyond the levels.
     """
 
     product: Product
     rows: list[np.ndarray] = field(default_factory=list)
     errors: list[np.ndarray] = field(default_factory=list)
+    ended: list[np.ndarray] = field(default_factory=list)
+    beyond: int = 0
 
     def add(self, values: np.ndarray, shape: Sequence[int]) -> None:
         """Adds B and the elements of an image, of a tensor that has this shape in the file."""
@@ -67,7 +73,11 @@ class ProductNoise:
             span = np.maximum(values.max(axis=1), 0) - np.minimum(values.min(axis=1), 0)
             step = np.repeat(span / LEVELS, len(rows) // len(values))[places, None]
         step = np.maximum(step, 1e-30)
-        self.errors.append(np.rint(kept / step) * step - kept)
+        levels = np.rint(kept / step) * step
+        ended = np.clip(levels, product.low, product.high)
+        self.beyond += int(np.sum(np.abs(ended - levels) > step / 2))
+        self.errors.append(levels - kept)
+        self.ended.append(ended - kept)
 
     @property
     def of_weights(self) -> np.ndarray:
@@ -90,7 +100,9 @@ class ProductNoise:
         if not self.errors:
             return np.zeros(len(weights)), np.zeros(len(weights))
         power = np.square(weights).sum(axis=1)
-        rows, errors = np.concatenate(self.rows), np.concatenate(self.errors)  # R K
+        rows = np.concatenate(self.rows)
+        rare = self.beyond <= max(FEW, RARE * rows.size)
+        errors = np.concatenate(self.ended if rare else self.errors)  # R K
         whole = power * np.square(errors).mean()
         if weights.shape[1] == rows.shape[1]:
             return whole, _on_a_line(rows @ weights.T, errors @ weights.T)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,22 +13,11 @@ from edgevit.core.layer_errors import PREPROCESSING, SUSPECT_DB
 from edgevit.formats.registry import find_target
 from edgevit.formats.tflite.runtime.file import add_metadata, pack_model, parse_model
 from edgevit.verbs.diff import diff
+from kinds import faults_in_layers
 
 ROOT = Path(__file__).parents[2]
 LAYERS = 15  # of the tiny ShiftViT that compute something
 FILES = ("tflite-int8", "tflite-float32", "onnx-int8")
-
-
-@pytest.fixture(scope="module")
-def planted_faults():
-    """planted_faults.py, beside this file, as a module."""
-    path = Path(__file__).with_name("planted_faults.py")
-    spec = importlib.util.spec_from_file_location("planted_faults", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where dataclasses look their annotations up
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
 
 
 @pytest.fixture(scope="module")
@@ -58,18 +45,18 @@ def test_a_sound_file_of_every_format_has_no_suspect(exported, tiny_run, target,
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_planted_faults_are_found_in_their_layers(planted_faults, source, exported, tmp_path, name):
+def test_planted_faults_are_found_in_their_layers(source, exported, tmp_path, name):
     target = find_target(name)
     images = draw_images(6, source.preprocess.input_size)
     faulty = tmp_path / f"faulty{target.suffix}"
-    kinds = planted_faults.kinds_of(name)
+    kinds = faults_in_layers.kinds_of(name)
     assert len({kind for kind, _, _ in kinds}) == 4
     for number in range(len(kinds)):
         if kinds[number][0] == "bias lost":
             continue  # the biases of this network are zero
-        kind, layer = planted_faults.plant(exported[name], faulty, number, kinds, seed=1)
+        kind, layer = faults_in_layers.plant(exported[name], faulty, number, kinds, seed=1)
         assert faulty.read_bytes() != exported[name].read_bytes()
-        row = planted_faults.rank_of(layer, source, faulty, name, images)
+        row = faults_in_layers.rank_of(layer, source, faulty, name, images)
         assert row["rank"] == 1, (kind, layer, row)
 
 
@@ -94,12 +81,10 @@ def test_json_has_the_promised_keys_and_the_report_reads_it(command, copied, tin
     assert errors == {row["layer"]: row["relative"] for row in document["layers"]}
 
 
-def test_people_read_the_suspect_and_how_much_was_compared(
-    command, planted_faults, exported, tiny_run, tmp_path
-):
+def test_people_read_the_suspect_and_how_much_was_compared(command, exported, tiny_run, tmp_path):
     faulty = tmp_path / "faulty.onnx"
-    _, layer = planted_faults.plant(
-        exported["onnx-float32"], faulty, 0, planted_faults.KINDS, seed=2
+    _, layer = faults_in_layers.plant(
+        exported["onnx-float32"], faulty, 0, faults_in_layers.KINDS, seed=2
     )
     refused = command("diff", faulty, tiny_run)
     assert refused.code == 2

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from edgevit.core.parity import COARSE, LITTLE
+from edgevit.core.parity import COARSE, DRIFT, DRIFT_LEAST, LITTLE
 from edgevit.core.reference import COUNT, FEW, OWN_BYTES, SMALL_BYTES
 from edgevit.core.signature import Role
 from edgevit.core.target import Target
@@ -23,6 +23,7 @@ from edgevit.formats.registry import TARGETS
 from edgevit.frontend.shapes import MOST_CHANNELS
 from edgevit.verbs.diff import CHECKED, SURELY_DB
 from edgevit.verbs.export import HELD_OUT
+from edgevit.verification.rounding_noise import RARE
 
 DOCS = Path(__file__).parents[2] / "docs"
 GUIDE = DOCS / "explanation" / "verdict.md"  # the page with the table of limits
@@ -99,6 +100,8 @@ def _share_in_words(share: float) -> str:
         f"draws {CALIBRATION_IMAGES} samples, and {HELD_OUT} more",
         f"by more than {_share_in_words(LITTLE)} of its scale",
         f"largest error ({_share_in_words(COARSE)} of its scale)",
+        f"loses more than {DRIFT:g} times as much and {_percent(DRIFT_LEAST)} of the deviation now",
+        f"up to {_percent(RARE)} of values beyond them",
     ],
 )
 def test_a_count_of_the_guide_is_that_of_the_code(words: str):

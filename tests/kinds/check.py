@@ -6,6 +6,7 @@ scales, pixels are resized and scaled by a few lines of :mod:`kinds.float_model`
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,18 +182,24 @@ def run_file(path: Path, raw: Arrays, runtime: str, outputs: list[str]) -> Array
     """
     open_file = {".tflite": _Tflite, ".onnx": _Onnx, "": _SavedModel}[_suffix(path)]
     file = open_file(path, runtime)
-    _check_names("inputs", file.inputs, list(raw), file.ordered)
+    given = {file.spell(name): values for name, values in raw.items()}
+    _check_names("inputs", file.inputs, list(given), file.ordered)
     _check_names("outputs", file.outputs, outputs, file.ordered)
-    (count,) = {len(values) for values in raw.values()}
+    (count,) = {len(values) for values in given.values()}
     step = file.batch or count
     parts: list[Arrays] = []
     for start in range(0, count, step):
-        few = {name: values[start : start + step] for name, values in raw.items()}
+        few = {name: values[start : start + step] for name, values in given.items()}
         short = step - len(next(iter(few.values())))
         if short:  # the last batch is filled up with copies
             few = {name: np.concatenate([v, v[-1:].repeat(short, 0)]) for name, v in few.items()}
         parts.append(file.run(few))
     return {name: np.concatenate([part[name] for part in parts])[:count] for name in outputs}
+
+
+def _suffix(path: Path) -> str:
+    """Of a file; a folder has none, whatever its name is."""
+    return "" if path.is_dir() else path.suffix
 
 
 def _check_names(side: str, found: list[str], wanted: list[str], ordered: bool) -> None:
@@ -201,9 +208,14 @@ def _check_names(side: str, found: list[str], wanted: list[str], ordered: bool) 
         raise Mismatch(f"{side} are {found}, the model's are {wanted}")
 
 
-class _Tflite:
-    ordered = True
+class _File:
+    """A file opened in its runtime."""
 
+    ordered = True
+    spell = staticmethod(lambda name: name)  # an input's name as the file has it
+
+
+class _Tflite(_File):
     def __init__(self, path: Path, runtime: str):
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
@@ -272,9 +284,7 @@ def dequantise(values: np.ndarray, detail: Mapping[str, Any]) -> np.ndarray:
     return (values.astype(np.float64) - zero) * scale if scale else values
 
 
-class _Onnx:
-    ordered = True
-
+class _Onnx(_File):
     def __init__(self, path: Path, runtime: str):
         import onnxruntime
 
@@ -294,8 +304,10 @@ class _Onnx:
         return dict(zip(self.outputs, self._session.run(None, feeds), strict=True))
 
 
-class _SavedModel:
+class _SavedModel(_File):
     ordered = False  # a signature's names come in the order of the alphabet
+    # TensorFlow gives the inputs of a function names that Python could give its arguments.
+    spell = staticmethod(lambda name: re.sub(r"\W", "_", name))
 
     def __init__(self, path: Path, runtime: str):
         import tensorflow as tf

@@ -107,7 +107,7 @@ def graft(sound: Path, faulty: Path, out: Path) -> None:
 # in the Keras model, before an export
 
 
-def scale_model_channel(model: keras.Model) -> bool:
+def scale_model_channel(model: keras.Model) -> str:
     """One channel of the last weights answers more than it should."""
     layer = [layer for layer in model._flatten_layers() if _is_weighted(layer)][-1]
     kernel, bias = np.asarray(layer.kernel).copy(), np.asarray(layer.bias).copy()
@@ -115,39 +115,42 @@ def scale_model_channel(model: keras.Model) -> bool:
     bias[0] *= FACTOR
     layer.kernel.assign(kernel)
     layer.bias.assign(bias)
-    return True
+    return str(layer.name)
 
 
-def reverse_model_colours(model: keras.Model) -> bool:
+def reverse_model_colours(model: keras.Model) -> str:
     """The first convolution reads red as blue."""
     for layer in model._flatten_layers():
         if _is_weighted(layer) and layer.kernel.shape[-2] == 3 and len(layer.kernel.shape) == 4:
             layer.kernel.assign(np.asarray(layer.kernel)[:, :, ::-1])
-            return True
-    return False
+            return str(layer.name)
+    return ""
 
 
-def take_nearest_in_model(model: keras.Model) -> bool:
-    """Every bilinear UpSampling2D takes the nearest place."""
+def take_nearest_in_model(model: keras.Model) -> str:
+    """Every bilinear resize takes the nearest place."""
     layers = [layer for layer in model._flatten_layers() if _resizes(layer)]
     for layer in layers:
         layer.interpolation = "nearest"
-    return bool(layers)
+    return str(layers[0].name) if layers else ""
 
 
-def drop_model_activation(model: keras.Model) -> bool:
-    """The last ReLU, or else the last activation, of a weighted layer is lost."""
+def drop_model_activation(model: keras.Model) -> str:
+    """The last ReLU, or else the last activation, is lost."""
     import keras
 
-    layers = [layer for layer in model._flatten_layers() if _is_weighted(layer)]
+    layers = [layer for layer in model._flatten_layers() if hasattr(layer, "activation")]
     active = [layer for layer in layers if layer.activation is not keras.activations.linear]
     relu = [layer for layer in active if layer.activation is keras.activations.relu]
     for layer in (relu or active)[-1:]:
         layer.activation = keras.activations.linear
-    return bool(active)
+        return str(layer.name)
+    return ""
 
 
-MODEL_FAULTS: Mapping[str, Callable[[Any], bool]] = {
+# Each changes a model in place; returns the name of the first changed layer, "" where none has a
+# place for the fault.
+MODEL_FAULTS: Mapping[str, Callable[[Any], str]] = {
     "channel scaled by 1.05": scale_model_channel,
     "red read as blue": reverse_model_colours,
     "nearest instead of bilinear": take_nearest_in_model,

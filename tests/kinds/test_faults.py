@@ -9,7 +9,9 @@ import pytest
 from edgevit.core.seal import find_damage
 from edgevit.formats.registry import TARGETS
 from edgevit.verbs.verify import verify
-from kinds.faults import FAULTS, SUBJECTS, count_found, graft, plant
+from kinds import faults_in_layers
+from kinds.faults import FAULTS, SUBJECTS, count_found, graft, plant, write_sealed
+from kinds.faults_in_layers import FINE_KINDS
 from kinds.trial import run_export
 
 FLOATS = ("tflite-float32", "onnx-float32")
@@ -53,6 +55,29 @@ def test_a_file_without_a_place_for_a_fault_stays_sound(sound, tmp_path):
     assert not plant(sound, out, "wrong zero point")
     assert not plant(sound, out, "two outputs swapped")
     assert not out.exists()
+
+
+@pytest.fixture(scope="module")
+def rounded(tmp_path_factory) -> Path:
+    """A regressor's int8 file."""
+    folder = tmp_path_factory.mktemp("rounded")
+    outcome = run_export("regression", TARGETS["tflite-int8"], folder)
+    assert outcome.artifact is not None
+    return outcome.artifact.path
+
+
+@pytest.mark.parametrize("fault", ["channel zeroed", "channel x1.5"])
+def test_gross_damage_of_an_int8_file_is_found_by_what_the_file_lost_before(
+    fault, rounded, tmp_path
+):
+    out = tmp_path / "faulty.tflite"
+    (kind,) = (kind for kind in FINE_KINDS if kind[0] == fault)
+    faults_in_layers.plant(rounded, out, 0, (kind,), seed=0)
+    write_sealed(out, out.read_bytes())
+    found = verify(out, runtime="litert")
+    assert str(found.verdict) == "fail"
+    assert "when the file was written: it changed" in found.drift
+    assert verify(rounded, runtime="litert").drift == ""
 
 
 @pytest.mark.long

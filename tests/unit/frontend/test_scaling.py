@@ -7,14 +7,18 @@ import numpy as np
 import pytest
 from keras import layers
 
+from edgevit.base.statistics import PairedDrop
 from edgevit.core.tensors import Preprocess
 from edgevit.data.calibration import CalibrationSample
 from edgevit.frontend.labels import use_labels
 from edgevit.frontend.opening import open_source
 from edgevit.frontend.record_reference import float_outputs
 from edgevit.frontend.scaling import (
+    CAP,
+    SURELY,
+    Scored,
     find_scaling_inside,
-    list_right,
+    score_pictures,
     suggest_scaling,
     warn_of_scaling,
 )
@@ -134,7 +138,7 @@ def labelled() -> tuple[np.ndarray, np.ndarray]:
 
 def test_a_scaling_with_which_the_model_is_far_better_is_suggested(labelled):
     source = open_source(brightness_classifier(), scaling="raw")
-    assert list_right(source, *labelled).mean() == pytest.approx(1 / 3)
+    assert score_pictures(source, *labelled).share == pytest.approx(1 / 3)
     line = suggest_scaling(source, *labelled).line
     assert "right on 33 % of 60 labelled pictures, and on 100 % with --scaling unit" in line
     assert warn_of_scaling(source, *labelled).warnings == (line,)
@@ -142,7 +146,7 @@ def test_a_scaling_with_which_the_model_is_far_better_is_suggested(labelled):
 
 def test_the_right_scaling_is_not_warned_of_even_where_the_graph_looked_wrong(labelled):
     source = open_source(brightness_classifier(), scaling="unit")
-    assert list_right(source, *labelled).all()
+    assert score_pictures(source, *labelled).share == 1
     found = suggest_scaling(source, *labelled)
     assert (found.line, found.settled) == ("", True)
     assert warn_of_scaling(source, *labelled).warnings == ()
@@ -187,3 +191,20 @@ def test_folders_of_other_classes_say_nothing(names):
     known = open_source(brightness_classifier(), scaling="unit", class_names=("x", "y", "z"))
     assert use_labels(known, sample(names, np.arange(len(names))))[1] is None
     assert use_labels(source, sample((), None))[1] is None
+
+
+def test_a_scaling_that_leaves_most_classes_as_they_are_is_told_by_what_it_makes_likely():
+    right = np.arange(100) < 60
+    sure = np.where(right, 0.3, 1.5)  # nats of cross entropy
+    wrong = Scored(np.arange(100) < 55, np.where(right, 0.0, 18.0))
+    assert PairedDrop.of(right.tolist(), wrong.right.tolist()).p_value > SURELY
+    assert Scored(right, sure).beats(wrong)
+    assert not Scored(right, sure).beats(Scored(right[::-1], sure[::-1]))  # no more are right
+    assert not Scored(right, sure).beats(Scored(np.arange(100) < 55, sure + 0.1))  # by chance
+
+
+def test_the_loss_of_a_sure_mistake_is_bounded(labelled):
+    pictures, labels = labelled
+    scored = score_pictures(open_source(brightness_classifier(), scaling="raw"), pictures, labels)
+    assert scored.loss.max() <= CAP
+    assert np.isfinite(scored.loss).all()

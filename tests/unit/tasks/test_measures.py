@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgevit.core.parity import LITTLE
+from edgevit.core.parity import LITTLE, MANY
 from edgevit.core.signature import Activation, OutputSpec, Role
 from edgevit.tasks.measures import (
     choose_class,
@@ -302,3 +302,17 @@ def test_measures_that_hardly_scatter_have_a_narrower_interval():
     assert narrow[1] < narrow[0] < narrow[2] <= 1
     below = mean_interval(np.array([-0.5, -0.4]))
     assert below[1] <= below[0] == pytest.approx(-0.45)
+
+
+def test_columns_are_told_apart_in_units_of_the_deviation_of_all_or_their_own():
+    found = np.add(ROWS, [0.0, 0.5, 0.0])
+    of_scores = compare_outputs(found, ROWS, SCORES).columns
+    np.testing.assert_allclose(of_scores, [0, 0.5 / ROWS.std(), 0])
+    pairs = ROWS[:, :2]
+    of_values = compare_outputs(found[:, :2], pairs, VALUES).columns
+    np.testing.assert_allclose(of_values, [0, 0.5 / pairs[:, 1].std()])
+    labels = np.array([[1], [2], [3], [4]])
+    of_labels = compare_outputs(np.array([[1], [2], [3], [5]]), labels, output(Role.LABELS, 1))
+    np.testing.assert_allclose(of_labels.columns, [0.25])
+    wide = np.random.default_rng(0).normal(size=(2, MANY + 1))
+    assert compare_outputs(wide, wide, output(Role.LOGITS, MANY + 1)).columns == ()

@@ -7,7 +7,13 @@ import pytest
 
 from edgevit.core.layer_errors import FloatLayer, Role
 from edgevit.formats.intermediate import IntermediateTensor
-from edgevit.verification.align_layers import alike, arrange, choose_tensors, find_candidates
+from edgevit.verification.align_layers import (
+    alike,
+    arrange,
+    choose_tensors,
+    find_candidates,
+    whole,
+)
 
 
 def layer(path: str, shape: tuple[int, ...] = (4,), role: Role = Role.COMPUTES) -> FloatLayer:
@@ -104,3 +110,30 @@ def test_likeness_of_what_is_no_number_is_the_least():
     assert alike(one, 2 * one) == pytest.approx(1)
     assert alike(one, np.array([1, np.nan, 1])) == -1
     assert alike(one, 0 * one) == 0
+
+
+def test_a_number_that_tells_two_traces_apart_is_no_part_of_the_name():
+    layers = [layer("net/dense"), layer("net/dense_1"), layer("net/block_2/dense_1")]
+    tensors = [tensor("a", "net/dense_1_2"), tensor("b", "net/block_2/dense_1_2")]
+    found = find_candidates(layers, tensors, batch=1)
+    assert {path: [one.name for one in own] for path, own in found.items()} == {
+        "net/dense_1": ["a"],
+        "net/block_2/dense_1": ["b"],
+    }
+
+
+def test_a_name_without_a_number_stands_for_no_layer_that_the_file_names():
+    layers = [layer("norm"), layer("norm_1"), layer("norm_2")]
+    tensors = [tensor("a", "norm"), tensor("b", "norm_1")]
+    found = find_candidates(layers, tensors, batch=1)
+    assert [one.name for one in found["norm_1"]] == ["b"]
+    assert [one.name for one in found["norm_2"]] == ["a"]  # its number may have been lost
+
+
+def test_a_normalisation_without_its_scale_is_compared_with_it():
+    affine = (np.array([2.0, -1.0]), np.array([1.0, 0.0]))
+    norm = FloatLayer("norm", "LayerNormalization", (2,), Role.COMPUTES, affine)
+    bare = IntermediateTensor("x", "norm", "MUL", 0, (1, 2), bare="norm")
+    values = np.array([[1.0, 3.0]])
+    np.testing.assert_array_equal(whole(values, bare, norm), [[3.0, -3.0]])
+    np.testing.assert_array_equal(whole(values, tensor("x", "norm"), norm), values)

@@ -149,7 +149,7 @@ def _list_products(graph: Any) -> tuple[Product, ...]:
         rows = np.moveaxis(weights, 0 if is_conv else -1, 0)
         rows = rows.reshape(len(rows), -1)  # N ...
         steps = np.zeros(len(rows)) + scales
-        entering, rounding, step = node.input[0], Rounding.NONE, 0.0
+        entering, rounding, levels = node.input[0], Rounding.NONE, (0.0, -np.inf, np.inf)
         maker = made.get(entering)
         if maker is not None and maker.op_type == "DynamicQuantizeLinear":
             entering, rounding = maker.input[0], Rounding.RUN
@@ -158,6 +158,9 @@ def _list_products(graph: Any) -> tuple[Product, ...]:
             if before is not None and before.op_type == "QuantizeLinear":
                 entering, rounding = before.input[0], Rounding.STORED
                 step = float(numpy_helper.to_array(constants[maker.input[1]]))
+                levels = step, -np.inf, np.inf
+                if set(before.input[1:]) <= constants.keys() and len(before.input) > 2:
+                    levels = _limits(step, numpy_helper.to_array(constants[before.input[2]]))
         # quantize_dynamic puts what it makes below the name of the node that was there.
         whole = node.op_type == "MatMulInteger"
         found.append(
@@ -171,7 +174,9 @@ def _list_products(graph: Any) -> tuple[Product, ...]:
                 depthwise=is_conv and weights.shape[1] == 1,
                 channels=1 if is_conv else -1,
                 rounding=rounding,
-                step=step,
+                step=levels[0],
+                low=levels[1],
+                high=levels[2],
             )
         )
     layers = strip_retrace([product.layer for product in found])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ class Site:
         bias: as it is stored; None where there is none.
         bias_scales: likewise.
         zero_point: of what enters, as the layer reads it; None where the file has no such number.
+        input_axis: of the levels.
     """
 
     layer: str
@@ -41,6 +43,7 @@ class Site:
     bias: np.ndarray | None
     bias_scales: np.ndarray | None
     zero_point: np.ndarray | None = None
+    input_axis: int = -1
 
 
 def double_scale(site: Site, rng: np.random.Generator) -> None:
@@ -57,6 +60,50 @@ def double_scale(site: Site, rng: np.random.Generator) -> None:
 def zero_channel(site: Site, rng: np.random.Generator) -> None:
     """The weights of one output channel are lost."""
     site.levels[rng.integers(len(site.levels))] = 0
+
+
+def scale_channel(site: Site, rng: np.random.Generator, factor: float) -> None:
+    """One channel answers more than it should."""
+    channel = rng.integers(len(site.levels))
+    pairs = ((site.levels, site.scales), (site.bias, site.bias_scales))
+    for values, scales in pairs:
+        if values is None:
+            continue
+        if scales is not None and len(scales) > 1:
+            scales[channel] *= factor
+        elif scales is None:
+            values[channel] *= factor
+        else:
+            ends = np.iinfo(values.dtype)
+            values[channel] = np.clip(np.rint(values[channel] * factor), ends.min, ends.max)
+
+
+def swap_channels(site: Site, rng: np.random.Generator) -> None:
+    """Two channels take each other's place."""
+    first, second = rng.choice(len(site.levels), 2, replace=False)
+    for array in (site.levels, site.scales, site.bias, site.bias_scales):
+        if array is not None and len(array) == len(site.levels):
+            array[[first, second]] = array[[second, first]]
+
+
+def zero_bytes(site: Site, rng: np.random.Generator) -> None:
+    """256 bytes of the weights are zero, as after a lost block of a disk."""
+    raw = np.ascontiguousarray(site.levels).view(np.uint8).reshape(-1)
+    start = rng.integers(max(1, len(raw) - 256))
+    raw[start : start + 256] = 0
+    site.levels[...] = raw.view(site.levels.dtype).reshape(site.levels.shape)
+
+
+def reverse_colours(site: Site, rng: np.random.Generator) -> None:
+    """Red is read as blue."""
+    site.levels[...] = np.flip(site.levels, site.input_axis).copy()
+
+
+def shift_bias(site: Site, rng: np.random.Generator) -> None:
+    """What enters is read with another zero point: in TFLite its share is in the bias."""
+    assert site.bias is not None
+    sums = site.levels.astype(np.int64).reshape(len(site.levels), -1).sum(axis=1)
+    site.bias[...] = site.bias + ZERO_POINT_SHIFT * sums
 
 
 def reverse_channels(site: Site, rng: np.random.Generator) -> None:
@@ -87,6 +134,31 @@ KINDS = (
     ("channel order reversed", lambda site: True, reverse_channels),
     ("bias lost", lambda site: site.bias is not None and bool(np.any(site.bias)), lose_bias),
 )
+# Faults of one channel or one number, for benchmarks/planted_faults.py.
+FINE_KINDS = (
+    ("channel x1.05", lambda site: True, partial(scale_channel, factor=1.05)),
+    ("channel x1.5", lambda site: True, partial(scale_channel, factor=1.5)),
+    ("channel zeroed", lambda site: True, zero_channel),
+    ("two channels swapped", lambda site: len(site.levels) > 1, swap_channels),
+    ("256 bytes zeroed", lambda site: site.levels.nbytes > 256, zero_bytes),
+    (
+        "red read as blue",
+        lambda site: site.levels.ndim == 4 and site.levels.shape[site.input_axis] == 3,
+        reverse_colours,
+    ),
+    (
+        "wrong zero point",
+        lambda site: site.zero_point is not None or _folds_zero_point(site),
+        lambda site, rng: (shift_bias if site.zero_point is None else shift_zero_point)(site, rng),
+    ),
+)
+
+
+def _folds_zero_point(site: Site) -> bool:
+    integers = site.bias is not None and site.bias.dtype == np.int32
+    return integers and site.levels.dtype == np.int8 and site.bias_scales is not None
+
+
 # A file that stores how each layer reads its input has a fault of its own.
 ONNX_KINDS = (
     *KINDS[:3],
@@ -186,6 +258,7 @@ def plant_onnx(data: bytes, choose: Callable[[list[Site]], None]) -> bytes:
                 read(bias[0]) if bias else None,
                 read(bias[1]) if bias and bias[1] else None,
                 read(zero) if zero else None,
+                input_axis=1 if axis == 0 else 0,
             )
         )
     choose(sites)
@@ -243,6 +316,8 @@ def plant(path: Path, out: Path, number: int, kinds: tuple, seed: int) -> tuple[
 
     def choose(sites: list[Site]) -> None:
         fitting = [site for site in sites if allowed(site)]
+        if not fitting:
+            raise ValueError(f"{path.name} has no place for: {kind}")
         site = fitting[rng.integers(len(fitting))]
         change(site, rng)
         places.append(site.layer)
@@ -257,14 +332,15 @@ def rank_of(layer: str, source: Any, path: Path, target: str, images: np.ndarray
     with open_intermediate(path) as reader:
         rows, unaligned, _ = compare_layers(network, reader, precision, images, lambda line: None)
     ranked = rank_layers(rows)
-    order = [row.layer for row in ranked]
-    while layer and layer not in order:  # the file's names go on inside of a layer
+    # A step of several layers goes by the first and the last.
+    places = {name: place for place, row in enumerate(ranked) for name in (row.layer, row.last)}
+    while layer and layer not in places:  # the file's names go on inside of a layer
         layer = layer.rpartition("/")[0]
     return {
-        "rank": order.index(layer) + 1 if layer in order else None,
-        "first": order[0],
+        "rank": places[layer] + 1 if layer else None,
+        "first": ranked[0].layer,
         "first_db": ranked[0].excess_db,
-        "next_db": ranked[1].excess_db,
+        "next_db": ranked[1].excess_db if len(ranked) > 1 else None,
         "compared": len(rows),
         "unaligned": len(unaligned),
     }
