@@ -18,6 +18,7 @@ def listen() -> None:
 
     A signal that the parent told the process to ignore stays ignored. Main thread only.
     """
+    _pending.clear()
     signal.signal(signal.SIGTERM, lambda number, frame: stop(SystemExit(128 + number)))
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, lambda number, frame: stop(KeyboardInterrupt()))
@@ -37,3 +38,14 @@ def check() -> None:
     """
     if _pending:
         raise _pending.pop()
+
+
+def exit_code() -> int | None:
+    """What a signal that came asks the process to exit with; None: none came.
+
+    For errors that a library made of the exception of a signal.
+    """
+    if not _pending:
+        return None
+    asked = _pending[0]
+    return int(str(asked.code)) if isinstance(asked, SystemExit) else 128 + signal.SIGINT

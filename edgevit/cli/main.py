@@ -173,6 +173,9 @@ def _scratch() -> Iterator[None]:
 
 
 def _fail(message: str, code: int, as_json: bool) -> int:
+    stopped = interrupt.exit_code()
+    if stopped is not None:  # whatever a library made of it
+        message, code = "interrupted; nothing half-written is left.", stopped
     message = " ".join(message.split())
     console.fail(message)
     if as_json:

@@ -185,12 +185,11 @@ def test_swapped_logits_with_a_manifest_to_match_fail_by_parity(copied, name):
     assert verify(path).verdict is Verdict.FAIL
 
 
-def test_a_forged_file_passes_alone_and_fails_on_real_images(copied, tiny_run, tmp_path):
-    """Two classes swapped, golden logits rewritten, sealed anew: only other evidence can tell."""
+def forge(path: Path) -> None:
+    """Swaps two classes, rewrites the golden logits, and seals anew: the work of an author."""
     import onnx
     from onnx import helper, numpy_helper
 
-    path = copied("onnx-float32", manifest=False)
     metadata = metadata_of(path)
     reference = ReferenceSet.from_document(json.loads(metadata[REFERENCE_KEY]), "x")
     logits = reference.synthetic.outputs["logits"]
@@ -206,8 +205,19 @@ def test_a_forged_file_passes_alone_and_fails_on_real_images(copied, tiny_run, t
     manifest = {**json.loads(metadata[MANIFEST_KEY]), "reference_sha256": forged.digest}
     documents = {REFERENCE_KEY: to_json(forged.to_document()), MANIFEST_KEY: to_json(manifest)}
     replace_metadata(path, documents)
+
+
+def test_a_forged_file_passes_alone_and_fails_against_its_model(copied, tiny_run):
+    path = copied("onnx-float32", manifest=False)
+    forge(path)
     assert verify(path).verdict is Verdict.PASS
     assert verify(path, against=tiny_run).verdict is Verdict.FAIL
+
+
+@pytest.mark.long
+def test_a_forged_file_fails_on_real_images_and_honest_ones_pass(copied, tiny_run, tmp_path):
+    path = copied("onnx-float32", manifest=False)
+    forge(path)
     images, labels = draw_images(20, (12, 12), seed=5), np.arange(20) % 10
     data = tmp_path / "data.npz"
     np.savez(data, x_train=images, y_train=labels, x_test=images, y_test=labels)

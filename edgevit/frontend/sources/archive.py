@@ -15,6 +15,7 @@ from edgevit.frontend.sources.building import build_from_config, explained
 from edgevit.frontend.sources.configs import (
     COMPILED,
     check_code,
+    check_form,
     is_own,
     keep_losses,
     walk_objects,
@@ -46,8 +47,10 @@ def read_archive(path: Path, trust: bool) -> keras.Model:
     held = _check_members(path)
     found = _read_json(path, CONFIG)
     config = without_training(found)
+    check_form(str(path), config)
     check_code(str(path), config, trust)
-    version = _read_json(path, METADATA).get("keras_version") if _has(path, METADATA) else "3"
+    told = _read_json(path, METADATA).get("keras_version") if _has(path, METADATA) else "3"
+    version = None if told is None else str(told)
     if path.is_file() and path.suffix != ".keras":
         raise ModelFileError(
             f"{path}: is a .keras file under another name, and Keras goes by the name. Call it "

@@ -14,6 +14,14 @@ if TYPE_CHECKING:
 
 Config = dict[str, Any]
 COMPILED = "compile_config"
+DAMAGED = "The file is damaged."
+MOST = 2**31 - 1
+# Fields of layers that are sizes, or lists of sizes.
+SIZES = (
+    *("batch_shape", "cropping", "depth_multiplier", "dilation_rate", "filters", "groups"),
+    *("height", "input_dim", "kernel_size", "num_heads", "output_dim", "output_padding", "padding"),
+    *("pool_size", "size", "strides", "target_shape", "units", "width"),
+)
 OWN = "edgevit"  # package of the classes that files of ours name
 UNTOLD = (None, "custom")  # module of a class in an .h5 file, before and after an upgrade
 # What a layer's config holds whatever its class.
@@ -125,6 +133,34 @@ def claim_own(config: Any) -> Any:
 def own_name(kind: str) -> str:
     """The registered name of a class of this package."""
     return f"{OWN}>{kind}"
+
+
+def check_form(origin: str, config: Config) -> None:
+    """Refuses names that are no text, and sizes that are no 32-bit integers.
+
+    TensorFlow ends the process at some of the latter.
+
+    Raises:
+        ModelFileError: the layer, and what is wrong with it.
+    """
+    for node in walk_objects(config):
+        kind, own = node["class_name"], node.get("config")
+        for field in ("module", "registered_name"):
+            if not isinstance(node.get(field), str | None):
+                raise ModelFileError(f"{origin}: the {field} of a {kind} is no text. {DAMAGED}")
+        fields = own if isinstance(own, dict) else {}
+        for field in SIZES:
+            odd = [size for size in _numbers(fields.get(field)) if not -MOST <= size <= MOST]
+            if odd:
+                raise ModelFileError(
+                    f"{origin}: {field} of a {kind} is {odd[0]:,}, which no kernel takes. {DAMAGED}"
+                )
+
+
+def _numbers(value: Any) -> list[int]:
+    """An integer, or those of a list."""
+    found = value if isinstance(value, list) else [value]
+    return [number for number in found if isinstance(number, int)]
 
 
 def find_unknown(config: Config) -> list[str]:

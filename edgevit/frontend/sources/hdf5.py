@@ -11,7 +11,7 @@ from edgevit.base.bounds import WEIGHTS_BYTES, check_regular
 from edgevit.base.documents import parse_object
 from edgevit.base.errors import ModelFileError, in_one_line
 from edgevit.frontend.sources.building import build_from_config, wrong_weights
-from edgevit.frontend.sources.configs import check_code, keep_losses
+from edgevit.frontend.sources.configs import check_code, check_form, keep_losses
 from edgevit.frontend.sources.keras2_graph import safe_layer_name
 from edgevit.models.bounded import bounded_weights
 
@@ -38,6 +38,7 @@ def read_hdf5_model(path: Path, trust: bool) -> keras.Model:
                 f"--weights {path.name}' or 'keras.applications.ResNet50 --weights {path.name}'."
             )
         config = parse_object(file.attrs["model_config"], str(path), "the config inside")
+        check_form(str(path), config)
         check_code(str(path), config, trust)
         with bounded_weights(str(path), path.stat().st_size):
             model = build_from_config(str(path), config, _version(file), trust)

@@ -56,3 +56,14 @@ def test_what_was_raised_is_raised_again_once():
     with pytest.raises(SystemExit):
         interrupt.check()
     interrupt.check()
+
+
+@pytest.mark.parametrize(("asked", "code"), [(SystemExit(143), 143), (KeyboardInterrupt(), 130)])
+def test_an_error_that_a_library_made_of_a_signal_keeps_its_exit_code(asked, code):
+    assert interrupt.exit_code() is None
+    with contextlib.suppress(BaseException):
+        interrupt.stop(asked)
+    assert interrupt.exit_code() == code
+    with pytest.raises(type(asked)):
+        interrupt.check()
+    assert interrupt.exit_code() is None

@@ -10,6 +10,7 @@ import pytest
 
 from edgevit.base.errors import ModelFileError
 from edgevit.frontend.opening import open_source
+from edgevit.frontend.sources.configs import check_form
 from edgevit.models.bounded import MOST_WEIGHTS, bounded_weights
 
 
@@ -27,6 +28,14 @@ def test_a_network_as_large_as_its_file_is_built_and_the_layers_are_put_back():
     assert layer.kernel.shape == (10, 5)
     assert keras.layers.Layer.add_weight is before
     assert MOST_WEIGHTS > 10_000  # the largest networks of keras.applications have 3,000
+
+
+@pytest.mark.parametrize("field", ["module", "registered_name"])
+@pytest.mark.parametrize("value", [3, True, 1.5, ["keras"], {}])
+def test_names_that_are_no_text_are_damage(field, value):
+    node = {"class_name": "Dense", "config": {}, field: value}
+    with pytest.raises(ModelFileError, match="is no text"):
+        check_form("x", {"class_name": "Functional", "config": {"layers": [node]}})
 
 
 def grow(path, layer: str, field: str, value: object) -> None:
@@ -48,6 +57,7 @@ def grow(path, layer: str, field: str, value: object) -> None:
     [
         ("Dense", "units", 10**9, "declares 3 weights or more"),
         ("InputLayer", "batch_shape", [None, 60_000, 60_000, 3], "for one sample"),
+        ("Conv2D", "strides", [1, 2**31], "which no kernel takes"),
     ],
 )
 def test_a_small_file_of_a_huge_network_is_one_line(tmp_path, layer, field, value, said):
