@@ -315,7 +315,7 @@ def _activations() -> tuple[Row, ...]:
 def _of_training() -> tuple[Row, ...]:
     """What augments pictures or drops values while a model learns, and does nothing behind it."""
     one = (
-        *("AutoContrast", "Equalization", "RandomGrayscale", "RandomInvert", "RandAugment"),
+        *("AutoContrast", "RandomGrayscale", "RandomInvert", "RandAugment"),
         *("AugMix", "CutMix", "MixUp", "RandomElasticTransform", "RandomGaussianBlur"),
         *("RandomErasing", "RandomPerspective", "ContrastLimitedAdaptiveHistogramEqualization"),
     )
@@ -407,5 +407,6 @@ SET_ASIDE: Mapping[str, str] = {
         "takes text or makes numbers of it before a model",
     ),
     **dict.fromkeys(("MelSpectrogram", "STFTSpectrogram"), "takes sound"),
+    "Equalization": "Keras renames the input of a model around it, which the table does not follow",
     "MaxNumBoundingBoxes": "prepares labels for training",
 }

@@ -32,6 +32,7 @@ from edgevit.formats.tflite.writer.quantize.bound_masks import bound_masks
 from edgevit.formats.tflite.writer.quantize.correct_biases import correct_biases, entering_names
 from edgevit.formats.tflite.writer.quantize.expand_gelu import expand_gelu
 from edgevit.formats.tflite.writer.quantize.expand_hard_swish import expand_hard_swish
+from edgevit.formats.tflite.writer.quantize.expand_prelu import expand_prelu
 from edgevit.formats.tflite.writer.quantize.float_graph import describe_graph
 from edgevit.formats.tflite.writer.quantize.integer import (
     annotate_ranges,
@@ -191,7 +192,8 @@ def write_int16x8(
     graph, record, steps = _calibrated_graph(source, options, ranges)
     slice_splits(graph)
     known = expand_gelu(graph, carry_through_reshapes(graph, record.ranges))
-    known = bound_masks(graph, expand_hard_swish(graph, known))
+    known = expand_prelu(graph, expand_hard_swish(graph, known))
+    known = bound_masks(graph, known)
     functions = hide_functions(graph, TABLES_16)
     precisions = [Precision.INT16X8] * len(graph.operators)
     corrected = _correct_biases(graph, record, options, precisions)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from edgevit.base.errors import ExportError
 from edgevit.formats.tflite.operators import OPERATORS
 from edgevit.formats.tflite.runtime.file import (
     add_metadata,
@@ -36,11 +37,20 @@ class TfliteGraph:
 
     Attributes:
         model: the file, as the schema's object.
+
+    Raises:
+        ExportError: there are several subgraphs.
     """
 
     def __init__(self, data: bytes):
         self.model = parse_model(data, "graph")
-        (graph,) = self.model.subgraphs
+        graph, *others = self.model.subgraphs
+        if others:
+            raise ExportError(
+                "the TFLite graph holds a loop or a condition, as some layers that augment "
+                "pictures leave behind, and edgevit rewrites straight graphs alone. Leave the "
+                "layer out of what is exported, or export to savedmodel or onnx-float32."
+            )
         graph.operators = list(graph.operators)
         self._schema = read_schema()
         (names,) = op_names(self.model)
