@@ -1,8 +1,8 @@
 """Exports of convolutional networks against what the usual tools make of the same weights.
 
 Networks are trained ones (.keras files of benchmarks/small_networks.py, in a folder) and those of
-keras.applications at 96x96 with seeded weights, which are as chaotic as networks are before they
-are trained: errors grow from layer to layer, so only comparisons count, not the figures. Stock is
+keras.applications at 96x96 with seeded weights, whose errors grow more from layer to layer than
+those of trained ones, so that only comparisons count, not the figures. Stock is
 Keras' own ONNX exporter (tf2onnx) and onnxruntime's quantize_static on it, as it comes and with
 weights a channel; and TFLiteConverter. All are calibrated on the same images and compared with
 float Keras on the same other images: signal-to-noise ratio of the outputs with the 95 % interval of
@@ -23,7 +23,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ SIZE = (96, 96)  # of the networks of keras.applications
 CLASSES = 10
 SIGNED = ("MobileNet", "MobileNetV2", "ResNet50", "DenseNet121")  # that want -1..1
 APPLICATIONS = (*SIGNED, "MobileNetV3Small", "EfficientNetB0", "ConvNeXtTiny")
+BRANCH = 0.25  # of the strength of what a residual branch is added to
 LIVELY = 32  # images that their weights are settled on
 RESAMPLES = 2000
 Run = Callable[[np.ndarray], np.ndarray]  # one raw image, float32 1 H W C -> outputs
@@ -81,6 +82,7 @@ def main() -> None:
     parser.add_argument(
         "networks", nargs="+", help="names of files, of keras.applications, or ours"
     )
+    parser.add_argument("--targets", default="all", help="ours, commas between")
     parser.add_argument("--formats", default="onnx,tflite", help="commas between")
     parser.add_argument("--data", help="dataset; default: $EDGEVIT_DATA")
     parser.add_argument("--calibration", type=int, default=100, help="images")
@@ -97,7 +99,8 @@ def main() -> None:
                 continue
             network = network or find_network(options.folder, name, options.data)
             images = read_images(network, options)
-            rows += compare(name, network, kind, images, options.rounds)
+            side = choose_targets(SIDES[kind], options.targets)
+            rows += compare(name, network, kind, side, images, options.rounds)
             if options.json:
                 write_result(options.json, {"rows": rows}, list_shipped(rows))
 
@@ -131,8 +134,36 @@ def build_application(name: str, data: str | None) -> keras.Model:
     images = keras.Input((*SIZE, 3), name="images")
     inner = keras.layers.Rescaling(1 / 127.5, -1)(images) if name in SIGNED else images
     model = keras.Model(images, model(inner), name=name.lower())
-    liven(model, read_split(data, "train", SIZE, LIVELY).astype(np.float32))
+    pictures = read_split(data, "train", SIZE, LIVELY).astype(np.float32)
+    liven(model, pictures)
+    calm(model, pictures)
     return model
+
+
+def calm(model: keras.Model, pictures: np.ndarray) -> None:
+    """Weakens residual branches, as training does, and measures the norms' statistics anew.
+
+    With branches as strong as what they are added to, errors double in every few blocks.
+    """
+    for layer in model._flatten_layers():
+        if isinstance(layer, keras.layers.Add):
+            inputs = layer._inbound_nodes[0].input_tensors
+            writers = [tensor._keras_history.operation for tensor in inputs]
+            norms = [row for row in writers if isinstance(row, keras.layers.BatchNormalization)]
+            for norm in norms[-1:]:
+                norm.gamma.assign(norm.gamma * BRANCH)
+                norm.beta.assign(norm.beta * BRANCH)
+    norms = [
+        layer
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    model(pictures, training=True)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
 
 
 def with_preprocessing(name: str) -> keras.Model:
@@ -159,11 +190,16 @@ def read_split(data: str | None, split: str, size: tuple[int, int], count: int) 
     return limit_images(load_dataset(find_source(data), split, size), count).images
 
 
+def choose_targets(side: Side, names: str) -> Side:
+    """A side with some of our targets, and the stock files that stand against them."""
+    chosen = tuple(name for name in side.targets if names == "all" or name in names.split(","))
+    return replace(side, targets=chosen, stock=tuple(s for s in side.stock if s[1] in chosen))
+
+
 def compare(
-    name: str, network: keras.Model, kind: str, images: Images, rounds: int
+    name: str, network: keras.Model, kind: str, side: Side, images: Images, rounds: int
 ) -> list[dict[str, Any]]:
     """One row for each file of a format, ours and stock's."""
-    side = SIDES[kind]
     expected = network.predict(images.test.astype(np.float32), batch_size=50, verbose=0)
     with tempfile.TemporaryDirectory() as folder:
         files, failures = write_files(network, side, images, Path(folder))

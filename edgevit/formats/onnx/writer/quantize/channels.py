@@ -29,6 +29,9 @@ from edgevit.quantization.levels import (
 )
 from edgevit.quantization.observer import ChannelRanges
 
+# Deviations from its mean that a channel keeps, as far as any channel goes: one of few places has
+# not shown its largest value on the samples. 6 cost MobileNetV2 1 dB.
+SPREAD = 4.0
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # how far channels go their own way
 
 
@@ -56,7 +59,10 @@ def choose_levels(
     if known is None:
         return None
     shares = SHARES if readers else (1.0,)
-    found = [channel_levels(low, high, known.lows, known.highs, s, one_zero) for s in shares]
+    spread = SPREAD * np.sqrt(np.maximum(known.squares - np.square(known.means), 0))
+    lows = np.minimum(known.lows, known.means - spread)
+    highs = np.maximum(known.highs, known.means + spread)
+    found = [channel_levels(low, high, lows, highs, share, one_zero) for share in shares]
     errors = [sum(_predict(layer, levels, known, paired) for layer in readers) for levels in found]
     return found[int(np.argmin(errors))]
 

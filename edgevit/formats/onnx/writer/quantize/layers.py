@@ -57,6 +57,12 @@ class WeightedLayer:
         return after.outputs[0] if ends_at_zero else value
 
     @property
+    def result_key(self) -> str:
+        """How a record calls what leaves a convolution: ranges of before an activation differ."""
+        behind = self.result is not self.node.outputs[0]
+        return f"{self.key}/{'activated' if behind else 'out'}"
+
+    @property
     def is_depthwise(self) -> bool:
         """Whether every output channel has a single input channel, and its own."""
         groups = attribute(self.node, "group", 1) if self.is_conv else 1

@@ -39,7 +39,8 @@ def observe(
         progress: called with (samples done, samples in all).
 
     Returns:
-        What was seen of ``<layer>/in``, ``<layer>/out`` (Conv only) and ``<layer>/weights``.
+        What was seen of ``<layer>/in``, ``<layer>/weights`` and, for a convolution, ``<layer>/out``
+        or ``<layer>/activated``.
 
     Raises:
         ConfigError: no samples.
@@ -50,7 +51,7 @@ def observe(
         raise ConfigError("calibration needs at least one image. Received: 0")
     layers, _ = find_layers(model)
     watched = {f"{layer.key}/in": layer.node.inputs[0] for layer in layers}
-    watched |= {f"{layer.key}/out": layer.result for layer in layers if layer.is_conv}
+    watched |= {layer.result_key: layer.result for layer in layers if layer.is_conv}
     names = {key: value.name or "" for key, value in watched.items() if value is not None}
     keys: dict[str, str] = {}  # name of a tensor -> the first key that it has
     for key, name in names.items():
@@ -73,7 +74,7 @@ def observe(
                 seen[keys[tensor]] = Observation(low, high, channels=_widen(known, low, high))
     found = {}
     for layer in layers:
-        for side in (f"{layer.key}/in", f"{layer.key}/out"):
+        for side in (f"{layer.key}/in", layer.result_key):
             if side in names:
                 found[side] = seen[keys[names[side]]]
         weights = float(layer.weights.min()), float(layer.weights.max())

@@ -100,8 +100,8 @@ def quantize_static(
 
 def range_keys(layer: WeightedLayer) -> list[str]:
     """What a record says of one layer."""
-    sides = ("in", "weights", "out") if layer.is_conv else ("in", "weights")
-    return [f"{layer.key}/{side}" for side in sides]
+    keys = [f"{layer.key}/in", f"{layer.key}/weights"]
+    return [*keys, layer.result_key] if layer.is_conv else keys
 
 
 def check_ranges(layers: list[WeightedLayer], ranges: Ranges) -> None:
@@ -227,7 +227,7 @@ class _Writer:
     def write(self, layer: WeightedLayer) -> None:
         node = layer.node
         entering = self._quantized_input(layer)
-        leaving = self._choose(layer.result, f"{layer.key}/out", layer) if layer.is_conv else None
+        leaving = self._choose(layer.result, layer.result_key, layer) if layer.is_conv else None
         weights, bias = adapt_weights(layer, entering.channels, leaving)
         rows, scale = layer.rows_of(weights), entering.affine.scale
         floor = None if bias is None else bias_floor(bias, scale)
@@ -278,7 +278,7 @@ class _Writer:
     def _quantize_output(self, layer: WeightedLayer, levels: ChannelLevels | None) -> None:
         """Integer kernels round to one scale; floats behind them are read by each channel's own."""
         node, result = layer.node, layer.result
-        affine = affine_of(*self.ranges[f"{layer.key}/out"])
+        affine = affine_of(*self.ranges[layer.result_key])
         layers = self.readers.get(result, [])
         outer = split_off(result, f"{node.name}/float")
         down = self._round(node, "output", node.outputs[0], affine)

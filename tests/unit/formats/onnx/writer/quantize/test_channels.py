@@ -8,6 +8,7 @@ import onnx_ir as ir
 import pytest
 from onnx import helper, numpy_helper
 
+from edgevit.base.errors import ExportError
 from edgevit.formats.onnx.writer.passes.library import infer_shapes
 from edgevit.formats.onnx.writer.quantize.channels import choose_levels, correct_bias, scale_weights
 from edgevit.formats.onnx.writer.quantize.layers import find_layers
@@ -123,9 +124,11 @@ def test_a_depthwise_convolution_lets_channels_go_all_their_way(graphs, pictures
     key = "net/one/depthwise/Conv/in"
     depthwise = layers["net/one/depthwise/Conv"]
     levels = choose_levels(*ranges[key], channels[key], [depthwise], one_zero=True)
-    alive = channels[key].highs > 0.1
-    tops = channels[key].highs[alive]
-    np.testing.assert_allclose(levels.steps[alive] * 255, tops, rtol=0.01)
+    known = channels[key]
+    spread = np.sqrt(known.squares - np.square(known.means))
+    tops = np.minimum(np.maximum(known.highs, known.means + 4 * spread), 6)
+    alive = tops > 0.1
+    np.testing.assert_allclose(levels.steps[alive] * 255, tops[alive], rtol=0.01)
 
 
 def test_where_channels_are_alike_they_have_one_scale(graphs, pictures):
@@ -173,3 +176,13 @@ def test_channels_that_a_dense_layer_reads_have_one_scale(graphs, pictures):
     model = g.model(g.dense("net/fc", flat, 1152, 10), [1, 10])
     graphs.apply(quantize_static, model, *measured(model, pictures))
     assert np.isfinite(graphs.run(model, pictures)).all()
+
+
+def test_ranges_of_before_an_activation_are_of_another_graph(graphs, pictures):
+    """They reach below zero, where levels that end at the activation do not."""
+    model = inverted_residuals(graphs, "Relu")
+    ranges, channels = measured(model, pictures)
+    earlier = {key.replace("/activated", "/out"): pair for key, pair in ranges.items()}
+    assert earlier.keys() != ranges.keys()
+    with pytest.raises(ExportError, match="belongs to another graph"):
+        graphs.apply(quantize_static, model, earlier, channels)
