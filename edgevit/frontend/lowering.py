@@ -155,6 +155,16 @@ def elu_by_exp(own: Callable) -> Callable:
     return elu
 
 
+def celu_by_exp(own: Callable) -> Callable:
+    """CELU through exp: ``exp(x) - 1`` as one operation is no ONNX operator."""
+    import tensorflow as tf
+
+    def celu(x: Any, alpha: float = 1.0) -> Any:
+        return tf.nn.relu(x) + alpha * (tf.exp(tf.minimum(x, 0.0) / alpha) - 1.0)
+
+    return celu
+
+
 def resize_by_products(own: Callable) -> Callable:
     """Keras' resize, where no edge runtime has one: a fixed resize is a product a side.
 

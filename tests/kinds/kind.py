@@ -62,6 +62,8 @@ class Kind:
         spelt: names of outputs as files spell them, where that is not as the model does.
         units: factor and offset of the last weights of a layer, by the layer's name: what a
             trained model would have learnt of the units of its labels.
+        head: name of a last Dense layer that reads what varies most, as a trained one does; a drawn
+            one reads noise behind a deep network.
         labels: (count, seed of the first input) -> what is true of the drawn inputs, by name of
             the output; None: there is no such task.
     """
@@ -77,6 +79,7 @@ class Kind:
     spelt: Mapping[str, str] = field(default_factory=dict)
     units: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
     labels: Callable[[int, int], Arrays] | None = None
+    head: str | None = None
 
     def draw(self, count: int, seed: int) -> Arrays:
         """Raw inputs by name; uint8 pictures, float32 vectors and signals, int32 indices."""

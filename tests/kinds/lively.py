@@ -11,6 +11,7 @@ import numpy as np
 
 from kinds.kind import Arrays
 
+READ = 3  # directions that a head reads
 KERNELS = ("kernel", "pointwise_kernel")  # of a layer that multiplies what enters with weights
 
 
@@ -42,6 +43,27 @@ def liven(
     for name, (factor, offset) in (units or {}).items():
         (layer,) = (layer for layer in layers if layer.name == name)
         _set_units(layer, np.asarray(factor), np.asarray(offset))
+
+
+def align_head(model: keras.Model, inputs: Arrays | np.ndarray, name: str, seed: int = 0) -> None:
+    """Lets a last Dense layer read the directions in which features vary most.
+
+    Args:
+        model: changed in place.
+        inputs: what enters the network, ready for it.
+        name: of the layer.
+        seed: of how the directions are mixed.
+    """
+    layer = model.get_layer(name)
+    features = _to_float(keras.Model(model.inputs, layer.input)(inputs, training=False))
+    middle = features.mean(axis=0)
+    _, sizes, directions = np.linalg.svd(features - middle, full_matrices=False)
+    reading = directions[:READ].T / sizes[:READ] * np.sqrt(len(features))  # D READ
+    rng = np.random.default_rng((seed, 43))
+    mixed = rng.normal(0, 1, (READ, layer.units)) / np.sqrt(READ)
+    kernel = (reading @ mixed).astype(np.float32)
+    layer.kernel.assign(kernel)
+    layer.bias.assign(rng.normal(0, 0.1, layer.units) - middle @ kernel)
 
 
 def find_still(outputs: Arrays, wanted: Mapping[str, float]) -> list[str]:

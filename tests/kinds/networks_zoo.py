@@ -50,7 +50,7 @@ def _application(name: str, side: int) -> Callable[[], keras.Model]:
 def _family(name: str, scaling: str, side: int) -> Kind:
     return Kind(f"network_{name.lower()}", name, _application(name, side),
                 {"images": gratings(side, side)}, {"predictions": Out("logits", 0.0)},
-                "classification", scaling)  # fmt: skip
+                "classification", scaling, head="predictions")  # fmt: skip
 
 
 def transfer(name: str = "MobileNetV2", **options: Any) -> keras.Model:
@@ -121,18 +121,21 @@ SMALL = {"image": gratings(SIDE, SIDE)}
 FLOWER = {"flower": Out("logits")}
 KINDS = (
     Kind("network_resnet8", "MLPerf Tiny: image classification", resnet8,
-         {"image": gratings(32, 32)}, {"label": Out("probabilities")}, "classification"),
+         {"image": gratings(32, 32)}, {"label": Out("probabilities")}, "classification",
+         head="label"),
     Kind("network_person", "MLPerf Tiny: visual wake words", person_detector,
-         {"images": gratings(96, 96)}, {"person": Out("probabilities")}, "classification"),
+         {"images": gratings(96, 96)}, {"person": Out("probabilities")}, "classification",
+         head="person"),
     Kind("network_keyword", "MLPerf Tiny: keyword spotting", keyword_spotter,
-         {"frames": gratings(49, 10, 1)}, {"word": Out("probabilities")}, "classification"),
+         {"frames": gratings(49, 10, 1)}, {"word": Out("probabilities")}, "classification",
+         head="word"),
     Kind("network_anomaly", "MLPerf Tiny: anomaly detection", autoencoder,
          {"machine": vectors(640)}, {"restored": Out("values")}, "regression", scaling=None),
     Kind("network_transfer_mobilenetv2", "transfer learning on MobileNetV2, width 0.35",
          lambda: transfer("MobileNetV2", alpha=0.35), SMALL, FLOWER, "classification",
-         scaling="raw"),
+         scaling="raw", head="flower"),
     Kind("network_transfer_mobilenet", "transfer learning on MobileNet, width 0.25",
          lambda: transfer("MobileNet", alpha=0.25), SMALL, FLOWER, "classification",
-         scaling="raw"),
+         scaling="raw", head="flower"),
     *(_family(name, *given) for name, given in FAMILIES.items()),
 )  # fmt: skip

@@ -21,6 +21,7 @@ from edgevit.formats.onnx.writer.passes.table import PASSES
 from edgevit.formats.passes import Pass, report_lines, run_passes
 from edgevit.frontend.lowering import (
     Lowering,
+    celu_by_exp,
     conv_in_one,
     gelu_textbook,
     layer_norm_textbook,
@@ -41,8 +42,9 @@ LOWERING = Lowering(
     matmul_rows,
     ("LayerNormalization as sub, pow, mean, sqrt, div", "exact GELU through Erf"),
     functions={
-        "nn.conv": lambda own: conv_in_groups(conv_in_one(own)),
         "image.resize": resize_by_products,
+        "nn.celu": celu_by_exp,
+        "nn.conv": lambda own: conv_in_groups(conv_in_one(own)),
     },
 )
 
@@ -171,7 +173,9 @@ def store_captured(model: Any, function: Any) -> None:
         function: the tf.function that it was made of.
     """
     captured = {
-        inner.name: outer for outer, inner in function.get_concrete_function().graph.captures
+        inner.name: outer
+        for outer, inner in function.get_concrete_function().graph.captures
+        if outer.dtype.name != "resource"  # a table; what looks it up has no ONNX form
     }
     inputs = list(model.graph.input)
     for value in inputs:

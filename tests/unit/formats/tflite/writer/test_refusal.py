@@ -18,7 +18,8 @@ pytestmark = pytest.mark.skipif(
 
 def test_the_operator_and_its_layer_are_named_without_paths(tmp_path):
     wave = keras.Input((8,), name="wave")
-    x = keras.layers.Activation(keras.ops.erfinv, name="shrink")(wave)
+    x = keras.layers.Rescaling(0.9)(keras.layers.Activation("tanh")(wave))
+    x = keras.layers.Activation(keras.ops.erfinv, name="shrink")(x)
     model = keras.Model(wave, keras.layers.Dense(3)(x), name="waves")
     with pytest.raises(ExportError) as caught:
         export(model, "tflite-float32", tmp_path)
