@@ -1,6 +1,7 @@
 """Measures the activation ranges that ship with a model's weights, for TFLite and for ONNX.
 
     python tools/record_ranges.py shiftvit --data cifar10-jpeg.tar.gz --format onnx
+    python tools/write_registry.py
 
 Needed after a change of the exporter that moves factors into weights or renames layers: int8
 exports then say that the shipped ranges belong to another graph.
