@@ -215,7 +215,7 @@ the exporter (`tests/kinds/check.py`), on inputs that neither saw.
 
 "yes": the file was verified, and the independent check agrees. "lossy": the file is right, but its
 precision costs more than the target's limit; the figure is the worst mean |difference| over the
-deviation. "refused": one line said why, and nothing was written."""
+deviation. "refused": one line said why, and nothing was written. An empty cell was not measured."""
 
 
 def render_page(table: Table, cells: Cells) -> str:
