@@ -122,6 +122,24 @@ def render_times(documents: Sequence[Document]) -> str:
     return table(["network", "file", "ms", "ratio (95 %)"], rows)
 
 
+def render_networks(documents: Sequence[Document]) -> str:
+    """Error, agreement and operators of our files and of stock's."""
+    rows = []
+    for row in documents[0]["rows"]:
+        if "failure" in row:
+            rows.append([row["network"], row["file"], row["failure"], "-", "-", "-"])
+            continue
+        gains = [
+            f"{middle:+.1f} ({low:+.1f} to {high:+.1f}) over {name}"
+            for name, (middle, low, high) in row["over_stock_db"].items()
+        ]
+        agreement = f"{100 * row['agreement']:.1f}"
+        figures = [f"{row['snr_db']:.1f}", agreement, row["nodes"], "; ".join(gains) or "-"]
+        rows.append([row["network"], row["file"], *figures])
+    names = ["network", "file", "signal to noise, dB", "same class, %", "operators"]
+    return table([*names, "dB (95 %)"], rows)
+
+
 def render_gate(documents: Sequence[Document]) -> str:
     """Verdicts by kind of comparison."""
     verdicts = ("ok", "slower", "inconclusive")
@@ -172,6 +190,14 @@ SECTIONS: tuple[tuple[str, str, str, Callable[[Sequence[Document]], str]], ...] 
         "Float32, one thread, batch 1, in turns; the ratio is to the faster of tf2onnx (with the "
         "missing handler) and Keras' exporter on torch.",
         render_times,
+    ),
+    (
+        "Convolutional networks against stock exporters and quantisers",
+        "networks_vs_stock.json",
+        "The same weights, calibration images and other test images for all files, against float "
+        "Keras. Networks of keras.applications have seeded weights, whose errors grow more from "
+        "layer to layer than those of trained ones: only their differences count.",
+        render_networks,
     ),
     (
         "The latency gate",
