@@ -61,6 +61,8 @@ class Verification:
         guessed: how far another tool's file may be, by what it holds; None for our own.
         matches: which input and output of another tool's file is which of the model's.
         task: what the model is for.
+        own_runtimes: whether those ran it that its target asks for. Others round otherwise, so
+            what they lose says nothing of a change.
     """
 
     path: Path
@@ -75,6 +77,7 @@ class Verification:
     guessed: Tolerance | None = None
     matches: tuple[str, ...] = ()
     task: str = ""
+    own_runtimes: bool = True
 
     @property
     def tolerance(self) -> Tolerance | None:
@@ -84,7 +87,9 @@ class Verification:
     @property
     def drift(self) -> str:
         """Why the file is not what it was when it was written, by what it computes; or empty."""
-        return find_drift(self.reports, self.manifest.errors if self.manifest else None)
+        if self.manifest is None or not self.own_runtimes:
+            return ""
+        return find_drift(self.reports, self.manifest.errors)
 
     @property
     def verdict(self) -> Verdict:
@@ -176,6 +181,8 @@ def verify(
         not_run=tuple(missing),
         manifest=manifest,
         task=manifest.task,
+        own_runtimes={row.name for row in rows}
+        <= {*target.runtimes, *target.runtimes_if_installed},
     )
     if data is None:
         return result
