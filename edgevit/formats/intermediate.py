@@ -68,6 +68,9 @@ class Product:
         step: of this rounding, where it is stored.
         low: value of its lowest level, where that is stored.
         high: value of its highest.
+        factors: what each channel that enters is multiplied by before, where it has levels of its
+            own: then steps, weights, low and high are about the product. C, or one.
+        offsets: what is added then.
     """
 
     layer: str
@@ -82,6 +85,8 @@ class Product:
     step: float = 0.0
     low: float = -np.inf
     high: float = np.inf
+    factors: np.ndarray = field(default_factory=lambda: np.ones(1), repr=False)
+    offsets: np.ndarray = field(default_factory=lambda: np.zeros(1), repr=False)
 
 
 class IntermediateReader(Protocol):

@@ -59,7 +59,7 @@ class ProductNoise:
         product, rows = self.product, values.astype(np.float64)
         if product.channels == 1 and len(shape) > 2:
             rows = np.moveaxis(rows.reshape(-1, *shape[1:]), 1, -1)
-        rows = rows.reshape(-1, product.inputs)  # R K
+        rows = rows.reshape(-1, product.inputs) * product.factors + product.offsets  # R K
         places = np.linspace(0, len(rows) - 1, min(ROWS, len(rows))).astype(int)
         kept = rows[places]
         self.rows.append(kept)

@@ -82,7 +82,7 @@ def _list(graph: Any, entries: set[str], batch: int) -> tuple[IntermediateTensor
         if node.op_type == "DequantizeLinear" and all(n in constants for n in node.input[1:]):
             values = [numpy_helper.to_array(constants[name]) for name in node.input[1:]]
             if len(values) == 2 and values[0].size == 1:
-                levels[node.output[0]] = _limits(float(values[0]), values[1])
+                levels[node.output[0]] = _limits(values[0].item(), values[1])
         if node.op_type in MOVES and node.input[0] in levels:
             levels.update((name, levels[node.input[0]]) for name in node.output)
         for name in node.output:
@@ -111,7 +111,7 @@ def _list(graph: Any, entries: set[str], batch: int) -> tuple[IntermediateTensor
 
 def _limits(scale: float, zero: np.ndarray) -> tuple[float, float, float]:
     """(step, value of the lowest level, value of the highest)."""
-    limits, middle = np.iinfo(zero.dtype), int(zero)
+    limits, middle = np.iinfo(zero.dtype), int(zero.item())
     return scale, (limits.min - middle) * scale, (limits.max - middle) * scale
 
 
@@ -150,6 +150,7 @@ def _list_products(graph: Any) -> tuple[Product, ...]:
         rows = rows.reshape(len(rows), -1)  # N ...
         steps = np.zeros(len(rows)) + scales
         entering, rounding, levels = node.input[0], Rounding.NONE, (0.0, -np.inf, np.inf)
+        factors, offsets = np.ones(1), np.zeros(1)
         maker = made.get(entering)
         if maker is not None and maker.op_type == "DynamicQuantizeLinear":
             entering, rounding = maker.input[0], Rounding.RUN
@@ -157,10 +158,14 @@ def _list_products(graph: Any) -> tuple[Product, ...]:
             before = made.get(maker.input[0])
             if before is not None and before.op_type == "QuantizeLinear":
                 entering, rounding = before.input[0], Rounding.STORED
-                step = float(numpy_helper.to_array(constants[maker.input[1]]))
-                levels = step, -np.inf, np.inf
-                if set(before.input[1:]) <= constants.keys() and len(before.input) > 2:
-                    levels = _limits(step, numpy_helper.to_array(constants[before.input[2]]))
+                step, *zero = (numpy_helper.to_array(constants[name]) for name in maker.input[1:])
+                levels = float(step), -np.inf, np.inf
+                if set(before.input[1:]) <= constants.keys() and len(before.input) > 2 and zero:
+                    levels = _limits(float(step), zero[0])
+                    # Channels with levels of their own are read as if they had one scale: what
+                    # differs is in the weights.
+                    factors = float(step) / read(before.input[1]).reshape(-1)
+                    offsets = float(step) * (read(before.input[2]).reshape(-1) - float(zero[0]))
         # quantize_dynamic puts what it makes below the name of the node that was there.
         whole = node.op_type == "MatMulInteger"
         found.append(
@@ -177,6 +182,8 @@ def _list_products(graph: Any) -> tuple[Product, ...]:
                 step=levels[0],
                 low=levels[1],
                 high=levels[2],
+                factors=factors,
+                offsets=offsets,
             )
         )
     layers = strip_retrace([product.layer for product in found])
