@@ -17,7 +17,7 @@ const ARRAYS = { uint8: Uint8Array, int8: Int8Array, int32: Int32Array, float32:
 const need = createRequire(new URL("node/package.json", import.meta.url));
 
 // Mean difference of scores over their standard deviation, by precision: edgevit/core/tolerance.py
-const LIMITS = { float32: 1e-4, float16: 0.02, dynamic: 0.15, int8: 0.15 };
+const LIMITS = { float32: 1e-4, float16: 0.01, dynamic: 0.15, int8: 0.15 };
 
 /** The metadata of an ONNX file: {key: text}. ModelProto.metadata_props is field 14 (onnx.proto). */
 export function readMetadata(bytes) {

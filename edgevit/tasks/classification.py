@@ -128,6 +128,5 @@ CLASSIFICATION = Classification(
     "classification",
     "classes of a picture: one of several, yes or no, or several at once",
     (Role.LOGITS, Role.PROBABILITIES),
-    "top-1 accuracy, or that of several labels at once",
     (Known.CLASSES, Known.VALUES),
 )

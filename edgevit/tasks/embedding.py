@@ -41,6 +41,5 @@ EMBEDDING = Embedding(
     "embedding",
     "a vector for each picture: near ones are alike",
     (Role.EMBEDDING,),
-    "recall@1",
     (Known.CLASSES,),
 )

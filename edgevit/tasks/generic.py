@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from edgevit.core.signature import Role, Signature
-from edgevit.tasks.scores import CLOSENESS
 from edgevit.tasks.task import Task
 
 FEW = 64  # numbers of an output that are shown as they are
@@ -42,6 +41,4 @@ class Generic(Task):
         )
 
 
-GENERIC = Generic(
-    "generic", "anything else: boxes, maps, labels", (Role.MAP, Role.LABELS), CLOSENESS
-)
+GENERIC = Generic("generic", "anything else: boxes, maps, labels", (Role.MAP, Role.LABELS))

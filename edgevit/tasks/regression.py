@@ -42,5 +42,5 @@ class Regression(Task):
 
 
 REGRESSION = Regression(
-    "regression", "measured quantities, each in its own unit", (Role.VALUES,), "R2", (Known.VALUES,)
+    "regression", "measured quantities, each in its own unit", (Role.VALUES,), (Known.VALUES,)
 )

@@ -55,6 +55,4 @@ class Segmentation(Task):
         return chosen.astype(np.uint8)
 
 
-SEGMENTATION = Segmentation(
-    "segmentation", "a class for every pixel", (Role.MASK,), "mean IoU", (Known.MASKS,)
-)
+SEGMENTATION = Segmentation("segmentation", "a class for every pixel", (Role.MASK,), (Known.MASKS,))

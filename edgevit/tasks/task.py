@@ -23,14 +23,12 @@ class Task(ABC):
         summary: one line for people.
         roles: of the outputs that make a model one of this task; the first is what an output is
             of which neither graph nor name says anything.
-        figure: what a budget of this task trades, such as "top-1 accuracy".
         truths: what it can be measured on, the usual one first; unlabelled samples serve any.
     """
 
     name: str
     summary: str
     roles: tuple[Role, ...]
-    figure: str
     truths: tuple[Known, ...] = ()
 
     def suits(self, signature: Signature) -> bool:

@@ -128,8 +128,8 @@ def test_a_test_split_is_refused(archive):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "no calibration record"),
-        ("{", "no calibration record"),
+        (None, "cannot be read (No such file or directory). 'edgevit calibrate' writes one."),
+        ("{", "the calibration record is damaged"),
         ("[]", "no calibration record"),
         ('{"records": []}', "record is damaged"),
         ('{"records": {"onnx": {}}}', "holds ranges for onnx, not for tflite"),

@@ -94,8 +94,8 @@ def test_people_read_the_suspect_and_how_much_was_compared(command, exported, ti
     assert f"suspect: {layer} " in answer.out
     assert "bytes changed since" in answer.out
     assert f"{LAYERS} of {LAYERS} layers" in answer.out
-    (heading,) = [line for line in answer.out.splitlines() if "beyond dB" in line]
-    assert "saturated" not in heading  # there are no levels in a float file
+    assert "beyond dB" in answer.out
+    assert "saturated" not in answer.out  # there are no levels in a float file
     whole = command("diff", faulty, tiny_run, "--limit", 1, "--unsealed", "--order", "network")
     assert whole.out.index("patch_projection") < whole.out.index("classifier")
 
