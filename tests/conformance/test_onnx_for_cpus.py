@@ -37,8 +37,7 @@ def test_the_file_agrees_and_is_larger(network, tmp_path, batch):
     outcomes = export_all(network, "onnx-float32,onnx-float32-cpu", tmp_path, batch=batch)
     assert [outcome.verdict for outcome in outcomes] == [Verdict.PASS] * 2
     plain, ours = (outcome.artifact for outcome in outcomes)
-    assert kernels(plain.path)["Conv"] == 2
-    assert kernels(ours.path)["Conv"] == 1
+    assert kernels(plain.path)["Conv"] - kernels(ours.path)["Conv"] == 1
     assert kernels(ours.path)["MatMul"] >= 18
     assert "winograd_convolution: 1" in ours.manifest.steps
     assert ours.manifest.target == "onnx-float32-cpu"

@@ -127,12 +127,17 @@ def check_ranges(layers: list[WeightedLayer], ranges: Ranges) -> None:
 
 
 def drop_activations(model: ir.Model) -> None:
-    """Leaves out activations that cut at zero where levels that end there alone read them."""
+    """Leaves out activations that cut at zero where levels that end there alone read them.
+
+    Of convolutions only: what a Dense layer returns is looked at where its own activation ends.
+    """
     for node in model.graph:
         before = (
             made_by(optional(node, 0), "Relu", "Clip") if node.op_type == "QuantizeLinear" else None
         )
         if before is None or sole_reader(before.outputs[0]) is not node:
+            continue
+        if made_by(before.inputs[0], "Conv", "ConvTranspose") is None:
             continue
         zeros = constant(node.inputs[2])
         ends_at_zero = before.op_type == "Relu" or scalar(optional(before, 1)) == 0
