@@ -8,6 +8,7 @@ import pytest
 
 from edgevit.formats.registry import TARGETS
 from edgevit.frontend.opening import open_source
+from helpers.cells import each_pair
 from kinds.check import Agreement
 from kinds.trial import State, judge, try_target
 from kinds.zoo import KINDS, built
@@ -39,21 +40,7 @@ LOSSY: Mapping[tuple[str, str], str] = {
 }
 
 
-def each_pair():
-    """Every kind with every target; those that are not quick in the long suite."""
-    return [
-        pytest.param(
-            kind,
-            target,
-            marks=() if (kind, target) in QUICK else pytest.mark.long,
-            id=f"{kind}-{target}",
-        )
-        for kind in KINDS
-        for target in TARGETS
-    ]
-
-
-@pytest.mark.parametrize(("kind", "target"), each_pair())
+@pytest.mark.parametrize(("kind", "target"), each_pair(KINDS, QUICK))
 def test_a_kind_arrives_at_a_target_or_is_refused_as_expected(kind, target, tmp_path):
     trial = try_target(kind, TARGETS[target], tmp_path)
     refusal = REFUSALS.get((kind, target)) or REFUSALS.get(("*", target))

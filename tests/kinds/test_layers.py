@@ -9,6 +9,7 @@ import keras
 import pytest
 
 from edgevit.formats.registry import TARGETS
+from helpers.cells import each_pair
 from kinds import layers_zoo
 from kinds.trial import State, try_target
 from kinds.zoo import KINDS, LAYERS, NETWORKS, ZOO
@@ -23,21 +24,7 @@ QUICK = (
 )
 
 
-def each_pair():
-    """Every layer with every target; those that are not quick in the long suite."""
-    return [
-        pytest.param(
-            layer,
-            target,
-            marks=() if (layer, target) in QUICK else pytest.mark.long,
-            id=f"{layer}-{target}",
-        )
-        for layer in LAYERS
-        for target in TARGETS
-    ]
-
-
-@pytest.mark.parametrize(("layer", "target"), each_pair())
+@pytest.mark.parametrize(("layer", "target"), each_pair(LAYERS, QUICK))
 def test_a_layer_arrives_at_a_target_as_the_table_says(layer, target, tmp_path):
     recorded = json.loads(RESULT.read_text())["cells"].get(f"{layer} {target}", {})
     trial = try_target(layer, TARGETS[target], tmp_path)
