@@ -14,6 +14,48 @@ from edgevit.core.manifest import Manifest
 from edgevit.core.samples import Inputs
 
 
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """The values that a rounded tensor can have: one grid, or one for each channel.
+
+    Attributes:
+        step: between two levels, in the unit of the values; C, or one.
+        low: value of the lowest level, likewise.
+        high: value of the highest.
+    """
+
+    step: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    @classmethod
+    def of_integers(cls, kind: np.dtype, scale: Any, zero: Any) -> Levels:
+        """Of integers of a type that stand for ``scale * (integer - zero)``."""
+        scales, zeros = np.array(scale, float, ndmin=1), np.array(zero, float, ndmin=1)  # C
+        limits = np.iinfo(kind)
+        return cls(scales, (limits.min - zeros) * scales, (limits.max - zeros) * scales)
+
+    def scale(self, factor: Any) -> Levels:
+        """Of the values times C factors, or one."""
+        ends = np.sort([self.low * factor, self.high * factor], axis=0)  # 2 C
+        return Levels(np.abs(self.step * factor), *ends)
+
+    def shift(self, offset: Any) -> Levels:
+        """Of the values plus C offsets, or one."""
+        return Levels(self.step, self.low + offset, self.high + offset)
+
+    def limit(self, low: float, high: float) -> Levels:
+        """Of what an activation that cuts at two values lets through."""
+        return Levels(self.step, np.clip(self.low, low, high), np.clip(self.high, low, high))
+
+    def match(self, channels: int) -> Levels:
+        """For this many channels: where they are others, one grid that covers every one."""
+        if self.step.size in (1, channels):
+            return self
+        ends = self.low.min(keepdims=True), self.high.max(keepdims=True)
+        return Levels(self.step.max(keepdims=True), *ends)
+
+
 @dataclass(frozen=True)
 class IntermediateTensor:
     """One tensor that an operator of the file computes.
@@ -24,9 +66,7 @@ class IntermediateTensor:
         op: operator that computes it.
         position: of this operator in the file.
         shape: of one run, sizes as they are when it runs; empty where it is not known before.
-        step: between two levels of an integer tensor, in the unit of its values; 0 for floats.
-        low: value of the lowest level.
-        high: value of the highest.
+        levels: that its values were rounded to; None for floats.
         bare: layer of the normalisation whose values it holds without their scale and offset,
             which may have been moved into the weights that follow; empty for anything else.
     """
@@ -36,9 +76,7 @@ class IntermediateTensor:
     op: str
     position: int
     shape: tuple[int, ...]
-    step: float = 0.0
-    low: float = -np.inf
-    high: float = np.inf
+    levels: Levels | None = None
     bare: str = ""
 
 

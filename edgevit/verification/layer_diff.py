@@ -134,7 +134,7 @@ def _group_inside(alignment: Alignment) -> dict[str, list[IntermediateTensor]]:
     layers = _layers_of(alignment.chosen.values())
     found: dict[str, list[IntermediateTensor]] = {}
     for tensor in alignment.reader.tensors:
-        if tensor.step and tensor.name not in outputs and tensor.op not in MOVES:
+        if tensor.levels and tensor.name not in outputs and tensor.op not in MOVES:
             found.setdefault(_innermost(tensor.layer, layers), []).append(tensor)
     return found
 

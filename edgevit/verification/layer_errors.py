@@ -17,7 +17,7 @@ import numpy as np
 
 from edgevit.core.layer_errors import FloatLayer, LayerError
 from edgevit.core.target import Precision
-from edgevit.formats.intermediate import IntermediateTensor
+from edgevit.formats.intermediate import IntermediateTensor, Levels
 from edgevit.verification.rounding_noise import FEW, RARE, InsideNoise, ProductNoise
 
 # Relative error (root mean square) below which no layer of a file is worth a look, by precision.
@@ -162,25 +162,26 @@ class LayerSums:
         if self.tensor.op in SQUASHING:
             slopes = SQUASHING[self.tensor.op](expected.reshape(-1, expected.shape[-1]))
             self.slope = self.slope + np.square(slopes, dtype=np.float64).sum(axis=0)
-        if self.tensor.step:
-            scale, offset = self.affine
-            low, high, step = self.tensor.low, self.tensor.high, self.tensor.step
-            ends = np.sort([scale * low + offset, scale * high + offset], axis=0)  # 2 C
-            half = step / 2 * np.abs(scale)
+        levels = self._levels(expected.shape[-1])
+        if levels is not None:
+            ends, half = np.stack([levels.low, levels.high]), levels.step / 2  # 2 C, C
             self.saturated += int(np.sum((found <= ends[0] + half) | (found >= ends[1] - half)))
             self.clipped += int(np.sum((expected < ends[0] - half) | (expected > ends[1] + half)))
             self.values += found.size
             steps = np.maximum(2 * half, 1e-30)
-            levels = np.rint((expected - ends[0]) / steps) * steps + ends[0]
-            self.rounded.add(expected, levels)
-            self.limited.add(expected, np.clip(levels, ends[0], ends[1]))
+            rounded = np.rint((expected - ends[0]) / steps) * steps + ends[0]
+            self.rounded.add(expected, rounded)
+            self.limited.add(expected, np.clip(rounded, ends[0], ends[1]))
 
-    @property
-    def affine(self) -> tuple[np.ndarray, np.ndarray]:
-        """(scale, offset) from the file's tensor to the layer's output, by channel or for all."""
-        if self.tensor.bare and self.layer.affine is not None:
-            return self.layer.affine
-        return np.ones(1), np.zeros(1)
+    def _levels(self, channels: int) -> Levels | None:
+        """Of the layer's output, C or one; None where the file's tensor is not rounded."""
+        if self.tensor.levels is None:
+            return None
+        levels = self.tensor.levels.match(channels)
+        if not self.tensor.bare or self.layer.affine is None:
+            return levels
+        scale, offset = self.layer.affine  # from the file's tensor to the layer's output
+        return levels.scale(scale).shift(offset)
 
     @property
     def noise(self) -> np.ndarray:
@@ -190,8 +191,10 @@ class LayerSums:
         weights leaves all that it does.
         """
         share = 2 / max(1, self.added.count) + CORRELATED
-        found = share * np.square(self.tensor.step * self.affine[0]) / 12  # C, or 1
-        if self.tensor.step:
+        found = np.zeros(1)  # C, or 1
+        levels = self._levels(len(self.added.systematic))
+        if levels is not None:
+            found = share * np.square(levels.step) / 12
             rare = self.clipped <= max(FEW, RARE * self.values)
             found = np.maximum(found, (self.limited if rare else self.rounded).systematic)
         for product in self.products:

@@ -29,10 +29,11 @@ SHARED = (
 )
 # Weights of a mean: what rounding does to them averages out over what they weigh.
 AVERAGED = ("SOFTMAX", "Softmax")
-# These only move values: what they round was rounded before.
+# These only move values, or compute in float (those of ONNX): what they return was rounded before.
 MOVES = (
     *names_of(Role.MOVES, Role.JOINS, Role.CONVERTS),
     *("Reshape", "Transpose", "Slice", "Split", "Squeeze", "Unsqueeze", "Pad", "Gather", "Concat"),
+    *("Mul", "Add", "Relu", "Clip"),
 )
 
 
@@ -115,13 +116,13 @@ class InsideNoise:
 
     Attributes:
         squares: mean square of each tensor's values, summed over chunks of images, by name.
-        steps: between its levels.
+        noises: mean square of what rounding to its levels does.
         chunks: of images.
         shared: whether one of them is used for many values at once.
     """
 
     squares: dict[str, float] = field(default_factory=dict)
-    steps: dict[str, float] = field(default_factory=dict)
+    noises: dict[str, float] = field(default_factory=dict)
     chunks: int = 0
     shared: bool = False
 
@@ -133,7 +134,8 @@ class InsideNoise:
                 continue
             square = float(np.square(found[tensor.name], dtype=np.float64).mean())
             self.squares[tensor.name] = self.squares.get(tensor.name, 0.0) + square
-            self.steps[tensor.name] = tensor.step
+            if tensor.levels is not None:
+                self.noises[tensor.name] = float(np.square(tensor.levels.step).mean()) / 12
         self.chunks += 1
 
     @property
@@ -143,7 +145,7 @@ class InsideNoise:
             return 0.0
         found = 0.0
         for name, square in self.squares.items():
-            noise = self.steps[name] ** 2 / 12
+            noise = self.noises.get(name, 0.0)
             found += noise / max(square / self.chunks, noise)
         return min(1.0, found)
 

@@ -9,6 +9,7 @@ from edgevit.core.layer_errors import FloatLayer, Role, rank_layers
 from edgevit.core.target import Precision
 from edgevit.formats.intermediate import IntermediateTensor
 from edgevit.verification.layer_errors import MOST_DB, ErrorSums, LayerSums, summarise
+from helpers.levels import levels
 
 STEP = 0.05
 CHANNELS = 12
@@ -26,11 +27,9 @@ def rounded(x: np.ndarray) -> np.ndarray:
 
 
 def sums(number: int, expected: np.ndarray, found: np.ndarray, step: float = STEP) -> LayerSums:
-    limit = 127 * step if step else np.inf
     layer = FloatLayer(f"net/dense{number}", "Dense", (CHANNELS,), Role.COMPUTES)
-    tensor = IntermediateTensor(
-        f"t{number}", layer.path, "OP", number, (1, CHANNELS), step, -limit, limit
-    )
+    grid = levels(step, 127 * step) if step else None
+    tensor = IntermediateTensor(f"t{number}", layer.path, "OP", number, (1, CHANNELS), grid)
     entry = LayerSums(layer, tensor)
     half = len(expected) // 2
     for part in (slice(None, half), slice(half, None)):  # as images come, in pieces

@@ -10,6 +10,7 @@ from edgevit.core.target import Precision
 from edgevit.formats.intermediate import IntermediateTensor, Product, Rounding
 from edgevit.verification.layer_errors import ErrorSums, LayerSums, summarise
 from edgevit.verification.rounding_noise import InsideNoise, ProductNoise
+from helpers.levels import levels
 
 INPUTS, OUTPUTS, ROWS = 64, 200, 4000
 STEP = 0.02
@@ -122,7 +123,7 @@ def test_channels_are_found_where_they_are():
 
 def entry(expected: np.ndarray, found: np.ndarray, **more) -> LayerSums:
     layer = FloatLayer("net/dense", "Dense", (OUTPUTS,), Role.COMPUTES)
-    tensor = IntermediateTensor("t", layer.path, "OP", 0, (1, OUTPUTS), 0.01, -1e3, 1e3)
+    tensor = IntermediateTensor("t", layer.path, "OP", 0, (1, OUTPUTS), levels(0.01, 1e3))
     sums = LayerSums(layer, tensor, **more)
     sums.add_added(expected, found)
     return sums
@@ -150,8 +151,8 @@ def test_coarse_weights_are_no_fault_but_a_lost_channel_among_them_is():
 
 
 def test_coarse_integers_inside_a_layer_count_where_they_are_shared():
-    mean = IntermediateTensor("mean", "net/norm", "MEAN", 0, (1, 4), step=0.6)
-    square = IntermediateTensor("square", "net/norm", "MUL", 1, (1, 4), step=0.3)
+    mean = IntermediateTensor("mean", "net/norm", "MEAN", 0, (1, 4), levels(0.6))
+    square = IntermediateTensor("square", "net/norm", "MUL", 1, (1, 4), levels(0.3))
     values = {"mean": np.full((2, 4), 3.0, "f4"), "square": np.full((2, 4), 1.0, "f4")}
     noise = InsideNoise()
     noise.add([mean, square], values)
@@ -168,7 +169,9 @@ def test_a_bare_norm_is_measured_in_the_units_of_the_layer():
     x = drawn(0.0, 0.0)
     scale, offset = np.linspace(0.5, 4, INPUTS), np.linspace(-3, 3, INPUTS)
     layer = FloatLayer("net/norm", "LayerNormalization", (INPUTS,), Role.COMPUTES, (scale, offset))
-    tensor = IntermediateTensor("t", layer.path, "MUL", 0, (1, INPUTS), 0.05, -1.0, 1.0, layer.path)
+    tensor = IntermediateTensor(
+        "t", layer.path, "MUL", 0, (1, INPUTS), levels(0.05, 1.0), layer.path
+    )
     sums = LayerSums(layer, tensor)
     rounded = np.clip(np.round(x / 0.05) * 0.05, -1, 1)
     sums.add_added(x * scale + offset, rounded * scale + offset)
@@ -182,7 +185,7 @@ def limited(share: float) -> float:
     expected = np.random.default_rng(5).normal(size=(ROWS, OUTPUTS)).astype("f4")
     end = float(np.quantile(np.abs(expected), 1 - share))
     layer = FloatLayer("net/dense", "Dense", (OUTPUTS,), Role.COMPUTES)
-    tensor = IntermediateTensor("t", layer.path, "OP", 0, (1, OUTPUTS), end / 127, -end, end)
+    tensor = IntermediateTensor("t", layer.path, "OP", 0, (1, OUTPUTS), levels(end / 127, end))
     sums = LayerSums(layer, tensor)
     found = np.clip(np.round(expected / (end / 127)), -127, 127) * (end / 127)
     sums.add_added(expected, found.astype("f4"))

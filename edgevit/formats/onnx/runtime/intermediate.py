@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from edgevit.core.samples import count_samples
-from edgevit.formats.intermediate import IntermediateTensor, Product, Rounding
+from edgevit.formats.intermediate import IntermediateTensor, Levels, Product, Rounding
 from edgevit.formats.layer_names import layer_of_node, strip_retrace
 from edgevit.formats.onnx.runtime.file import read_model
+from edgevit.formats.onnx.runtime.levels import MOVES, find_levels
 from edgevit.formats.onnx.runtime.onnxruntime import OnnxRuntimeSession, load_model
 from edgevit.formats.onnx.runtime.session import Infer
 
 FLOATS = ("FLOAT", "FLOAT16", "DOUBLE")
-MOVES = ("Reshape", "Transpose", "Slice", "Split", "Squeeze", "Unsqueeze")  # values stay
 QUANTIZERS = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear")
 
 
@@ -67,24 +67,18 @@ class OnnxIntermediateReader(OnnxRuntimeSession):
 
 def _list(graph: Any, entries: set[str], batch: int) -> tuple[IntermediateTensor, ...]:
     """Float tensors that depend on the image; those that were quantised know their levels."""
-    from onnx import TensorProto, numpy_helper
+    from onnx import TensorProto
 
     constants = {tensor.name: tensor for tensor in graph.initializer}
     typed = {value.name: value.type.tensor_type for value in (*graph.value_info, *graph.output)}
     moving = set(entries)
-    levels: dict[str, tuple[float, float, float]] = {}
+    levels = find_levels(graph)
     found: list[tuple[IntermediateTensor, str]] = []
     bare: dict[str, str] = {}  # tensor -> normalisation that it comes from
     for position, node in enumerate(graph.node):
         if moving.isdisjoint(node.input):
             continue
         moving.update(name for name in node.output if name)
-        if node.op_type == "DequantizeLinear" and all(n in constants for n in node.input[1:]):
-            values = [numpy_helper.to_array(constants[name]) for name in node.input[1:]]
-            if len(values) == 2 and values[0].size == 1:
-                levels[node.output[0]] = _limits(values[0].item(), values[1])
-        if node.op_type in MOVES and node.input[0] in levels:
-            levels.update((name, levels[node.input[0]]) for name in node.output)
         for name in node.output:
             kind = typed.get(name)
             if not name or kind is None or TensorProto.DataType.Name(kind.elem_type) not in FLOATS:
@@ -94,12 +88,11 @@ def _list(graph: Any, entries: set[str], batch: int) -> tuple[IntermediateTensor
             telling = name if "/" in name else node.name
             sizes = (size.dim_value or batch for size in kind.shape.dim)
             shape = tuple(sizes) if kind.HasField("shape") else ()
-            step, low, high = levels.get(name, (0.0, -np.inf, np.inf))
             if node.op_type == "LayerNormalization" and _is_bare(node, constants):
                 bare[name] = name
             elif node.op_type in MOVES and node.input[0] in bare:
                 bare[name] = bare[node.input[0]]
-            tensor = IntermediateTensor(name, "", node.op_type, position, shape, step, low, high)
+            tensor = IntermediateTensor(name, "", node.op_type, position, shape, levels.get(name))
             found.append((tensor, layer_of_node(telling)))
     layers = strip_retrace([layer for _, layer in found])
     by_name = {tensor.name: layer for (tensor, _), layer in zip(found, layers, strict=True)}
@@ -107,12 +100,6 @@ def _list(graph: Any, entries: set[str], batch: int) -> tuple[IntermediateTensor
         replace(tensor, layer=layer, bare=by_name.get(bare.get(tensor.name, ""), ""))
         for (tensor, _), layer in zip(found, layers, strict=True)
     )
-
-
-def _limits(scale: float, zero: np.ndarray) -> tuple[float, float, float]:
-    """(step, value of the lowest level, value of the highest)."""
-    limits, middle = np.iinfo(zero.dtype), int(zero.item())
-    return scale, (limits.min - middle) * scale, (limits.max - middle) * scale
 
 
 def _is_bare(node: Any, constants: dict[str, Any]) -> bool:
@@ -161,7 +148,8 @@ def _list_products(graph: Any) -> tuple[Product, ...]:
                 step, *zero = (numpy_helper.to_array(constants[name]) for name in maker.input[1:])
                 levels = float(step), -np.inf, np.inf
                 if set(before.input[1:]) <= constants.keys() and len(before.input) > 2 and zero:
-                    levels = _limits(float(step), zero[0])
+                    grid = Levels.of_integers(zero[0].dtype, step, zero[0])
+                    levels = float(step), grid.low.item(), grid.high.item()
                     # Channels with levels of their own are read as if they had one scale: what
                     # differs is in the weights.
                     factors = float(step) / read(before.input[1]).reshape(-1)

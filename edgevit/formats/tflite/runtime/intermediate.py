@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from edgevit.core.samples import count_samples
-from edgevit.formats.intermediate import IntermediateTensor, Product, Rounding
+from edgevit.formats.intermediate import IntermediateTensor, Levels, Product, Rounding
 from edgevit.formats.session import dequantize
 from edgevit.formats.tflite.operators import OPERATORS, Role, names_of
 from edgevit.formats.tflite.runtime.file import parse_model, tensor_name
@@ -113,9 +113,8 @@ class LiteRTIntermediateReader(LiteRTSession):
         scale, zero = detail["quantization"]
         if kind.kind not in "iu" or kind.itemsize > 2 or not scale:
             return None
-        limits = np.iinfo(kind)
-        low, high = (float((level - zero) * scale) for level in (limits.min, limits.max))
-        return IntermediateTensor(name, layer, op, position, shape, float(scale), low, high)
+        levels = Levels.of_integers(kind, scale, zero)
+        return IntermediateTensor(name, layer, op, position, shape, levels)
 
     def _list_products(self, nodes: Sequence[tuple[Any, FileNode]]) -> tuple[Product, ...]:
         names = {index: name for name, index in self._indices.items()}
@@ -165,9 +164,7 @@ def _bound(tensor: IntermediateTensor, operator: Any) -> IntermediateTensor:
     """
     fused = getattr(operator.builtinOptions, "fusedActivationFunction", 0)
     low, high = FUSED_BOUNDS.get(fused, (-math.inf, math.inf))
-    if not tensor.step:
-        return tensor
-    return replace(tensor, low=max(tensor.low, low), high=min(tensor.high, high))
+    return replace(tensor, levels=tensor.levels and tensor.levels.limit(low, high))
 
 
 def _list_bare(nodes: Sequence[tuple[Any, FileNode]]) -> dict[int, str]:
