@@ -43,6 +43,7 @@ class FloatLayer:
         shape: of its output without the batch; empty unless it computes.
         role: what it does when the network runs.
         affine: of a normalisation, (scale, offset) that it ends with, one for each channel.
+        before: path of the layer whose output is all that it is called with; empty for others.
     """
 
     path: str
@@ -50,6 +51,7 @@ class FloatLayer:
     shape: tuple[int, ...]
     role: Role
     affine: tuple[np.ndarray, np.ndarray] | None = field(default=None, repr=False, compare=False)
+    before: str = ""
 
 
 # (path of a layer, float32 B ... that it computed) -> what all layers behind see instead; or None.

@@ -14,6 +14,9 @@ from edgevit.core.samples import Inputs, take_samples
 from edgevit.frontend.record_reference import by_name
 from edgevit.frontend.source import Source
 
+# (path, layer, what it does, its result, positional arguments) -> what takes its place, or None
+Note = Callable[[str, Any, Role, Any, tuple[Any, ...]], Any]
+
 
 def record_layers(source: Source, images: Inputs) -> FloatNetwork:
     """The network as a comparison layer by layer needs it.
@@ -35,8 +38,9 @@ def list_layers(source: Source, images: Inputs) -> tuple[FloatLayer, ...]:
         images: B ... of every input; one is enough.
     """
     found: dict[str, FloatLayer] = {}
+    makers: dict[int, tuple[str, Any]] = {}  # of what was computed: (path, it, so that it lives)
 
-    def note(path: str, layer: Any, role: Role, value: Any) -> Any:
+    def note(path: str, layer: Any, role: Role, value: Any, args: tuple[Any, ...]) -> Any:
         kind = type(layer).__name__
         computes = role is Role.COMPUTES
         shape = tuple(int(size) for size in value.shape[1:]) if computes else ()
@@ -44,7 +48,10 @@ def list_layers(source: Source, images: Inputs) -> tuple[FloatLayer, ...]:
             found[path] = FloatLayer(path, kind, (), Role.REPEATED)
         else:
             affine = _affine(layer, len(value.shape)) if computes else None
-            found.setdefault(path, FloatLayer(path, kind, shape, role, affine))
+            before = makers.get(id(args[0]), ("", None))[0] if len(args) == 1 else ""
+            found.setdefault(path, FloatLayer(path, kind, shape, role, affine, before))
+        if computes:
+            makers[id(value)] = path, value
         return None
 
     entering = source.prepare(by_name(source, images))
@@ -67,7 +74,7 @@ def visit_layers(source: Source, images: Inputs, visit: Visitor) -> None:
     """
     from keras import ops
 
-    def show(path: str, layer: Any, role: Role, value: Any) -> Any:
+    def show(path: str, layer: Any, role: Role, value: Any, args: tuple[Any, ...]) -> Any:
         if role is not Role.COMPUTES:
             return None
         found = visit(path, ops.convert_to_numpy(value))
@@ -82,7 +89,7 @@ def visit_layers(source: Source, images: Inputs, visit: Visitor) -> None:
 
 
 @contextlib.contextmanager
-def _watched(note: Callable[[str, Any, Role, Any], Any]) -> Iterator[None]:
+def _watched(note: Note) -> Iterator[None]:
     """While the context lasts, every layer that returns passes by ``note``."""
     import keras
 
@@ -111,7 +118,7 @@ def _watched(note: Callable[[str, Any, Role, Any], Any]) -> Iterator[None]:
 
 
 def _look_at(
-    note: Callable[[str, Any, Role, Any], Any],
+    note: Note,
     path: str,
     layer: Any,
     result: Any,
@@ -128,7 +135,7 @@ def _look_at(
         role = Role.CONTAINS
     else:
         role = Role.COMPUTES
-    replaced = note(path, layer, role, value)
+    replaced = note(path, layer, role, value, args)
     if replaced is None:
         return result
     return (replaced, *result[1:]) if isinstance(result, (tuple, list)) else replaced

@@ -12,7 +12,7 @@ import numpy as np
 from edgevit.core.layer_errors import FloatLayer, FloatNetwork, Role
 from edgevit.core.samples import Inputs
 from edgevit.formats.intermediate import IntermediateReader, IntermediateTensor
-from edgevit.verification.fused_layers import find_ends
+from edgevit.verification.fused_layers import find_ends, find_split
 
 CLEARLY = 0.1  # unlikeness of a better candidate, as a share of that of the last
 
@@ -126,10 +126,14 @@ def align_layers(network: FloatNetwork, reader: IntermediateReader, images: Inpu
             reasons[layer.path] = REPEATED
         elif layer.role is Role.COMPUTES and layer.path not in chosen:
             reasons[layer.path] = OTHER_SIZE if layer.path in named else NO_NAME
-    firsts = {}
+    firsts: dict[str, str] = {}
+    for first, last in find_split(layers, chosen, likeness).items():
+        del chosen[first]
+        firsts[last] = firsts.pop(first, first)
+        reasons[last] = FUSED
     for first, behind in find_ends(layers, candidates, chosen, likeness).items():
         chosen[behind[-1]] = chosen.pop(first)
-        firsts[behind[-1]] = first
+        firsts[behind[-1]] = firsts.pop(first, first)
         reasons |= dict.fromkeys(behind, FUSED)
     alignment = Alignment(network, reader, chosen, reasons, firsts)
     # Who moves the values of a normalisation that has a scale, and has none itself?

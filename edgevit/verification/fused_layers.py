@@ -17,6 +17,7 @@ from edgevit.core.layer_errors import FloatLayer, Role
 from edgevit.formats.intermediate import IntermediateTensor
 
 CLEARLY = 0.1  # unlikeness of the layer that a step ends with, as a share of that of its first
+OTHER = 0.01  # unlikeness beyond what rounding does: a tensor is no layer's output
 
 
 def find_ends(
@@ -57,6 +58,38 @@ def find_ends(
         chain = chains[path][1 : 1 + (usual if most else end)]
         if chain:
             found[path] = [layer.path for layer in chain]
+    return found
+
+
+def find_split(
+    layers: Sequence[FloatLayer],
+    chosen: Mapping[str, IntermediateTensor],
+    likeness: Callable[[FloatLayer, IntermediateTensor], float],
+) -> dict[str, str]:
+    """Layers that end in the step of the layer behind them, as a table that holds two activations.
+
+    The tensor of such a layer is what it has before its activation. What it returns is nowhere in
+    the file; what the layer behind it returns is.
+
+    Args:
+        layers: of the float model, in the order of computation.
+        chosen: the tensor of each layer, by path.
+        likeness: of a layer's output and a tensor.
+
+    Returns:
+        Path of the layer behind, by that of the layer.
+    """
+    by_path = {layer.path: layer for layer in layers}
+    found = {}
+    for layer in layers:
+        first = by_path.get(layer.before)
+        if first is None or not {first.path, layer.path} <= chosen.keys():
+            continue
+        if math.prod(first.shape) != math.prod(layer.shape):
+            continue
+        unlike = 1 - likeness(first, chosen[first.path])
+        if unlike > OTHER and 1 - likeness(layer, chosen[layer.path]) < CLEARLY * unlike:
+            found[first.path] = layer.path
     return found
 
 
