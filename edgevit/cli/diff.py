@@ -134,6 +134,16 @@ def _step(row: LayerError) -> str:
     return f"{row.layer} .. {row.last.rpartition('/')[2]}" if row.last else row.layer
 
 
+def _in_front(row: LayerError) -> str:
+    """Says that layers that are not compared may be the cause; nothing where there is none."""
+    own = row.layer, row.last
+    names = [path.rpartition("/")[2] for path in row.within if path not in own]
+    if not names:
+        return ""
+    shown = ", ".join(names[-3:])
+    return f" This counts what comes with it and has no tensor of its own: {shown}."
+
+
 def _coverage(found: LayerDiff) -> str:
     whole = len(found.layers) + len(found.unaligned)
     nothing = sum(found.skipped.values())
@@ -148,6 +158,7 @@ def _suspicion(row: LayerError) -> str:
     return (
         f"suspect: {row.layer} ({row.kind}): its channel {row.channel} is {row.excess_db:.0f} dB "
         f"beyond what is to be expected; the layer adds {100 * row.relative:.3g} % error."
+        f"{_in_front(row)}"
     )
 
 

@@ -43,7 +43,8 @@ class FloatLayer:
         shape: of its output without the batch; empty unless it computes.
         role: what it does when the network runs.
         affine: of a normalisation, (scale, offset) that it ends with, one for each channel.
-        before: path of the layer whose output is all that it is called with; empty for others.
+        inputs: paths of the layers whose outputs it is called with, as far as they are known;
+            what was computed between layers comes from none.
     """
 
     path: str
@@ -51,7 +52,7 @@ class FloatLayer:
     shape: tuple[int, ...]
     role: Role
     affine: tuple[np.ndarray, np.ndarray] | None = field(default=None, repr=False, compare=False)
-    before: str = ""
+    inputs: tuple[str, ...] = ()
 
 
 # (path of a layer, float32 B ... that it computed) -> what all layers behind see instead; or None.
@@ -99,6 +100,8 @@ class LayerError:
         clipped: share of values that lie beyond these ends in the float layer for the same input.
         last: path of the last of several layers that the file computes in one step, as a
             convolution with its activation: the output of this one is compared. Empty: its own.
+        within: paths of the layers in front that are not compared themselves, nearest last: what
+            they add is in these figures.
     """
 
     layer: str
@@ -115,6 +118,7 @@ class LayerError:
     saturated: float | None
     clipped: float | None
     last: str = ""
+    within: tuple[str, ...] = ()
 
     @property
     def adds_up(self) -> bool:

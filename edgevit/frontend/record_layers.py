@@ -45,11 +45,13 @@ def list_layers(source: Source, images: Inputs) -> tuple[FloatLayer, ...]:
         computes = role is Role.COMPUTES
         shape = tuple(int(size) for size in value.shape[1:]) if computes else ()
         if path in found and Role.COMPUTES in (role, found[path].role):
-            found[path] = FloatLayer(path, kind, (), Role.REPEATED)
+            before = found[path].inputs
+            found[path] = FloatLayer(path, kind, (), Role.REPEATED, inputs=before)
         else:
             affine = _affine(layer, len(value.shape)) if computes else None
-            before = makers.get(id(args[0]), ("", None))[0] if len(args) == 1 else ""
-            found.setdefault(path, FloatLayer(path, kind, shape, role, affine, before))
+            made = [makers[id(given)][0] for given in _flat(args) if id(given) in makers]
+            inputs = tuple(dict.fromkeys(made))
+            found.setdefault(path, FloatLayer(path, kind, shape, role, affine, inputs))
         if computes:
             makers[id(value)] = path, value
         return None
@@ -163,6 +165,15 @@ def _affine(layer: Any, rank: int) -> tuple[np.ndarray, np.ndarray] | None:
     return (np.ones_like(like) if scale is None else scale), (
         np.zeros_like(like) if offset is None else offset
     )
+
+
+def _flat(args: Any) -> Iterator[Any]:
+    """What is in arguments, lists and dicts of arguments taken apart."""
+    if isinstance(args, (tuple, list, dict)):
+        for given in args.values() if isinstance(args, dict) else args:
+            yield from _flat(given)
+    else:
+        yield args
 
 
 def _first(result: Any) -> Any:

@@ -64,6 +64,20 @@ class Alignment:
         """The layer that stands for a compared output: of a step, the first."""
         return self.layers[self.firsts.get(path, path)]
 
+    def within(self, path: str) -> tuple[str, ...]:
+        """Layers in front of a compared output that are not compared, in the order of computation.
+
+        Args:
+            path: of a layer in ``chosen``.
+        """
+        waiting, found = [*self.layers[path].inputs], set()
+        while waiting:
+            before = waiting.pop()
+            if before not in found and before not in self.chosen:
+                found.add(before)
+                waiting.extend(self.layers[before].inputs)
+        return tuple(layer for layer in self.layers if layer in found)
+
     def visit(self, images: Inputs, found: Mapping[str, np.ndarray], visitor: PairVisitor) -> None:
         """Runs the float model and shows each compared layer's output beside the file's tensor.
 

@@ -8,6 +8,7 @@ tell where a step ends, and where a fault hides that, the other steps of the sam
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Container, Mapping, Sequence
 
@@ -38,24 +39,26 @@ def find_ends(
         Paths of the layers that follow in the step, the last one at the end, by the path of the
         first; only steps of several layers.
     """
-    chains = {
-        layer.path: _follow(layers[place:], named)
-        for place, layer in enumerate(layers)
-        if layer.path in chosen
-    }
+    behind = _list_followers(layers)
+    chains = {layer.path: _follow(layer, behind, named) for layer in layers if layer.path in chosen}
+    chains = {path: chain for path, chain in chains.items() if len(chain) > 1}
     ends = {
         path: _likest([likeness(layer, chosen[path]) for layer in chain])
         for path, chain in chains.items()
-        if len(chain) > 1
     }
     votes: dict[tuple[str, ...], Counter[int]] = {}
     for path, end in ends.items():
-        votes.setdefault(_kinds(chains[path]), Counter())[end] += 1
+        if end is not None:
+            votes.setdefault(_kinds(chains[path]), Counter())[end] += 1
     found = {}
     for path, end in ends.items():
-        usual, count = votes[_kinds(chains[path])].most_common(1)[0]
-        most = 2 * count > votes[_kinds(chains[path])].total() and count > 1
-        chain = chains[path][1 : 1 + (usual if most else end)]
+        usual, count = (votes.get(_kinds(chains[path])) or Counter({0: 0})).most_common(1)[0]
+        most = count > 1 and 2 * count > votes[_kinds(chains[path])].total()
+        if most:
+            end = usual
+        elif end is None:
+            end = _last_named(chains[path], chosen[path])
+        chain = chains[path][1 : 1 + end]
         if chain:
             found[path] = [layer.path for layer in chain]
     return found
@@ -82,7 +85,7 @@ def find_split(
     by_path = {layer.path: layer for layer in layers}
     found = {}
     for layer in layers:
-        first = by_path.get(layer.before)
+        first = by_path.get(layer.inputs[0]) if len(layer.inputs) == 1 else None
         if first is None or not {first.path, layer.path} <= chosen.keys():
             continue
         if math.prod(first.shape) != math.prod(layer.shape):
@@ -93,24 +96,46 @@ def find_split(
     return found
 
 
-def _follow(layers: Sequence[FloatLayer], named: Container[str]) -> list[FloatLayer]:
+def _list_followers(layers: Sequence[FloatLayer]) -> dict[str, list[FloatLayer]]:
+    """The layers that are called with a layer's output, by its path."""
+    found: dict[str, list[FloatLayer]] = {}
+    for layer in layers:
+        if layer.role not in (Role.PASSES, Role.CONTAINS):
+            for path in layer.inputs:
+                found.setdefault(path, []).append(layer)
+    return found
+
+
+def _follow(
+    first: FloatLayer, followers: Mapping[str, Sequence[FloatLayer]], named: Container[str]
+) -> list[FloatLayer]:
     """The first layer, and those behind it of its size that have no tensors."""
-    chain = [layers[0]]
-    for layer in layers[1:]:
-        if layer.role in (Role.PASSES, Role.CONTAINS):
-            continue
-        same = math.prod(layer.shape) == math.prod(layers[0].shape)
-        if layer.role is not Role.COMPUTES or layer.path in named or not same:
+    chain = [first]
+    while len(behind := followers.get(chain[-1].path, ())) == 1:
+        (layer,) = behind
+        same = math.prod(layer.shape) == math.prod(first.shape)
+        alone = layer.inputs == (chain[-1].path,)
+        if layer.role is not Role.COMPUTES or layer.path in named or not (same and alone):
             break
         chain.append(layer)
     return chain
 
 
-def _likest(likeness: Sequence[float]) -> int:
-    """The place of the layer whose output a tensor clearly is; 0 where none is."""
+def _likest(likeness: Sequence[float]) -> int | None:
+    """The place of the layer whose output a tensor clearly is; None where a fault hides it."""
     unlike = [1 - value for value in likeness]
     best = int(np.argmin(unlike))
-    return best if unlike[best] < CLEARLY * unlike[0] else 0
+    if unlike[best] < CLEARLY * unlike[0]:
+        return best
+    return 0 if unlike[0] < CLEARLY else None
+
+
+def _last_named(chain: Sequence[FloatLayer], tensor: IntermediateTensor) -> int:
+    """The place of the last layer that a tensor's name tells of."""
+    parts = re.split("[/;:]", tensor.name)
+    told = {re.sub(r"(_\d+)?$", "", part) for part in parts} | set(parts)
+    places = [place for place, layer in enumerate(chain) if layer.path.split("/")[-1] in told]
+    return max(places, default=0)
 
 
 def _kinds(chain: Sequence[FloatLayer]) -> tuple[str, ...]:

@@ -106,7 +106,8 @@ def _add_images(
         if path not in sums:
             entering = products.get(tensor.layer, ())
             last = path if path in alignment.firsts else ""
-            sums[path] = LayerSums(alignment.shown(path), tensor, last, products=entering)
+            shown, within = alignment.shown(path), alignment.within(path)
+            sums[path] = LayerSums(shown, tensor, last, within, products=entering)
         sums[path].total.add(value, own)
 
     def add_own(path: str, value: np.ndarray, own: np.ndarray) -> np.ndarray | None:

@@ -145,6 +145,7 @@ class LayerSums:
     layer: FloatLayer
     tensor: IntermediateTensor
     last: str = ""
+    within: tuple[str, ...] = ()
     total: ErrorSums = field(default_factory=ErrorSums)
     added: ErrorSums = field(default_factory=ErrorSums)
     saturated: int = 0
@@ -313,4 +314,5 @@ def _summarise_one(entry: LayerSums, excess: float, channel: int) -> LayerError:
         saturated=entry.saturated / values if values else None,
         clipped=entry.clipped / values if values else None,
         last=entry.last,
+        within=entry.within,
     )

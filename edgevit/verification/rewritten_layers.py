@@ -5,6 +5,10 @@ layer's name holds something else than the layer's output, and nothing is wrong.
 same at this layer. But what follows a rewrite agrees with the float layer, and what follows a
 fault with the file's tensor. So the float model runs on the file's tensors once more without the
 doubtful ones.
+
+Where a fault is in the very layer that follows, that says nothing. But one kind of rewrite shows
+by itself: a file with levels for each channel holds every channel on a scale of its own. A fault
+hits one channel, or all alike.
 """
 
 from __future__ import annotations
@@ -20,6 +24,9 @@ from edgevit.verification.align_layers import Alignment
 
 DOUBTFUL = 0.1  # relative error from which on a tensor's meaning is checked
 CLEARLY = 0.1  # error that is left without the tensor, as a share of the error with it
+SAME_SHAPE = 0.98  # correlation of a channel with itself on another scale, rounded
+MOST_CHANNELS = 0.9  # share of channels that have to be so
+UNEVEN = 1.25  # between factors of channels, the smallest and largest tenth left out
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,32 @@ def list_rewritten(alignment: Alignment, images: Inputs) -> list[str]:
     doubted = {layer for layer, trial in trusted.items() if trial.relative > DOUBTFUL}
     if not doubted:
         return []
-    return find_rewritten(trusted, _run_trials(alignment, images, found, doubted), doubted)
+    untrusted = _run_trials(alignment, images, found, doubted)
+    rescaled = {path for path in doubted if is_rescaled(untrusted[path])}
+    if rescaled:  # what else is doubtful is judged without them
+        trusted = _run_trials(alignment, images, found, rescaled)
+        doubted = {path for path in doubted - rescaled if trusted[path].relative > DOUBTFUL}
+        untrusted = _run_trials(alignment, images, found, doubted | rescaled)
+    return [*rescaled, *find_rewritten(trusted, untrusted, doubted)]
+
+
+def is_rescaled(trial: Trial) -> bool:
+    """Whether a tensor holds a layer's output with a factor for each channel, uneven ones."""
+    answer, found = (
+        values.reshape(-1, values.shape[-1]).astype(np.float64)
+        for values in (trial.answer, trial.found)
+    )
+    answer, found = answer - answer.mean(axis=0), found - found.mean(axis=0)  # values C
+    product = (answer * found).sum(axis=0)
+    power, power_found = np.square(answer).sum(axis=0), np.square(found).sum(axis=0)
+    live = (power > 0) & (power_found > 0) & np.isfinite(power_found)
+    if not live.any():
+        return False
+    alike = product[live] / np.sqrt(power[live] * power_found[live])
+    if np.mean(alike > SAME_SHAPE) < MOST_CHANNELS:
+        return False
+    low, high = np.quantile(product[live] / power[live], (0.1, 0.9))
+    return bool(low > 0 and high / low > UNEVEN)
 
 
 def _run_trials(

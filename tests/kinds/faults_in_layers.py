@@ -332,8 +332,11 @@ def rank_of(layer: str, source: Any, path: Path, target: str, images: np.ndarray
     with open_intermediate(path) as reader:
         rows, unaligned, _ = compare_layers(network, reader, precision, images, lambda line: None)
     ranked = rank_layers(rows)
-    # A step of several layers goes by the first and the last.
-    places = {name: place for place, row in enumerate(ranked) for name in (row.layer, row.last)}
+    # A row speaks for its step of several layers, and for layers in front that have no tensor.
+    places: dict[str, int] = {}
+    for place, row in enumerate(ranked):
+        for name in (row.layer, row.last, *row.within):
+            places.setdefault(name, place)
     while layer and layer not in places:  # the file's names go on inside of a layer
         layer = layer.rpartition("/")[0]
     return {

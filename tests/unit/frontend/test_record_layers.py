@@ -72,6 +72,23 @@ def test_every_layer_is_listed_with_what_it_does(source, images):
     assert roles["net/block/twice"] is Role.REPEATED
 
 
+def test_a_layer_names_those_that_its_arguments_come_from(source, images):
+    inputs = {layer.path: layer.inputs for layer in list_layers(source, images[:1])}
+    assert inputs["net/block"] == inputs["net/block/inner"] == ("net/conv",)
+    assert inputs["net/block/drop"] == ("net/block/inner",)
+    assert inputs["net/block/twice"] == ("net/block/inner",)  # through the dropout
+    assert inputs["net/head"] == ("net/pool",)
+
+
+def test_a_layer_of_two_arguments_names_both():
+    x = keras.Input((4,), name="x")
+    first, second = (keras.layers.Dense(4, name=name)(x) for name in ("first", "second"))
+    total = keras.layers.Add(name="total")([first, second])
+    opened = open_source(keras.Model(x, total, name="two"))
+    found = list_layers(opened, np.zeros((1, 4), "float32"))
+    assert {layer.path: layer.inputs for layer in found}["two/total"] == ("two/first", "two/second")
+
+
 def test_a_visit_sees_what_keras_computes(source, images):
     seen = {}
     visit_layers(source, images, lambda path, value: seen.update({path: value}))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from edgevit.core.layer_errors import FloatLayer, Role
+from edgevit.core.layer_errors import FloatLayer, FloatNetwork, Role
 from edgevit.formats.intermediate import IntermediateTensor
 from edgevit.verification.align_layers import (
+    Alignment,
     alike,
     arrange,
     choose_tensors,
@@ -137,3 +140,17 @@ def test_a_normalisation_without_its_scale_is_compared_with_it():
     values = np.array([[1.0, 3.0]])
     np.testing.assert_array_equal(whole(values, bare, norm), [[3.0, -3.0]])
     np.testing.assert_array_equal(whole(values, tensor("x", "norm"), norm), values)
+
+
+def test_what_is_not_compared_counts_with_the_layer_behind_it():
+    layers = (
+        replace(layer("net/first"), inputs=()),
+        replace(layer("net/fused"), inputs=("net/first",)),
+        replace(layer("net/aside"), inputs=("net/first",)),
+        replace(layer("net/sum"), inputs=("net/fused", "net/aside")),
+    )
+    network = FloatNetwork("net", layers, lambda samples, visit: None)
+    chosen = {path: tensor(path, path) for path in ("net/first", "net/sum")}
+    alignment = Alignment(network, None, chosen, {})
+    assert alignment.within("net/sum") == ("net/fused", "net/aside")
+    assert alignment.within("net/first") == ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgevit.verification.rewritten_layers import DOUBTFUL, Trial, find_rewritten
+from edgevit.verification.rewritten_layers import DOUBTFUL, Trial, find_rewritten, is_rescaled
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(16, 8))
@@ -55,3 +55,29 @@ def test_what_is_no_number_is_no_rewrite(last):
 def test_a_sound_chain_has_no_doubts():
     a = X @ FIRST
     assert judge({"net/a": a, "net/b": a @ SECOND, "net/c": a @ SECOND @ THIRD}) == []
+
+
+UNEVEN = np.array([0.5, 0.7, 0.8, 1.0, 1.3, 1.6, 2.0, 3.0])
+
+
+def zeroed(x: np.ndarray) -> np.ndarray:
+    return x * (np.arange(8) != 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "rescaled"),
+    [
+        (lambda x: x * UNEVEN, True),
+        (lambda x: np.round(x * UNEVEN / 0.1) * 0.1, True),  # and rounded
+        (lambda x: zeroed(x * UNEVEN), True),  # what is behind it shows the fault
+        (lambda x: 2 * x, False),
+        (lambda x: x * np.where(np.arange(8) == 3, 1.5, 1), False),
+        (zeroed, False),
+        (lambda x: x[:, ::-1], False),
+        (lambda x: x * -UNEVEN, False),
+        (lambda x: np.full_like(x, np.nan), False),
+    ],
+)
+def test_channels_on_scales_of_their_own_are_no_fault_of_the_layer(change, rescaled):
+    answer = np.random.default_rng(5).normal(1.0, 1.0, (400, 8))
+    assert is_rescaled(Trial.of(answer, change(answer))) is rescaled
