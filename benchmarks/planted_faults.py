@@ -210,8 +210,9 @@ def render_table(rows: Sequence[dict[str, Any]]) -> list[str]:
     let_through = {key: {"pass", verdict} for key, verdict in sound.items()}
     targets = list(dict.fromkeys(row["target"] for row in rows))
     lines = [
-        f"| fault | {' | '.join(f'`{target}`' for target in targets)} | diff: layer first |",
-        f"|{' --- |' * (len(targets) + 2)}",
+        f"| fault | {' | '.join(f'`{target}`' for target in targets)} "
+        "| first in `diff`, float32 | int8 |",
+        f"|{' --- |' * (len(targets) + 3)}",
     ]
     for fault in dict.fromkeys(row["fault"] for row in rows):
         cells = []
@@ -219,9 +220,13 @@ def render_table(rows: Sequence[dict[str, Any]]) -> list[str]:
             own = [row for row in rows if (row["fault"], row["target"]) == (fault, target)]
             found = [r for r in own if r["verdict"] not in let_through[r["subject"], target]]
             cells.append(f"{len(found)} of {len(own)}" if own else "")
-        ranked = [row for row in rows if row["fault"] == fault and "rank" in row]
-        first = sum(row["rank"] == 1 for row in ranked)
-        cells.append(f"{first} of {len(ranked)}" if ranked else "")
+        for precision in ("float32", "int8"):
+            ranked = [
+                row["rank"]
+                for row in rows
+                if row["fault"] == fault and "rank" in row and row["target"].endswith(precision)
+            ]
+            cells.append(f"{ranked.count(1)} of {len(ranked)}" if ranked else "")
         lines.append(f"| {fault} | {' | '.join(cells)} |")
     return lines
 
