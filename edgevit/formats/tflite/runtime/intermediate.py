@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from edgevit.core.samples import count_samples
 from edgevit.formats.intermediate import IntermediateTensor, Levels, Product, Rounding
 from edgevit.formats.session import dequantize
 from edgevit.formats.tflite.operators import OPERATORS, Role, names_of
-from edgevit.formats.tflite.runtime.file import parse_model, tensor_name
+from edgevit.formats.tflite.runtime.file import is_constant, parse_model, tensor_name
 from edgevit.formats.tflite.runtime.litert import LiteRTSession
 from edgevit.formats.tflite.runtime.nodes import FileNode, list_nodes
 
@@ -52,7 +52,7 @@ class LiteRTIntermediateReader(LiteRTSession):
         }
         graph = parse_model(path.read_bytes(), path.name)
         nodes = list(zip(graph.subgraphs[0].operators, list_nodes(graph), strict=True))
-        self.tensors, self._indices = self._list(graph.subgraphs[0], nodes)
+        self.tensors, self._indices = self._list(graph.subgraphs[0], nodes, _list_factors(graph))
         self.products = self._list_products(nodes)
         self._selected: tuple[str, ...] = ()
 
@@ -70,14 +70,14 @@ class LiteRTIntermediateReader(LiteRTSession):
         return found
 
     def _list(
-        self, graph: Any, nodes: Sequence[tuple[Any, FileNode]]
+        self, graph: Any, nodes: Sequence[tuple[Any, FileNode]], factors: Set[int]
     ) -> tuple[tuple[IntermediateTensor, ...], dict[str, int]]:
         moving = {int(index) for index in graph.inputs}  # depends on the image
         tensors, indices = [], {}
         made: dict[int, tuple[int, str]] = {-1: (-1, "")}  # (position, layer) of what is computed
         results = {int(index) for index in graph.outputs}
         stored: dict[int, str] = {}  # layer of weights that are unpacked while the file runs
-        bare = _list_bare(nodes)
+        bare = _list_bare(nodes, factors)
         for position, (operator, node) in enumerate(nodes):
             if moving.isdisjoint(int(index) for index in operator.inputs):
                 stored.update((int(index), node.layer) for index in operator.outputs)
@@ -167,15 +167,31 @@ def _bound(tensor: IntermediateTensor, operator: Any) -> IntermediateTensor:
     return replace(tensor, levels=tensor.levels and tensor.levels.limit(low, high))
 
 
-def _list_bare(nodes: Sequence[tuple[Any, FileNode]]) -> dict[int, str]:
-    """Tensors that hold a centred value over its deviation, and no more: layer by tensor."""
+def _list_factors(model: Any) -> set[int]:
+    """Constants of one number."""
+    return {
+        index
+        for index, tensor in enumerate(model.subgraphs[0].tensors)
+        if is_constant(model, tensor) and math.prod(tensor.shape) == 1
+    }
+
+
+def _list_bare(nodes: Sequence[tuple[Any, FileNode]], factors: Set[int]) -> dict[int, str]:
+    """Tensors that hold a centred value over its deviation, and no more: layer by tensor.
+
+    Args:
+        nodes: in the order in which they run.
+        factors: constants of one number: a deviation may be the product of several roots and them.
+    """
     inverse: set[int] = set()  # one over the deviation
     bare: dict[int, str] = {}
     for operator, node in nodes:
         inputs, outputs = ([int(i) for i in side] for side in (operator.inputs, operator.outputs))
-        if node.op == "RSQRT" or (node.op in ROUNDS and not inverse.isdisjoint(inputs)):
+        reads_inverse = not inverse.isdisjoint(inputs)
+        scales_inverse = node.op == "MUL" and inverse | factors >= {*inputs}
+        if node.op == "RSQRT" or (reads_inverse and (node.op in ROUNDS or scales_inverse)):
             inverse.update(outputs)
-        elif node.op == "MUL" and not inverse.isdisjoint(inputs):
+        elif node.op == "MUL" and reads_inverse:
             bare.update(dict.fromkeys(outputs, node.layer))
         elif node.op in (*ROUNDS, *MOVES) and inputs[0] in bare:
             bare.update(dict.fromkeys(outputs, bare[inputs[0]]))

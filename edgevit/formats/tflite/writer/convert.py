@@ -42,6 +42,7 @@ from edgevit.formats.tflite.writer.quantize.integer import (
 from edgevit.formats.tflite.writer.quantize.micro import suit_micro
 from edgevit.formats.tflite.writer.quantize.refine_squares import refine_squares
 from edgevit.formats.tflite.writer.quantize.set_precisions import set_precisions
+from edgevit.formats.tflite.writer.quantize.split_deviations import split_deviations
 from edgevit.formats.tflite.writer.quantize.split_products import level_ranges, split_products
 from edgevit.formats.tflite.writer.quantize.tables import (
     TABLES_8,
@@ -193,7 +194,7 @@ def write_int16x8(
     slice_splits(graph)
     known = expand_gelu(graph, carry_through_reshapes(graph, record.ranges))
     known = expand_prelu(graph, expand_hard_swish(graph, known))
-    known = bound_masks(graph, known)
+    known, split = split_deviations(graph, bound_masks(graph, known))
     functions = hide_functions(graph, TABLES_16)
     precisions = [Precision.INT16X8] * len(graph.operators)
     corrected = _correct_biases(graph, record, options, precisions)
@@ -201,7 +202,7 @@ def write_int16x8(
     set_precisions(graph, known, precisions, _raw_inputs(source, options, input_type), floats)
     tables = write_tables(graph, functions, TABLES_16)
     activations = "int16 activations, int8 weights a channel, int64 biases"
-    lines = (*steps, *corrected, activations, "GELU by its tanh form", *tables)
+    lines = (*steps, *corrected, *split, activations, "GELU by its tanh form", *tables)
     return _written(staged, graph, lines)
 
 
