@@ -305,8 +305,26 @@ def applied(lowering: Lowering) -> Iterator[None]:
         for name, form in lowering.all_layers.items():
             kind = getattr(keras.layers, name)
             stack.enter_context(_replaced(kind, "call", _call_in_form(kind.call, form)))
+        stack.enter_context(_replaced(_seeded_layer(), "_get_seed_generator", _constant_seed))
         with unrolled_loops():
             yield
+
+
+def _seeded_layer() -> type:
+    """Base class of the layers that augment pictures."""
+    import keras
+
+    kinds = keras.layers.RandomHue.__mro__
+    return next(kind for kind in kinds if "_get_seed_generator" in vars(kind))
+
+
+def _constant_seed(layer: Any, backend: Any = None) -> int:
+    """Instead of a layer's own generator.
+
+    Layers that augment pictures draw at inference too, and use none of it. Drawn from a state that
+    each call counts on, a converter keeps the drawing, with its loops.
+    """
+    return 1
 
 
 @contextlib.contextmanager

@@ -65,7 +65,7 @@ def audit(inspection: Inspection, target: Target, name: str) -> None:
         listed = ", ".join(f"{count} {op}" for op, count in sorted(inspection.float_ops.items()))
         raise ExportError(
             f"{name}: {target.name} must hold integers only, but these operators touch floats: "
-            f"{listed}. It was not written."
+            f"{listed}. It was not written. tflite-mixed and tflite-dynamic may keep floats."
         )
 
 

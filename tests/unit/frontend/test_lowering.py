@@ -184,3 +184,28 @@ def test_a_resize_by_products_is_tensorflows(interpolation, size):
     with applied(LOWERINGS[Format.TFLITE]):
         found = keras.ops.convert_to_numpy(keras.ops.image.resize(images, size, **options))
     np.testing.assert_allclose(found, own, atol=1e-3)
+
+
+AUGMENTING = {
+    "hue": lambda: keras.layers.RandomHue(0.2),
+    "saturation": lambda: keras.layers.RandomSaturation(0.3),
+    "grayscale": lambda: keras.layers.RandomGrayscale(0.5),
+    "posterization": lambda: keras.layers.RandomPosterization(4),
+    "sharpness": lambda: keras.layers.RandomSharpness(0.5),
+    "jitter": lambda: keras.layers.RandomColorJitter(value_range=(0, 255), brightness_factor=0.2),
+    "mixup": lambda: keras.layers.MixUp(),
+}
+
+
+@pytest.mark.parametrize("kind", AUGMENTING)
+def test_a_layer_that_augments_is_traced_without_its_generator(kind):
+    import tensorflow as tf
+
+    layer = AUGMENTING[kind]()
+    traced = tf.function(lambda images: layer(images, training=False), autograph=False)
+    spec = tf.TensorSpec((2, 8, 8, 3), "float32")
+    with applied(KERAS):
+        function = traced.get_concrete_function(spec)
+    assert not function.variables
+    images = np.random.default_rng(0).uniform(0, 255, spec.shape).astype("float32")
+    np.testing.assert_array_equal(function(tf.constant(images)), images)
