@@ -88,6 +88,12 @@ class Export(click.Command):
     help="Let a few of the held-out calibration samples travel inside the file (at most half a "
     "megabyte), so that it is verified on them too.",
 )
+@click.option(
+    "--cache/--no-cache",
+    default=True,
+    help="Keep the float model's outputs for the next export of the same weights; see 'edgevit "
+    "cache'.",
+)
 @options.thorough
 @click.option(
     "--sign",

@@ -17,9 +17,11 @@ from edgevit import __version__
 from edgevit.base import interrupt
 from edgevit.base.documents import to_json
 from edgevit.base.errors import EdgevitError, OutputError, UnknownNameError, in_one_line
+from edgevit.base.lean import be_lean
 from edgevit.base.workspace import open_workspace
 from edgevit.cli import console
 from edgevit.cli.benchmark import benchmark
+from edgevit.cli.cache import cache
 from edgevit.cli.calibrate import calibrate
 from edgevit.cli.catalogue import models, targets
 from edgevit.cli.completion import completion
@@ -51,10 +53,13 @@ VERBS = (
     models,
     targets,
     doctor,
+    cache,
     completion,
 )
 
 
+# Verbs that draw nothing, and train nothing on JAX.
+LEAN = {"export", "calibrate", "verify", "diff", "evaluate", "predict"}
 VERBOSE, QUIET = {"-v", "--verbose"}, {"-q", "--quiet"}  # before a verb and behind it
 FULL = re.compile(r"No space left on device|Disk quota exceeded|Read-only file system")
 SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True}
@@ -101,6 +106,8 @@ def main() -> NoReturn:
     arguments = sys.argv[1:]
     verbose = not VERBOSE.isdisjoint(arguments)
     console.be_quiet(not QUIET.isdisjoint(arguments))
+    if not LEAN.isdisjoint(arguments[:3]):  # behind a few options
+        be_lean()
     arguments = [word for word in arguments if word not in VERBOSE | QUIET] or ["--help"]
     as_json = "--json" in arguments
     interrupt.listen()

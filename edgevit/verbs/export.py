@@ -22,6 +22,7 @@ from edgevit.base.files import (
 from edgevit.base.loading import load_attribute
 from edgevit.base.naming import split_names
 from edgevit.base.progress import Progress, Status
+from edgevit.base.store import Store, cache_folder
 from edgevit.base.versions import tool_versions
 from edgevit.base.workspace import open_workspace
 from edgevit.core.format import Format
@@ -86,6 +87,8 @@ class ExportArguments(Opening, ExportChoices, TfliteChoices, OnnxChoices, total=
         accept_loss: a lossy file is what was asked for.
         embed_samples: whether some of the held-out samples travel inside the file, so that
             whoever verifies it judges it on them too.
+        cache: whether the float model's outputs are read from the user's cache where an earlier run
+            left them, and kept there (docs/decisions/0019-outputs-are-kept.md). Left out: not.
         thorough: whether slow kernels run all golden inputs too, instead of the first sixteen.
         sign: a file of a private ed25519 key, which signs each file (see
             :mod:`edgevit.verification.signing`). None: files stay unsigned.
@@ -100,6 +103,7 @@ class ExportArguments(Opening, ExportChoices, TfliteChoices, OnnxChoices, total=
     keep_failed: bool
     accept_loss: bool
     embed_samples: bool
+    cache: bool
     thorough: bool
     sign: str | Path | None
     status: Status | None
@@ -219,7 +223,10 @@ def export_all(
     labels = None
     if held is not None:
         source, labels = use_labels(source, held)
-    reference = record_reference(source, own=held.inputs if held else None, labels=labels)
+    store = Store(cache_folder() / "outputs") if arguments.get("cache") else None
+    reference = record_reference(
+        source, own=held.inputs if held else None, labels=labels, store=store
+    )
     source = refine_source(source, reference, opening.get("task") is not None)
     if sample is not None and labels is not None:
         some = sample.select(np.arange(min(len(sample), LABELLED)))
