@@ -8,8 +8,11 @@ collector looks through the objects of a framework time and again while they are
 from __future__ import annotations
 
 import gc
+import importlib
 import sys
 from importlib.abc import MetaPathFinder
+
+from edgevit.base.packages import is_importable
 
 HIDDEN = ("jax", "matplotlib")
 FRAMEWORKS = ("keras", "tensorflow")
@@ -33,6 +36,13 @@ def be_lean() -> None:
     """For the rest of this process, frameworks are imported without what they can do without."""
     gc.set_threshold(*THRESHOLDS)
     sys.meta_path.insert(0, Hiding())
+
+
+def import_frameworks() -> None:
+    """Imports Keras and TensorFlow, where they are installed, so that what follows imports none."""
+    for name in FRAMEWORKS:
+        if is_importable(name):
+            importlib.import_module(name)
 
 
 def _importer() -> str:

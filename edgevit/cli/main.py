@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import re
@@ -101,13 +102,36 @@ def cli(context: click.Context, verbose: bool, quiet: bool) -> None:
 
 
 def main() -> NoReturn:
-    """Entry point of the console script."""
+    """Entry point of the console script.
+
+    Ends the process without taking the frameworks apart, object by object, which takes a second:
+    what is registered for the end of a process runs, and all that was printed is out.
+    """
+    if not LEAN.isdisjoint(sys.argv[1:4]):  # behind a few options
+        be_lean()
+    try:
+        run()
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else int(bool(ended.code))
+    if "tensorflow" not in sys.modules:
+        sys.exit(code)
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os._exit(code)
+
+
+def run() -> NoReturn:
+    """Runs the verb that the command line names.
+
+    Raises:
+        SystemExit: always, with the exit code.
+    """
     _set_environment()
     arguments = sys.argv[1:]
     verbose = not VERBOSE.isdisjoint(arguments)
     console.be_quiet(not QUIET.isdisjoint(arguments))
-    if not LEAN.isdisjoint(arguments[:3]):  # behind a few options
-        be_lean()
     arguments = [word for word in arguments if word not in VERBOSE | QUIET] or ["--help"]
     as_json = "--json" in arguments
     interrupt.listen()

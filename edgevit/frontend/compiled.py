@@ -63,7 +63,12 @@ def are_close(found: Mapping[str, Any], expected: Mapping[str, Any], limit: floa
         expected: B ... by name.
         limit: of the difference, as a share of the largest expected value of each output.
     """
-    pairs = [(np.asarray(found[name]), np.asarray(values)) for name, values in expected.items()]
+    from keras.ops import convert_to_numpy
+
+    pairs = [
+        (convert_to_numpy(found[name]), convert_to_numpy(values))
+        for name, values in expected.items()
+    ]
     return all(
         np.allclose(one, other, rtol=0, atol=limit * _largest(other), equal_nan=True)
         for one, other in pairs
