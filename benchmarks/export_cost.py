@@ -228,7 +228,8 @@ def calibrate_part(options: argparse.Namespace) -> list[tuple[Row, list[Side]]]:
     for network in options.networks.split(","):
         samples = samples_of(options, network, CALIBRATION)
         model = model_of(options, network)
-        ours = (*EDGEVIT, "calibrate", model, "--calibration", samples, "--format", "tflite")
+        ours = (*EDGEVIT, "calibrate", model, "--data", samples, "--images", str(CALIBRATION))
+        ours = (*ours, "--format", "tflite")
         (float_file,) = verify_part(
             argparse.Namespace(folder=options.folder, networks=network, formats="tflite-float32")
         )
@@ -292,7 +293,8 @@ def ranges_of(options: argparse.Namespace, network: str) -> str:
     path: Path = options.folder / f"{network.replace(':', '-')}-ranges.json"
     if not path.exists():
         command = [*EDGEVIT, "calibrate", model_of(options, network), "--format", "tflite"]
-        command += ["--calibration", samples_of(options, network), "--out", str(path)]
+        command += ["--data", samples_of(options, network), "--images", str(STOCK_SAMPLES)]
+        command += ["--out", str(path)]
         subprocess.run(command, check=True, capture_output=True, env=plain_environment())
     return str(path)
 
@@ -361,7 +363,7 @@ def make_file(path: str, kind: str, name: str, count: str = "") -> None:
         keras.Model(images, network(x), name="mobilenetv2").save(path)
     else:
         plan = plan_model(*name.removesuffix("-224").replace("-", ":").split(":"))
-        classes = tuple(f"class{number}" for number in range(plan.config.classes))
+        classes = tuple(f"class{number}" for number in range(plan.config.num_classes))
         weights = build_plan(plan).get_weights()
         Path(path).mkdir()
         save_weights(Path(path, "weights.safetensors"), plan, weights, classes, "float32")

@@ -7,6 +7,7 @@ collector looks through the objects of a framework time and again while they are
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import sys
@@ -39,10 +40,14 @@ def be_lean() -> None:
 
 
 def import_frameworks() -> None:
-    """Imports Keras and TensorFlow, where they are installed, so that what follows imports none."""
-    for name in FRAMEWORKS:
-        if is_importable(name):
-            importlib.import_module(name)
+    """Imports Keras and TensorFlow, where both are installed, so that what follows imports none.
+
+    Whoever needs one that is missing or broken says so.
+    """
+    if all(map(is_importable, FRAMEWORKS)):
+        with contextlib.suppress(ImportError):
+            for name in FRAMEWORKS:
+                importlib.import_module(name)
 
 
 def _importer() -> str:
