@@ -57,6 +57,14 @@ def files_of_tests_are_no_strangers():
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_kept_in_the_home(tmp_path_factory):
+    """What commands keep between runs lies in a folder of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGEVIT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def drawn_images() -> Callable[..., np.ndarray]:
     """The function ``draw_images(count, size=32, seed=0)`` -> uint8 count rows columns 3."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,3 +35,10 @@ def describe_processor() -> Processor:
             elif key.strip() in ("flags", "Features"):
                 flags = value
     return Processor(model or platform.machine(), frozenset(flags.split()))
+
+
+def count_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

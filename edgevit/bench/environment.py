@@ -7,7 +7,7 @@ import os
 import platform
 from pathlib import Path
 
-from edgevit.base.processor import describe_processor
+from edgevit.base.processor import count_cores, describe_processor
 from edgevit.base.versions import tool_versions
 from edgevit.core.measurements import Environment
 from edgevit.formats.registry import RUNTIMES
@@ -28,7 +28,7 @@ def describe_environment(device: str = "") -> Environment:
     return Environment(
         cpu=processor.model,
         instruction_sets=tuple(flag for flag in FLAGS if flag in processor.flags),
-        cores=usable_cores(),
+        cores=count_cores(),
         memory_bytes=_memory(),
         system=platform.system(),
         machine=platform.machine(),
@@ -37,13 +37,6 @@ def describe_environment(device: str = "") -> Environment:
         device=device,
         versions=tool_versions(*TOOLS),
     )
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _memory() -> int | None:

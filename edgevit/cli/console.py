@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 import textwrap
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -21,6 +22,7 @@ from edgevit.core.target import Target
 from edgevit.core.tolerance import Tolerance
 
 PIPED = 120  # columns where no terminal is
+TELL_S = 10.0  # between two lines of progress there
 WHOLE = ("file",)  # columns whose cells are copied and pasted
 GREEN, YELLOW, RED = "32", "33", "31"
 STYLES = {GREEN: "green", YELLOW: "yellow", RED: "red"}
@@ -392,6 +394,7 @@ class Working:
         self._bar, self._live = bar, live
         self._task: Any = None
         self._line = ""
+        self._began = self._told = time.monotonic()
 
     def status(self, line: str) -> None:
         """Says what is being done; once, however often it is called with the same line."""
@@ -407,6 +410,10 @@ class Working:
         if self._task is None:
             self._start(total or None)
         self._bar.update(self._task, completed=done, total=total or None)
+        now = time.monotonic()
+        if self._live is None and not _quiet and now - self._told >= TELL_S:
+            self._told = now
+            say(self._describe(done, total, now - self._began))
 
     def show(self, rows: Sequence[dict[str, str]]) -> None:
         """Draws a table above the bar, as :func:`table`."""
@@ -415,7 +422,15 @@ class Working:
 
             self._live.update(Group(_draw_table(rows), self._bar), refresh=True)
 
+    def _describe(self, done: int, total: int, seconds: float) -> str:
+        """How far the work is, for who cannot see a bar."""
+        if not total or not done:
+            return f"{self._line}: {done} done"
+        left = seconds / done * (total - done)
+        return f"{self._line}: {done} of {total}, about {left:.0f} s left"
+
     def _start(self, total: int | None) -> None:
+        self._began = self._told = time.monotonic()
         if self._task is not None:
             self._bar.remove_task(self._task)
         self._task = self._bar.add_task(printable(self._line), total=total)

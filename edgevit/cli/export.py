@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from edgevit.base.lean import import_frameworks
+from edgevit.base.processor import count_cores
+from edgevit.base.stopwatch import Stage, Stopwatch
 from edgevit.cli import console, options
 from edgevit.cli.completion import complete_models, complete_targets
 
 if TYPE_CHECKING:
     from edgevit.quantization.search import SearchReport
-    from edgevit.verbs.export import Outcome
+    from edgevit.verbs.export import ExportArguments, Outcome
 
 
 class Export(click.Command):
@@ -88,13 +92,32 @@ class Export(click.Command):
     help="Let a few of the held-out calibration samples travel inside the file (at most half a "
     "megabyte), so that it is verified on them too.",
 )
+@click.option(
+    "--cache/--no-cache",
+    default=True,
+    help="Keep the float model's outputs for the next export of the same weights; see 'edgevit "
+    "cache'.",
+)
 @options.thorough
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Processes at once: with several targets, a file is verified beside the writing of the "
+    "next.  [default: 2 where there are several cores]",
+)
 @click.option(
     "--sign",
     type=options.PATH,
     metavar="KEY",
     help="A private ed25519 key: sign each file with it, so that 'edgevit verify --trust' knows "
     "who made it.",
+)
+@click.option(
+    "--timings",
+    is_flag=True,
+    help="Show where the wall time of the whole call went; with --json the document is "
+    '{"outcomes": [...], "timings": [...], "seconds": ...}.',
 )
 @options.as_json
 def export(
@@ -104,6 +127,8 @@ def export(
     max_drop: float | None,
     data: str | None,
     validation_images: int,
+    jobs: int | None,
+    timings: bool,
     as_json: bool,
     **chosen: Any,
 ) -> None:
@@ -132,18 +157,44 @@ def export(
         formats = _default_target(model, chosen)
     find_targets(formats)  # before anything slow is imported
     options.check_model(model)
+    watch = Stopwatch("starting")
     with console.working() as work:
+
+        def status(line: str) -> None:
+            watch.begin(line)
+            work.status(line)
+
         from edgevit.data.datasets import find_source
-        from edgevit.verbs.export import Budget, export_all
+        from edgevit.verbs.export import Budget, export_all, plan_export
 
         if max_drop is not None:
             chosen["budget"] = Budget(max_drop, find_source(data), validation_images)
-        outcomes = export_all(
-            model, formats, out, status=work.status, progress=work.advance, **chosen
-        )
-    console.answer([_document(outcome) for outcome in outcomes], as_json, lambda: _text(outcomes))
+        plan_export(formats, cast("ExportArguments", chosen))  # refuses before anything slow
+        status("importing Keras and TensorFlow")
+        import_frameworks()
+        chosen |= {"status": status, "progress": work.advance}
+        outcomes = export_all(model, formats, out, jobs=jobs or min(2, count_cores()), **chosen)
+    stages = watch.stop()
+    documents = [_document(outcome) for outcome in outcomes]
+    console.answer(
+        _with_timings(documents, stages) if timings else documents,
+        as_json,
+        lambda: _text(outcomes, stages, timings),
+    )
     if not all(outcome.accepted for outcome in outcomes):
         sys.exit(1)
+
+
+def _with_timings(documents: list[dict[str, Any]], stages: Sequence[Stage]) -> dict[str, Any]:
+    rows = [{"stage": stage.name, "seconds": round(stage.seconds, 3)} for stage in stages]
+    seconds = round(sum(stage.seconds for stage in stages), 3)
+    return {"outcomes": documents, "timings": rows, "seconds": seconds}
+
+
+def _timings_text(stages: Sequence[Stage]) -> str:
+    rows = [{"stage": stage.name, "s": f"{stage.seconds:.2f}"} for stage in stages]
+    total = {"stage": "in all", "s": f"{sum(stage.seconds for stage in stages):.2f}"}
+    return console.table([*rows, total], words=("stage",))
 
 
 def _default_target(model: str, chosen: dict[str, Any]) -> str:
@@ -258,7 +309,7 @@ def _note(outcomes: list[Outcome]) -> str:
     )
 
 
-def _text(outcomes: list[Outcome]) -> str:
+def _text(outcomes: list[Outcome], stages: Sequence[Stage], timings: bool) -> str:
     from edgevit.reports.text import summarise_others, summarise_parity
     from edgevit.verbs.export import recipe_path
 
@@ -285,7 +336,9 @@ def _text(outcomes: list[Outcome]) -> str:
         )
     lines = []
     if rows:
+        seconds = sum(stage.seconds for stage in stages)
         lines = [console.table(rows, words=("target", "verdict", "file")), _note(outcomes)]
+        lines.append(f"{seconds:.1f} s in all; a target's own are those behind the opened model.")
     lines += [f"{console.paint('warning:')} {line}" for line in outcomes[0].warnings]
     for outcome in outcomes:
         if outcome.refusal:
@@ -310,4 +363,5 @@ def _text(outcomes: list[Outcome]) -> str:
                 f"{outcome.target.name}, output {name!r}: max |diff| {figure['max_abs']:.2g}, "
                 f"mean/std {100 * figure['relative']:.2g} %"
             )
+    lines += [_timings_text(stages)] if timings else []
     return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import re
@@ -17,9 +18,11 @@ from edgevit import __version__
 from edgevit.base import interrupt
 from edgevit.base.documents import to_json
 from edgevit.base.errors import EdgevitError, OutputError, UnknownNameError, in_one_line
+from edgevit.base.lean import be_lean
 from edgevit.base.workspace import open_workspace
 from edgevit.cli import console
 from edgevit.cli.benchmark import benchmark
+from edgevit.cli.cache import cache
 from edgevit.cli.calibrate import calibrate
 from edgevit.cli.catalogue import models, targets
 from edgevit.cli.completion import completion
@@ -51,10 +54,13 @@ VERBS = (
     models,
     targets,
     doctor,
+    cache,
     completion,
 )
 
 
+# Verbs that draw nothing, and train nothing on JAX.
+LEAN = {"export", "calibrate", "verify", "diff", "evaluate", "predict"}
 VERBOSE, QUIET = {"-v", "--verbose"}, {"-q", "--quiet"}  # before a verb and behind it
 FULL = re.compile(r"No space left on device|Disk quota exceeded|Read-only file system")
 SETTINGS = {"help_option_names": ["-h", "--help"], "show_default": True}
@@ -96,7 +102,32 @@ def cli(context: click.Context, verbose: bool, quiet: bool) -> None:
 
 
 def main() -> NoReturn:
-    """Entry point of the console script."""
+    """Entry point of the console script.
+
+    Ends the process without taking the frameworks apart, object by object, which takes a second:
+    what is registered for the end of a process runs, and all that was printed is out.
+    """
+    if not LEAN.isdisjoint(sys.argv[1:4]):  # behind a few options
+        be_lean()
+    try:
+        run()
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else int(bool(ended.code))
+    if "tensorflow" not in sys.modules:
+        sys.exit(code)
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os._exit(code)
+
+
+def run() -> NoReturn:
+    """Runs the verb that the command line names.
+
+    Raises:
+        SystemExit: always, with the exit code.
+    """
     _set_environment()
     arguments = sys.argv[1:]
     verbose = not VERBOSE.isdisjoint(arguments)

@@ -5,12 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from edgevit.base.errors import ExportError
+from edgevit.base.store import Store
 from edgevit.core.golden_inputs import Draw, draw_inputs
 from edgevit.core.reference import COUNT, ReferenceSet, Samples, count_recorded
+from edgevit.core.samples import count_samples
+from edgevit.frontend.compiled import compile_network
+from edgevit.frontend.kept_outputs import name_outputs, read_outputs
 from edgevit.frontend.roles import refine_roles
 from edgevit.frontend.source import Source
 from edgevit.tasks import guess_task
@@ -18,6 +23,7 @@ from edgevit.tasks import guess_task
 BATCH = 32
 NUMBERS = 256 * 32 * 32 * 3  # fewer samples where they are larger, so that an export stays quick
 LEAST = 32
+WORTH_COMPILING = 3  # batches: tracing costs about as much as two of them, layer by layer
 
 
 def record_reference(
@@ -26,6 +32,7 @@ def record_reference(
     seed: int = 0,
     own: Mapping[str, np.ndarray] | None = None,
     labels: np.ndarray | None = None,
+    store: Store | None = None,
 ) -> ReferenceSet:
     """Draws golden inputs and records what the float network returns for them, in all its outputs.
 
@@ -37,6 +44,7 @@ def record_reference(
         seed: of the drawing.
         own: the user's own samples by input name, which are recorded as well.
         labels: int64 N, the classes of these; None where they are unknown.
+        store: where outputs are kept from one run to the next; None: they are not.
 
     Raises:
         ExportError: an output is not finite: the weights are damaged.
@@ -44,10 +52,10 @@ def record_reference(
     draws = {spec.name: Draw.of(spec) for spec in source.signature.inputs}
     counts = _count_outputs(source, count or _choose_count(draws))
     inputs = draw_inputs(draws, max(counts.values()), seed)
-    synthetic = record_samples(source, inputs, counts)
+    synthetic = record_samples(source, inputs, counts, store)
     recorded = None
     if own is not None:
-        recorded = replace(record_samples(source, own, counts), labels=labels)
+        recorded = replace(record_samples(source, own, counts, store), labels=labels)
     return ReferenceSet(synthetic, draws, seed, recorded)
 
 
@@ -72,7 +80,10 @@ def record_again(source: Source, reference: ReferenceSet) -> ReferenceSet:
 
 
 def record_samples(
-    source: Source, inputs: Mapping[str, np.ndarray], counts: Mapping[str, int] | None = None
+    source: Source,
+    inputs: Mapping[str, np.ndarray],
+    counts: Mapping[str, int] | None = None,
+    store: Store | None = None,
 ) -> Samples:
     """Records the float network's outputs for some inputs.
 
@@ -80,16 +91,21 @@ def record_samples(
         source: the model.
         inputs: N ... by name, as a caller hands them over.
         counts: on how many of them each output is recorded; None: on all.
+        store: where outputs are kept from one run to the next; None: they are not.
 
     Raises:
         ExportError: an output is not finite.
     """
-    outputs = float_outputs(source, inputs)
+    key = name_outputs(source, inputs) if store else None
+    kept = read_outputs(store, key, source, inputs) if store and key else None
+    outputs = kept or float_outputs(source, inputs)
     if not all(np.isfinite(values).all() for values in outputs.values()):
         raise ExportError(
             f"{source.name}: the float model itself returns NaN or infinity for golden inputs, so "
             "its weights are damaged. Nothing was exported."
         )
+    if store and key and kept is None:
+        store.write(key, outputs)
     if counts is not None:
         outputs = {name: outputs[name][:count] for name, count in counts.items()}
     return Samples(dict(inputs), outputs)
@@ -123,18 +139,26 @@ def float_outputs(
     Returns:
         float32 N ... by name, in the model's order.
     """
-    from keras import ops
-
     given = by_name(source, inputs)
     names = [output.name for output in source.signature.outputs]
     parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
-    total = len(next(iter(given.values())))
+    total = count_samples(given)
+    compiled = compile_network(source, given) if total >= WORTH_COMPILING * BATCH else None
     for start in range(0, total, BATCH):
         chunk = {name: values[start : start + BATCH] for name, values in given.items()}
-        found = source.call(source.prepare(chunk))
-        for name in names:
-            parts[name].append(ops.convert_to_numpy(found[name]).astype(np.float32))
+        entering = source.prepare(chunk)
+        call = compiled if compiled and len(entering[0]) == BATCH else source.call
+        for name, values in _to_numpy(call(entering)).items():
+            parts[name].append(values)
     return {name: np.concatenate(values) for name, values in parts.items()}
+
+
+def _to_numpy(outputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    from keras import ops
+
+    return {
+        name: ops.convert_to_numpy(values).astype(np.float32) for name, values in outputs.items()
+    }
 
 
 def by_name(

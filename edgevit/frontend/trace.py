@@ -16,14 +16,17 @@ class Traced:
     """A graph that is ready for a converter.
 
     Attributes:
-        module: tf.Module that owns the variables and the function.
-        function: concrete function of the inputs, in their order, that returns {name: output}.
+        module: tf.Module that owns the variables. It does not own the function, which would be
+            traced once more wherever the module is saved.
+        forward: tf.function, with an input signature.
+        function: its concrete function of the inputs, in their order, that returns {name: output}.
         inputs: names of the inputs, in the model's order.
         outputs: likewise.
         steps: for the manifest.
     """
 
     module: Any
+    forward: Any
     function: Any
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
@@ -92,10 +95,10 @@ def trace(source: Source, options: ExportOptions, dtype: str, lowering: Lowering
     module = tf.Module(
         name=re.sub(r"\W|^(?=\d)", "_", source.name)
     )  # TensorFlow wants an identifier
-    module.forward = tf.function(forward, input_signature=signature, autograph=False)
+    traceable = tf.function(forward, input_signature=signature, autograph=False)
     try:
         with applied(lowering):
-            function = module.forward.get_concrete_function()
+            function = traceable.get_concrete_function()
     except Exception as error:  # whatever a user's layer raises while it is traced
         raise ExportError(
             f"{source.name}: TensorFlow cannot trace it ({in_one_line(error, 300)})."
@@ -105,6 +108,7 @@ def trace(source: Source, options: ExportOptions, dtype: str, lowering: Lowering
     inside = ("preprocessing inside the graph",) if any(layers) else ()
     return Traced(
         module,
+        traceable,
         function,
         tuple(spec.name for spec in inputs),
         tuple(spec.name for spec in source.signature.outputs),

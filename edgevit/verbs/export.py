@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 import numpy as np
 
@@ -22,6 +26,7 @@ from edgevit.base.files import (
 from edgevit.base.loading import load_attribute
 from edgevit.base.naming import split_names
 from edgevit.base.progress import Progress, Status
+from edgevit.base.store import Store, cache_folder
 from edgevit.base.versions import tool_versions
 from edgevit.base.workspace import open_workspace
 from edgevit.core.format import Format
@@ -51,12 +56,16 @@ from edgevit.quantization.ranges import RangeRecord
 from edgevit.verbs.diff import find_suspects
 from edgevit.verbs.outcome import Budget, Outcome
 from edgevit.verification.audit import audit, inspect
+from edgevit.verification.beside import Beside, Request
 from edgevit.verification.parity import check_file
 from edgevit.verification.signing import read_private_key, sign_file, signature_path
 
 if TYPE_CHECKING:
     import keras
 
+    from edgevit.quantization.search import SearchReport
+
+Result = TypeVar("Result")
 
 LABELLED = 200  # calibration samples on which the scaling of pixels is tried
 FLOATS = (Precision.FLOAT32, Precision.FLOAT16)
@@ -86,9 +95,13 @@ class ExportArguments(Opening, ExportChoices, TfliteChoices, OnnxChoices, total=
         accept_loss: a lossy file is what was asked for.
         embed_samples: whether some of the held-out samples travel inside the file, so that
             whoever verifies it judges it on them too.
+        cache: whether the float model's outputs are read from the user's cache where an earlier run
+            left them, and kept there (docs/decisions/0019-outputs-are-kept.md). Left out: not.
         thorough: whether slow kernels run all golden inputs too, instead of the first sixteen.
         sign: a file of a private ed25519 key, which signs each file (see
             :mod:`edgevit.verification.signing`). None: files stay unsigned.
+        jobs: processes at once: with more than one, a file is verified in a process of its own
+            while the next is written. Left out: one.
         status: called with a line about what is being done.
         progress: called with (calibration images done, images in all).
         finished: called with each outcome as soon as it is there.
@@ -100,7 +113,9 @@ class ExportArguments(Opening, ExportChoices, TfliteChoices, OnnxChoices, total=
     keep_failed: bool
     accept_loss: bool
     embed_samples: bool
+    cache: bool
     thorough: bool
+    jobs: int
     sign: str | Path | None
     status: Status | None
     progress: Progress | None
@@ -219,7 +234,10 @@ def export_all(
     labels = None
     if held is not None:
         source, labels = use_labels(source, held)
-    reference = record_reference(source, own=held.inputs if held else None, labels=labels)
+    store = Store(cache_folder() / "outputs") if arguments.get("cache") else None
+    reference = record_reference(
+        source, own=held.inputs if held else None, labels=labels, store=store
+    )
     source = refine_source(source, reference, opening.get("task") is not None)
     if sample is not None and labels is not None:
         some = sample.select(np.arange(min(len(sample), LABELLED)))
@@ -233,109 +251,212 @@ def export_all(
             recorded.append(record_layers(source, inputs))
         return recorded[0]
 
-    outcomes = []
-    for row in rows:
+    call = _Call(source, reference, layers_of, folder, arguments)
+    jobs = min(max(1, arguments.get("jobs") or 1), len(rows))
+    outcomes: dict[Target, Outcome] = {}
+
+    def finish(outcome: Outcome) -> None:
+        outcomes[outcome.target] = replace(outcome, warnings=source.warnings)
+        told = arguments.get("finished")
+        if told:
+            told(outcomes[outcome.target])
+
+    def attempt(row: Target, work: Callable[[], Result]) -> Result | None:
         started = time.perf_counter()
         try:
-            record = ranges_of(row.format) if row.needs_calibration else None
-            own = options[row.format]
-            outcome = _export_one(source, row, own, record, reference, layers_of, folder, arguments)
+            return work()
         except EdgevitError as error:
             if len(rows) == 1:
                 raise
-            outcome = Outcome(
-                row, None, (), time.perf_counter() - started, refusal=str(error), task=source.task
-            )
-        outcomes.append(replace(outcome, warnings=source.warnings))
-        finished = arguments.get("finished")
-        if finished:
-            finished(outcomes[-1])
-    return outcomes
+            seconds = time.perf_counter() - started
+            finish(Outcome(row, None, (), seconds, refusal=str(error), task=source.task))
+            return None
+
+    with contextlib.ExitStack() as stack:
+        place = stack.enter_context(open_workspace())
+        waiting: deque[_Staged] = deque()
+
+        def conclude() -> None:
+            staged = waiting.popleft()
+            outcome = attempt(staged.target, lambda: _conclude(call, staged))
+            if outcome:
+                finish(outcome)
+
+        for row in rows:
+            record = partial(ranges_of, row.format) if row.needs_calibration else lambda: None
+            stage = partial(_stage, call, row, options[row.format], record, place / row.name)
+            staged = attempt(row, stage)
+            if staged and jobs > 1 and not _is_here(row):
+                check = stack.enter_context(Beside(_request(call, staged)))
+                staged = replace(staged, check=check)
+            waiting.extend([staged] if staged else [])
+            while len(waiting) >= jobs:
+                conclude()
+        while waiting:
+            conclude()
+    return [outcomes[row] for row in rows]
 
 
-def _export_one(
-    source: Source,
+@dataclass(frozen=True)
+class _Call:
+    """What the targets of one call share."""
+
+    source: Source
+    reference: ReferenceSet
+    layers_of: Callable[[Inputs], FloatNetwork]
+    folder: Path
+    arguments: ExportArguments
+
+    def say(self, line: str) -> None:
+        """Tells what is being done."""
+        status = self.arguments.get("status")
+        if status:
+            status(line)
+
+
+@dataclass(frozen=True)
+class _Staged:
+    """A file that is written and audited, and what its verification needs.
+
+    Attributes:
+        target: of the file.
+        path: where it lies until it is published.
+        written: what the writer returned.
+        manifest: inside the file.
+        embedded: the reference inside the file.
+        search: how its precisions were found.
+        seconds: wall time so far.
+        check: its verification in a process of its own; None: it is verified here.
+    """
+
+    target: Target
+    path: Path
+    written: Written
+    manifest: Manifest
+    embedded: ReferenceSet
+    search: SearchReport | None
+    seconds: float
+    check: Beside | None = None
+
+
+def _stage(
+    call: _Call,
     target: Target,
     options: ExportOptions,
-    ranges: RangeRecord | None,
-    reference: ReferenceSet,
-    layers_of: Callable[[Inputs], FloatNetwork],
-    folder: Path,
-    arguments: ExportArguments,
-) -> Outcome:
+    ranges_of: Callable[[], RangeRecord | None],
+    place: Path,
+) -> _Staged:
+    """Writes the file of one target into a folder of its own, and audits it."""
     started = time.perf_counter()
-    say, search = arguments.get("status") or (lambda line: None), None
-    budget = arguments.get("budget")
+    source, arguments, search = call.source, call.arguments, None
+    budget, ranges = arguments.get("budget"), ranges_of()
     mixed = target.precision is Precision.MIXED
     if mixed and budget and ranges and isinstance(options, TfliteOptions):
         from edgevit.verbs.search import search_recipe
 
         limits = budget.data, budget.max_drop, budget.images
         progress = arguments.get("progress")
-        search = search_recipe(source, options, ranges, *limits, say, progress)
+        search = search_recipe(source, options, ranges, *limits, call.say, progress)
         options = replace(options, recipe=search.recipe)
-    name = target.file_name(source.name)
-    with open_workspace() as place:
-        staged = place / name
-        embedded = reference.embed(arguments.get("embed_samples", True))
-        say(f"{target.name}: lowering")
-        written: Written = load_attribute(target.write)(source, options, ranges, staged)
-        manifest = Manifest(
-            model=source.name,
-            target=target.name,
-            class_names=source.class_names,
-            preprocess=source.preprocess,
-            preprocess_inside=options.preprocess,
-            inputs=written.inputs,
-            outputs=written.outputs,
-            steps=written.steps,
-            versions=tool_versions("keras", "tensorflow", "tf2onnx", "onnx", "numpy"),
-            weights_sha256=source.weights_sha256,
-            calibration=ranges.identity() if ranges else None,
-            reference_sha256=embedded.digest,
-            task=source.task,
-            signature=source.signature,
+    place.mkdir()
+    staged = place / target.file_name(source.name)
+    embedded = call.reference.embed(arguments.get("embed_samples", True))
+    call.say(f"{target.name}: lowering")
+    written: Written = load_attribute(target.write)(source, options, ranges, staged)
+    manifest = Manifest(
+        model=source.name,
+        target=target.name,
+        class_names=source.class_names,
+        preprocess=source.preprocess,
+        preprocess_inside=options.preprocess,
+        inputs=written.inputs,
+        outputs=written.outputs,
+        steps=written.steps,
+        versions=tool_versions("keras", "tensorflow", "tf2onnx", "onnx", "numpy"),
+        weights_sha256=source.weights_sha256,
+        calibration=ranges.identity() if ranges else None,
+        reference_sha256=embedded.digest,
+        task=source.task,
+        signature=source.signature,
+    )
+    _finish(written, manifest, embedded, staged)
+    call.say(f"{target.name}: auditing")
+    audit(inspect(staged), target, staged.name)
+    seconds = time.perf_counter() - started
+    return _Staged(target, staged, written, manifest, embedded, search, seconds)
+
+
+def _is_here(target: Target) -> bool:
+    """Whether a runtime of a target is the exporter's framework, slow to import once more."""
+    return any(row.need.package == "tensorflow" for row in verifying_runtimes(target)[0])
+
+
+def _request(call: _Call, staged: _Staged) -> Request:
+    runtimes = tuple(row.name for row in verifying_runtimes(staged.target)[0])
+    thorough = bool(call.arguments.get("thorough"))
+    return Request(staged.path, runtimes, call.reference, thorough)
+
+
+def _check(call: _Call, staged: _Staged) -> tuple[Sequence[ParityReport], float]:
+    """(what the runtimes returned against the float model, seconds that this process waited not).
+
+    A worker's own seconds count for a file that was verified beside the writing of others.
+    """
+    name = staged.target.name
+    if staged.check:
+        call.say(f"{name}: waiting for its runtimes")
+        answer = staged.check.result()
+        return answer.reports, answer.seconds
+    started = time.perf_counter()
+    reports = check_file(
+        staged.path,
+        verifying_runtimes(staged.target)[0],
+        call.reference,
+        lambda line: call.say(f"{name}: {line}"),
+        thorough=bool(call.arguments.get("thorough")),
+    )
+    return reports, time.perf_counter() - started
+
+
+def _conclude(call: _Call, staged: _Staged) -> Outcome:
+    """Verifies a staged file and publishes it if it is right."""
+    target, source, arguments = staged.target, call.source, call.arguments
+    reports, checked = _check(call, staged)
+    started = time.perf_counter()
+    suspects: tuple[LayerError, ...] = ()
+    if target.precision not in FLOATS:  # their limits leave no room for a fault
+        call.say(f"{target.name}: looking at its layers")
+        suspects = find_suspects(
+            staged.path, call.layers_of, target, call.reference, lambda line: None
         )
-        _finish(written, manifest, embedded, staged)
-        say(f"{target.name}: auditing")
-        audit(inspect(staged), target, name)
-        runtimes, missing = verifying_runtimes(target)
-        reports = check_file(
-            staged,
-            runtimes,
-            reference,
-            lambda line: say(f"{target.name}: {line}"),
-            thorough=bool(arguments.get("thorough")),
-        )
-        suspects: tuple[LayerError, ...] = ()
-        if target.precision not in FLOATS:  # their limits leave no room for a fault
-            say(f"{target.name}: looking at its layers")
-            suspects = find_suspects(staged, layers_of, target, reference, lambda line: None)
-        outcome = Outcome(
-            target,
-            None,
-            tuple(reports),
-            time.perf_counter() - started,
-            tuple(missing),
-            search,
-            source.task,
-            source.signature,
-            bool(arguments.get("accept_loss")),
-            suspects,
-        )
-        if target.tolerance.exact is None:
-            manifest = replace(manifest, errors=record_errors(reports))
-            _finish(written, manifest, embedded, staged)
-        right = outcome.verdict in (Verdict.PASS, Verdict.LOSSY)
-        if not right and not arguments.get("keep_failed"):
-            return outcome
-        artifact = publish(staged, folder / name, manifest, reports)
+    outcome = Outcome(
+        target,
+        None,
+        tuple(reports),
+        0.0,
+        tuple(verifying_runtimes(target)[1]),
+        staged.search,
+        source.task,
+        source.signature,
+        bool(arguments.get("accept_loss")),
+        suspects,
+    )
+    manifest = staged.manifest
+    if target.tolerance.exact is None:
+        manifest = replace(manifest, errors=record_errors(reports))
+        _finish(staged.written, manifest, staged.embedded, staged.path)
+    artifact = None
+    if outcome.verdict in (Verdict.PASS, Verdict.LOSSY) or arguments.get("keep_failed"):
+        call.say(f"{target.name}: writing")
+        artifact = publish(staged.path, call.folder / staged.path.name, manifest, reports)
         key = arguments.get("sign")
         if key is not None:
             sign_file(artifact.path, read_private_key(Path(key)))
-        if search:
-            write_whole(recipe_path(artifact.path), search.recipe.to_text().encode())
-        return replace(outcome, artifact=artifact)
+        if staged.search:
+            write_whole(recipe_path(artifact.path), staged.search.recipe.to_text().encode())
+    shutil.rmtree(staged.path.parent, ignore_errors=True)
+    seconds = staged.seconds + checked + time.perf_counter() - started
+    return replace(outcome, artifact=artifact, seconds=seconds)
 
 
 def _finish(written: Written, manifest: Manifest, embedded: ReferenceSet, staged: Path) -> None:

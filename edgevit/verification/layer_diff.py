@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -19,6 +20,10 @@ from edgevit.verification.rewritten_layers import list_rewritten
 from edgevit.verification.rounding_noise import MOVES, ProductNoise
 
 CHUNK = 8  # images whose intermediate tensors are in memory at a time
+# Of small images more, as far as so many bytes go: a float model that runs layer by layer takes as
+# long for one as for a few dozen.
+CHUNK_BYTES = 256 << 20
+MOST_CHUNKS = 4
 
 REWRITTEN = "the layers behind it show that its tensor is on another scale: rewritten"
 
@@ -78,18 +83,39 @@ def _sum_errors(alignment: Alignment, images: Inputs, progress: Progress | None)
     reader.select(sorted({*alignment.tensor_names, *names}))
     sums: dict[str, LayerSums] = {}
     size = max(1, CHUNK // reader.batch) * reader.batch
+    many = size * _count_chunks(reader, names.union(alignment.tensor_names), size)
     total = count_samples(images)
-    for start in range(0, total, size):
-        chunk = take_samples(images, start, start + size)
-        found = reader.run(chunk)
-        for noise in noises:
-            noise.add(found[noise.product.entering], tensors[noise.product.entering].shape)
-        _add_images(alignment, chunk, found, products, sums)
+    for start in range(0, total, many):
+        chunk = take_samples(images, start, start + many)
+        parts = [
+            reader.run(take_samples(chunk, first, first + size))
+            for first in range(0, count_samples(chunk), size)
+        ]
+        for found in parts:
+            for noise in noises:
+                noise.add(found[noise.product.entering], tensors[noise.product.entering].shape)
+        _add_images(alignment, chunk, _join(parts), products, sums)
         for entry in sums.values():
-            entry.inside.add(inside.get(entry.tensor.layer, ()), found)
+            for found in parts:
+                entry.inside.add(inside.get(entry.tensor.layer, ()), found)
         if progress:
-            progress(min(start + size, total), total)
+            progress(min(start + many, total), total)
     return list(sums.values())
+
+
+def _count_chunks(reader: IntermediateReader, names: Container[str], size: int) -> int:
+    """How many chunks the float model may run at once."""
+    numbers = sum(
+        math.prod(tensor.shape) // reader.batch for tensor in reader.tensors if tensor.name in names
+    )
+    return max(1, min(MOST_CHUNKS, CHUNK_BYTES // max(1, 4 * numbers * size)))
+
+
+def _join(parts: Sequence[Mapping[str, np.ndarray]]) -> Mapping[str, np.ndarray]:
+    """The same tensors for all images, as for those of one run after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _add_images(

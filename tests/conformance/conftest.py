@@ -147,7 +147,7 @@ def command(capfd, monkeypatch) -> Callable[..., Answer]:
         capfd.readouterr()
         monkeypatch.setattr(sys, "argv", ["edgevit", *map(str, arguments)])
         with pytest.raises(SystemExit) as caught:
-            module.main()
+            module.run()
         out, err = capfd.readouterr()
         return Answer(caught.value.code or 0, out, err)
 

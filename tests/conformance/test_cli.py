@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgevit.base.errors import ExportError
 from edgevit.base.files import digest_path, size_path
 from edgevit.cli.main import VERBS
 from edgevit.core.class_names import CIFAR10_CLASSES
@@ -250,7 +251,8 @@ def test_export_in_json_has_exactly_the_promised_keys(exported_by_process):
 def test_what_converters_print_reaches_neither_stream(exported_by_process):
     answer, _ = exported_by_process
     for line in answer.err.splitlines():
-        assert line.startswith(("loading", "recording", "tflite-int8:", "onnx-float32:")), line
+        stages = ("importing", "loading", "recording", "tflite-int8:", "onnx-float32:")
+        assert line.startswith(stages), line
 
 
 def test_export_for_people_shows_a_table_and_the_status_goes_to_stderr(
@@ -267,6 +269,55 @@ def test_export_for_people_shows_a_table_and_the_status_goes_to_stderr(
         "shiftvit-onnx-float32.onnx",
         "shiftvit-onnx-float32.onnx.manifest.json",
     ]
+
+
+def test_files_verified_beside_each_other_are_the_same_and_the_stages_are_the_whole_call(
+    command, tiny_run, tmp_path, monkeypatch
+):
+    from edgevit.verbs import export
+
+    stage = export._stage
+
+    def refuse_one(call, target, *rest):
+        if target.name == "onnx-int8":
+            raise ExportError("it has no form")
+        return stage(call, target, *rest)
+
+    monkeypatch.setattr(export, "_stage", refuse_one)
+    formats = "tflite-float32,onnx-int8,onnx-float32"
+    found = {}
+    for jobs in ("1", "2"):
+        out = tmp_path / jobs
+        words = ("export", tiny_run, "--format", formats, "--out", out, "--jobs", jobs)
+        answer = command(*words, "--timings", "--json")
+        assert answer.code == 1
+        document = answer.document
+        assert [row["verdict"] for row in document["outcomes"]] == ["pass", "refused", "pass"]
+        stages = {row["stage"] for row in document["timings"]}
+        beside = {f"{row}: waiting for its runtimes" for row in ("tflite-float32", "onnx-float32")}
+        assert beside <= stages if jobs == "2" else not beside & stages
+        total = sum(row["seconds"] for row in document["timings"])
+        assert document["seconds"] == pytest.approx(total, abs=0.05)
+        found[jobs] = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert len(found["1"]) == 4
+    assert {name: data for name, data in found["1"].items() if "manifest" not in name} == {
+        name: data for name, data in found["2"].items() if "manifest" not in name
+    }
+
+
+def test_outputs_are_kept_for_the_next_export_unless_that_is_not_wanted(
+    command, tiny_run, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("EDGEVIT_CACHE", str(tmp_path / "cache"))
+    words = ("export", tiny_run, "--format", "onnx-float32", "--out", tmp_path)
+    assert command(*words, "--no-cache").code == 0
+    assert command("cache", "--json").document["entries"] == 0
+    first = [command(*words).code, (tmp_path / "shiftvit-onnx-float32.onnx").read_bytes()]
+    assert command("cache", "--json").document["entries"] == 1
+    second = [command(*words).code, (tmp_path / "shiftvit-onnx-float32.onnx").read_bytes()]
+    assert first == second
+    assert command("cache", "--clear", "--json").document["cleared"] == 1
+    assert "0 kept outputs" in command("cache").out
 
 
 @pytest.mark.parametrize("keep", [False, True])

@@ -33,6 +33,7 @@ def write_savedmodel(
     import tensorflow as tf
 
     traced = trace(source, options, check_io_dtype(options))
+    traced.module.forward = traced.forward  # who loads the folder can call it
     try:
         tf.saved_model.save(traced.module, str(staged), signatures=traced.function)
     except Exception as error:  # TensorFlow's errors share no useful base class

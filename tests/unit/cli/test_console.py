@@ -145,6 +145,26 @@ def test_status_lines_go_to_stderr_where_no_terminal_is(capfd):
     assert capfd.readouterr() == ("", "loading\n")
 
 
+def test_a_pipe_hears_now_and_then_how_far_the_work_is(capfd, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    with console.working() as work:
+        work.status("calibrating")
+        for done, seconds in ((1, 4), (2, 8), (5, 20), (6, 24), (8, 32)):
+            now[0] = 100.0 + seconds
+            work.advance(done, 10)
+        work.status("counting")
+        now[0] += 11
+        work.advance(7, 0)
+    assert capfd.readouterr().err.splitlines() == [
+        "calibrating",
+        "calibrating: 5 of 10, about 20 s left",
+        "calibrating: 8 of 10, about 8 s left",
+        "counting",
+        "counting: 7 done",
+    ]
+
+
 def test_a_status_that_stays_is_said_once(capfd):
     with console.working() as work:
         for line in ("training", "training", "answering", "answering", "training"):

@@ -93,7 +93,7 @@ def _clone(model: ir.Model) -> ir.Model:
 def plain_model(source: Source, options: OnnxOptions) -> tuple[ir.Model, tuple[str, ...]]:
     """The graph that tf2onnx writes, before any pass; see :func:`copy_float_model`."""
     traced = trace(source, options, check_io_dtype(options), LOWERING)
-    proto = convert_graph(source.name, traced.module.forward, min(options.opset, LAST_OF_TF2ONNX))
+    proto = convert_graph(source.name, traced.forward, min(options.opset, LAST_OF_TF2ONNX))
     model = ir.from_proto(proto)
     order_borders(model, traced.inputs, traced.outputs)
     model.opset_imports.clear()  # tf2onnx names domains that it does not use

@@ -59,7 +59,8 @@ def pack_model(model: Any) -> bytes:
 
     for buffer in model.buffers:
         buffer.__class__ = AlignedBuffer
-    builder = flatbuffers.Builder(1 << 20)
+    stored = sum(len(buffer.data) for buffer in model.buffers if buffer.data is not None)
+    builder = flatbuffers.Builder(stored + (1 << 20))  # one that grows copies all that is in it
     builder.Finish(model.Pack(builder), IDENTIFIER)
     return bytes(builder.Output())
 
