@@ -98,6 +98,26 @@ def render_micro(documents: Sequence[Document]) -> str:
     return table(["network", "written for it", "outcome", "arena, kB", "file, MB"], rows)
 
 
+def render_placement(documents: Sequence[Document]) -> str:
+    """Operators on the CPU and cycles of the NPU, a network and an NPU a row."""
+    groups: dict[tuple[str, str], dict[str, Document]] = {}
+    for row in documents[0]["rows"]:
+        groups.setdefault((row["network"], row["npu"]), {})[row["file"]] = row
+    rows = []
+    for (network, npu), files in groups.items():
+        stock, plain, ours = (
+            files[name] for name in ("stock int8", "tflite-int8", "tflite-int8-npu")
+        )
+        ratios = [f"{ours[key] / stock[key]:.2f}" for key in ("npu_cycles", "total_cycles")]
+        counts = [f"{file['on_cpu']}" for file in (stock, plain, ours)]
+        cycles = [f"{file['npu_cycles'] / 1e6:.2f}" for file in (stock, plain, ours)]
+        rows.append([network, npu, *counts, *cycles, *ratios])
+    sides = ("stock", "`tflite-int8`", "`tflite-int8-npu`")
+    headings = ["network", "NPU", *(f"on the CPU, {side}" for side in sides)]
+    headings += [f"NPU cycles, millions, {side}" for side in sides]
+    return table([*headings, "ratio to stock", "with memory"], rows)
+
+
 def render_calibration(documents: Sequence[Document]) -> str:
     """The spread of an int8 file's accuracy."""
     found = documents[0]
@@ -170,6 +190,15 @@ SECTIONS: tuple[tuple[str, str, str, Callable[[Sequence[Document]], str]], ...] 
         "`tflite-int8` in the microcontroller's runtime, as the file is and written for it, "
         "against LiteRT's reference kernels. The arena is that of a 64-bit machine.",
         render_micro,
+    ),
+    (
+        "Ethos-U",
+        "npu_placement.json",
+        "Operators that Arm's compiler Vela leaves to the CPU, and the cycles that it expects of "
+        "the NPU, which count nothing of the CPU's; stock is TFLiteConverter's int8 of the same "
+        "weights. The ratios are `tflite-int8-npu` to stock: cycles of the NPU alone, and with its "
+        "waiting for memory. MobileNetV2 has seeded weights and pictures of 96x96.",
+        render_placement,
     ),
     (
         "Calibration",

@@ -95,7 +95,8 @@ def write_stock(source: Source, images: np.ndarray, path: Path) -> Path:
     raw = keras.Input((*contract.input_size, 3), dtype="float32", name="images")
     x = keras.layers.Resizing(*contract.network_size, interpolation="bilinear")(raw)
     x = keras.layers.Rescaling(list(contract.scale), list(contract.offset))(x)
-    model = keras.Model(raw, source.network(x, training=False)["logits"])
+    outputs = source.network(x, training=False)
+    model = keras.Model(raw, next(iter(outputs.values())))
     with tempfile.TemporaryDirectory() as folder:
         signature = [keras.InputSpec(shape=(1, *contract.input_size, 3), dtype="float32")]
         model.export(folder, format="tf_saved_model", input_signature=signature, verbose=False)

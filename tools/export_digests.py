@@ -72,7 +72,7 @@ def list_cases(name: str, quick: bool = False) -> Iterator[tuple[str, Target, di
         yield f"{name} {target.name}", target, {}
     for label, (names, chosen) in VARIANTS.items() if name.endswith(":nano") and not quick else ():
         for target in find_targets(names):
-            if names != "all" or target.name not in RENAMED.values():
+            if names != "all" or not (target.fixed_batch or target.name in RENAMED.values()):
                 yield f"{name} {target.name} {label}", target, chosen
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgevit.cli import console, options
+from edgevit.cli.npu import show_placement
 from edgevit.cli.profile import measure, summarise
 from edgevit.core.tensors import show_shape
 
@@ -30,24 +31,35 @@ SLOWEST = 8  # nodes of a profile; --json lists all of them
     help="Run it under its runtime's profiler too: which operators and nodes take the time.",
 )
 @click.option("--runs", type=options.COUNT, default=50, help="With --profile.")
+@click.option(
+    "--npu",
+    metavar="NAME",
+    help="Compile it with Vela for an Arm NPU, such as ethos-u85-256, and tell instead which "
+    "operators run there, which stay on the CPU, and why.",
+)
 @options.as_json
-def inspect(file: Path, profiled: bool, runs: int, as_json: bool) -> None:
+def inspect(file: Path, profiled: bool, runs: int, npu: str | None, as_json: bool) -> None:
     """List what is really inside FILE.
 
     Operators, element types, float islands in an integer file, custom and Flex operators, how
     XNNPACK cuts the graph or what onnxruntime makes of it, the largest tensors, parameters and
     multiply-accumulates, inputs and outputs. With --profile also the time of each operator that
-    the runtime runs, and the slowest nodes; 'edgevit profile' shows more of that.
+    the runtime runs, and the slowest nodes; 'edgevit profile' shows more of that. With --npu what
+    Arm's compiler expects of an Ethos-U55, U65 or U85: cycles and memory are its estimates.
 
     \b
     edgevit inspect exports/shiftvit-tflite-int8.tflite
     edgevit inspect exports/shiftvit-onnx-float32.onnx --profile
     edgevit inspect exports/shiftvit-onnx-float32.onnx --json
+    edgevit inspect exports/shiftvit-tflite-int8-npu.tflite --npu ethos-u85-256
     """
     from edgevit.formats.registry import detect_format
     from edgevit.verification.audit import inspect as inspect_file
 
     detect_format(file)
+    if npu is not None:
+        show_placement(file, npu, as_json)
+        return
     measured = measure(file, runs) if profiled else None
     found = inspect_file(file, optimized=True, work=True)
     document = {**asdict(found), "macs": found.work.total_macs if found.work else None}

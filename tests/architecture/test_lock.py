@@ -38,7 +38,7 @@ SITE = {
     *("mkdocs-get-deps", "mkdocs-material", "mkdocs-material-extensions", "paginate"),
     *("pymdown-extensions", "pyyaml-env-tag", "watchdog"),
 }
-ON_REQUEST = {"torch", "onnxruntime-gpu", *CROSSCHECK, *SITE}
+ON_REQUEST = {"torch", "onnxruntime-gpu", "ethos-u-vela", *CROSSCHECK, *SITE}
 
 
 def list_needed(*extras: str) -> set[str]:

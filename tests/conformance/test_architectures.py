@@ -26,7 +26,10 @@ from edgevit.verification.audit import inspect
 
 RAW_SIZE = (12, 12)
 # Exported from these two in the quick suite; from the others, and at full size, with -m long.
-RARE = ("tflite-int16x8", "tflite-dynamic-int4", "tflite-int8-micro", "onnx-float32-cpu")
+RARE = (
+    *("tflite-int16x8", "tflite-dynamic-int4", "tflite-int8-micro", "tflite-int8-npu"),
+    "onnx-float32-cpu",
+)
 RARE_FROM = ("shiftvit", "vit")
 EXACT = ("savedmodel", "tflite-float32", "onnx-float32")
 # (runtime, precision of an .onnx file) -> why its version in the lock cannot load it.

@@ -64,6 +64,16 @@ TARGETS = (
         runtimes_if_installed=("tflm",),
     ),
     _row(
+        "tflite-int8-npu",
+        precision=Precision.INT8,
+        write=f"{_WRITER}:write_int8_npu",
+        tolerance=ALL_8BIT,
+        summary="the same in operators that Arm's Ethos-U NPUs run, none of them on the CPU",
+        needs_calibration=True,
+        integer_only=True,
+        fixed_batch=True,
+    ),
+    _row(
         "tflite-mixed",
         precision=Precision.MIXED,
         write=f"{_WRITER}:write_mixed",

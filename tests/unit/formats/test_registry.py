@@ -31,6 +31,7 @@ NAMES = (
     "tflite-dynamic",
     "tflite-int8",
     "tflite-int8-micro",
+    "tflite-int8-npu",
     "tflite-mixed",
     "tflite-int16x8",
     "tflite-dynamic-int4",
@@ -61,9 +62,10 @@ def test_no_two_targets_would_write_the_same_file():
 def test_int8_targets_need_calibration_and_tflite_is_integers_throughout():
     integer = [target.name for target in TARGETS.values() if target.integer_only]
     calibrated = [target.name for target in TARGETS.values() if target.needs_calibration]
-    assert integer == ["tflite-int8", "tflite-int8-micro", "tflite-int16x8"]
+    assert integer == ["tflite-int8", "tflite-int8-micro", "tflite-int8-npu", "tflite-int16x8"]
     assert calibrated == [
-        *("tflite-int8", "tflite-int8-micro", "tflite-mixed", "tflite-int16x8", "onnx-int8"),
+        *("tflite-int8", "tflite-int8-micro", "tflite-int8-npu", "tflite-mixed"),
+        *("tflite-int16x8", "onnx-int8"),
     ]
     assert find_target("tflite-int8").precision is Precision.INT8
 

@@ -44,6 +44,7 @@ from edgevit.formats.tflite.writer.quantize.refine_squares import refine_squares
 from edgevit.formats.tflite.writer.quantize.set_precisions import set_precisions
 from edgevit.formats.tflite.writer.quantize.split_deviations import split_deviations
 from edgevit.formats.tflite.writer.quantize.split_products import level_ranges, split_products
+from edgevit.formats.tflite.writer.quantize.suit_npu import suit_npu
 from edgevit.formats.tflite.writer.quantize.tables import (
     TABLES_8,
     TABLES_16,
@@ -161,14 +162,21 @@ def write_int8(
     source: Source, options: TfliteOptions, ranges: RangeRecord | None, staged: Path
 ) -> Written:
     """Integers throughout; see :func:`write_float32`."""
-    return _write_int8(source, options, ranges, staged, micro=False)
+    return _write_int8(source, options, ranges, staged, split_products)
 
 
 def write_int8_micro(
     source: Source, options: TfliteOptions, ranges: RangeRecord | None, staged: Path
 ) -> Written:
     """Integers throughout, in operators of TensorFlow Lite Micro; see :func:`write_float32`."""
-    return _write_int8(source, options, ranges, staged, micro=True)
+    return _write_int8(source, options, ranges, staged, suit_micro, widen=False)
+
+
+def write_int8_npu(
+    source: Source, options: TfliteOptions, ranges: RangeRecord | None, staged: Path
+) -> Written:
+    """Integers throughout, in operators of Arm's Ethos-U; see :func:`write_float32`."""
+    return _write_int8(source, options, ranges, staged, suit_npu)
 
 
 def write_mixed(
@@ -253,21 +261,27 @@ def observe_tflite(
 
 
 def _write_int8(
-    source: Source, options: TfliteOptions, ranges: RangeRecord | None, staged: Path, micro: bool
+    source: Source,
+    options: TfliteOptions,
+    ranges: RangeRecord | None,
+    staged: Path,
+    suit: Callable[[TfliteGraph], tuple[str, ...]],
+    widen: bool = True,
 ) -> Written:
+    """``suit`` rewrites the integer graph; ``widen``: ranges as XNNPACK and products want them."""
     input_type = check_io_dtype(options, integer=True)
     graph, record, steps = _calibrated_graph(source, options, ranges)
     precisions = [Precision.INT8] * len(graph.operators)
     corrected = _correct_biases(graph, record, options, precisions)
     known, refined = refine_squares(graph, bound_masks(graph, record.ranges))
-    if not micro:
+    if widen:
         known = widen_operands(graph, level_ranges(graph, known))
     functions = hide_functions(graph, TABLES_8)
     annotate_ranges(graph, known)
     quantised = quantize(graph, input_type, _output_type(input_type))
     graph, moved = _open_graph(quantised, source)
     tables = write_tables(graph, functions, TABLES_8)
-    rewritten = (*tables, *(suit_micro(graph) if micro else split_products(graph)))
+    rewritten = (*tables, *suit(graph))
     numbers = "int8 activations, int8 weights a channel, int32 biases"
     lines = (*steps, *corrected, *refined, numbers, *rewritten)
     return _written(staged, graph, lines, None if rewritten or moved else quantised)

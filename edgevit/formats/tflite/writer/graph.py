@@ -402,6 +402,16 @@ class TfliteGraph:
             self.graph.outputs = np.array(places, np.int32)
         return copies
 
+    def drop_unread(self) -> None:
+        """Removes operators whose outputs neither another operator nor the file takes."""
+        wanted = {int(index) for index in self.graph.outputs}
+        kept = []
+        for operator in reversed(self.operators):
+            if wanted & {int(index) for index in operator.outputs}:
+                wanted |= {int(index) for index in operator.inputs}
+                kept.append(operator)
+        self.operators = kept[::-1]
+
     def prune(self) -> None:
         """Removes tensors, constants and operator codes that nothing takes any more."""
         self._drop_tensors()

@@ -153,7 +153,8 @@ def hide_functions(graph: TfliteGraph, tables: Tables) -> list[Function | None]:
         stand_in = _stand_in(graph, tables, cone, number)
         made[id(stand_in)] = _function_of(graph, cone)
         operators.append(stand_in)
-    graph.operators = _drop_unread(graph, operators)
+    graph.operators = operators
+    graph.drop_unread()
     functions = [made.get(id(op)) for op in graph.operators if graph.kind(op) == tables.stand_in]
     graph.prune()
     return functions
@@ -294,16 +295,6 @@ FUSED: Mapping[int, Callable[[Any], Any]] = {
     3: lambda x: np.clip(x, 0, 6),
     4: np.tanh,
 }
-
-
-def _drop_unread(graph: TfliteGraph, operators: list[Any]) -> list[Any]:
-    wanted = {int(index) for index in graph.graph.outputs}
-    kept = []
-    for operator in reversed(operators):
-        if wanted & {int(index) for index in operator.outputs}:
-            wanted |= {int(index) for index in operator.inputs}
-            kept.append(operator)
-    return kept[::-1]
 
 
 def _look_up(graph: TfliteGraph, operator: Any, function: Function, tables: Tables) -> list[Any]:

@@ -40,7 +40,8 @@ SIZE = TINY["image_size"]
 NAMES = [name for name, target in TARGETS.items() if target.format is Format.TFLITE]
 # (parses, packs) of a file that is written and then inspected by the verifier.
 # TensorFlow's quantiser takes and returns bytes, so int8 is packed and parsed once more.
-LIMITS = dict.fromkeys(NAMES, (2, 1)) | dict.fromkeys(("tflite-int8", "tflite-int8-micro"), (3, 2))
+INT8 = ("tflite-int8", "tflite-int8-micro", "tflite-int8-npu")
+LIMITS = dict.fromkeys(NAMES, (2, 1)) | dict.fromkeys(INT8, (3, 2))
 DOCUMENTS = {"edgevit.labels": "[]"}
 
 

@@ -1,0 +1,77 @@
+"""The text of ``edgevit inspect --npu``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgevit.cli import console
+
+if TYPE_CHECKING:
+    from edgevit.formats.ethos_u.placement import Placement
+
+MOST = 20  # rows of a table; --json lists all
+
+
+def show_placement(file: Path, npu: str, as_json: bool) -> None:
+    """Compiles a file for an NPU and tells what runs where."""
+    from edgevit.formats.ethos_u.vela import compile_for_npu
+
+    found = compile_for_npu(file, npu)
+    document = {
+        **asdict(found),
+        "operators_on_npu": len(found.on_npu),
+        "operators_on_cpu": len(found.on_cpu),
+        "milliseconds": found.milliseconds,
+    }
+    console.answer(document, as_json, lambda: _text(found))
+
+
+def _text(found: Placement) -> str:
+    lines = [console.table(_count_layers(found), words=("layer", "operators"))]
+    lines += [
+        f"on the CPU:   {count} {operator} ({reason})"
+        for (operator, reason), count in found.count_reasons().items()
+    ]
+    where = f"{found.npu} (Vela {found.vela}, {found.system}, {found.memory_mode})"
+    lines += [
+        f"operators:    {len(found.on_npu)} on the NPU, {len(found.on_cpu)} on the CPU",
+        f"cycles:       {found.npu_cycles:,} of the NPU, {found.total_cycles:,} with waiting for "
+        f"memory: {found.milliseconds:.2f} ms at {found.clock_hz / 1e6:,.0f} MHz, estimated",
+        f"memory:       {found.sram_bytes / 1e3:,.1f} kB SRAM, "
+        f"{found.other_memory_bytes / 1e3:,.1f} kB flash or DRAM, "
+        f"{found.weights_bytes / 1e3:,.1f} kB of it weights",
+        f"compiled for: {where}",
+    ]
+    if found.on_cpu:
+        lines.append("next:         --format tflite-int8-npu writes means and resizes as products")
+    return "\n".join(lines)
+
+
+def _count_layers(found: Placement) -> list[dict[str, str]]:
+    """A row a layer: those with operators on the CPU first, then those with most cycles."""
+    groups: dict[str, list] = {}
+    for row in found.operators:
+        groups.setdefault(row.layer or "-", []).append(row)
+    rows = [
+        (
+            sum(not row.on_npu for row in placed),
+            sum(row.cycles for row in placed),
+            layer,
+            list(dict.fromkeys(row.operator for row in placed)),
+            len(placed),
+        )
+        for layer, placed in groups.items()
+    ]
+    rows.sort(key=lambda row: (-row[0], -row[1]))
+    return [
+        {
+            "layer": layer,
+            "operators": ", ".join(kinds),
+            "NPU": str(count - on_cpu),
+            "CPU": str(on_cpu),
+            "cycles": f"{cycles:,}",
+        }
+        for on_cpu, cycles, layer, kinds, count in rows[:MOST]
+    ]

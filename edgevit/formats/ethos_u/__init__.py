@@ -1,0 +1,1 @@
+"""Arm's Ethos-U NPUs: what their compiler, Vela, makes of a TFLite file."""
