@@ -13,7 +13,8 @@ DEMO_READY := $(VENV)/.ready-demo
 TEST_READY := $(VENV)/.ready-test
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-fuzz test-web test-crosscheck docs lint format clean
+.PHONY: help demo test test-long test-fuzz test-web test-crosscheck test-mediapipe docs lint format \
+	clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -37,6 +38,10 @@ test-web: $(TEST_READY) ## tools/run_onnx.mjs in onnxruntime-web; installs that 
 test-crosscheck: $(TEST_READY) ## the ONNX files in OpenVINO and tract too; installs both (200 MB)
 	@$(PIP_INSTALL) --constraint constraints.txt --editable '.[crosscheck]'
 	@$(BIN)/pytest tests/conformance -k other_runtimes $(ARGS)
+
+test-mediapipe: $(TEST_READY) ## files in MediaPipe Tasks; installs that (0.4 GB)
+	@$(PIP_INSTALL) --constraint constraints.txt --editable '.[mediapipe]'
+	@$(BIN)/pytest -m "long or not long" tests/conformance/test_mediapipe.py $(ARGS)
 
 docs: $(TEST_READY) ## the documents as a site in build/site, strictly; installs mkdocs (50 MB)
 	@$(PIP_INSTALL) --constraint constraints.txt --editable '.[docs]'

@@ -295,6 +295,8 @@ def _export_one(
             reference_sha256=embedded.digest,
             task=source.task,
             signature=source.signature,
+            author=options.author,
+            license=options.license,
         )
         _finish(written, manifest, embedded, staged)
         say(f"{target.name}: auditing")
