@@ -23,6 +23,7 @@ from edgevit.cli.benchmark import benchmark
 from edgevit.cli.calibrate import calibrate
 from edgevit.cli.catalogue import models, targets
 from edgevit.cli.completion import completion
+from edgevit.cli.deploy import deploy
 from edgevit.cli.diff import diff
 from edgevit.cli.doctor import doctor
 from edgevit.cli.evaluate import evaluate
@@ -45,6 +46,7 @@ VERBS = (
     evaluate,
     benchmark,
     predict,
+    deploy,
     explain,
     report,
     train,

@@ -5,15 +5,19 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from edgevit.core.class_names import CIFAR10_CLASSES
 from edgevit.core.golden_images import draw_images
 from edgevit.core.parity import Verdict
+from edgevit.verbs.deploy import deploy
 from edgevit.verbs.export import export
 from edgevit.verbs.predict import predict
 from programs import run_program
@@ -89,6 +93,26 @@ def test_it_refuses_what_the_documents_say(pictures, tmp_path, name):
     target, options, words = REFUSED[name]
     file = write("shiftvit:nano", tmp_path, target, **options)
     assert words in ask("classify", file, pictures[:1], tmp_path)["refused"]
+
+
+def test_a_kit_passes_its_own_test_and_fails_with_another_file(pictures, tmp_path):
+    file = write("shiftvit:nano", tmp_path, INT8, output_dtype="uint8")
+    kit = deploy(file, "mediapipe", tmp_path / "kit").path
+    found = run_kit(kit, "--self-test")
+    assert found.stdout.splitlines()[-1:] == ["pass"], found.stdout + found.stderr
+    Image.fromarray(pictures[0]).save(tmp_path / "photo.png")
+    assert "photo.png: {" in run_kit(kit, tmp_path / "photo.png").stdout
+    program = kit / "edge_model.py"
+    text = program.read_text().replace("ask(task, picture),", "ask(task, picture[..., ::-1]),")
+    program.write_text(text)
+    found = run_kit(kit, "--self-test")
+    assert (found.returncode, found.stdout.splitlines()[-1:]) == (1, ["FAIL"])
+
+
+def run_kit(kit: Path, *arguments: object) -> subprocess.CompletedProcess:
+    """The program of a kit, with this Python."""
+    command = [sys.executable, str(kit / "edge_model.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=kit, timeout=200)
 
 
 def segmenter(path: Path, activation: str | None) -> Path:
