@@ -13,10 +13,11 @@ DEMO_READY := $(VENV)/.ready-demo
 TEST_READY := $(VENV)/.ready-test
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-fuzz test-web test-crosscheck test-npu docs lint format clean
+.PHONY: help demo test test-long test-fuzz test-web test-crosscheck test-browser \
+	test-arm64 test-mediapipe test-npu docs lint format clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 
 demo: $(DEMO_READY) ## export ShiftViT to integer-only TFLite into exports/, and verify it
 	@$(BIN)/edgevit export shiftvit --format tflite-int8 --out exports
@@ -41,6 +42,17 @@ test-crosscheck: $(TEST_READY) ## the ONNX files in OpenVINO and tract too; inst
 test-npu: $(TEST_READY) ## files for Arm's Ethos-U, compiled by Vela; installs that (10 MB)
 	@$(PIP_INSTALL) --constraint constraints.txt --editable '.[npu]'
 	@$(BIN)/pytest -m "long or not long" tests/conformance/test_npu.py $(ARGS)
+test-browser: $(TEST_READY) ## kits for browsers in headless Chromium, which must be installed
+	@npm ci --prefix tools/node --ignore-scripts --no-audit --no-fund --loglevel=error
+	@$(BIN)/pytest -m "long or not long" tests/conformance/test_deploy_browser.py $(ARGS)
+
+test-arm64: $(TEST_READY) ## kits for Python on an emulated Cortex-A76; unpacks that into build/ (0.3 GB)
+	@PYTHON=$(BIN)/python tools/emulate_arm64.sh build/arm64
+	@$(BIN)/pytest -m "long or not long" tests/conformance/test_deploy_arm64.py $(ARGS)
+
+test-mediapipe: $(TEST_READY) ## files in MediaPipe Tasks; installs that (0.4 GB)
+	@$(PIP_INSTALL) --constraint constraints.txt --editable '.[mediapipe]'
+	@$(BIN)/pytest -m "long or not long" tests/conformance/test_mediapipe.py $(ARGS)
 
 docs: $(TEST_READY) ## the documents as a site in build/site, strictly; installs mkdocs (50 MB)
 	@$(PIP_INSTALL) --constraint constraints.txt --editable '.[docs]'

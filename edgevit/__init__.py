@@ -23,6 +23,7 @@ _HOMES = {
     "ImageDataset": "edgevit.data.datasets:ImageDataset",
     "InputError": "edgevit.base.errors:InputError",
     "Inspection": "edgevit.core.inspection:Inspection",
+    "Kit": "edgevit.verbs.deploy:Kit",
     "LayerDiff": "edgevit.core.layer_errors:LayerDiff",
     "Manifest": "edgevit.core.manifest:Manifest",
     "MissingDependencyError": "edgevit.base.errors:MissingDependencyError",
@@ -45,6 +46,7 @@ _HOMES = {
     "benchmark": "edgevit.verbs.benchmark:benchmark",
     "build": "edgevit.models.build:build",
     "calibrate": "edgevit.verbs.calibrate:calibrate",
+    "deploy": "edgevit.verbs.deploy:deploy",
     "diff": "edgevit.verbs.diff:diff",
     "evaluate": "edgevit.verbs.evaluate:evaluate",
     "explain": "edgevit.verbs.explain:explain",
@@ -77,6 +79,7 @@ __all__ = [
     "ImageDataset",
     "InputError",
     "Inspection",
+    "Kit",
     "LayerDiff",
     "Manifest",
     "MissingDependencyError",
@@ -100,6 +103,7 @@ __all__ = [
     "benchmark",
     "build",
     "calibrate",
+    "deploy",
     "diff",
     "evaluate",
     "explain",
@@ -154,6 +158,7 @@ if TYPE_CHECKING:
     from edgevit.training.run import train_model as train
     from edgevit.verbs.benchmark import benchmark
     from edgevit.verbs.calibrate import calibrate
+    from edgevit.verbs.deploy import Kit, deploy
     from edgevit.verbs.diff import diff
     from edgevit.verbs.evaluate import evaluate
     from edgevit.verbs.explain import explain

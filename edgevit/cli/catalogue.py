@@ -106,6 +106,7 @@ def targets(as_json: bool) -> None:
             "integer_only": target.integer_only,
             "tolerance": target.tolerance,
             "summary": target.summary,
+            "clients": target.clients,
         }
         for target in list_targets().values()
     ]
@@ -122,12 +123,14 @@ def targets(as_json: bool) -> None:
                 for target in list_targets().values()
             ]
         )
+        clients = (f"  {row.name}: {row.clients}" for row in list_targets().values() if row.clients)
+        taken = "What takes a file as it is written by default (a uint8 picture in):"
         steps = (
             f"  {step.name}{'' if step.default else ' (on request)'}: {step.summary}"
             for step in PASSES.values()
         )
         heading = "Steps that rewrite a TFLite graph before it is quantised (--surgery):"
-        return "\n".join([drawn, heading, *steps])
+        return "\n".join([drawn, taken, *clients, heading, *steps])
 
     console.answer(rows, as_json, text)
 

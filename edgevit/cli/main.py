@@ -26,6 +26,7 @@ from edgevit.cli.cache import cache
 from edgevit.cli.calibrate import calibrate
 from edgevit.cli.catalogue import models, targets
 from edgevit.cli.completion import completion
+from edgevit.cli.deploy import deploy
 from edgevit.cli.diff import diff
 from edgevit.cli.doctor import doctor
 from edgevit.cli.evaluate import evaluate
@@ -48,6 +49,7 @@ VERBS = (
     evaluate,
     benchmark,
     predict,
+    deploy,
     explain,
     report,
     train,

@@ -17,7 +17,13 @@ MANIFEST_SUFFIX = ".manifest.json"
 RUNS = "runs"  # key of the file beside: what the verification at export measured
 NOUN = "its manifest"  # what errors call it
 CLASSIFICATION = "classification"
-ADDED = ("task", "signature", "errors")  # fields that files from before may lack
+ADDED = (
+    "task",
+    "signature",
+    "errors",
+    "author",
+    "license",
+)  # fields that files from before may lack
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,8 @@ class Manifest:
             before it was written are classifiers of RGB images.
         errors: what each column of each output lost on the golden inputs when the file was written,
             see :func:`edgevit.core.parity.record_errors`; None where nothing is rounded.
+        author: of the model, as the exporter was told; empty if it was not.
+        license: likewise.
     """
 
     model: str
@@ -59,6 +67,8 @@ class Manifest:
     task: str = CLASSIFICATION
     signature: Signature | None = None
     errors: dict[str, tuple[float, ...]] | None = None
+    author: str = ""
+    license: str = ""
 
     @property
     def model_signature(self) -> Signature:

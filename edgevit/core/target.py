@@ -40,6 +40,7 @@ class Target:
         integer_only: whether a float tensor anywhere is a defect.
         fixed_batch: whether its runtime cannot resize an input.
         runtimes_if_installed: names of runtimes that verify it as well where they are installed.
+        clients: what takes a file with default borders, and which option others want; one line.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Target:
     integer_only: bool = False
     fixed_batch: bool = False
     runtimes_if_installed: tuple[str, ...] = ()
+    clients: str = ""
 
     def file_name(self, model: str) -> str:
         """What the file of a model is called."""

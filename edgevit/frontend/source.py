@@ -120,6 +120,8 @@ class ExportChoices(TypedDict, total=False):
 
     batch: int | None
     io_dtype: str | None
+    author: str
+    license: str
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,8 @@ class ExportOptions:
         preprocess: whether the file takes raw images, or the network's own float input.
         io_dtype: element type of the input, one of INPUT_TYPES; None is uint8 for a file that takes
             raw images and float32 for a bare network.
+        author: who made the model, for the metadata inside the file.
+        license: of the model, likewise, such as an SPDX identifier.
 
     Raises:
         ConfigError: values that make no sense, or not together.
@@ -157,6 +161,22 @@ class ExportOptions:
             help="Element type of the input.",
             choices=INPUT_TYPES,
             shown_default="uint8 for raw images, float32 for a bare network",
+        ),
+    )
+    author: str = field(
+        default="",
+        metadata=option(
+            metavar="TEXT",
+            help="Who made the model, for the file's metadata.",
+            shown_default="none",
+        ),
+    )
+    license: str = field(
+        default="",
+        metadata=option(
+            metavar="TEXT",
+            help="The model's licence, for the file's metadata, such as Apache-2.0.",
+            shown_default="none",
         ),
     )
 

@@ -378,6 +378,8 @@ def _stage(
         reference_sha256=embedded.digest,
         task=source.task,
         signature=source.signature,
+        author=options.author,
+        license=options.license,
     )
     _finish(written, manifest, embedded, staged)
     call.say(f"{target.name}: auditing")

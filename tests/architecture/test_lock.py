@@ -33,12 +33,13 @@ PINS = read_pins((ROOT / "constraints.txt").read_text())
 
 # Pinned for who asks for an extra by name; make installs none of them.
 CROSSCHECK = {"openvino", "openvino-telemetry", "tract"}
+CLIENTS = {"mediapipe", "opencv-contrib-python", "sounddevice"}
 SITE = {
     *("babel", "backrefs", "colorama", "ghp-import", "markdown", "mergedeep", "mkdocs"),
     *("mkdocs-get-deps", "mkdocs-material", "mkdocs-material-extensions", "paginate"),
     *("pymdown-extensions", "pyyaml-env-tag", "watchdog"),
 }
-ON_REQUEST = {"torch", "onnxruntime-gpu", "ethos-u-vela", *CROSSCHECK, *SITE}
+ON_REQUEST = {"torch", "onnxruntime-gpu", "ethos-u-vela", *CROSSCHECK, *CLIENTS, *SITE}
 
 
 def list_needed(*extras: str) -> set[str]:
@@ -80,6 +81,15 @@ def test_the_runtimes_to_cross_check_with_are_pinned_with_all_that_they_need():
         except metadata.PackageNotFoundError:
             pytest.skip(f"{name} is not installed: make test-crosscheck")
     assert CROSSCHECK <= list_needed("crosscheck") <= set(PINS)
+
+
+def test_the_clients_are_pinned_with_all_that_they_need():
+    for name in CLIENTS:
+        try:
+            assert metadata.version(name) == PINS[name]
+        except metadata.PackageNotFoundError:
+            pytest.skip(f"{name} is not installed: make test-mediapipe")
+    assert CLIENTS <= list_needed("mediapipe") <= set(PINS)
 
 
 def test_what_builds_the_site_is_pinned_with_all_that_it_needs():

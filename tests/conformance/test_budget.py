@@ -17,6 +17,7 @@ from edgevit.data.evaluation import load_validation
 from edgevit.formats.registry import open_session
 from edgevit.formats.tflite.runtime.file import read_metadata
 from edgevit.formats.tflite.writer.graph import TfliteGraph
+from edgevit.formats.tflite.writer.standard_metadata import write_for_clients
 from edgevit.models.history import RUN_FILE
 from edgevit.quantization.precisions import recipe_of
 from edgevit.quantization.recipe import Recipe
@@ -130,7 +131,7 @@ def test_what_is_scored_and_timed_is_what_is_published(tiny_run, dataset, tmp_pa
     scored = TfliteGraph(written[chosen.to_text()])
     documents = read_metadata(outcome.artifact.path)
     ours = {key: text for key, text in documents.items() if key.startswith("edgevit.")}
-    assert scored.to_bytes(ours) == published
+    assert write_for_clients(scored, outcome.artifact.path, ours) == published
     (entry,) = outcome.artifact.manifest.inputs
     assert (entry.dtype, entry.shape[0]) == ("float32", 2)
 

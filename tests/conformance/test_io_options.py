@@ -128,25 +128,27 @@ def test_a_bare_network_refuses_floats_of_another_size(bare, size):
 
 
 @pytest.mark.parametrize(
-    ("name", "dtype", "output"),
+    ("name", "dtype", "chosen", "output"),
     [
-        ("tflite-int8", "int8", "int8"),
-        ("tflite-int8", "float32", "float32"),
-        ("tflite-float32", "float32", "float32"),
-        ("onnx-float32", "float32", "float32"),
+        ("tflite-int8", "int8", {}, "int8"),
+        ("tflite-int8", "float32", {}, "float32"),
+        ("tflite-int8", "uint8", {"output_dtype": "uint8"}, "uint8"),
+        ("tflite-int8", "uint8", {"output_dtype": "float32"}, "float32"),
+        ("tflite-float32", "float32", {}, "float32"),
+        ("onnx-float32", "float32", {}, "float32"),
     ],
 )
-def test_the_input_has_the_chosen_type_and_the_answers_stay(
-    tiny_run, exported, raw_images, tmp_path, name, dtype, output
+def test_the_borders_have_the_chosen_types_and_the_answers_stay(
+    tiny_run, exported, raw_images, tmp_path, name, dtype, chosen, output
 ):
-    path = export_some(tiny_run, tmp_path, name, io_dtype=dtype)[name]
+    path = export_some(tiny_run, tmp_path, name, io_dtype=dtype, **chosen)[name]
     with open_session(path) as session:
         assert session.inputs[0].dtype == dtype
         assert session.outputs[0].dtype == output
         found = session.run(raw_images)["logits"]
     assert close(name, found, logits_of(exported[name], raw_images))
-    if dtype == "int8":
-        assert inspect(path).integer_only
+    if name == "tflite-int8":
+        assert inspect(path).integer_only == ("float32" not in (dtype, output))
 
 
 def test_a_bare_integer_network_can_take_int8(tiny_run, raw_images, tmp_path, bare):
@@ -171,6 +173,8 @@ def test_a_bare_integer_network_can_take_int8(tiny_run, raw_images, tmp_path, ba
         ("onnx-float32", {"io_dtype": "int8"}, "int8"),
         ("savedmodel", {"io_dtype": "int8"}, "int8"),
         ("tflite-float16", {"preprocess": False, "io_dtype": "int8"}, "int8"),
+        ("tflite-int8", {"output_dtype": "int16"}, "uint8, int8, float32"),
+        ("tflite-float32", {"output_dtype": "uint8"}, "tflite-int8, tflite-int8-micro"),
         ("savedmodel", {"batch": 0}, "at least 1"),
         ("savedmodel", {"batch": -3}, "at least 1"),
     ],

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from edgevit.kits.table import PLACES
 from edgevit.models.shipped import folder_name, list_shipped
 from programs import ROOT
 
@@ -52,6 +53,8 @@ def test_a_wheel_holds_the_networks_that_the_registry_marks_and_no_others(wheel)
         for name, digest in wanted.items():
             assert hashlib.sha256(archive.read(name)).hexdigest() == digest
     assert {"edgevit/py.typed", "edgevit/models/registry.json"} <= names
+    templates = {f"edgevit/kits/templates/{name}/README.md" for name in PLACES}
+    assert templates <= names
     assert not any(name.startswith(("tests/", "tools/", "docs/")) for name in names)
     assert wheel.stat().st_size < 32e6
 

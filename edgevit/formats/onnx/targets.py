@@ -15,7 +15,13 @@ from edgevit.core.tolerance import (
 from edgevit.formats.onnx.format import SPEC
 
 _WRITER = "edgevit.formats.onnx.writer.convert"
-_row = partial(Target, format=SPEC.format, suffix=SPEC.suffix, runtimes=("onnxruntime",))
+_row = partial(
+    Target,
+    format=SPEC.format,
+    suffix=SPEC.suffix,
+    runtimes=("onnxruntime",),
+    clients="onnxruntime; onnxruntime-web",
+)
 
 TARGETS = (
     _row(

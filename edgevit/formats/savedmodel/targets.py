@@ -16,5 +16,6 @@ TARGETS = (
         write="edgevit.formats.savedmodel.writer:write_savedmodel",
         tolerance=EXACT,
         summary="TensorFlow SavedModel folder, for servers and other converters",
+        clients="TensorFlow",
     ),
 )

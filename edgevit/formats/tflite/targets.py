@@ -17,6 +17,10 @@ from edgevit.core.tolerance import (
 from edgevit.formats.tflite.format import SPEC
 
 _WRITER = "edgevit.formats.tflite.writer.convert"
+# What takes files as they are written by default, a uint8 picture in: measured with MediaPipe Tasks
+# (make test-mediapipe), LiteRT.js and TensorFlow Lite Micro.
+_FLOATS_OUT = "LiteRT; MediaPipe Tasks; LiteRT.js with --io-dtype float32"
+_INTEGERS_OUT = "LiteRT, NPUs and DSPs; MediaPipe Tasks with --output-dtype uint8 or float32"
 _row = partial(
     Target, format=SPEC.format, suffix=SPEC.suffix, runtimes=("litert", "litert-reference")
 )
@@ -28,6 +32,7 @@ TARGETS = (
         write=f"{_WRITER}:write_float32",
         tolerance=EXACT,
         summary="LiteRT, float32 throughout",
+        clients=_FLOATS_OUT,
     ),
     _row(
         "tflite-float16",
@@ -35,6 +40,7 @@ TARGETS = (
         write=f"{_WRITER}:write_float16",
         tolerance=HALF,
         summary="LiteRT, float16 weights: half the size",
+        clients=_FLOATS_OUT,
     ),
     _row(
         "tflite-dynamic",
@@ -42,6 +48,7 @@ TARGETS = (
         write=f"{_WRITER}:write_dynamic",
         tolerance=WEIGHTS_8BIT,
         summary="LiteRT, int8 weights, activations quantised on the fly",
+        clients=_FLOATS_OUT,
     ),
     _row(
         "tflite-int8",
@@ -51,6 +58,7 @@ TARGETS = (
         summary="LiteRT, integers from input to output, for any CPU, NPU or DSP",
         needs_calibration=True,
         integer_only=True,
+        clients=_INTEGERS_OUT,
     ),
     _row(
         "tflite-int8-micro",
@@ -62,6 +70,7 @@ TARGETS = (
         integer_only=True,
         fixed_batch=True,
         runtimes_if_installed=("tflm",),
+        clients=f"TensorFlow Lite Micro; {_INTEGERS_OUT}",
     ),
     _row(
         "tflite-int8-npu",
@@ -80,6 +89,7 @@ TARGETS = (
         tolerance=DENSE_8BIT,
         summary="LiteRT for CPUs: int8 where it is faster, float islands where it is not",
         needs_calibration=True,
+        clients=_FLOATS_OUT,
     ),
     _row(
         "tflite-int16x8",
@@ -89,6 +99,7 @@ TARGETS = (
         summary="LiteRT, integers throughout: int16 activations, int8 weights",
         needs_calibration=True,
         integer_only=True,
+        clients="LiteRT, NPUs and DSPs; MediaPipe Tasks takes no int16",
     ),
     _row(
         "tflite-dynamic-int4",
@@ -96,5 +107,6 @@ TARGETS = (
         write=f"{_WRITER}:write_dynamic_int4",
         tolerance=WEIGHTS_4BIT,
         summary="LiteRT, 4-bit Dense weights, activations quantised on the fly",
+        clients=_FLOATS_OUT,
     ),
 )

@@ -25,6 +25,7 @@ from edgevit.formats.onnx.writer.quantize.dynamic import quantize_dynamic
 from edgevit.formats.onnx.writer.quantize.half import to_half
 from edgevit.formats.onnx.writer.quantize.ranges import observe
 from edgevit.formats.onnx.writer.quantize.static import quantize_static
+from edgevit.formats.onnx.writer.standard_properties import add_standard
 from edgevit.formats.passes import Pass, report_lines, run_passes
 from edgevit.frontend.source import Source
 from edgevit.quantization.observer import ChannelRanges, Observation, Observer
@@ -156,6 +157,6 @@ def _write(source: Source, model: ir.Model, steps: tuple[str, ...], staged: Path
     content = serialise(proto)
 
     def finish(documents: Mapping[str, str]) -> None:
-        staged.write_bytes(add_documents(content, documents))
+        staged.write_bytes(add_documents(content, add_standard(documents, staged)))
 
     return Written(steps, *declared_specs(proto), finish)

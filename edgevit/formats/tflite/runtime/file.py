@@ -88,13 +88,14 @@ def read_metadata(path: Path) -> dict[str, str]:
     return found
 
 
-def add_metadata(model: Any, documents: Mapping[str, str]) -> None:
-    """Puts text documents into a ``ModelT``; an older one of the same key is replaced."""
+def add_metadata(model: Any, documents: Mapping[str, str | bytes]) -> None:
+    """Puts documents into a ``ModelT``; an older one of the same key is replaced."""
     schema = read_schema()
     entries = list(model.metadata or [])
     places = {_bytes(entry.name): entry.buffer for entry in entries}
-    for key, text in documents.items():
-        content = np.frombuffer(text.encode(), dtype=np.uint8)
+    for key, document in documents.items():
+        raw = document.encode() if isinstance(document, str) else document
+        content = np.frombuffer(raw, dtype=np.uint8)
         if key.encode() in places:
             model.buffers[places[key.encode()]].data = content
             continue

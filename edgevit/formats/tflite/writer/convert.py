@@ -53,6 +53,7 @@ from edgevit.formats.tflite.writer.quantize.tables import (
 )
 from edgevit.formats.tflite.writer.quantize.widen_operands import widen_operands
 from edgevit.formats.tflite.writer.refusal import describe_refusal
+from edgevit.formats.tflite.writer.standard_metadata import write_for_clients
 from edgevit.frontend.lowering import (
     KERAS,
     Lowering,
@@ -278,7 +279,7 @@ def _write_int8(
         known = widen_operands(graph, level_ranges(graph, known))
     functions = hide_functions(graph, TABLES_8)
     annotate_ranges(graph, known)
-    quantised = quantize(graph, input_type, _output_type(input_type))
+    quantised = quantize(graph, input_type, options.output_dtype or _output_type(input_type))
     graph, moved = _open_graph(quantised, source)
     tables = write_tables(graph, functions, TABLES_8)
     rewritten = (*tables, *suit(graph))
@@ -338,7 +339,7 @@ def _written(
 
     def finish(documents: Mapping[str, str]) -> None:
         as_it_was = unchanged if not documents and not copied else None
-        staged.write_bytes(as_it_was or graph.to_bytes(documents))
+        staged.write_bytes(as_it_was or write_for_clients(graph, staged, documents))
 
     inputs, outputs = signature_specs(graph.model)
     return Written(steps, inputs, outputs, finish)

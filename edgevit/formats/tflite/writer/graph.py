@@ -418,8 +418,8 @@ class TfliteGraph:
         self._drop_buffers()
         self._drop_codes()
 
-    def to_bytes(self, documents: Mapping[str, str] | None = None) -> bytes:
-        """The file, with text documents in its metadata."""
+    def to_bytes(self, documents: Mapping[str, str | bytes] | None = None) -> bytes:
+        """The file, with documents in its metadata."""
         if documents:
             add_metadata(self.model, documents)
         return pack_model(self.model)

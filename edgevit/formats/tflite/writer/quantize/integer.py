@@ -58,7 +58,7 @@ def quantize(graph: TfliteGraph, input_type: str, output_type: str) -> bytes:
     Args:
         graph: of :func:`annotate_ranges`.
         input_type: "uint8", "int8" or "float32".
-        output_type: "int8" or "float32".
+        output_type: likewise.
 
     Raises:
         ExportError: TensorFlow's quantiser refuses the graph.

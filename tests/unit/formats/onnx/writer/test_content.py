@@ -23,7 +23,7 @@ WRITERS = (
     *(convert.write_float32, convert.write_float32_cpu, convert.write_float16),
     *(convert.write_dynamic, convert.write_int8),
 )
-DOCUMENTS = {"edgevit.manifest": "{}", "edgevit.labels": "[]", "a": ""}
+DOCUMENTS = {"edgevit.note": "{}", "edgevit.labels": "[]", "a": ""}
 WEIGHTS = 4 * 192 * 64  # bytes of the first kernel
 
 

@@ -1,0 +1,184 @@
+"""Which file runs in which place: kits of the shipped small networks, each by its own self-test.
+
+    python benchmarks/places_table.py --json benchmarks/results/places.json
+    python benchmarks/places_table.py --page
+
+A place that is not here is left out: `make test-browser`, `make test-arm64` and
+`make test-mediapipe` install what they need. A kit for a microcontroller is run by tflite-micro.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from provenance import KEY, RESULTS, ROOT, result_path, write_result
+
+sys.path.insert(0, str(ROOT / "tests"))
+
+from edgevit.base.errors import EdgevitError
+from edgevit.base.versions import installed_version
+from edgevit.verbs.deploy import deploy
+from edgevit.verbs.export import export
+from helpers.kits import CHROMIUM, MODULES, ask, read_golden, run_kit, run_micro, serve
+
+PAGE = ROOT / "docs" / "places.md"
+RESULT = RESULTS / "places.json"
+NETWORKS = ("shiftvit:nano", "patchconvnet:nano")
+FILES: dict[str, tuple[str, dict[str, Any]]] = {
+    "tflite-float32": ("tflite-float32", {}),
+    "tflite-float16": ("tflite-float16", {}),
+    "tflite-dynamic": ("tflite-dynamic", {}),
+    "tflite-mixed": ("tflite-mixed", {}),
+    "tflite-int8": ("tflite-int8", {}),
+    "tflite-int8 --output-dtype uint8": ("tflite-int8", {"output_dtype": "uint8"}),
+    "tflite-int8-micro": ("tflite-int8-micro", {}),
+    "onnx-float32": ("onnx-float32", {}),
+    "onnx-int8": ("onnx-int8", {}),
+}
+ARM64 = ROOT / "build" / "arm64" / "python"
+HERE = sys.executable
+
+
+def run_python(kit: Path, python: str | Path = HERE) -> str:
+    return run_kit(kit, "--self-test", python=python).stdout.splitlines()[-1]
+
+
+def run_arm64(kit: Path) -> str:
+    return run_python(kit, ARM64)
+
+
+def run_mediapipe(kit: Path) -> str:
+    command = [HERE, str(kit / "edge_model.py"), "--self-test"]
+    return subprocess.run(command, capture_output=True, text=True).stdout.splitlines()[-1]
+
+
+def run_browser(kit: Path) -> str:
+    (kit / "node_modules").symlink_to(MODULES)
+    with serve(kit.parent) as address:
+        return ask(address, "self-test", kit.parent)[0][0]
+
+
+def run_microcontroller(kit: Path) -> str:
+    return "pass" if run_micro(kit) == read_golden(kit, "output_0") else "FAIL"
+
+
+Run = Callable[[Path], str]
+
+
+def list_places() -> dict[str, tuple[str, Run, str]]:
+    """Column -> (place, how its self-test is run, with which versions); what is here alone."""
+    litert, runtime = (installed_version(name) for name in ("ai-edge-litert", "onnxruntime"))
+    packages = f"LiteRT {litert}, onnxruntime {runtime}"
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    found: dict[str, tuple[str, Run, str]] = {
+        "python, x86-64": ("python", run_python, f"Python {python}, {packages}")
+    }
+    if ARM64.exists():
+        text = f"Python 3.11, {packages}, emulated Cortex-A76 (qemu-user)"
+        found["python, aarch64"] = ("python", run_arm64, text)
+    if CHROMIUM and MODULES.exists():
+        web = json.loads((MODULES / "onnxruntime-web" / "package.json").read_text())["version"]
+        said = subprocess.run([CHROMIUM, "--version"], capture_output=True, text=True).stdout
+        text = f"onnxruntime-web {web}, {' '.join(said.split()[:2])}, headless"
+        found["browser"] = ("browser", run_browser, text)
+    if importlib.util.find_spec("mediapipe"):
+        text = f"MediaPipe {installed_version('mediapipe')} for Python"
+        found["mediapipe"] = ("mediapipe", run_mediapipe, text)
+    if importlib.util.find_spec("tflite_micro"):
+        text = f"tflite-micro {installed_version('tflite-micro')}"
+        found["microcontroller"] = ("microcontroller", run_microcontroller, text)
+    return found
+
+
+def try_kit(path: Path, place: str, run: Run) -> dict[str, str]:
+    """What became of a kit: its verdict, or why there is none."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            return {"verdict": run(deploy(path, place, Path(folder) / "kit").path)}
+        except EdgevitError as error:
+            return {"verdict": "refused", "why": str(error).replace(f"{path}: ", "")}
+
+
+def measure() -> dict[str, Any]:
+    """Every file in every place."""
+    places = list_places()
+    cells = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for network in NETWORKS:
+            for name, (target, options) in FILES.items():
+                path = export(network, target, Path(folder) / name, **options).artifact.path
+                for column, (place, run, _) in places.items():
+                    cell = try_kit(path, place, run)
+                    cells[f"{network} | {name} | {column}"] = cell
+                    print(f"{network} {name} {column}: {cell['verdict']}", flush=True)
+    versions = {column: text for column, (_, _, text) in places.items()}
+    date = datetime.now(UTC).date().isoformat()
+    return {"date": date, "places": versions, "cells": cells}
+
+
+def render_page(document: Mapping[str, Any]) -> str:
+    """docs/places.md."""
+    columns = list(document["places"])
+    reasons: list[str] = []
+
+    def show(cell: Mapping[str, str]) -> str:
+        if "why" not in cell:
+            return cell["verdict"]
+        if cell["why"] not in reasons:
+            reasons.append(cell["why"])
+        return f"no ({reasons.index(cell['why']) + 1})"
+
+    rows = [
+        [network, f"`{name}`"]
+        + [show(document["cells"][f"{network} | {name} | {column}"]) for column in columns]
+        for network in NETWORKS
+        for name in FILES
+    ]
+    table = [["network", "file", *columns], ["---"] * (len(columns) + 2), *rows]
+    return "\n".join(
+        [
+            "# Places",
+            "",
+            "What `edgevit deploy` wrote of the shipped small networks, and what the self-test of "
+            "each kit said where it",
+            "ran. `benchmarks/places_table.py` writes this page.",
+            "",
+            *(f"| {' | '.join(row)} |" for row in table),
+            "",
+            *(f"{number}. {why}" for number, why in enumerate(reasons, 1)),
+            "",
+            f"Run on {document['date']}, at commit {document[KEY]['commit'][:12]}:",
+            "",
+            *(f"- {column}: {text}" for column, text in document["places"].items()),
+            "",
+            "Not run: MediaPipe on Android, iOS and the web, and any board.",
+            "",
+        ]
+    )
+
+
+def main() -> None:
+    """Measures, or writes the page of what was measured."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--json", type=result_path, metavar="FILE")
+    parser.add_argument("--page", action="store_true", help="only write the page")
+    options = parser.parse_args()
+    if not options.page:
+        found = measure()
+        if options.json:
+            write_result(options.json, found, NETWORKS)
+    if options.page or options.json == RESULT:
+        PAGE.write_text(render_page(json.loads(RESULT.read_text())))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""Writes a kit: a folder that runs an exported file where edgevit is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgevit.base.errors import ConfigError, ModelFileError, OutputError
+from edgevit.base.files import check_place, move_whole, size_path
+from edgevit.base.loading import load_attribute
+from edgevit.base.progress import Status
+from edgevit.base.workspace import open_workspace
+from edgevit.core.format import Format
+from edgevit.formats.registry import detect_format, read_metadata, refuse_damage
+from edgevit.kits.place import Files, Place
+from edgevit.kits.subject import Subject
+from edgevit.kits.table import find_place
+
+
+@dataclass(frozen=True)
+class Kit:
+    """A kit that was written.
+
+    Attributes:
+        path: its folder.
+        place: where it runs.
+        files: their names, in order.
+        size_bytes: of all of them.
+    """
+
+    path: Path
+    place: Place
+    files: tuple[str, ...]
+    size_bytes: int
+
+
+def deploy(
+    file: str | Path,
+    to: str,
+    out: str | Path | None = None,
+    *,
+    force: bool = False,
+    status: Status | None = None,
+) -> Kit:
+    """Writes a folder that runs an exported file in another place, with a self-test.
+
+    Args:
+        file: a .tflite or .onnx file of ``edgevit export``.
+        to: the place, a key of :data:`edgevit.kits.table.PLACES`.
+        out: the folder; None: ``kits/<file>-<place>``.
+        force: replace a folder that is there.
+        status: called with a line about what is being done.
+
+    Raises:
+        UnknownNameError: no such place.
+        ConfigError: the file cannot run there; the message says what to export instead.
+        ModelFileError: no such file, damaged, or of another tool.
+        OutputError: the folder is there already, or cannot be written.
+        MissingDependencyError: a runtime that the kit is checked with is not installed.
+    """
+    place, path = find_place(to), Path(file)
+    subject = open_subject(path)
+    folder = Path(out) if out is not None else Path("kits") / f"{path.stem}-{place.name}"
+    if folder.exists() and not force:
+        raise OutputError(f"{folder}: is there already. Give --force, or another --out.")
+    check_place(folder, folder=True)
+    (status or (lambda line: None))(f"running {path.name} on golden samples")
+    build: Callable[[Subject], Files] = load_attribute(place.build)
+    files = build(subject)
+    with open_workspace() as workspace:
+        staged = workspace / "kit"
+        staged.mkdir()
+        for name, content in files.items():
+            (staged / name).write_bytes(content)
+        move_whole(staged, folder)
+    return Kit(folder, place, tuple(sorted(files)), size_path(folder))
+
+
+def open_subject(path: Path) -> Subject:
+    """The file of a kit, with its documents.
+
+    Raises:
+        ConfigError: a SavedModel.
+        ModelFileError: no such file, damaged, or of another tool.
+    """
+    if detect_format(path) is Format.SAVEDMODEL:
+        raise ConfigError(
+            f"{path}: a SavedModel needs TensorFlow, so no kit is made of it. Export the model to "
+            "tflite-float32 or onnx-float32 and deploy that."
+        )
+    refuse_damage(path)
+    metadata = read_metadata(path)
+    if metadata.manifest is None:
+        raise ModelFileError(
+            f"{path}: says nothing of its pixels and classes, and has no golden inputs. Deploy a "
+            "file that 'edgevit export' wrote."
+        )
+    return Subject(path, metadata, metadata.manifest)

@@ -1,0 +1,49 @@
+#!/bin/sh
+# An aarch64 machine with Python and the runtimes, emulated by qemu-user, in a folder of its own.
+#
+#     tools/emulate_arm64.sh build/arm64
+#     build/arm64/python kit/edge_model.py --self-test
+#
+# Debian's packages and wheels are unpacked into the folder; nothing is installed on this machine.
+# The processor is a Cortex-A76, as in a Raspberry Pi 5. Emulated time means nothing.
+set -eu
+folder=${1:?usage: emulate_arm64.sh FOLDER}
+here=$(cd "$(dirname "$0")/.." && pwd)
+python=$(command -v "${PYTHON:-python3}")
+case $python in /*) ;; *) python=$PWD/$python ;; esac
+mkdir -p "$folder"
+folder=$(cd "$folder" && pwd)
+[ -e "$folder/ready" ] && exit 0
+apt="$folder/apt"
+mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$folder/debs" "$folder/root/proc"
+: > "$apt/status"
+options="-qq -o APT::Architecture=arm64 -o APT::Architectures=arm64 -o Dir::State=$apt -o Dir::State::lists=$apt/lists
+    -o Dir::State::status=$apt/status -o Dir::Cache=$apt/cache -o APT::Sandbox::User=root"
+apt-get $options update
+cd "$folder/debs"
+apt-get $options download libc6 libgcc-s1 libstdc++6 libgomp1 python3.11 python3.11-minimal \
+    libpython3.11-minimal libpython3.11-stdlib libexpat1 zlib1g libssl3 libffi8 libbz2-1.0 liblzma5 \
+    libsqlite3-0 libuuid1 libncursesw6 libtinfo6 libreadline8 libcrypt1 libdb5.3 media-types
+apt-get -qq download qemu-user-static 2>/dev/null || { apt-get -qq update && apt-get -qq download qemu-user-static; }
+for package in *_arm64.deb *_all.deb; do dpkg-deb -x "$package" "$folder/root"; done
+mkdir -p "$folder/host"
+dpkg-deb -x qemu-user-static_*.deb "$folder/host"
+# Both runtimes ask the system which processor this is, and stop where it does not say an Arm one.
+for core in 0 1 2 3; do
+    printf 'processor\t: %s\nBogoMIPS\t: 108.00\nFeatures\t: fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp\nCPU implementer\t: 0x41\nCPU architecture: 8\nCPU variant\t: 0x4\nCPU part\t: 0xd0b\nCPU revision\t: 1\n\n' $core
+done > "$folder/root/proc/cpuinfo"
+"$python" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --dest "$folder/wheels" \
+    --python-version 3.11 --implementation cp --abi cp311 --abi abi3 --abi none \
+    --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 --platform manylinux_2_17_aarch64 \
+    --platform manylinux2014_aarch64 --platform any \
+    --constraint "$here/constraints.txt" \
+    numpy pillow ai-edge-litert onnxruntime backports.strenum flatbuffers protobuf tqdm typing_extensions
+mkdir -p "$folder/site"
+for wheel in "$folder"/wheels/*.whl; do "$python" -m zipfile -e "$wheel" "$folder/site"; done
+cat > "$folder/python" <<END
+#!/bin/sh
+PYTHONPATH=$folder/site OMP_NUM_THREADS=1 exec $folder/host/usr/bin/qemu-aarch64-static -cpu cortex-a76 \\
+    -L $folder/root $folder/root/usr/bin/python3.11 "\$@"
+END
+chmod +x "$folder/python"
+touch "$folder/ready"
