@@ -61,6 +61,7 @@ _HOMES = {
     "predict": "edgevit.verbs.predict:predict",
     "profile": "edgevit.bench.profile:profile",
     "report": "edgevit.verbs.report:write_report",
+    "sweep": "edgevit.verbs.sweep:sweep",
     "train": "edgevit.training.run:train_model",
     "verify": "edgevit.verbs.verify:verify",
 }
@@ -116,6 +117,7 @@ __all__ = [
     "predict",
     "profile",
     "report",
+    "sweep",
     "train",
     "verify",
 ]
@@ -161,6 +163,7 @@ if TYPE_CHECKING:
     from edgevit.verbs.outcome import Budget, Outcome
     from edgevit.verbs.predict import Prediction, predict
     from edgevit.verbs.report import write_report as report
+    from edgevit.verbs.sweep import sweep
     from edgevit.verbs.verify import Verification, verify
     from edgevit.verification.audit import inspect
 
