@@ -119,20 +119,28 @@ class RayCluster:
     def _receive(self, claimed: list[Job]) -> Iterator[Event]:
         if not self._running:
             return
-        ready, _ = self._ray.wait([*self._running], num_returns=1, timeout=WAIT_S)
+        streams = [*self._running]
+        self._ray.wait(streams, num_returns=1, timeout=WAIT_S)
+        ready, _ = self._ray.wait(streams, num_returns=len(streams), timeout=0)
         for stream in ready:
             job, done = self._running[stream]
             try:
                 event, data = self._ray.get(next(stream))
             except StopIteration:
-                del self._running[stream]
+                self._forget(stream)
                 yield from self._send_again(job.without(done), "its process was killed", claimed)
             except self._ray.exceptions.RayError as error:
-                del self._running[stream]
+                self._forget(stream)
                 reason = f"{type(error).__name__} of Ray"
                 yield from self._send_again(job.without(done), reason, claimed)
             else:
                 yield _take(event, data, job, done)
+
+    def _forget(self, stream: Any) -> None:
+        """A job ended; files that no other job reads now leave Ray's memory."""
+        del self._running[stream]
+        used = {digest for job, _ in self._running.values() for _, digest in job.files}
+        self._packed = {digest: ref for digest, ref in self._packed.items() if digest in used}
 
     def _send_again(self, rest: Job, reason: str, claimed: list[Job]) -> Iterator[Event]:
         """What a lost machine left undone; after some tries its first task is given up."""
@@ -173,7 +181,7 @@ def run_job(
         process = JobProcess(placed, allowance)
         try:
             while not process.ended:
-                for event in process.look():
+                for event in _without_old_steps(process.look()):
                     data = pack(folders[event.task]) if event.kind == "done" else None
                     yield replace(event, where=f"{where}, {event.where}"), data
                 time.sleep(TICK_S)
@@ -183,6 +191,12 @@ def run_job(
                 yield from run_job(again, allowance, sent, tools)
         finally:
             process.end()
+
+
+def _without_old_steps(events: list[Event]) -> list[Event]:
+    """Of several steps at once only the last is news; each would be a message to the driver."""
+    pairs = zip(events, [*events[1:], None], strict=True)
+    return [e for e, after in pairs if after is None or not e.kind == after.kind == "step"]
 
 
 def _names(job: Job) -> set[str]:

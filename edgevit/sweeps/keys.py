@@ -62,6 +62,7 @@ def find_keys(plan: Plan, digests: Digests) -> list[Keyed]:
             "options": cell.settings.options,
             "limit": cell.settings.limit,
             "latency": cell.settings.latency,
+            "keep_files": cell.settings.keep_files,
             "threads": plan.limits.threads,
             "data": {
                 name: digests.of_path(path) if path.exists() else str(path)

@@ -39,6 +39,7 @@ class Settings:
         evaluation: samples that files and their float model are measured on.
         limit: only so many of them, drawn by a fixed seed.
         latency: whether latency is measured.
+        keep_files: whether files stay beside their results; None: they do.
         max_drop, max_size, min_agreement, accept: see :class:`edgevit.core.cells.Budgets`.
         options: keyword arguments of :func:`edgevit.export`, merged by their names.
     """
@@ -48,6 +49,7 @@ class Settings:
     evaluation: str | None = None
     limit: int | None = None
     latency: bool | None = None
+    keep_files: bool | None = None
     max_drop: float | None = None
     max_size: str | int | None = None
     min_agreement: float | None = None

@@ -51,7 +51,7 @@ class Shared:
         model: name in the plan.
         source: what is exported.
         arguments: of the export, as TOML has them.
-        calibration, ranges, evaluation, limit, latency: see
+        calibration, ranges, evaluation, limit, latency, keep_files: see
             :class:`edgevit.sweeps.plan.Settings`.
     """
 
@@ -63,6 +63,7 @@ class Shared:
     evaluation: str | None = None
     limit: int | None = None
     latency: bool = False
+    keep_files: bool = True
 
 
 def run_cells(shared: Shared, tasks: Sequence[tuple[str, Any, str]], tell: Tell) -> None:
@@ -154,8 +155,11 @@ class _Cells:
             except EdgevitError as error:
                 reason = f"exported, and cannot be measured: {error}"
                 result = replace(result, outcome=State.FAIL, reason=in_one_line(reason))
-            for beside in sorted(path.parent.glob(f"{path.name}*")):
-                shutil.move(beside, cell.folder / beside.name)
+            if self._shared.keep_files:
+                for beside in sorted(path.parent.glob(f"{path.name}*")):
+                    shutil.move(beside, cell.folder / beside.name)
+            else:
+                result = replace(result, file="")
         self._done(cell, result)
         if self._waiting:
             self._tell.started(self._waiting[0].name)

@@ -303,6 +303,7 @@ def _share(keyed: Keyed) -> Shared:
         settings.evaluation,
         settings.limit,
         bool(settings.latency),
+        settings.keep_files is not False,
     )
 
 
