@@ -27,6 +27,7 @@ from typing import Any
 
 from edgevit.base.packages import is_importable
 from edgevit.sweeps.process import resident_bytes
+from edgevit.verbs.sweep import sweep
 
 TARGETS = "tflite-float32,tflite-dynamic,tflite-int8,onnx-float32,onnx-dynamic,onnx-int8"
 MODELS = (
@@ -126,6 +127,40 @@ def _sum(cells: list[dict[str, Any]]) -> float:
     return sum(cell["seconds"] for cell in cells)
 
 
+def do_nothing(shared: Any, tasks: Any, tell: Any) -> None:
+    """A job whose cells cost nothing: what is left is the sweep itself."""
+    for name, (target, _), _ in tasks:
+        tell.started(name)
+        tell.done(name, {"model": shared.model, "target": target, "key": "", "outcome": "pass"})
+
+
+def measure_empty_cells(folder: Path, address: str | None) -> None:
+    """Wall time of cells that do nothing, two at once, locally and on Ray."""
+    folder.mkdir()
+    (folder / "nets.py").write_text("")
+    rows = "".join(f'[[model]]\nsource = "nets:m{n}"\nname = "m{n}"\n' for n in range(20))
+    (folder / "plan.toml").write_text(f"targets = {TARGETS.split(',')}\n{rows}")
+    here = str(Path(__file__).parent)
+    os.environ["PYTHONPATH"] = os.pathsep.join([here, os.environ.get("PYTHONPATH", "")])
+    walls = {}
+    for name, cluster in (("local", ()), ("ray", (address,))):
+        if None in cluster:
+            continue
+        began = time.perf_counter()
+        report = sweep(
+            folder / "plan.toml",
+            folder / name,
+            jobs=2,
+            executor=name,
+            address="".join(map(str, cluster)),
+            function=f"{Path(__file__).stem}:{do_nothing.__name__}",
+        )
+        walls[name] = (time.perf_counter() - began) / len(report.cells)
+    tell(
+        "a cell that does nothing", seconds={n: round(s, 3) for n, s in walls.items()}, limit_s=1.5
+    )
+
+
 def run_again(plan: Path, out: Path) -> None:
     """Nothing to do; then a comparison with itself; then one changed model."""
     document, seconds, _ = edgevit("sweep", plan, "--out", out)
@@ -167,6 +202,7 @@ def main() -> None:
             sharing["ray"] = ("--ray", address, "--jobs", 2)
         compare_ways(plan, folder, sharing)
         run_again(plan, folder / "local-1")
+        measure_empty_cells(folder / "empty", address)
         if os.environ.get("EDGEVIT_DATA") and chosen.images:
             evaluate(chosen.evaluate, chosen.images, sharing)
     if chosen.out is None:

@@ -19,6 +19,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,8 @@ class RayCluster:
                 yield from self._send_again(job.without(done), "its process was killed", claimed)
             except self._ray.exceptions.RayError as error:
                 self._forget(stream)
-                reason = f"{type(error).__name__} of Ray"
+                cause = getattr(error, "cause", None)
+                reason = f"{type(cause or error).__name__}: {in_one_line(cause or error, 200)}"
                 yield from self._send_again(job.without(done), reason, claimed)
             else:
                 yield _take(event, data, job, done)
@@ -195,8 +197,8 @@ def run_job(
 
 def _without_old_steps(events: list[Event]) -> list[Event]:
     """Of several steps at once only the last is news; each would be a message to the driver."""
-    pairs = zip(events, [*events[1:], None], strict=True)
-    return [e for e, after in pairs if after is None or not e.kind == after.kind == "step"]
+    before_last = [e for e, after in pairwise(events) if not e.kind == after.kind == "step"]
+    return before_last + events[-1:]
 
 
 def _names(job: Job) -> set[str]:

@@ -16,7 +16,7 @@ from edgevit.models.shipped import VARIABLE
 from edgevit.sweeps import cluster
 from edgevit.sweeps.cluster import Sent, pack, place_files, unpack
 from edgevit.sweeps.digests import Digests
-from edgevit.sweeps.jobs import Allowance, Job, Task
+from edgevit.sweeps.jobs import Allowance, Event, Job, Task
 from edgevit.verbs.cell import Shared
 from helpers.sweeps import FakeSweep
 
@@ -72,6 +72,13 @@ def test_what_a_machine_lacks_travels_and_what_it_has_is_used_in_place(tmp_path,
     assert moved.shared.arguments == {"image_size": [1, 2]}
     found = Path(moved.environment[VARIABLE]) / "vit/weights.safetensors"
     assert found.read_bytes() == b"w"
+
+
+def test_of_several_steps_at_once_the_last_is_told():
+    kinds = ("started", "step", "step", "done", "step", "step", "step")
+    events = [Event(kind, str(number)) for number, kind in enumerate(kinds)]
+    assert [event.task for event in cluster._without_old_steps(events)] == ["0", "2", "3", "6"]
+    assert cluster._without_old_steps([]) == []
 
 
 @pytest.mark.skipif(not NO_RAY, reason="Ray is installed")
