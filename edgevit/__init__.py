@@ -63,6 +63,7 @@ _HOMES = {
     "predict": "edgevit.verbs.predict:predict",
     "profile": "edgevit.bench.profile:profile",
     "report": "edgevit.verbs.report:write_report",
+    "sweep": "edgevit.verbs.sweep:sweep",
     "train": "edgevit.training.run:train_model",
     "verify": "edgevit.verbs.verify:verify",
 }
@@ -120,6 +121,7 @@ __all__ = [
     "predict",
     "profile",
     "report",
+    "sweep",
     "train",
     "verify",
 ]
@@ -166,6 +168,7 @@ if TYPE_CHECKING:
     from edgevit.verbs.outcome import Budget, Outcome
     from edgevit.verbs.predict import Prediction, predict
     from edgevit.verbs.report import write_report as report
+    from edgevit.verbs.sweep import sweep
     from edgevit.verbs.verify import Verification, verify
     from edgevit.verification.audit import inspect
 

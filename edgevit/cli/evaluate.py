@@ -39,6 +39,17 @@ if TYPE_CHECKING:
     "samples. What is known of a file on samples without labels.",
 )
 @options.runtime
+@click.option(
+    "--jobs",
+    type=options.COUNT,
+    help="Share the samples among so many processes; the figures are the same to the bit, whatever "
+    "their number.  [default: all in this one]",
+)
+@click.option(
+    "--ray",
+    metavar="ADDRESS",
+    help="Share them among the machines of a Ray cluster: its address, or 'auto'.",
+)
 @options.reading
 @options.as_json
 def evaluate(
@@ -48,6 +59,8 @@ def evaluate(
     robustness: bool,
     against: str | None,
     runtime: str | None,
+    jobs: int | None,
+    ray: str | None,
     as_json: bool,
     **chosen: Any,
 ) -> None:
@@ -77,6 +90,7 @@ def evaluate(
     options.check_model(model)
     with console.working() as work:
         from edgevit.data.datasets import find_source
+        from edgevit.sweeps.shards import Workers
         from edgevit.verbs.evaluate import (
             AS_IS,
             evaluate_robustness,
@@ -85,6 +99,8 @@ def evaluate(
         )
         from edgevit.verbs.evaluate import evaluate as evaluate_model
 
+        if jobs is not None or ray is not None:
+            chosen["workers"] = Workers(jobs or 0, ray)
         chosen |= {"kernels": kernels, "status": work.status, "progress": work.advance}
         source = find_source(data)
         if against or needs_task_report(model, source, chosen.get("task")):

@@ -36,6 +36,7 @@ from edgevit.cli.inspect import inspect
 from edgevit.cli.predict import predict
 from edgevit.cli.profile import profile
 from edgevit.cli.report import report
+from edgevit.cli.sweep import sweep
 from edgevit.cli.train import train
 from edgevit.cli.verify import verify
 
@@ -52,6 +53,7 @@ VERBS = (
     deploy,
     explain,
     report,
+    sweep,
     train,
     models,
     targets,
@@ -220,7 +222,9 @@ def _fail(message: str, code: int, as_json: bool) -> int:
 def _set_environment() -> None:
     """Decides for the frameworks before any is imported; what the user set stays."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    if "export" in sys.argv:  # same bits on every processor, where bytes are compared
+    if {"export", "sweep"} & set(
+        sys.argv
+    ):  # same bits on every processor, where bytes are compared
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     os.environ["KERAS_BACKEND"] = "tensorflow"  # train chooses another before it imports Keras

@@ -54,8 +54,8 @@ def choose_options(
     for name, field in list_options().items():
         if chosen.get(name, field.default) == field.default:
             continue
-        if not any(_takes(target, field) for target in targets):
-            takers = ", ".join(row.name for row in TARGETS.values() if _takes(row, field))
+        if not any(takes(target, field) for target in targets):
+            takers = ", ".join(row.name for row in TARGETS.values() if takes(row, field))
             raise ConfigError(f"{flag_of(field)} is for {takers}: none of these is asked for.")
     return found
 
@@ -65,7 +65,8 @@ def flag_of(field: Field) -> str:
     return field.metadata[KEY].flag or f"--{field.name.replace('_', '-')}"
 
 
-def _takes(target: Target, field: Field) -> bool:
+def takes(target: Target, field: Field) -> bool:
+    """Whether an option changes anything of a target's files."""
     row = load_attribute(FORMATS[target.format].options)
     precisions = field.metadata[KEY].precisions
     return field.name in {known.name for known in fields(row)} and (

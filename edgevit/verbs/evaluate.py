@@ -24,13 +24,14 @@ from edgevit.formats.registry import open_session, read_metadata
 from edgevit.formats.session import Session, find_picture, image_size, read_signature
 from edgevit.frontend.opening import Opening, is_exported, open_source
 from edgevit.frontend.source import Source
+from edgevit.sweeps.shards import Workers, run_shards
 from edgevit.tasks import find_task
 from edgevit.tasks.classification import both_classes
 from edgevit.tasks.figures import Known, Outputs, Score
 from edgevit.tasks.task import Task
 from edgevit.verbs.foreign import as_exported, find_scores, matched, scale_inputs
 from edgevit.verbs.labelled import load_labelled
-from edgevit.verification.parity import find_output, measure_accuracy, run_outputs
+from edgevit.verification.parity import find_output, run_outputs, score
 
 if TYPE_CHECKING:
     import keras
@@ -63,6 +64,83 @@ class Opened:
     find_picture: Callable[[], tuple[tuple[int, int], int]]
     share_unseen: Callable[[str], float] | None = None
     float_run: Callable[[Any], Outputs] | None = None
+
+
+RunSide = Callable[[str, Opened, Any, Progress | None], Outputs]
+FILE, FLOAT, SCORES = "file", "float", "scores"  # what is run; scores are of the main output alone
+
+
+def _side(name: str, found: Opened) -> Callable[[Any], Outputs]:
+    if name == SCORES:
+        scores = _scores(found)
+        return lambda inputs: {SCORES: scores(inputs)}
+    run = found.float_run if name == FLOAT else found.run
+    assert run is not None  # asked for only where a float model is named
+    return run
+
+
+def run_here(side: str, found: Opened, inputs: Any, progress: Progress | None) -> Outputs:
+    """Runs samples in this process."""
+    return run_outputs(_side(side, found), inputs, progress)
+
+
+@dataclass(frozen=True)
+class Reopened:
+    """How another process opens the same model; arguments of :func:`opened`.
+
+    Attributes:
+        model, kernels, opening, against: see there.
+        side: which of its sides is run.
+    """
+
+    model: str
+    kernels: str | None
+    opening: dict[str, Any]
+    against: str | None
+    side: str
+
+
+@contextmanager
+def open_side(wanted: Reopened) -> Iterator[Callable[[Any], Outputs]]:
+    """What runs samples, in another process."""
+    opening: Any = wanted.opening
+    against = None if wanted.side == SCORES else wanted.against
+    with opened(wanted.model, wanted.kernels, lambda line: None, opening, against) as found:
+        yield partial(run_outputs, _side(wanted.side, found))
+
+
+def _choose_runner(
+    workers: Workers | None,
+    model: str | Path | keras.Model,
+    kernels: str | None,
+    opening: Opening,
+    against: str | Path | keras.Model | None = None,
+) -> RunSide:
+    """What runs samples: this process, or several.
+
+    Raises:
+        ConfigError: a model in memory, which other processes do not have.
+    """
+    if workers is None:
+        return run_here
+    for name in (model, against):
+        if not isinstance(name, (str, Path, type(None))):
+            raise ConfigError("a model in memory is evaluated in one process. Drop jobs.")
+    others = None if against is None else _whole(against)
+    shared = Reopened(_whole(model), kernels, dict(opening), others, "")
+    files = [Path(name) for name in (shared.model, others) if name and Path(name).exists()]
+
+    def run(side: str, found: Opened, inputs: Any, progress: Progress | None) -> Outputs:
+        wanted = replace(shared, side=side)
+        place = f"{__name__}:{open_side.__name__}"
+        return run_shards(place, wanted, inputs, workers, files, progress)
+
+    return run
+
+
+def _whole(model: Any) -> str:
+    """A model's name; of a file its whole path, since workers may be elsewhere."""
+    return str(Path(model).resolve()) if Path(model).exists() else str(model)
 
 
 @contextmanager
@@ -146,6 +224,7 @@ def evaluate_task(
     progress: Progress | None = None,
     against: str | Path | keras.Model | None = None,
     limit: int | None = None,
+    workers: Workers | None = None,
     **opening: Unpack[Opening],
 ) -> TaskReport:
     """Figures of a model's own task over samples.
@@ -159,6 +238,7 @@ def evaluate_task(
         progress: called with (samples done, samples in all).
         against: the float model that the file was made of; its figures stand beside the file's.
         limit: only so many samples, drawn by a fixed seed; None: all.
+        workers: processes that share the samples; None: this one.
         **opening: of the float model: see :class:`edgevit.frontend.opening.Opening`.
 
     Raises:
@@ -167,6 +247,7 @@ def evaluate_task(
     """
     say = status or (lambda line: None)
     started = time.perf_counter()
+    run_side = _choose_runner(workers, model, kernels, opening, against)
     with opened(model, kernels, say, opening, against) as found:
         say("reading the samples")
         read = partial(_read_images, data, TEST, found, limit)
@@ -178,29 +259,29 @@ def evaluate_task(
                 f"against its float model: name that by --against. {_describe_truths(found.task)}"
             )
         say(f"running {len(labelled)} samples with {found.runtime}")
-        outputs = run_outputs(found.run, labelled.inputs, progress)
+        outputs = run_side(FILE, found, labelled.inputs, progress)
         wanted = found.task.measured_outputs(found.signature, labelled.truth.known)
         outputs = {spec.name: find_output(outputs, spec.name, str(model)) for spec in wanted}
         expected = None
         if found.float_run is not None:
             say(f"running {len(labelled)} samples with float Keras")
-            expected = run_outputs(found.float_run, labelled.inputs, progress)
+            expected = run_side(FLOAT, found, labelled.inputs, progress)
         truth = replace(labelled.truth, outputs=expected if unlabelled else None)
-        score = found.task.score(outputs, truth, found.signature, found.names)
+        own = found.task.score(outputs, truth, found.signature, found.names)
         beside = None
         if expected is not None and not unlabelled:
             float_score = found.task.score(expected, truth, found.signature, found.names)
-            beside = _compare(float_score, score)
-        interval = score.figure.interval
+            beside = _compare(float_score, own)
+        interval = own.figure.interval
         return TaskReport(
             found.task.name,
             len(labelled),
-            score.figures,
-            score.rows,
+            own.figures,
+            own.rows,
             found.runtime,
             labelled.source,
             time.perf_counter() - started,
-            score.figure.name,
+            own.figure.name,
             (interval.low, interval.high),
             beside,
         )
@@ -239,6 +320,7 @@ def evaluate(
     status: Status | None = None,
     progress: Progress | None = None,
     split: str = TEST,
+    workers: Workers | None = None,
     **opening: Unpack[Opening],
 ) -> AccuracyReport:
     """Top-1 and top-5 over a dataset's test images, or those that choices are made by.
@@ -252,6 +334,7 @@ def evaluate(
         progress: called with (images done, images in all).
         split: "test", or "validation": the training images that were held out from all that is
             behind a float model's weights (:func:`edgevit.data.evaluation.load_validation`).
+        workers: processes that share the images; None: this one.
         **opening: for a float model: see :class:`edgevit.frontend.opening.Opening`.
 
     Raises:
@@ -259,7 +342,8 @@ def evaluate(
             have seen; an unknown split.
     """
     arguments = model, data, limit, kernels, status, progress, split
-    return evaluate_robustness(*arguments, degradations=(), **opening)[AS_IS]
+    found = evaluate_robustness(*arguments, degradations=(), workers=workers, **opening)
+    return found[AS_IS]
 
 
 def evaluate_robustness(
@@ -271,6 +355,7 @@ def evaluate_robustness(
     progress: Progress | None = None,
     split: str = TEST,
     degradations: Sequence[Degradation] = DEGRADATIONS,
+    workers: Workers | None = None,
     **opening: Unpack[Opening],
 ) -> dict[str, AccuracyReport]:
     """Accuracy on the images as they are, and after each of some degradations.
@@ -290,17 +375,19 @@ def evaluate_robustness(
             f"{model}: an exported file does not tell which images its weights learnt from. "
             "Evaluate the model that it was made of, or drop --split."
         )
+    run_side = _choose_runner(workers, model, kernels, opening)
     with opened(model, kernels, say, opening) as source:
-        run = _scores(source)
+        _scores(source)  # refuses before anything slow
         say(f"reading the {split} images")
         dataset = _read_images(data, split, source, limit)
         found = {}
         for name, images in _variants(dataset.images, degradations):
             if degradations:
                 say(f"{name}: {len(dataset):,} {split} images")
-            found[name] = measure_accuracy(
-                run, images, dataset.labels, source.runtime, dataset.source, progress
-            )
+            started = time.perf_counter()
+            scores = run_side(SCORES, source, images, progress)[SCORES]
+            seconds = time.perf_counter() - started
+            found[name] = score(scores, dataset.labels, source.runtime, dataset.source, seconds)
     return found
 
 

@@ -209,24 +209,10 @@ def run_all(
     return np.concatenate(parts)
 
 
-def measure_accuracy(
-    run: Callable[[np.ndarray], np.ndarray],
-    images: np.ndarray,
-    labels: np.ndarray,
-    runtime: str,
-    source: str,
-    progress: Progress | None = None,
-) -> AccuracyReport:
-    """Accuracy over labelled images; arguments as in :func:`run_all`."""
-    start = time.perf_counter()
-    logits = run_all(run, images, progress)
-    return score(logits, labels, runtime, source, time.perf_counter() - start)
-
-
 def score(
     logits: np.ndarray, labels: np.ndarray, runtime: str, source: str, seconds: float
 ) -> AccuracyReport:
-    """Accuracy of logits that were computed already; arguments as in AccuracyReport.
+    """Accuracy of logits over labelled images; arguments as in AccuracyReport.
 
     Raises:
         DataError: a label that the model has no logit for.

@@ -39,13 +39,15 @@ def test_the_package_and_its_help_load_no_framework(name: str):
 
 
 @pytest.mark.parametrize(
-    "room", ["base", "core", "data", "verification", "bench", "reports", "cli"]
+    "room", ["base", "core", "data", "verification", "bench", "reports", "sweeps", "cli"]
 )
 def test_no_file_of_a_light_room_loads_a_framework(room: str):
     assert find_loaded(f"edgevit.{room}.*") == set()
 
 
-@pytest.mark.parametrize("table", ["edgevit.formats.registry", "edgevit.models"])
+@pytest.mark.parametrize(
+    "table", ["edgevit.formats.registry", "edgevit.models", "edgevit.verbs.sweep"]
+)
 def test_a_table_loads_nothing_of_what_it_lists(table: str):
     assert find_loaded(table) == set()
 

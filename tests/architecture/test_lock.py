@@ -39,7 +39,11 @@ SITE = {
     *("mkdocs-get-deps", "mkdocs-material", "mkdocs-material-extensions", "paginate"),
     *("pymdown-extensions", "pyyaml-env-tag", "watchdog"),
 }
-ON_REQUEST = {"torch", "onnxruntime-gpu", "ethos-u-vela", *CROSSCHECK, *CLIENTS, *SITE}
+RAY = {
+    *("ray", "attrs", "filelock", "jsonschema", "jsonschema-specifications", "msgpack"),
+    *("referencing", "rpds-py"),
+}
+ON_REQUEST = {"torch", "onnxruntime-gpu", "ethos-u-vela", *CROSSCHECK, *CLIENTS, *SITE, *RAY}
 
 
 def list_needed(*extras: str) -> set[str]:
@@ -99,6 +103,15 @@ def test_what_builds_the_site_is_pinned_with_all_that_it_needs():
         except metadata.PackageNotFoundError:
             pytest.skip(f"{name} is not installed: make docs")
     assert SITE <= list_needed("docs") <= set(PINS)
+
+
+def test_the_cluster_of_sweeps_is_pinned_with_all_that_it_needs():
+    for name in RAY:
+        try:
+            metadata.version(name)
+        except metadata.PackageNotFoundError:
+            pytest.skip(f"{name} is not installed: pip install 'edgevit[ray]'")
+    assert RAY <= list_needed("ray") <= set(PINS)
 
 
 @pytest.mark.parametrize("row", RUNTIMES.values(), ids=RUNTIMES)

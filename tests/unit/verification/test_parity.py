@@ -25,10 +25,10 @@ from edgevit.verification.parity import (
     check_file,
     compare,
     find_output,
-    measure_accuracy,
     measure_parity,
     run_all,
     run_outputs,
+    score,
 )
 
 LOGITS = OutputSpec("logits", (None, 10), "float32", Role.LOGITS)
@@ -299,9 +299,8 @@ def test_many_samples_of_several_inputs_stay_side_by_side(count):
     assert calls[-1] == (count, count)
 
 
-def test_accuracy_is_measured_with_time_and_source():
+def test_accuracy_is_counted_with_its_source():
     logits = np.eye(6, dtype=np.float32)[[0, 1, 2, 3]]
-    report = measure_accuracy(lambda images: logits, np.zeros(4), np.array([0, 1, 2, 0]), "r", "s")
+    report = score(logits, np.array([0, 1, 2, 0]), "r", "s", 0.5)
     assert (report.images, report.top1, report.top5) == (4, 75.0, 100.0)
-    assert (report.runtime, report.source) == ("r", "s")
-    assert report.seconds >= 0
+    assert (report.runtime, report.source, report.seconds) == ("r", "s", 0.5)
