@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from edgevit.base import interrupt
 from edgevit.base.bounds import free_memory
-from edgevit.bench.environment import usable_cores
+from edgevit.base.processor import count_cores
 from edgevit.sweeps.jobs import Allowance, Claim, Event, Job
 from edgevit.sweeps.process import TICK_S, JobProcess
 
@@ -27,7 +27,7 @@ class LocalPool:
 
     def __init__(self, allowance: Allowance, address: str = ""):
         self._allowance = allowance
-        self.workers = allowance.workers or max(1, usable_cores() // allowance.threads)
+        self.workers = allowance.workers or max(1, count_cores() // allowance.threads)
         self._running: list[JobProcess] = []
         self._largest = 0  # memory of a job, as measured in this run
 
