@@ -16,7 +16,7 @@ CLOSE = 1e-3  # of the largest output, between the two
 Call = Callable[[Sequence[Any]], Mapping[str, Any]]
 
 
-def compile_network(source: Source, inputs: Mapping[str, np.ndarray]) -> Call | None:
+def compile_network(source: Source, chunk: Mapping[str, np.ndarray]) -> Call | None:
     """Compiles the network layer by layer as it is, with nothing rewritten.
 
     TensorFlow's graph rewriter stays off, so each operation computes the same bits as it does
@@ -26,11 +26,11 @@ def compile_network(source: Source, inputs: Mapping[str, np.ndarray]) -> Call | 
 
     Args:
         source: the model.
-        inputs: N ... by name, as a caller hands them over; N at least two.
+        chunk: B ... by name, as a caller hands them over; B at least two.
 
     Returns:
-        Takes the place of ``source.call``; None where Keras runs on another backend than
-        TensorFlow, or for a network that cannot be compiled.
+        Takes the place of ``source.call`` for batches of B; None where Keras runs on another
+        backend than TensorFlow, or for a network that cannot be compiled.
     """
     import keras
 
@@ -38,8 +38,11 @@ def compile_network(source: Source, inputs: Mapping[str, np.ndarray]) -> Call | 
         return None
     import tensorflow as tf
 
+    entering = [tf.convert_to_tensor(values) for values in source.prepare(chunk)]
     function = tf.function(
-        lambda *tensors: dict(source.call(tensors)), autograph=False, reduce_retracing=True
+        lambda *tensors: dict(source.call(tensors)),
+        input_signature=[tf.TensorSpec(values.shape, values.dtype) for values in entering],
+        autograph=False,
     )
 
     def call(entering: Sequence[Any]) -> Mapping[str, Any]:
@@ -47,12 +50,12 @@ def compile_network(source: Source, inputs: Mapping[str, np.ndarray]) -> Call | 
             outputs: Mapping[str, Any] = function(*map(tf.convert_to_tensor, entering))
             return outputs
 
-    entering = source.prepare({name: values[:FIRST] for name, values in inputs.items()})
     try:
-        compiled = call(entering)
+        found = {name: values[:FIRST] for name, values in call(entering).items()}
     except Exception:  # whatever a user's layer raises while it is traced
         return None
-    return call if are_close(compiled, source.call(entering), CLOSE) else None
+    expected = source.call([values[:FIRST] for values in entering])
+    return call if are_close(found, expected, CLOSE) else None
 
 
 def are_close(found: Mapping[str, Any], expected: Mapping[str, Any], limit: float) -> bool:

@@ -143,7 +143,8 @@ def float_outputs(
     names = [output.name for output in source.signature.outputs]
     parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
     total = count_samples(given)
-    compiled = compile_network(source, given) if total >= WORTH_COMPILING * BATCH else None
+    first = {name: values[:BATCH] for name, values in given.items()}
+    compiled = compile_network(source, first) if total >= WORTH_COMPILING * BATCH else None
     for start in range(0, total, BATCH):
         chunk = {name: values[start : start + BATCH] for name, values in given.items()}
         entering = source.prepare(chunk)

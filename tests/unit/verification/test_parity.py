@@ -64,6 +64,7 @@ class Answering:
 
 def reference_of(**outputs: np.ndarray) -> ReferenceSet:
     images = np.zeros((20, 2, 2, 3), np.uint8)
+    images += np.arange(20, dtype=np.uint8)[:, None, None, None]  # each says which it is
     draws = {"images": Draw((2, 2, 3), "uint8", picture=True)}
     return ReferenceSet(Samples({"images": images}, outputs), draws)
 
@@ -92,9 +93,9 @@ class Slow(Answering):
     runtime = "slow"
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        count = count_samples(inputs)
-        time.sleep(0.01 * count)
-        return {name: values[:count] for name, values in self.answers.items()}
+        numbers = inputs["images"][:, 0, 0, 0]
+        time.sleep(0.01 * len(numbers))
+        return {name: values[numbers] for name, values in self.answers.items()}
 
 
 def test_slow_kernels_run_the_first_images_for_as_long_as_they_may(opened, logits, monkeypatch):
