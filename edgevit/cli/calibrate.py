@@ -59,9 +59,17 @@ def read_formats(names: str) -> tuple[Format, ...]:
     help="The file of ranges.  [default: <model>-ranges.json here]",
 )
 @options.of_formats("surgery", "preprocess")
+@options.workers
 @options.reading
 @options.as_json
-def calibrate(model: str, data: str | None, as_json: bool, **chosen: Any) -> None:
+def calibrate(
+    model: str,
+    data: str | None,
+    jobs: int | None,
+    ray: str | None,
+    as_json: bool,
+    **chosen: Any,
+) -> None:
     """Measure the activation ranges that int8 files of MODEL need, and write them to a file.
 
     Training images are drawn by a seed and compared with the test images, so that none of those is
@@ -78,6 +86,7 @@ def calibrate(model: str, data: str | None, as_json: bool, **chosen: Any) -> Non
         from edgevit.data.datasets import find_source
         from edgevit.verbs.calibrate import calibrate as measure
 
+        chosen["workers"] = options.choose_workers(jobs, ray)
         chosen |= {"status": work.status, "progress": work.advance}
         found = measure(model, find_source(data), **chosen)
     console.answer(_document(found), as_json, lambda: _text(found))

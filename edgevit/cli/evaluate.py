@@ -39,17 +39,7 @@ if TYPE_CHECKING:
     "samples. What is known of a file on samples without labels.",
 )
 @options.runtime
-@click.option(
-    "--jobs",
-    type=options.COUNT,
-    help="Share the samples among so many processes; the figures are the same to the bit, whatever "
-    "their number.  [default: all in this one]",
-)
-@click.option(
-    "--ray",
-    metavar="ADDRESS",
-    help="Share them among the machines of a Ray cluster: its address, or 'auto'.",
-)
+@options.workers
 @options.reading
 @options.as_json
 def evaluate(
@@ -90,7 +80,6 @@ def evaluate(
     options.check_model(model)
     with console.working() as work:
         from edgevit.data.datasets import find_source
-        from edgevit.sweeps.shards import Workers
         from edgevit.verbs.evaluate import (
             AS_IS,
             evaluate_robustness,
@@ -99,8 +88,7 @@ def evaluate(
         )
         from edgevit.verbs.evaluate import evaluate as evaluate_model
 
-        if jobs is not None or ray is not None:
-            chosen["workers"] = Workers(jobs or 0, ray)
+        chosen["workers"] = options.choose_workers(jobs, ray)
         chosen |= {"kernels": kernels, "status": work.status, "progress": work.advance}
         source = find_source(data)
         if against or needs_task_report(model, source, chosen.get("task")):

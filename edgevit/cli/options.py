@@ -26,6 +26,20 @@ PATH = click.Path(path_type=Path)
 COUNT = click.IntRange(min=1)
 SCALING = click.Choice(tuple(SCALINGS))
 
+_WORKERS = (
+    click.option(
+        "--jobs",
+        type=COUNT,
+        help="Share the samples among so many processes; the result is the same to the bit, "
+        "whatever their number.  [default: all in this one]",
+    ),
+    click.option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Share them among the machines of a Ray cluster: its address, or 'auto'.",
+    ),
+)
+
 file = click.argument("file", type=PATH)
 
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
@@ -260,6 +274,20 @@ def reading(command: Callable) -> Callable:
     for option in reversed(_READING):
         command = option(command)
     return command
+
+
+def workers(command: Callable) -> Callable:
+    """The options that say which processes share samples."""
+    for option in reversed(_WORKERS):
+        command = option(command)
+    return command
+
+
+def choose_workers(jobs: int | None, ray: str | None) -> Any:
+    """What :func:`workers` asked for; None: this process alone."""
+    from edgevit.sweeps.shards import Workers
+
+    return None if jobs is None and ray is None else Workers(jobs or 0, ray)
 
 
 def check_model(model: str) -> None:

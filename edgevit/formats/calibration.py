@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from edgevit.base.documents import VERSION, read_json, to_json
 from edgevit.base.errors import ConfigError, ModelFileError
@@ -17,7 +19,7 @@ from edgevit.data.calibration import CalibrationSample
 from edgevit.formats.registry import FORMATS
 from edgevit.frontend.source import ExportOptions, Source
 from edgevit.quantization.clipping import DEFAULT_METHOD, find_method
-from edgevit.quantization.observer import Observer
+from edgevit.quantization.observer import Observation, Observer
 from edgevit.quantization.ranges import RangeRecord
 
 KIND = "edgevit.calibration"
@@ -32,6 +34,8 @@ def calibrate(
     method: str = DEFAULT_METHOD,
     histograms: bool = False,
     progress: Callable[[int, int], None] | None = None,
+    others: Sequence[Observer] = (),
+    own: int | None = None,
 ) -> RangeRecord:
     """Measures the activation ranges of a model on raw images.
 
@@ -43,6 +47,8 @@ def calibrate(
         method: how ranges are chosen, a key of METHODS.
         histograms: whether the record keeps them, so that another method can choose later.
         progress: called with (images done, images in all).
+        others: observers that saw a part of the sample elsewhere.
+        own: how many of the first samples they have not seen; None: all.
 
     Raises:
         UnknownNameError: no such method.
@@ -50,12 +56,13 @@ def calibrate(
         ExportError: an activation is not finite.
     """
     find_method(method)
-    observe = FORMATS[kind].observe
-    if observe is None:
-        raise ConfigError(f"{kind} files hold no activation ranges: nothing is calibrated.")
-    options = replace(options, batch=1, io_dtype=None)
+    _find_observe(kind)  # refuses before anything else
     observer = Observer(histograms or method != DEFAULT_METHOD)
-    found = load_attribute(observe)(source, options, sample.inputs, observer, progress)
+    for other in others:
+        observer.absorb(other)
+    inputs = {name: values[:own] for name, values in sample.inputs.items()}
+    found = observe(kind, source, options, inputs, observer, progress)
+    options = single(options)
     record = RangeRecord(
         ranges={name: (value.low, value.high) for name, value in found.items()},
         images=len(sample),
@@ -68,6 +75,37 @@ def calibrate(
         channels={name: v.channels.to_text() for name, v in found.items() if v.channels},
     ).clipped(method)
     return record if histograms else replace(record, histograms={})
+
+
+def single(options: ExportOptions) -> ExportOptions:
+    """Options of the graph that is observed: one sample a run, in its own type."""
+    return replace(options, batch=1, io_dtype=None)
+
+
+def observe(
+    kind: Format,
+    source: Source,
+    options: ExportOptions,
+    inputs: dict[str, np.ndarray],
+    observer: Observer,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Observation]:
+    """Runs the float graph of a format on samples; arguments as in :func:`calibrate`.
+
+    Raises:
+        ConfigError: a format without activation ranges.
+    """
+    found: dict[str, Observation]
+    found = _find_observe(kind)(source, single(options), inputs, observer, progress)
+    return found
+
+
+def _find_observe(kind: Format) -> Callable[..., dict[str, Observation]]:
+    place = FORMATS[kind].observe
+    if place is None:
+        raise ConfigError(f"{kind} files hold no activation ranges: nothing is calibrated.")
+    observe: Callable[..., dict[str, Observation]] = load_attribute(place)
+    return observe
 
 
 def write_records(path: Path, records: dict[Format, RangeRecord]) -> None:

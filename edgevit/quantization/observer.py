@@ -125,6 +125,21 @@ class Observer:
             older = self._histograms.get(name)
             self._histograms[name] = older.merged(found) if older else found
 
+    def absorb(self, other: Observer) -> None:
+        """Takes in what another one saw on other images, as if it had been seen here."""
+        for name, (low, high) in other._seen.items():
+            known = self._seen.get(name, (low, high))
+            self._seen[name] = min(known[0], low), max(known[1], high)
+        for name, sums in other._sums.items():
+            self._sums[name] = self._sums.get(name, 0) + sums
+            self._images[name] = self._images.get(name, 0) + other._images[name]
+        for name, channels in other._channels.items():
+            count = len(channels.lows)
+            self._channels.setdefault(name, _ChannelSums(count)).absorb(channels)
+        for name, found in other._histograms.items():
+            older = self._histograms.get(name)
+            self._histograms[name] = older.merged(found) if older else found
+
     def observations(self) -> dict[str, Observation]:
         """Everything seen so far, by name."""
         return {
@@ -160,6 +175,13 @@ class _ChannelSums:
         self.sums += rows.mean(axis=0, dtype=np.float64).astype(np.float32)
         self.squares += np.square(rows, dtype=np.float64).mean(axis=0).astype(np.float32)
         self.images += 1
+
+    def absorb(self, other: _ChannelSums) -> None:
+        self.lows = np.minimum(self.lows, other.lows)
+        self.highs = np.maximum(self.highs, other.highs)
+        self.sums += other.sums
+        self.squares += other.squares
+        self.images += other.images
 
     def ranges(self) -> ChannelRanges:
         rows = (self.lows, self.highs, self.sums / self.images, self.squares / self.images)

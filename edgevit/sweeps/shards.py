@@ -6,6 +6,7 @@ everywhere, so nothing depends on how many processes there are, or which does wh
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from edgevit.base.errors import RuntimeFailure
+from edgevit.base.errors import ConfigError, RuntimeFailure
 from edgevit.base.loading import load_attribute
 from edgevit.base.progress import Progress
 from edgevit.base.workspace import open_workspace
@@ -22,9 +23,20 @@ from edgevit.sweeps.digests import Digests
 from edgevit.sweeps.jobs import EXECUTORS, Allowance, Executor, Job, Task, Tell, claim_all
 
 SHARD = 500  # samples; a multiple of the chunks that models are run in
-OUTPUTS = "outputs.npz"
+RESULT = "result.pickle"
 LIMIT_S = 24 * 3600.0
 Outputs = dict[str, np.ndarray]
+
+
+def whole_name(model: Any) -> str:
+    """A model's name; of a file its whole path, since workers may be elsewhere.
+
+    Raises:
+        ConfigError: a model in memory, which other processes do not have.
+    """
+    if not isinstance(model, (str, Path)):
+        raise ConfigError("a model in memory is run in one process. Drop jobs, or save it.")
+    return str(Path(model).resolve()) if Path(model).exists() else str(model)
 
 
 @dataclass(frozen=True)
@@ -32,7 +44,8 @@ class Part:
     """What a process is told of its shards.
 
     Attributes:
-        function: ``(shared) -> context manager of a function of inputs``, "module:function".
+        function: ``(shared) -> context manager of a function of inputs``, "module:function"; what
+            that function returns can be pickled.
         shared: its argument.
         files: of the inputs, by name; the only input of a model may be under "".
     """
@@ -69,8 +82,9 @@ def run_shards(
     workers: Workers,
     files: Sequence[Path] = (),
     progress: Progress | None = None,
-) -> Outputs:
-    """Runs many samples. float32 N ... by output name.
+    shard: int = SHARD,
+) -> list[Any]:
+    """What a function makes of each part of many samples, in their order.
 
     Args:
         function: see :class:`Part`.
@@ -79,6 +93,7 @@ def run_shards(
         workers: that share them.
         files: that the function reads.
         progress: called with (samples done, samples in all).
+        shard: samples in a part.
 
     Raises:
         RuntimeFailure: a process refused or died.
@@ -90,7 +105,7 @@ def run_shards(
         read = [*files, *map(Path, part.files.values())]
         digests = Digests(folder / "digests.json")
         sent = tuple((path, digests.of_path(path)) for path in read if path.exists())
-        tasks = [_plan_task(start, total, folder) for start in range(0, total, SHARD)]
+        tasks = [_plan_task(start, total, shard, folder) for start in range(0, total, shard)]
         count = min(executor.workers, len(tasks))
         jobs = [
             Job(f"{__name__}:do_shards", part, tuple(tasks[number::count]), Path.cwd(), sent)
@@ -104,13 +119,13 @@ def run_shards(
                 done += int(event.document["samples"])
                 if progress:
                     progress(done, total)
-        return _join([task.folder / OUTPUTS for task in tasks])
+        return [pickle.loads((task.folder / RESULT).read_bytes()) for task in tasks]
 
 
-def _plan_task(start: int, total: int, folder: Path) -> Task:
+def _plan_task(start: int, total: int, shard: int, folder: Path) -> Task:
     place = folder / f"from-{start}"
     place.mkdir()
-    return Task(f"samples from {start}", (start, min(start + SHARD, total)), place)
+    return Task(f"samples from {start}", (start, min(start + shard, total)), place)
 
 
 def _write_inputs(inputs: Inputs, folder: Path) -> dict[str, str]:
@@ -122,11 +137,8 @@ def _write_inputs(inputs: Inputs, folder: Path) -> dict[str, str]:
     return files
 
 
-def _join(files: Sequence[Path]) -> Outputs:
-    parts = []
-    for file in files:
-        with np.load(file) as archive:
-            parts.append({name: archive[name] for name in archive.files})
+def join_outputs(parts: Sequence[Outputs]) -> Outputs:
+    """float32 N ... by output name, of parts that follow each other."""
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -137,6 +149,6 @@ def do_shards(part: Part, tasks: Sequence[tuple[str, Any, str]], tell: Tell) -> 
         for name, (start, stop), folder in tasks:
             tell.started(name)
             taken = {key: np.array(values[start:stop]) for key, values in whole.items()}
-            outputs = run(taken[""] if [*taken] == [""] else taken)
-            np.savez(Path(folder) / OUTPUTS, **outputs)
+            result = run(taken[""] if [*taken] == [""] else taken)
+            (Path(folder) / RESULT).write_bytes(pickle.dumps(result))
             tell.done(name, {"samples": stop - start})

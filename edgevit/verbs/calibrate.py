@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
+
+import numpy as np
 
 from edgevit.base.errors import ConfigError
 from edgevit.base.files import check_place
 from edgevit.base.packages import require
 from edgevit.base.progress import Progress, Status
 from edgevit.core.format import Format
-from edgevit.data.calibration import leave_out, open_calibration, open_unseen
+from edgevit.data.calibration import CalibrationSample, leave_out, open_calibration, open_unseen
 from edgevit.formats.calibration import CALIBRATION_IMAGES
 from edgevit.formats.registry import FORMATS
 from edgevit.frontend.opening import Opening, open_source
+from edgevit.sweeps.shards import Workers, run_shards, whole_name
 
 if TYPE_CHECKING:
     import keras
 
+    from edgevit.quantization.observer import Observer
     from edgevit.quantization.ranges import RangeRecord
 
 CALIBRATED = tuple(kind for kind, spec in FORMATS.items() if spec.observe)
@@ -46,6 +53,54 @@ class Calibration:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Observing:
+    """What another process observes.
+
+    Attributes:
+        model, opening: see :func:`calibrate`.
+        kind: whose graph is run.
+        chosen: options of it by name.
+    """
+
+    model: str
+    opening: dict[str, Any]
+    kind: Format
+    chosen: dict[str, Any]
+
+
+@contextmanager
+def open_observing(wanted: Observing) -> Iterator[Callable[[dict[str, np.ndarray]], Observer]]:
+    """A function that observes samples, in another process."""
+    from edgevit.formats.calibration import observe
+    from edgevit.formats.options import build_options
+    from edgevit.quantization.observer import Observer
+
+    opening: Any = wanted.opening
+    source = open_source(wanted.model, **opening)
+
+    def run(inputs: dict[str, np.ndarray]) -> Observer:
+        observer = Observer(histograms=True)
+        observe(wanted.kind, source, build_options(wanted.kind, wanted.chosen), inputs, observer)
+        return observer
+
+    yield run
+
+
+def _observe_elsewhere(
+    seen: Observing, sample: CalibrationSample, workers: Workers, progress: Progress | None
+) -> list[Observer]:
+    """What others see of all samples but the first, which stays to be seen here.
+
+    Extremes, counts and sums do not depend on the order of samples, nor on who adds them up.
+    """
+    rest = {name: values[1:] for name, values in sample.inputs.items()}
+    files = [Path(seen.model)] if Path(seen.model).exists() else []
+    shard = math.ceil((len(sample) - 1) / workers.open().workers)
+    place = f"{__name__}:{open_observing.__name__}"
+    return run_shards(place, seen, rest, workers, files, progress, shard)
+
+
 def calibrate(
     model: str | Path | keras.Model,
     data: str | Path,
@@ -58,6 +113,7 @@ def calibrate(
     surgery: tuple[str, ...] | None = None,
     status: Status | None = None,
     progress: Progress | None = None,
+    workers: Workers | None = None,
     **opening: Unpack[Opening],
 ) -> Calibration:
     """Measures activation ranges on training images and writes them as one file.
@@ -73,6 +129,7 @@ def calibrate(
         surgery: passes before quantising; None: those that run by default.
         status: called with a line about what is being done.
         progress: called with (images done, images in all).
+        workers: processes that share the images; None: this one.
         **opening: see :class:`edgevit.frontend.opening.Opening`.
 
     Raises:
@@ -106,6 +163,10 @@ def calibrate(
     records = {}
     for kind in formats:
         say(f"calibrating {kind} on {len(sample)} samples")
+        others: list[Observer] = []
+        if workers is not None and len(sample) > 1:
+            seen = Observing(whole_name(model), dict(opening), kind, chosen)
+            others = _observe_elsewhere(seen, sample, workers, progress)
         records[kind] = measure(
             kind,
             source,
@@ -114,6 +175,8 @@ def calibrate(
             method,
             histograms=True,
             progress=progress,
+            others=others,
+            own=1 if others else None,
         )
     write_records(path, records)
     tested = None if unseen is None else len(unseen)

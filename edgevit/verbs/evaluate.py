@@ -24,7 +24,7 @@ from edgevit.formats.registry import open_session, read_metadata
 from edgevit.formats.session import Session, find_picture, image_size, read_signature
 from edgevit.frontend.opening import Opening, is_exported, open_source
 from edgevit.frontend.source import Source
-from edgevit.sweeps.shards import Workers, run_shards
+from edgevit.sweeps.shards import Workers, join_outputs, run_shards, whole_name
 from edgevit.tasks import find_task
 from edgevit.tasks.classification import both_classes
 from edgevit.tasks.figures import Known, Outputs, Score
@@ -123,24 +123,16 @@ def _choose_runner(
     """
     if workers is None:
         return run_here
-    for name in (model, against):
-        if not isinstance(name, (str, Path, type(None))):
-            raise ConfigError("a model in memory is evaluated in one process. Drop jobs.")
-    others = None if against is None else _whole(against)
-    shared = Reopened(_whole(model), kernels, dict(opening), others, "")
+    others = None if against is None else whole_name(against)
+    shared = Reopened(whole_name(model), kernels, dict(opening), others, "")
     files = [Path(name) for name in (shared.model, others) if name and Path(name).exists()]
 
     def run(side: str, found: Opened, inputs: Any, progress: Progress | None) -> Outputs:
         wanted = replace(shared, side=side)
         place = f"{__name__}:{open_side.__name__}"
-        return run_shards(place, wanted, inputs, workers, files, progress)
+        return join_outputs(run_shards(place, wanted, inputs, workers, files, progress))
 
     return run
-
-
-def _whole(model: Any) -> str:
-    """A model's name; of a file its whole path, since workers may be elsewhere."""
-    return str(Path(model).resolve()) if Path(model).exists() else str(model)
 
 
 @contextmanager

@@ -18,7 +18,8 @@ def data(tmp_path):
     """A dataset of drawn pictures whose labels say nothing."""
     images, labels = draw_images(1100, (12, 12), seed=5), np.arange(1100) % 10
     path = tmp_path / "data.npz"
-    np.savez(path, x_train=images[:20], y_train=labels[:20], x_test=images, y_test=labels)
+    others = draw_images(20, (12, 12), seed=6)
+    np.savez(path, x_train=others, y_train=labels[:20], x_test=images, y_test=labels)
     return path
 
 
@@ -115,4 +116,16 @@ def test_figures_do_not_depend_on_how_many_processes_find_them(
         )
         assert answer.code == 0, answer.err
         found.append({**answer.document, "seconds": 0})
+    assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.long
+def test_ranges_do_not_depend_on_how_many_processes_measure_them(command, tiny_run, data, tmp_path):
+    found = []
+    for jobs in ([], ["--jobs", 1], ["--jobs", 3]):
+        out = tmp_path / "ranges.json"
+        more = ["--images", 17, "--surgery", "default,correct-biases", *jobs]
+        answer = command("calibrate", tiny_run, "--data", data, "--out", out, *more)
+        assert answer.code == 0, answer.err
+        found.append(out.read_bytes())
     assert found[0] == found[1] == found[2]

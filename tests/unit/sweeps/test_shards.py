@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edgevit.base.errors import RuntimeFailure
-from edgevit.sweeps.shards import SHARD, Workers, run_shards
+from edgevit.sweeps.shards import SHARD, Workers, join_outputs, run_shards
 from edgevit.verification.parity import CHUNK
 from programs import FOLDER, ROOT
 from programs.fake_sides import open_sum
@@ -26,7 +26,7 @@ def test_outputs_do_not_depend_on_how_many_processes_there_are(jobs):
     rng = np.random.default_rng(0)
     inputs = {name: rng.normal(size=(2 * SHARD + 7, 5)).astype(np.float32) for name in "ab"}
     told = []
-    found = run_shards(
+    parts = run_shards(
         "programs.fake_sides:open_sum",
         "right",
         inputs,
@@ -35,6 +35,7 @@ def test_outputs_do_not_depend_on_how_many_processes_there_are(jobs):
     )
     with open_sum("right") as run:
         expected = run(inputs)
+    found = join_outputs(parts)
     assert found["sum"].tobytes() == expected["sum"].tobytes()
     assert told[-1] == (2 * SHARD + 7, 2 * SHARD + 7)
 
