@@ -19,6 +19,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,8 @@ class RayCluster:
             raise RuntimeFailure(f"--ray {address}: no cluster answers ({reason}).") from None
         cores = int(ray.cluster_resources().get("CPU", 1))
         self.workers = allowance.workers or max(1, cores // allowance.threads)
+        # Once: each is another function to Ray, which every worker would have to fetch.
+        self._remote = ray.remote(num_returns="streaming", max_retries=0)(run_job)
         self._packed: dict[str, Any] = {}
         self._running: dict[Any, tuple[Job, set[str]]] = {}
 
@@ -98,12 +101,14 @@ class RayCluster:
                     self._ray.cancel(stream, force=True)
             self._running.clear()
 
+    def close(self) -> None:
+        """Disconnects from the cluster, which goes on."""
+        self._ray.shutdown()
+
     def _submit(self, job: Job) -> None:
         sent = [Sent(path, digest, [self._put(path, digest)]) for path, digest in job.files]
         memory = {"memory": self._bounded(job.need_bytes)} if job.need_bytes else {}
-        remote = self._ray.remote(
-            num_cpus=self._allowance.threads, num_returns="streaming", max_retries=0, **memory
-        )(run_job)
+        remote = self._remote.options(num_cpus=self._allowance.threads, **memory)
         stream = remote.remote(job, self._allowance, sent, describe_tools())
         self._running[stream] = (job, set())
 
@@ -305,6 +310,7 @@ def unpack(data: bytes, path: Path) -> None:
             archive.extractall(path, filter="data")
 
 
+@cache
 def describe_tools() -> str:
     """A digest of what must be the same on all machines: this package's code and its tools."""
     versions = to_json(tool_versions(*TOOLS))

@@ -146,6 +146,10 @@ class Executor(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Leaves what it is connected to; nothing is run any more."""
+        ...
+
 
 # Name -> "module:class", called with (allowance, address).
 EXECUTORS = {

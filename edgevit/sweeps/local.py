@@ -44,6 +44,9 @@ class LocalPool:
                 process.end()
             self._running.clear()
 
+    def close(self) -> None:
+        """There is nothing to leave."""
+
     def _fill(self, waiting: list[Job], claimed: list[Job], claim: Claim) -> None:
         while len(self._running) < self.workers:
             queue = claimed or waiting

@@ -6,6 +6,8 @@ everywhere, so nothing depends on how many processes there are, or which does wh
 
 from __future__ import annotations
 
+import contextlib
+import math
 import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -82,7 +84,7 @@ def run_shards(
     workers: Workers,
     files: Sequence[Path] = (),
     progress: Progress | None = None,
-    shard: int = SHARD,
+    shard: int | None = SHARD,
 ) -> list[Any]:
     """What a function makes of each part of many samples, in their order.
 
@@ -93,14 +95,14 @@ def run_shards(
         workers: that share them.
         files: that the function reads.
         progress: called with (samples done, samples in all).
-        shard: samples in a part.
+        shard: samples in a part; None: a part for each process.
 
     Raises:
         RuntimeFailure: a process refused or died.
     """
     total = count_samples(inputs)
-    executor = workers.open()
-    with open_workspace() as folder:
+    with contextlib.closing(workers.open()) as executor, open_workspace() as folder:
+        shard = shard or max(1, math.ceil(total / executor.workers))
         part = Part(function, shared, _write_inputs(inputs, folder))
         read = [*files, *map(Path, part.files.values())]
         digests = Digests(folder / "digests.json")

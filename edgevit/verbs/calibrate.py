@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -96,9 +95,8 @@ def _observe_elsewhere(
     """
     rest = {name: values[1:] for name, values in sample.inputs.items()}
     files = [Path(seen.model)] if Path(seen.model).exists() else []
-    shard = math.ceil((len(sample) - 1) / workers.open().workers)
     place = f"{__name__}:{open_observing.__name__}"
-    return run_shards(place, seen, rest, workers, files, progress, shard)
+    return run_shards(place, seen, rest, workers, files, progress, shard=None)
 
 
 def calibrate(

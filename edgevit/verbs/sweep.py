@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import shutil
 import time
@@ -104,7 +105,8 @@ def sweep(
         limits = planned.limits
         allowance = Allowance(jobs, limits.threads, limits.seconds, task_bytes, memory_bytes)
         build = load_attribute(find_named("executor", executor, EXECUTORS))
-        run.run(build(allowance, address))
+        with contextlib.closing(build(allowance, address)) as opened:
+            run.run(opened)
     names = [(keyed.cell.model, keyed.cell.target.name) for keyed in wanted.values()]
     store.write_index(planned.title, names)
     report = _report(planned, progress, before, str(against or ""), time.perf_counter() - began)
