@@ -36,7 +36,7 @@ from edgevit.verbs.outcome import Outcome
 from edgevit.verification.audit import inspect
 from edgevit.verification.parity import find_output, run_outputs
 
-NO_OPTIONS = ("budget", "calibration", "ranges", "status", "progress", "finished")
+NO_OPTIONS = ("budget", "calibration", "ranges", "jobs", "status", "progress", "finished")
 MODULES = "import"  # modules that define layers of a user's own
 OPTION_NAMES = (*(n for n in ExportArguments.__annotations__ if n not in NO_OPTIONS), MODULES)
 ROUNDS = 10  # of a measurement of latency
@@ -146,7 +146,7 @@ class _Cells:
             self.refuse(cell, state, in_one_line(reason))
 
     def _finish(self, outcome: Outcome) -> None:
-        cell = self._waiting[0]
+        cell = next(c for c in self._waiting if c.target.name == outcome.target.name)
         result = self._describe(cell, outcome)
         if outcome.artifact is not None:
             path = outcome.artifact.path

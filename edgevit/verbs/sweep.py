@@ -89,8 +89,12 @@ def sweep(
     """
     require("A page of HTML", REPORT)
     began = time.perf_counter()
-    planned = read_plan(Path(plan), OPTION_NAMES).only(only)
+    whole = read_plan(Path(plan), OPTION_NAMES)
+    planned = whole.only(only)
     before = read_sweep(Path(against)) if against is not None else None
+    if before is not None and only:
+        chosen = {(cell.model, cell.target.name) for cell in planned.cells}
+        before = {place: result for place, result in before.items() if place in chosen}
     folder = Path(out) if out is not None else Path("sweeps") / Path(plan).stem
     store = Store(folder)
     digests = Digests(folder / DIGESTS)
@@ -107,8 +111,7 @@ def sweep(
         build = load_attribute(find_named("executor", executor, EXECUTORS))
         with contextlib.closing(build(allowance, address)) as opened:
             run.run(opened)
-    names = [(keyed.cell.model, keyed.cell.target.name) for keyed in wanted.values()]
-    store.write_index(planned.title, names)
+    store.write_index(whole.title, [(cell.model, cell.target.name) for cell in whole.cells])
     report = _report(planned, progress, before, str(against or ""), time.perf_counter() - began)
     write_tables(folder, report)
     return report

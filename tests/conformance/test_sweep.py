@@ -78,6 +78,9 @@ def test_a_sweep_is_done_once_and_a_worse_model_is_named(command, plan, tmp_path
     assert "nothing changed since" in again.out
     assert "0 ran now" in again.out
 
+    some = command("sweep", plan, "--out", tmp_path / "one", "--only", "*/onnx-*", "--json")
+    assert [cell["target"] for cell in some.document["cells"]] == ["onnx-float32"]
+
     stricter = plan.read_text().replace("max_drop = 50.0", 'max_drop = 50.0\nmax_size = "1 kB"')
     plan.write_text(stricter)
     over = command("sweep", plan, "--out", tmp_path / "one", "--json")

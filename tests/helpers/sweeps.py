@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,12 +54,12 @@ class FakeSweep:
         rows = [line.partition(": ") for line in said.splitlines() if ": " in line]
         return {name: text for name, _, text in rows} | {"ran": said.split()[-1]}
 
-    def run_here(self, patch: pytest.MonkeyPatch) -> SweepReport:
+    def run_here(self, patch: pytest.MonkeyPatch, **more: Any) -> SweepReport:
         """Runs a sweep in this process, with workers of its own."""
         path = os.pathsep.join([str(FOLDER.parent), os.environ.get("PYTHONPATH", "")])
         patch.setenv("PYTHONPATH", path)
         patch.setenv("FAKE_LOG", str(self.log))
-        return sweep(self.plan, self.out, jobs=2, function="programs.fake_cells:run")
+        return sweep(self.plan, self.out, jobs=2, function="programs.fake_cells:run", **more)
 
     def count(self, word: str) -> Counter[str]:
         """How often each cell was "started", or "done"."""

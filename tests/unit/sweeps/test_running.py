@@ -27,6 +27,9 @@ def test_a_second_run_does_nothing_and_a_changed_model_its_cells_alone(tmp_path,
     (tmp_path / "two.bin").write_text("weights")
     sweep.plan.write_text(text + 'depends = ["two.bin"]\n')
     assert sweep.run_here(monkeypatch).ran == 3
+    some = sweep.run_here(monkeypatch, against=sweep.out, only=["one"])
+    assert (len(some.cells), some.ran, some.changes) == (3, 0, ())
+    assert sweep.run_here(monkeypatch, against=sweep.out).changes == ()  # all are still there
     assert sweep.litter() == []
 
 
