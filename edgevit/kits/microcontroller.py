@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from edgevit.base.errors import ConfigError
+from edgevit.base.errors import ConfigError, RuntimeFailure
 from edgevit.base.packages import require
 from edgevit.base.workspace import open_workspace
 from edgevit.core.tensors import TensorSpec
@@ -87,7 +87,13 @@ def build(subject: Subject) -> Files:
     bare = strip(subject.path)
     adders = find_adders(subject)
     inputs, outputs = _borders(bare)
-    goldens, arena = _measure(subject, bare, inputs, outputs)
+    try:
+        goldens, arena = _measure(subject, bare, inputs, outputs)
+    except RuntimeFailure:
+        raise ConfigError(
+            f"{subject.path}: TensorFlow Lite Micro has its operators, but not for its element "
+            "types. Export tflite-int8-micro and deploy that."
+        ) from None
     size = _round_up(arena)
     words = {
         **common_words(subject),

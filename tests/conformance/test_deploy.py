@@ -228,6 +228,7 @@ def test_a_bare_model_has_no_metadata_and_runs_as_before(exported, raw_images, t
         ("tflite-int16x8", "mediapipe", "tflite-mixed"),
         ("onnx-float32", "mediapipe", "tflite-float32"),
         ("onnx-float32", "microcontroller", "tflite-int8-micro"),
+        pytest.param("tflite-float32", "microcontroller", "tflite-int8-micro", marks=NEEDS_MICRO),
         ("tflite-float32", "browser", "onnx-float32"),
     ],
 )

@@ -36,6 +36,7 @@ FILES: dict[str, tuple[str, dict[str, Any]]] = {
     "bare": ("tflite-float32", {"preprocess": False}),
     "float16": ("tflite-float16", {}),
     "dynamic": ("tflite-dynamic", {}),
+    "dynamic-int4": ("tflite-dynamic-int4", {}),
     "mixed": ("tflite-mixed", {}),
     "int8 to uint8": (INT8, {"output_dtype": "uint8"}),
     "int8 to float32": (INT8, {"output_dtype": "float32"}),

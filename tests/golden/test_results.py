@@ -82,6 +82,13 @@ def test_the_results_page_is_that_of_the_results(scripts):
     )
 
 
+def test_the_page_of_places_is_that_of_the_result(scripts):
+    page = scripts("places_table")
+    assert page.PAGE.read_text() == page.render_page(json.loads(page.RESULT.read_text())), (
+        "run: python benchmarks/places_table.py --page"
+    )
+
+
 @pytest.mark.parametrize("path", ACCURACIES, ids=lambda path: path.stem)
 def test_float_accuracies_are_those_of_the_model_cards(path):
     float_keras = json.loads(path.read_text())["keras"]

@@ -17,8 +17,9 @@ from edgevit.core.tolerance import (
 from edgevit.formats.tflite.format import SPEC
 
 _WRITER = "edgevit.formats.tflite.writer.convert"
-# What takes files as they are written by default, a uint8 picture in: measured with MediaPipe Tasks
-# (make test-mediapipe), LiteRT.js and TensorFlow Lite Micro.
+# What takes files as they are written by default, a uint8 picture in: MediaPipe Tasks is asked by
+# make test-mediapipe, TensorFlow Lite Micro by verify; LiteRT.js was tried by hand, and refuses
+# integers at its borders.
 _FLOATS_OUT = "LiteRT; MediaPipe Tasks; LiteRT.js with --io-dtype float32"
 _INTEGERS_OUT = "LiteRT, NPUs and DSPs; MediaPipe Tasks with --output-dtype uint8 or float32"
 _row = partial(
@@ -81,6 +82,7 @@ TARGETS = (
         needs_calibration=True,
         integer_only=True,
         fixed_batch=True,
+        clients=f"Vela for Ethos-U; {_INTEGERS_OUT}",
     ),
     _row(
         "tflite-mixed",
