@@ -14,8 +14,9 @@ from edgevit.core.samples import Inputs, take_samples
 from edgevit.frontend.record_reference import by_name
 from edgevit.frontend.source import Source
 
-# (path, layer, what it does, its result, positional arguments) -> what takes its place, or None
-Note = Callable[[str, Any, Role, Any, tuple[Any, ...]], Any]
+# (path, layer, what it does, its result, arguments, results of the layers inside of it) -> what
+# takes the place of its result, or None
+Note = Callable[[str, Any, Role, Any, tuple[Any, ...], list[Any]], Any]
 
 
 def record_layers(source: Source, images: Inputs) -> FloatNetwork:
@@ -40,7 +41,11 @@ def list_layers(source: Source, images: Inputs) -> tuple[FloatLayer, ...]:
     found: dict[str, FloatLayer] = {}
     makers: dict[int, tuple[str, Any]] = {}  # of what was computed: (path, it, so that it lives)
 
-    def note(path: str, layer: Any, role: Role, value: Any, args: tuple[Any, ...]) -> Any:
+    used: set[int] = set()  # what a layer has been called with
+
+    def note(
+        path: str, layer: Any, role: Role, value: Any, args: tuple[Any, ...], inside: list[Any]
+    ) -> Any:
         kind = type(layer).__name__
         computes = role is Role.COMPUTES
         shape = tuple(int(size) for size in value.shape[1:]) if computes else ()
@@ -49,11 +54,16 @@ def list_layers(source: Source, images: Inputs) -> tuple[FloatLayer, ...]:
             found[path] = FloatLayer(path, kind, (), Role.REPEATED, inputs=before)
         else:
             affine = _affine(layer, len(value.shape)) if computes else None
-            made = [makers[id(given)][0] for given in _flat(args) if id(given) in makers]
-            inputs = tuple(dict.fromkeys(made))
+            # What a layer computes after those inside of it comes from results that none of them
+            # has used.
+            last = [made for made in inside if id(made) in makers and id(made) not in used]
+            entering = [given for given in last or _flat(args) if id(given) in makers]
+            inputs = tuple(dict.fromkeys(makers[id(given)][0] for given in entering))
             found.setdefault(path, FloatLayer(path, kind, shape, role, affine, inputs))
         if computes:
             makers[id(value)] = path, value
+        if role is not Role.PASSES:
+            used.update(id(given) for given in _flat(args) if id(given) in makers)
         return None
 
     entering = source.prepare(by_name(source, images))
@@ -76,7 +86,7 @@ def visit_layers(source: Source, images: Inputs, visit: Visitor) -> None:
     """
     from keras import ops
 
-    def show(path: str, layer: Any, role: Role, value: Any, args: tuple[Any, ...]) -> Any:
+    def show(path: str, layer: Any, role: Role, value: Any, *called: Any) -> Any:
         if role is not Role.COMPUTES:
             return None
         found = visit(path, ops.convert_to_numpy(value))
@@ -137,7 +147,7 @@ def _look_at(
         role = Role.CONTAINS
     else:
         role = Role.COMPUTES
-    replaced = note(path, layer, role, value, args)
+    replaced = note(path, layer, role, value, args, inside)
     if replaced is None:
         return result
     return (replaced, *result[1:]) if isinstance(result, (tuple, list)) else replaced
