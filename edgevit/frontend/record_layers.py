@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -39,9 +40,16 @@ def list_layers(source: Source, images: Inputs) -> tuple[FloatLayer, ...]:
         images: B ... of every input; one is enough.
     """
     found: dict[str, FloatLayer] = {}
-    makers: dict[int, tuple[str, Any]] = {}  # of what was computed: (path, it, so that it lives)
-
+    makers: dict[int, tuple[tuple[str, ...], Any]] = {}  # of a value: (its layers' paths, itself)
     used: set[int] = set()  # what a layer has been called with
+
+    def find_makers(args: Any) -> tuple[str, ...]:
+        paths = [makers[id(given)][0] for given in _flat(args) if id(given) in makers]
+        return tuple(dict.fromkeys(itertools.chain.from_iterable(paths)))
+
+    def note_operation(args: Any, result: Any) -> None:
+        for value in _flat(result):
+            makers.setdefault(id(value), (find_makers(args), value))
 
     def note(
         path: str, layer: Any, role: Role, value: Any, args: tuple[Any, ...], inside: list[Any]
@@ -57,11 +65,10 @@ def list_layers(source: Source, images: Inputs) -> tuple[FloatLayer, ...]:
             # What a layer computes after those inside of it comes from results that none of them
             # has used.
             last = [made for made in inside if id(made) in makers and id(made) not in used]
-            entering = [given for given in last or _flat(args) if id(given) in makers]
-            inputs = tuple(dict.fromkeys(makers[id(given)][0] for given in entering))
+            inputs = find_makers(last or args)
             found.setdefault(path, FloatLayer(path, kind, shape, role, affine, inputs))
         if computes:
-            makers[id(value)] = path, value
+            makers[id(value)] = (path,), value
         if role is not Role.PASSES:
             used.update(id(given) for given in _flat(args) if id(given) in makers)
         return None
@@ -70,7 +77,7 @@ def list_layers(source: Source, images: Inputs) -> tuple[FloatLayer, ...]:
     if len(entering) == 1 and source.signature.inputs[0].preparation:
         shape = tuple(map(int, entering[0].shape[1:]))
         found[PREPROCESSING] = FloatLayer(PREPROCESSING, "Preprocessing", shape, Role.COMPUTES)
-    with _watched(note):
+    with _watched(note, note_operation):
         source.call(entering)
     return tuple(found.values())
 
@@ -101,8 +108,15 @@ def visit_layers(source: Source, images: Inputs, visit: Visitor) -> None:
 
 
 @contextlib.contextmanager
-def _watched(note: Note) -> Iterator[None]:
-    """While the context lasts, every layer that returns passes by ``note``."""
+def _watched(
+    note: Note, note_operation: Callable[[Any, Any], None] | None = None
+) -> Iterator[None]:
+    """While the context lasts, every layer that returns passes by ``note``.
+
+    Args:
+        note: of layers.
+        note_operation: of the operations between them: called with arguments and result.
+    """
     import keras
 
     own = keras.layers.Layer.__call__
@@ -122,11 +136,19 @@ def _watched(note: Note) -> Iterator[None]:
             frames[-1][1].append(_first(result))
         return result
 
-    keras.layers.Layer.__call__ = call
+    operate = keras.Operation.__call__
+
+    def call_operation(self, *args, **kwargs):
+        result = operate(self, *args, **kwargs)
+        if note_operation is not None and not isinstance(self, keras.layers.Layer):
+            note_operation((args, kwargs), result)
+        return result
+
+    keras.layers.Layer.__call__, keras.Operation.__call__ = call, call_operation
     try:
         yield
     finally:
-        keras.layers.Layer.__call__ = own
+        keras.layers.Layer.__call__, keras.Operation.__call__ = own, operate
 
 
 def _look_at(
