@@ -26,7 +26,8 @@ def open_model(path):
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     metadata = session.get_modelmeta().custom_metadata_map
-    return session, {key: json.loads(text) for key, text in metadata.items()}
+    own = {key: text for key, text in metadata.items() if key.startswith("edgevit.")}
+    return session, {key: json.loads(text) for key, text in own.items()}
 
 
 def find_picture(session, arrays):

@@ -134,6 +134,6 @@ def _revive(name: str, text: str) -> EdgevitError:
 
 
 def _environment() -> dict[str, str]:
-    package = str(Path(__file__).parents[2])
-    paths = [package, os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(part for part in paths if part)}
+    """Where this process finds packages, plug-ins among them, the worker finds them too."""
+    paths = [str(Path(__file__).parents[2]), *filter(None, sys.path)]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}

@@ -95,7 +95,10 @@ def test_a_shell_gets_the_script_that_completes(command, shell, word):
     [
         ("edgevit exp", {"export", "explain"}),
         ("edgevit export shiftvit:", {"shiftvit:nano"}),
-        ("edgevit export vit --format onnx-int8,tflite-int8-", {"onnx-int8,tflite-int8-micro"}),
+        (
+            "edgevit export vit --format onnx-int8,tflite-int8-",
+            {"onnx-int8,tflite-int8-micro", "onnx-int8,tflite-int8-npu"},
+        ),
     ],
 )
 def test_verbs_models_and_targets_are_completed(words, expected):

@@ -25,7 +25,7 @@ from edgevit.verbs.export import ExportArguments, export, export_all, plan_expor
 # Arguments of export that no writer sees: what the verb itself does with them.
 OF_THE_VERB = {
     *("calibration", "ranges", "budget", "keep_failed", "accept_loss", "embed_samples", "sign"),
-    *("thorough", "status", "progress", "finished"),
+    *("thorough", "cache", "jobs", "status", "progress", "finished"),
 }
 RECIPE = Recipe("net", ())
 

@@ -19,7 +19,6 @@ from edgevit.formats.tflite.writer.graph import NO_ACTIVATION, TfliteGraph
 
 LARGEST = 127  # of a symmetric int8 weight
 FILLING = -1  # where a padding put a zero
-MOVES = ("CONCATENATION", "PAD", "SLICE", "STRIDED_SLICE", "SPLIT", "SPLIT_V")
 MOST = 24  # operators of a region
 PADDING_SAME = 0  # of the schema
 
@@ -62,7 +61,7 @@ def _source_of(graph: TfliteGraph, made: dict[int, Any], operator: Any) -> int |
         maker = made.get(tensor)
         if tensor != result and graph.shape(tensor) == graph.shape(result):
             found.add(tensor)
-        elif maker is None or graph.kind(maker) not in MOVES or len(seen) > MOST:
+        elif maker is None or graph.kind(maker) not in MOVERS or len(seen) > MOST:
             return None
         else:
             seen.add(id(maker))
@@ -106,30 +105,40 @@ def _evaluate(
         ]
         if any(value is not None for value in fixed) and kind == "CONCATENATION":
             raise NotImplementedError
-        results = _move(kind, entering, maker.builtinOptions, len(maker.outputs))
+        results = MOVERS[kind](entering, maker.builtinOptions, len(maker.outputs))
         known.update(zip((int(index) for index in maker.outputs), results, strict=True))
     return known[tensor]
 
 
-def _move(kind: str, entering: list[np.ndarray], options: Any, count: int) -> list[np.ndarray]:
-    if kind == "CONCATENATION" and options.fusedActivationFunction == NO_ACTIVATION:
-        return [np.concatenate(entering, options.axis)]
-    if kind == "PAD":
-        return [np.pad(entering[0], entering[1], constant_values=FILLING)]
-    if kind == "SLICE":
-        x, begins, sizes = entering
-        pairs = zip(begins, sizes, strict=True)
-        return [x[tuple(slice(b, b + s if s >= 0 else None) for b, s in pairs)]]
-    if kind == "STRIDED_SLICE":
-        x, begins, ends, strides = entering
-        return [_strided(x, begins, ends, strides, options)]
-    if kind == "SPLIT":
-        axis, x = entering
-        return list(np.split(x, count, int(axis.flat[0])))
-    if kind == "SPLIT_V":
-        x, sizes, axis = entering
-        return list(np.split(x, np.cumsum(sizes)[:-1], int(axis.flat[0])))
-    raise NotImplementedError
+def _join(entering: list[np.ndarray], options: Any, count: int) -> list[np.ndarray]:
+    if options.fusedActivationFunction != NO_ACTIVATION:
+        raise NotImplementedError
+    return [np.concatenate(entering, options.axis)]
+
+
+def _pad(entering: list[np.ndarray], options: Any, count: int) -> list[np.ndarray]:
+    return [np.pad(entering[0], entering[1], constant_values=FILLING)]
+
+
+def _slice(entering: list[np.ndarray], options: Any, count: int) -> list[np.ndarray]:
+    x, begins, sizes = entering
+    pairs = zip(begins, sizes, strict=True)
+    return [x[tuple(slice(b, b + s if s >= 0 else None) for b, s in pairs)]]
+
+
+def _slice_strided(entering: list[np.ndarray], options: Any, count: int) -> list[np.ndarray]:
+    x, begins, ends, strides = entering
+    return [_strided(x, begins, ends, strides, options)]
+
+
+def _split(entering: list[np.ndarray], options: Any, count: int) -> list[np.ndarray]:
+    axis, x = entering
+    return list(np.split(x, count, int(axis.flat[0])))
+
+
+def _split_unevenly(entering: list[np.ndarray], options: Any, count: int) -> list[np.ndarray]:
+    x, sizes, axis = entering
+    return list(np.split(x, np.cumsum(sizes)[:-1], int(axis.flat[0])))
 
 
 def _strided(
@@ -168,3 +177,14 @@ def _convolution(graph: TfliteGraph, x: int, y: int, taps: np.ndarray) -> Any:
         depthMultiplier=1,
         fusedActivationFunction=NO_ACTIVATION,
     )
+
+
+# What a shift is written with; (values, options, results) -> what is computed.
+MOVERS = {
+    "CONCATENATION": _join,
+    "PAD": _pad,
+    "SLICE": _slice,
+    "STRIDED_SLICE": _slice_strided,
+    "SPLIT": _split,
+    "SPLIT_V": _split_unevenly,
+}
