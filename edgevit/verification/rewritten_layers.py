@@ -8,7 +8,8 @@ doubtful ones.
 
 Where a fault is in the very layer that follows, that says nothing. But one kind of rewrite shows
 by itself: a file with levels for each channel holds every channel on a scale of its own. A fault
-hits one channel, or all alike.
+hits one channel, or all alike. And an activation that no layer stands for may be in the step, as
+keras.ops.relu in a model's own call: then the tensor is the layer's output, cut off at its ends.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ CLEARLY = 0.1  # error that is left without the tensor, as a share of the error 
 SAME_SHAPE = 0.98  # correlation of a channel with itself on another scale, rounded
 MOST_CHANNELS = 0.9  # share of channels that have to be so
 UNEVEN = 1.25  # between factors of channels, the smallest and largest tenth left out
+ENDS = ((0.0, np.inf), (0.0, 6.0), (-1.0, 1.0))  # of activations that a step may hold
 
 
 @dataclass(frozen=True)
@@ -67,12 +69,16 @@ def list_rewritten(alignment: Alignment, images: Inputs) -> list[str]:
     if not doubted:
         return []
     untrusted = _run_trials(alignment, images, found, doubted)
-    rescaled = {path for path in doubted if is_rescaled(untrusted[path])}
+    rescaled = {path for path in doubted if _shows_itself(untrusted[path])}
     if rescaled:  # what else is doubtful is judged without them
         trusted = _run_trials(alignment, images, found, rescaled)
         doubted = {path for path in doubted - rescaled if trusted[path].relative > DOUBTFUL}
         untrusted = _run_trials(alignment, images, found, doubted | rescaled)
     return [*rescaled, *find_rewritten(trusted, untrusted, doubted)]
+
+
+def _shows_itself(trial: Trial) -> bool:
+    return is_rescaled(trial) or is_cut(trial)
 
 
 def is_rescaled(trial: Trial) -> bool:
@@ -92,6 +98,14 @@ def is_rescaled(trial: Trial) -> bool:
         return False
     low, high = np.quantile(product[live] / power[live], (0.1, 0.9))
     return bool(low > 0 and high / low > UNEVEN)
+
+
+def is_cut(trial: Trial) -> bool:
+    """Whether a tensor holds a layer's output behind an activation that cuts it off."""
+    return any(
+        _distance(np.clip(trial.answer, *ends), trial.found) < CLEARLY * _error(trial)
+        for ends in ENDS
+    )
 
 
 def _run_trials(

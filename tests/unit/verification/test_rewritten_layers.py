@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgevit.verification.rewritten_layers import DOUBTFUL, Trial, find_rewritten, is_rescaled
+from edgevit.verification.rewritten_layers import (
+    DOUBTFUL,
+    Trial,
+    find_rewritten,
+    is_cut,
+    is_rescaled,
+)
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(16, 8))
@@ -81,3 +87,18 @@ def zeroed(x: np.ndarray) -> np.ndarray:
 def test_channels_on_scales_of_their_own_are_no_fault_of_the_layer(change, rescaled):
     answer = np.random.default_rng(5).normal(1.0, 1.0, (400, 8))
     assert is_rescaled(Trial.of(answer, change(answer))) is rescaled
+
+
+@pytest.mark.parametrize(
+    ("change", "cut"),
+    [
+        (lambda x: np.maximum(x, 0), True),
+        (lambda x: np.round(np.clip(x, 0, 6) / 0.05) * 0.05, True),
+        (lambda x: np.maximum(1.5 * x, 0), False),
+        (zeroed, False),
+        (lambda x: np.full_like(x, np.nan), False),
+    ],
+)
+def test_an_activation_that_is_no_layer_is_no_fault_of_the_one_before(change, cut):
+    answer = np.random.default_rng(5).normal(1.0, 4.0, (400, 8))
+    assert is_cut(Trial.of(answer, change(answer))) is cut
