@@ -307,7 +307,22 @@ def unpack(data: bytes, path: Path) -> None:
             path.write_bytes(content.read())
         else:
             path.mkdir(parents=True, exist_ok=True)
-            archive.extractall(path, filter="data")
+            for member in archive.getmembers():  # 'filter' came with Python 3.11.4
+                _unpack(archive, member, path)
+
+
+def _unpack(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
+    """A file or folder of an archive; nothing else, and nothing outside of the folder."""
+    place = folder / member.name
+    if not place.resolve().is_relative_to(folder.resolve()):
+        raise RuntimeFailure(f"{member.name}: lies outside of the folder that it was sent for.")
+    if member.isdir():
+        place.mkdir(parents=True, exist_ok=True)
+    elif member.isfile():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        content = archive.extractfile(member)
+        assert content is not None
+        place.write_bytes(content.read())
 
 
 @cache
