@@ -34,6 +34,26 @@ def rewrite_each(
     return PassReport(name, count, tuple(skipped))
 
 
+def replace_where(graph: TfliteGraph, write: Callable[[Any], Iterable[Any] | None]) -> int:
+    """Puts other operators in the place of some.
+
+    Args:
+        graph: which is changed in place, and not pruned.
+        write: an operator -> those that compute its output instead; None: it stays.
+
+    Returns:
+        How many were replaced.
+    """
+    operators: list[Any] = []
+    count = 0
+    for operator in graph.operators:
+        written = write(operator)
+        count += written is not None
+        operators += [operator] if written is None else written
+    graph.operators = operators
+    return count
+
+
 def replace_each(graph: TfliteGraph, kind: str, write: Callable[[Any], Iterable[Any]]) -> None:
     """Puts other operators in the place of each one of a kind.
 
@@ -42,8 +62,5 @@ def replace_each(graph: TfliteGraph, kind: str, write: Callable[[Any], Iterable[
         kind: such as "GELU".
         write: an operator -> those that compute its output instead.
     """
-    operators: list[Any] = []
-    for operator in graph.operators:
-        operators += write(operator) if graph.kind(operator) == kind else [operator]
-    graph.operators = operators
+    replace_where(graph, lambda found: write(found) if graph.kind(found) == kind else None)
     graph.prune()

@@ -17,14 +17,18 @@ measured ranges.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from edgevit.formats.passes import PassReport
 from edgevit.formats.tflite.writer.graph import NO_ACTIVATION, TfliteGraph
+from edgevit.formats.tflite.writer.passes.rewriting import replace_where
 
 NAME = "integer-forms"
+# What takes the place of an operator; None: it stays.
+Form = Callable[[TfliteGraph, Any], list[Any] | None]
 
 
 def suit_integers(graph: TfliteGraph) -> PassReport:
@@ -33,17 +37,7 @@ def suit_integers(graph: TfliteGraph) -> PassReport:
     Args:
         graph: float32; changed in place.
     """
-    operators: list[Any] = []
-    count = 0
-    for operator in graph.operators:
-        rewrite = REWRITES.get(graph.kind(operator))
-        written = rewrite(graph, operator) if rewrite else None
-        count += written is not None
-        operators += [operator] if written is None else written
-    if count:
-        graph.operators = operators
-        graph.prune()
-    return PassReport(NAME, count)
+    return PassReport(NAME, _replace_kinds(graph, REWRITES))
 
 
 def slice_splits(graph: TfliteGraph) -> PassReport:
@@ -54,16 +48,18 @@ def slice_splits(graph: TfliteGraph) -> PassReport:
         "UNPACK": _slice_unpacked,
         "PACK": _concatenate,
     }
-    operators: list[Any] = []
-    count = 0
-    for operator in graph.operators:
-        kind = graph.kind(operator)
-        operators += kinds[kind](graph, operator) if kind in kinds else [operator]
-        count += kind in kinds
+    return PassReport("slices", _replace_kinds(graph, kinds))
+
+
+def _replace_kinds(graph: TfliteGraph, kinds: Mapping[str, Form]) -> int:
+    def write(operator: Any) -> list[Any] | None:
+        form = kinds.get(graph.kind(operator))
+        return form(graph, operator) if form else None
+
+    count = replace_where(graph, write)
     if count:
-        graph.operators = operators
         graph.prune()
-    return PassReport("slices", count)
+    return count
 
 
 def _store_cast(graph: TfliteGraph, operator: Any) -> list[Any] | None:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from edgevit.formats.tflite.writer.graph import NO_ACTIVATION, TfliteGraph
+from edgevit.formats.tflite.writer.passes.rewriting import replace_where
 
 LARGEST = 127  # of a symmetric int8 weight
 FILLING = -1  # where a padding put a zero
@@ -33,18 +34,16 @@ def convolve_shifts(graph: TfliteGraph) -> int:
         How many there were.
     """
     made = graph.makers()
-    count = 0
-    operators = []
-    for operator in graph.operators:
+
+    def write(operator: Any) -> list[Any] | None:
         source = _source_of(graph, made, operator)
         taps = None if source is None else _find_taps(graph, made, source, operator)
         if source is None or taps is None:
-            operators.append(operator)
-        else:
-            operators.append(_convolution(graph, source, int(operator.outputs[0]), taps))
-            count += 1
+            return None
+        return [_convolution(graph, source, int(operator.outputs[0]), taps)]
+
+    count = replace_where(graph, write)
     if count:
-        graph.operators = operators
         graph.drop_unread()
     return count
 

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from edgevit.formats.tflite.writer.graph import TfliteGraph
+from edgevit.formats.tflite.writer.passes.rewriting import replace_where
 from edgevit.formats.tflite.writer.quantize.merge_axes import MOST, merge_axes
 
 LEVELS = 256
@@ -47,14 +48,15 @@ def suit_micro(graph: TfliteGraph) -> tuple[str, ...]:
         **dict.fromkeys(MOST, partial(merge_axes, graph)),
     }
     counts = dict.fromkeys(rewrites, 0)
-    operators: list[Any] = []
-    for operator in graph.operators:
+
+    def write(operator: Any) -> list[Any] | None:
         kind = graph.kind(operator)
         written = rewrites[kind](operator) if kind in rewrites else None
-        operators += [operator] if written is None else written
         if written is not None:
             counts[kind] += 1
-    graph.operators = operators
+        return written
+
+    replace_where(graph, write)
     graph.prune()
     merged = sum(counts[kind] for kind in MOST)
     return (

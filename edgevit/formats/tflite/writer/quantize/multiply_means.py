@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from edgevit.formats.tflite.writer.graph import NO_ACTIVATION, TfliteGraph
+from edgevit.formats.tflite.writer.passes.rewriting import replace_where
 
 LARGEST = 127  # of a symmetric int8 weight
 
@@ -26,14 +27,9 @@ def multiply_means(graph: TfliteGraph) -> int:
     Returns:
         How many there were.
     """
-    operators: list[Any] = []
-    count = 0
-    for operator in graph.operators:
-        found = _is_over_channels(graph, operator)
-        operators += _write(graph, operator) if found else [operator]
-        count += found
-    graph.operators = operators
-    return count
+    return replace_where(
+        graph, lambda mean: _write(graph, mean) if _is_over_channels(graph, mean) else None
+    )
 
 
 def _is_over_channels(graph: TfliteGraph, operator: Any) -> bool:

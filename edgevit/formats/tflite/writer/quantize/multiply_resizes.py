@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from edgevit.formats.tflite.writer.graph import NO_ACTIVATION, TfliteGraph
+from edgevit.formats.tflite.writer.passes.rewriting import replace_where
 
 LARGEST = 127  # of a symmetric int8 weight
 
@@ -26,14 +27,9 @@ def multiply_resizes(graph: TfliteGraph) -> int:
     Returns:
         How many there were.
     """
-    operators: list[Any] = []
-    count = 0
-    for operator in graph.operators:
-        found = _is_fixed(graph, operator)
-        operators += _Writer(graph, operator).write() if found else [operator]
-        count += found
-    graph.operators = operators
-    return count
+    return replace_where(
+        graph, lambda resize: _Writer(graph, resize).write() if _is_fixed(graph, resize) else None
+    )
 
 
 def resize_weights(old: int, new: int) -> tuple[np.ndarray, np.ndarray]:

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from edgevit.formats.tflite.writer.graph import TfliteGraph
+from edgevit.formats.tflite.writer.passes.rewriting import replace_where
 from edgevit.formats.tflite.writer.quantize.integer import Ranges
 
 STEPS = 255  # between the levels of int8
@@ -42,18 +43,16 @@ def refine_squares(graph: TfliteGraph, ranges: Ranges) -> tuple[Ranges, tuple[st
     """
     found = dict(ranges)
     made = graph.makers()
-    operators: list[Any] = []
-    count = 0
-    for operator in graph.operators:
+
+    def write(operator: Any) -> list[Any] | None:
         square = made.get(int(operator.inputs[0])) if graph.kind(operator) == "MEAN" else None
-        if square is not None and _loses_small_ones(graph, square, operator, found):
-            operators += _on_two_scales(graph, square, operator, found)
-            count += 1
-        else:
-            operators.append(operator)
+        if square is None or not _loses_small_ones(graph, square, operator, found):
+            return None
+        return _on_two_scales(graph, square, operator, found)
+
+    count = replace_where(graph, write)
     if not count:
         return found, ()
-    graph.operators = operators
     graph.prune()
     return found, (f"{count} means of squares on two scales",)
 

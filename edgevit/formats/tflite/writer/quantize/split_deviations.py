@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from edgevit.formats.tflite.writer.graph import TfliteGraph
+from edgevit.formats.tflite.writer.passes.rewriting import replace_where
 from edgevit.formats.tflite.writer.quantize.integer import Ranges
 
 RATIO = 32.0  # of the ends of a piece: 1,024 levels at its lower one, where RSQRT is 0.1 % off
@@ -46,18 +47,16 @@ def split_deviations(graph: TfliteGraph, ranges: Ranges) -> tuple[Ranges, tuple[
     """
     found = dict(ranges)
     made = graph.makers()
-    operators: list[Any] = []
-    count = 0
-    for operator in graph.operators:
+
+    def write(operator: Any) -> list[Any] | None:
         chain = _norm_chain(graph, operator, made) if graph.kind(operator) == "RSQRT" else None
-        if chain is not None and _spread(graph, chain, found) > COARSE:
-            operators += _in_pieces(graph, operator, chain, found)
-            count += 1
-        else:
-            operators.append(operator)
+        if chain is None or _spread(graph, chain, found) <= COARSE:
+            return None
+        return _in_pieces(graph, operator, chain, found)
+
+    count = replace_where(graph, write)
     if not count:
         return found, ()
-    graph.operators = operators
     graph.prune()
     return found, (f"{count} deviations in pieces",)
 
