@@ -12,9 +12,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
+from edgevit.base.children import child_environment, name_signal
 from edgevit.base.errors import RuntimeFailure
 
 COMMAND = (sys.executable, "-m", "edgevit.bench.worker")
@@ -138,19 +138,16 @@ class WorkerProcess:
         said = self._log.read()[-2000:].decode(errors="replace").strip().splitlines()
         last = f" It said: {said[-1][:200]}" if said else ""
         self.close()
-        if code is not None and code < 0:
-            with contextlib.suppress(ValueError):
-                hint = ", perhaps for want of memory" if -code == signal.SIGKILL else ""
-                return f"its worker was killed by {signal.Signals(-code).name}{hint}.{last}"
+        name = name_signal(code)
+        if name is not None:
+            hint = ", perhaps for want of memory" if code == -signal.SIGKILL else ""
+            return f"its worker was killed by {name}{hint}.{last}"
         return f"its worker died (exit code {code}).{last}"
 
 
 def worker_environment(device: str, threads: int) -> dict[str, str]:
     """Variables of a worker: this package is found, and a GPU is seen only where it is wanted."""
-    found = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": str(threads)}
-    found["PYTHONPATH"] = os.pathsep.join(
-        part for part in (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")) if part
-    )
+    found = child_environment(TF_CPP_MIN_LOG_LEVEL="3", OMP_NUM_THREADS=str(threads))
     if device == "cpu":
         found["CUDA_VISIBLE_DEVICES"] = "-1"
     elif found.get("CUDA_VISIBLE_DEVICES") == "-1":  # edgevit's own default on the CPU

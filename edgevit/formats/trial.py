@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from functools import lru_cache
 from pathlib import Path
 
-from edgevit.base import errors
-from edgevit.base.errors import ConfigError, EdgevitError, RuntimeFailure
+from edgevit.base.children import child_environment, describe_end, revive_error
+from edgevit.base.errors import ConfigError, RuntimeFailure
 from edgevit.base.files import size_path
 
 COMMAND = (sys.executable, "-m", "edgevit.formats.trial_worker")
@@ -50,7 +49,7 @@ def _try_out(path: Path, runtime: str, changed_ns: int, size: int, shown: str) -
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env=_environment(),
+            env=child_environment(OMP_NUM_THREADS="1", TF_CPP_MIN_LOG_LEVEL="3"),
             timeout=LIMIT_S,
         )
     except subprocess.TimeoutExpired:
@@ -74,22 +73,12 @@ def _raise_told(
             f"file of another tool is not given. {VARIABLE}=8 allows 8 GB."
         )
     if "error" in told:
-        kind = getattr(errors, str(told.get("kind")), RuntimeFailure)
-        known = isinstance(kind, type) and issubclass(kind, EdgevitError)
-        plain = known and kind.__init__ is Exception.__init__
-        raise (kind if plain else RuntimeFailure)(str(told["error"]))
+        raise revive_error(str(told.get("kind")), str(told["error"]))
     if not told:
         raise RuntimeFailure(
-            f"{shown}: {runtime} died of it ({_cause(ended.returncode)}). The file is damaged, or "
-            "made to do so."
+            f"{shown}: {runtime} died of it ({describe_end(ended.returncode)}). The file is "
+            "damaged, or made to do so."
         )
-
-
-def _cause(code: int) -> str:
-    try:
-        return signal.Signals(-code).name
-    except ValueError:
-        return f"exit code {code}"
 
 
 def memory_limit(size_bytes: int) -> int:
@@ -105,14 +94,3 @@ def memory_limit(size_bytes: int) -> int:
         return int(float(asked) * 1e9)
     except (ValueError, OverflowError):
         raise ConfigError(f"{VARIABLE} is a number of gigabytes. Received: {asked!r}") from None
-
-
-def _environment() -> dict[str, str]:
-    package = str(Path(__file__).parents[2])
-    paths = [package, os.environ.get("PYTHONPATH", "")]
-    return {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(part for part in paths if part),
-        "OMP_NUM_THREADS": "1",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-    }

@@ -13,6 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from edgevit.base.children import child_environment, name_signal
 from edgevit.base.errors import in_one_line
 from edgevit.core.cells import State
 from edgevit.sweeps.jobs import GIGABYTE, Allowance, Event, Job
@@ -172,10 +173,9 @@ class JobProcess:
         if code == -signal.SIGKILL:
             reason = f"was killed while {self._step}, as the system does for want of memory"
             return [self._died(State.MEMORY, reason, self.peak)]
-        if code < 0:
-            with contextlib.suppress(ValueError):
-                name = signal.Signals(-code).name
-                return [self._died(State.CRASHED, f"died of {name} while {self._step}")]
+        name = name_signal(code)
+        if name is not None:
+            return [self._died(State.CRASHED, f"died of {name} while {self._step}")]
         reason = f"ended with exit code {code} while {self._step}{said}"
         return [self._died(State.CRASHED, reason)]
 
@@ -214,13 +214,10 @@ def resident_bytes(pid: int) -> int:
 
 def job_environment(threads: int) -> dict[str, str]:
     """Variables of a worker: this package is found, and bits do not depend on the machine."""
-    package = str(Path(__file__).parents[2])
-    paths = (package, os.environ.get("PYTHONPATH", ""))
     fixed = {
-        "PYTHONPATH": os.pathsep.join(path for path in paths if path),
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "KERAS_BACKEND": "tensorflow",
         **dict.fromkeys(THREADS, str(threads)),
     }
     defaults = {"TF_ENABLE_ONEDNN_OPTS": "0", "CUDA_VISIBLE_DEVICES": "-1"}
-    return {**defaults, **os.environ, **fixed}
+    return {**defaults, **child_environment(**fixed)}

@@ -15,11 +15,11 @@ import pickle
 import signal
 import struct
 import sys
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from edgevit.base.children import end_with_parent
 from edgevit.base.documents import to_json
 from edgevit.base.loading import load_attribute
 
@@ -66,18 +66,13 @@ def read_request(stream: BinaryIO) -> Any:
     return pickle.loads(stream.read(length))  # of our own parent
 
 
-def _watch(stream: BinaryIO) -> None:
-    stream.read(1)
-    os._exit(1)
-
-
 def main() -> None:
     """See the module."""
     die_with(int(sys.argv[1]))
     answers = os.dup(1)
     os.dup2(2, 1)
     function, shared, tasks = read_request(sys.stdin.buffer)
-    threading.Thread(target=_watch, args=(sys.stdin.buffer,), daemon=True).start()
+    end_with_parent(sys.stdin.buffer)
     load_attribute(function)(shared, tasks, Pipe(answers))
     sys.stdout.flush()
     os._exit(0)  # what a library left behind may crash or hang while it is taken apart

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import pickle
-import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-from edgevit.base import errors
-from edgevit.base.errors import EdgevitError, RuntimeFailure
+from edgevit.base.children import child_environment, describe_end, revive_error
+from edgevit.base.errors import RuntimeFailure
 from edgevit.core.parity import ParityReport
 from edgevit.core.reference import ReferenceSet
 
@@ -73,7 +71,7 @@ class Beside:
             stdin=subprocess.PIPE,
             stdout=self._answer,
             stderr=subprocess.DEVNULL,
-            env=_environment(),
+            env=child_environment(),
         )
         assert self._process.stdin
         with contextlib.suppress(OSError):  # it is gone already, and the answer tells
@@ -109,31 +107,11 @@ class Beside:
         try:
             answer: Answer = pickle.load(self._answer)  # of our own worker
         except (EOFError, pickle.UnpicklingError):
+            how = describe_end(self._process.returncode)
             raise RuntimeFailure(
-                f"{self._path.name}: the process that ran it died ({self._describe_end()}). "
+                f"{self._path.name}: the process that ran it died ({how}). "
                 "--jobs 1 runs it in the same process."
             ) from None
         if answer.error:
-            raise _revive(*answer.error)
+            raise revive_error(*answer.error)
         return answer
-
-    def _describe_end(self) -> str:
-        code = self._process.returncode
-        try:
-            return signal.Signals(-code).name
-        except ValueError:
-            return f"exit code {code}"
-
-
-def _revive(name: str, text: str) -> EdgevitError:
-    """An error of the worker's; one of no plain class becomes the runtime's."""
-    kind: Any = getattr(errors, name, RuntimeFailure)
-    plain = issubclass(kind, EdgevitError) and kind.__init__ is Exception.__init__
-    error: EdgevitError = (kind if plain else RuntimeFailure)(text)
-    return error
-
-
-def _environment() -> dict[str, str]:
-    """Where this process finds packages, plug-ins among them, the worker finds them too."""
-    paths = [str(Path(__file__).parents[2]), *filter(None, sys.path)]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import pickle
 import sys
-import threading
 import time
-from typing import IO
 
+from edgevit.base.children import end_with_parent
 from edgevit.base.errors import EdgevitError
 from edgevit.formats.registry import find_runtime
 from edgevit.verification.beside import Answer, Request
@@ -20,7 +19,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a runtime prints
     request = pickle.load(sys.stdin.buffer)  # of the process that started this one
-    threading.Thread(target=_end_with_parent, args=(sys.stdin.buffer,), daemon=True).start()
+    end_with_parent(sys.stdin.buffer)
     pickle.dump(answer(request), answers)
     answers.close()
 
@@ -36,12 +35,6 @@ def answer(request: Request) -> Answer:
     except EdgevitError as error:
         return Answer((), time.perf_counter() - started, (type(error).__name__, str(error)))
     return Answer(tuple(found), time.perf_counter() - started)
-
-
-def _end_with_parent(stream: IO[bytes]) -> None:
-    """Waits for the end of a stream that the parent never writes to again."""
-    stream.read()
-    os._exit(1)
 
 
 if __name__ == "__main__":

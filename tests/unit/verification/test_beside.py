@@ -29,10 +29,10 @@ time.sleep(60)
 """
 # As edgevit.verification.worker does while a runtime runs.
 WORKER = """
-import pickle, sys, threading, time
-from edgevit.verification import worker
+import pickle, sys, time
+from edgevit.base.children import end_with_parent
 pickle.load(sys.stdin.buffer)
-threading.Thread(target=worker._end_with_parent, args=(sys.stdin.buffer,), daemon=True).start()
+end_with_parent(sys.stdin.buffer)
 time.sleep(60)
 """
 
