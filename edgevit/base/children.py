@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from types import FunctionType
 from typing import IO, Any
 
 from edgevit.base import errors
@@ -61,6 +62,7 @@ def revive_error(name: str, text: str) -> EdgevitError:
     """
     kind: Any = getattr(errors, name, RuntimeFailure)
     known = isinstance(kind, type) and issubclass(kind, EdgevitError)
-    plain = known and kind.__init__ is Exception.__init__
+    # A class that takes more than a line has a constructor of its own, written in Python.
+    plain = known and not isinstance(kind.__init__, FunctionType)
     error: EdgevitError = (kind if plain else RuntimeFailure)(text)
     return error

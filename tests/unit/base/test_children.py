@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from edgevit.base.children import child_environment, describe_end, name_signal, revive_error
-from edgevit.base.errors import MissingDependencyError, ModelFileError, RuntimeFailure
+from edgevit.base.errors import ConfigError, MissingDependencyError, ModelFileError, RuntimeFailure
 
 
 def test_a_child_finds_what_this_process_finds(tmp_path, monkeypatch):
@@ -35,6 +35,7 @@ def test_an_end_is_a_signal_or_a_code(code, name, text):
     ("name", "kind"),
     [
         ("ModelFileError", ModelFileError),
+        ("ConfigError", ConfigError),  # a ValueError too
         (MissingDependencyError.__name__, RuntimeFailure),  # it is built of more than a line
         ("KeyboardInterrupt", RuntimeFailure),
         ("annotations", RuntimeFailure),
