@@ -222,9 +222,8 @@ def _fail(message: str, code: int, as_json: bool) -> int:
 def _set_environment() -> None:
     """Decides for the frameworks before any is imported; what the user set stays."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    if {"export", "sweep"} & set(
-        sys.argv
-    ):  # same bits on every processor, where bytes are compared
+    # Same bits on every processor, where bytes are compared.
+    if {"export", "sweep"} & set(sys.argv):
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     os.environ["KERAS_BACKEND"] = "tensorflow"  # train chooses another before it imports Keras

@@ -17,13 +17,8 @@ MANIFEST_SUFFIX = ".manifest.json"
 RUNS = "runs"  # key of the file beside: what the verification at export measured
 NOUN = "its manifest"  # what errors call it
 CLASSIFICATION = "classification"
-ADDED = (
-    "task",
-    "signature",
-    "errors",
-    "author",
-    "license",
-)  # fields that files from before may lack
+# Fields that files from before may lack.
+ADDED = ("task", "signature", "errors", "author", "license")
 
 
 @dataclass(frozen=True)

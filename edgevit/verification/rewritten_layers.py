@@ -69,15 +69,18 @@ def list_rewritten(alignment: Alignment, images: Inputs) -> list[str]:
     if not doubted:
         return []
     untrusted = _run_trials(alignment, images, found, doubted)
-    rescaled = {path for path in doubted if _shows_itself(untrusted[path])}
-    if rescaled:  # what else is doubtful is judged without them
-        trusted = _run_trials(alignment, images, found, rescaled)
-        doubted = {path for path in doubted - rescaled if trusted[path].relative > DOUBTFUL}
-        untrusted = _run_trials(alignment, images, found, doubted | rescaled)
-    return [*rescaled, *find_rewritten(trusted, untrusted, doubted)]
+    shown = [path for path, trial in untrusted.items() if path in doubted and _shows_itself(trial)]
+    if shown:  # what else is doubtful is judged without them
+        trusted = _run_trials(alignment, images, found, {*shown})
+        doubted = {path for path in doubted.difference(shown) if trusted[path].relative > DOUBTFUL}
+        if not doubted:
+            return shown
+        untrusted = _run_trials(alignment, images, found, doubted.union(shown))
+    return [*shown, *find_rewritten(trusted, untrusted, doubted)]
 
 
 def _shows_itself(trial: Trial) -> bool:
+    """Whether a rewrite can be told from the layer's values alone."""
     return is_rescaled(trial) or is_cut(trial)
 
 
