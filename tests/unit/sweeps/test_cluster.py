@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import sys
+import tarfile
 import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from edgevit.base.errors import MissingDependencyError
+from edgevit.base.errors import MissingDependencyError, RuntimeFailure
 from edgevit.base.files import digest_path
 from edgevit.base.packages import is_importable
 from edgevit.models.shipped import VARIABLE
@@ -43,6 +45,19 @@ def test_files_and_folders_are_packed_and_unpacked(tmp_path):
     for name in ("a", "a/b/c"):
         unpack(pack(tmp_path / name), tmp_path / "copy" / name)
         assert digest_path(tmp_path / "copy" / name) == digest_path(tmp_path / name)
+
+
+def test_nothing_is_unpacked_outside_of_its_folder(tmp_path):
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        folder = tarfile.TarInfo(".")
+        folder.type = tarfile.DIRTYPE
+        archive.addfile(folder)
+        entry = tarfile.TarInfo("../beside")
+        archive.addfile(entry, io.BytesIO())
+    with pytest.raises(RuntimeFailure, match="outside of the folder"):
+        unpack(stream.getvalue(), tmp_path / "place")
+    assert not (tmp_path / "beside").exists()
 
 
 def test_what_a_machine_lacks_travels_and_what_it_has_is_used_in_place(tmp_path, machine):

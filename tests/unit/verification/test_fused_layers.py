@@ -92,6 +92,13 @@ def test_what_two_layers_read_is_not_inside_a_step():
     assert found == {}
 
 
+def test_a_layer_that_reads_something_else_too_is_not_in_the_step():
+    first, second, third = block(0)
+    third = replace(third, inputs=(second.path, "elsewhere"))
+    found = find([first, second, third], {"Conv2D0"}, {"Conv2D0": third.path})
+    assert found == {}
+
+
 def test_where_a_fault_hides_the_end_the_name_of_the_tensor_tells_it():
     layers = block(0)
     named = "net/Activation0_1/Relu;net/BatchNormalization0_1/add"
