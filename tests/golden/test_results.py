@@ -6,6 +6,7 @@ import argparse
 import copy
 import importlib
 import json
+import statistics
 import sys
 from pathlib import Path
 
@@ -120,3 +121,26 @@ def test_the_figures_of_the_readme_are_those_of_the_results():
         if target != "float Keras":
             figures += f", {document[target]['size_bytes'] / 1e6:.2f} MB"
         assert cell == figures, (target, network)
+
+
+@pytest.mark.parametrize(
+    ("name", "result"),
+    [("planted_faults", "faults.json"), ("layer_suspects", "layer_suspects.json")],
+)
+def test_the_decision_about_verdicts_shows_what_was_counted(scripts, name, result):
+    rows = json.loads((ROOT / "benchmarks" / "results" / result).read_text())["rows"]
+    decision = ROOT / "docs" / "decisions" / "0017-two-halves-of-a-verdict.md"
+    assert "\n".join(scripts(name).render_table(rows)) in decision.read_text()
+
+
+def test_the_page_on_speed_shows_the_medians_of_what_was_measured():
+    rows = json.loads((ROOT / "benchmarks" / "results" / "export_cost.json").read_text())["rows"]
+    shown = (ROOT / "docs" / "how-to" / "speed.md").read_text().splitlines()
+    for target in ("tflite-float32", "tflite-int8", "onnx-float32"):
+        (line,) = [line for line in shown if line.startswith(f"| `{target}`")]
+        found = {row["side"]: row for row in rows if row["target"] == target}
+        sides = [found[side] for side in ("ours", "ours, a second target", "stock")]
+        seconds = [f"{statistics.median(side['wall_s']):.1f} s" for side in sides]
+        memory = [f"{statistics.median(sides[i]['peak_mb']) / 1000:.2f}" for i in (0, 2)]
+        cells = [cell.strip() for cell in line.split("|")[2:-1]]
+        assert cells == [*seconds, f"{', '.join(memory)} GB"]
