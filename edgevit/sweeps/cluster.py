@@ -13,6 +13,7 @@ import getpass
 import hashlib
 import io
 import os
+import shutil
 import tarfile
 import tempfile
 import time
@@ -38,6 +39,7 @@ from edgevit.sweeps.process import TICK_S, JobProcess
 RETRIES = 2  # of a job whose machine or process was lost
 WAIT_S = 0.5
 AHEAD = 2  # jobs beyond those that run now, so that no core waits for this process
+KEPT_S = 7 * 24 * 3600  # unpacked files that no job asked for in this time are deleted
 
 
 @dataclass(frozen=True)
@@ -214,7 +216,7 @@ def place_files(job: Job, sent: Sequence[Sent], folder: Path) -> Job:
     """A job whose files are found on this machine.
 
     What is at the same place with the same content, as on a shared disk, is used there; the rest
-    is unpacked once for all jobs of this machine.
+    is unpacked once for all jobs of this machine, and deleted when none asked for it in a week.
 
     Args:
         job: of another machine.
@@ -241,6 +243,7 @@ def place_files(job: Job, sent: Sequence[Sent], folder: Path) -> Job:
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(found)
     digests.keep()
+    _clear_old(cache)
     tasks = []
     for number, task in enumerate(job.tasks):
         place = folder / str(number)
@@ -271,7 +274,17 @@ def _fetch(file: Sent, cache: Path) -> Path:
         unpack(ray.get(file.packed[0]), partial / file.path.name)
         with contextlib.suppress(OSError):  # another job was quicker
             partial.rename(place)
+    os.utime(place)
     return place / file.path.name
+
+
+def _clear_old(cache: Path) -> None:
+    """Deletes what was unpacked for earlier jobs, or left half unpacked by killed ones."""
+    oldest = time.time() - KEPT_S
+    for place in cache.iterdir():
+        with contextlib.suppress(OSError):  # another job was quicker
+            if place.is_dir() and place.stat().st_mtime < oldest:
+                shutil.rmtree(place)
 
 
 def _rename(value: Any, moved: Mapping[str, str]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 import tarfile
 import time
@@ -87,6 +88,27 @@ def test_what_a_machine_lacks_travels_and_what_it_has_is_used_in_place(tmp_path,
     assert moved.shared.arguments == {"image_size": [1, 2]}
     found = Path(moved.environment[VARIABLE]) / "vit/weights.safetensors"
     assert found.read_bytes() == b"w"
+
+
+def test_unpacked_files_that_nobody_asked_for_in_a_week_are_deleted(tmp_path, machine):
+    folder = tmp_path / "plan"
+    folder.mkdir()
+    sent = []
+    for name in ("used", "old"):
+        (folder / name).write_text(name)
+        sent.append(send(folder / name))
+        (folder / name).unlink()
+    job = Job("f", None, (), folder)
+    place_files(job, sent, machine)
+    places = [tmp_path / "cache" / file.digest for file in sent]
+    partial = tmp_path / "cache" / ".killed"
+    partial.mkdir()
+    for place in (*places, partial):
+        os.utime(place, (0, 0))
+    (machine.with_name("next")).mkdir()
+    moved = place_files(job, sent[:1], machine.with_name("next"))
+    assert (moved.folder / "used").read_text() == "used"
+    assert [place.exists() for place in (*places, partial)] == [True, False, False]
 
 
 def test_of_several_steps_at_once_the_last_is_told():
