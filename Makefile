@@ -14,7 +14,7 @@ TEST_READY := $(VENV)/.ready-test
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-long test-fuzz test-web test-crosscheck test-browser \
-	test-arm64 test-mediapipe test-npu test-ray docs lint format clean
+	test-arm64 test-mediapipe test-npu test-ray test-notebooks test-install docs lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +46,15 @@ test-npu: $(TEST_READY) ## files for Arm's Ethos-U, compiled by Vela; installs t
 test-ray: $(TEST_READY) ## sweeps on a Ray cluster of two nodes on this machine; installs Ray (0.2 GB)
 	@$(PIP_INSTALL) --constraint constraints.txt --editable '.[ray]'
 	@$(BIN)/pytest -m "long or not long" tests/unit/sweeps $(ARGS)
+
+test-notebooks: $(TEST_READY) ## the notebooks, every cell; installs what runs them (50 MB)
+	@$(PIP_INSTALL) --constraint constraints.txt --editable '.[notebooks]'
+	@$(BIN)/pytest -m "long or not long" tests/golden/test_notebooks.py $(ARGS)
+
+test-install: $(TEST_READY) ## the README from a wheel in a fresh environment of PYTHON
+	@rm -rf build/wheel && $(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation \
+		--wheel-dir build/wheel .
+	@$(BIN)/python tools/fresh_install.py build/wheel/*.whl --python $(PYTHON) $(ARGS)
 
 test-browser: $(TEST_READY) ## kits for browsers in headless Chromium, which must be installed
 	@npm ci --prefix tools/node --ignore-scripts --no-audit --no-fund --loglevel=error

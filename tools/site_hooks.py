@@ -13,6 +13,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
+import notebook_pages  # noqa: E402
 from reference_pages import PAGES  # noqa: E402
 
 BESIDE = ("CHANGELOG.md", "CONTRIBUTING.md", "artifacts/*/README.md", "artifacts/*/curves.png")
@@ -30,6 +31,9 @@ def on_files(files: Any, config: Any) -> Any:
             files.append(File(name, str(ROOT), config.site_dir, config.use_directory_urls))
     for name, render in PAGES.items():
         files.append(File.generated(config, f"reference/{name}", content=render()))
+    for name, path in notebook_pages.PAGES.items():
+        page = notebook_pages.render(path)
+        files.append(File.generated(config, f"notebooks/{name}", content=page))
     return files
 
 

@@ -19,10 +19,12 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 Row = TypeVar("Row")
+TENSORFLOW_BEFORE = (3, 14)  # from there on it has no wheel, and pyproject.toml leaves it out
 
 
 def in_one_line(error: object, most: int | None = None) -> str:
@@ -124,8 +126,24 @@ class MissingDependencyError(EdgevitError):
         nouns = ("package", "is") if len(names) == 1 else ("packages", "are")
         super().__init__(
             f"{purpose} needs the {nouns[0]} {listed}, which {nouns[1]} not installed. "
-            f"Run: pip install 'edgevit[{extra}]'"
+            f"{name_remedy(names, extra)}"
         )
+
+
+def name_remedy(packages: Collection[str], extra: str) -> str:
+    """How missing packages are had: a command, or another Python where none would bring them.
+
+    Args:
+        packages: names to import.
+        extra: the extra of edgevit that brings them; several with commas between.
+    """
+    if "tensorflow" in packages and sys.version_info >= TENSORFLOW_BEFORE:
+        here, last = sys.version_info[1], TENSORFLOW_BEFORE[1] - 1
+        return (
+            f"TensorFlow has no wheel for Python 3.{here}. Take Python 3.11 to 3.{last}, and there "
+            f"run: pip install 'edgevit[{extra}]'"
+        )
+    return f"Run: pip install 'edgevit[{extra}]'"
 
 
 @contextlib.contextmanager

@@ -17,7 +17,6 @@ from edgevit.base.errors import OutputError
 from edgevit.base.printing import printable
 from edgevit.core.parity import KERNELS, MEASURES, SAMPLES, OutputParity, ParityReport, Verdict
 from edgevit.core.runtime import Runtime
-from edgevit.core.signature import Role
 from edgevit.core.target import Target
 from edgevit.core.tolerance import Tolerance
 
@@ -108,32 +107,6 @@ def not_run_lines(target: Target, runtimes: Sequence[Runtime]) -> list[str]:
         f"pip install 'edgevit[{row.extra}]'"
         for row in runtimes
     ]
-
-
-def agreement_column(
-    output: OutputParity, agreement: float, tolerance: Tolerance | None = None
-) -> dict[str, str]:
-    """The measure of an output's role as a column of a table; none where it has none.
-
-    Args:
-        output: whose role and limit are meant.
-        agreement: to show, in [0, 1].
-        tolerance: whose limit stands beside it; None: no limit is meant.
-    """
-    if output.role not in MEASURES:
-        return {}
-    plain = output.role is Role.EMBEDDING
-    shown = f"{agreement:.4f}" if plain else f"{100 * agreement:.1f} %"
-    limit = tolerance.limit(output.role).agreement if tolerance else None
-    if limit and not output.one_sided:
-        shown += f" (≥ {limit:g})" if plain else f" (≥ {100 * limit:.3g} %)"
-    return {MEASURES[output.role]: shown}
-
-
-def share_and_limit(share: float, limit: float | None = None) -> str:
-    """A share in percent with the limit that it must not exceed; no limit is None or infinity."""
-    shown = f"{100 * share:.2g} %"
-    return f"{shown} (≤ {100 * limit:.3g} %)" if limit and limit < float("inf") else shown
 
 
 def verdict_lines(

@@ -87,25 +87,10 @@ def diff(
 
 
 def _text(found: LayerDiff, top: int, order: str, picture: Path | None) -> str:
+    from edgevit.reports.tables import list_layers
+
     rows = list(found.layers) if order == "network" else found.ranked[:top]
-    integers = any(row.saturated is not None for row in found.layers)
-    cells = [
-        {
-            "layer": _step(row),
-            "computed by": row.op,
-            "adds dB": _decibels(row.sqnr_db),
-            "cosine": f"{row.cosine:.5f}",
-            "total dB": _decibels(row.total_sqnr_db),
-            "total cosine": f"{row.total_cosine:.5f}",
-            **(
-                {"saturated": _share(row.saturated), "clipped": _share(row.clipped)}
-                if integers
-                else {}
-            ),
-            "beyond dB": f"{row.excess_db:+.1f}",
-        }
-        for row in rows
-    ]
+    cells = list_layers(rows)
     lines = [console.table(cells, words=("layer", "computed by"))]
     lines += [f"{console.paint('warning:')} {line}" for line in found.warnings]
     lines.append(_coverage(found))
@@ -127,11 +112,6 @@ def _text(found: LayerDiff, top: int, order: str, picture: Path | None) -> str:
     if picture:
         lines.append(f"picture: {console.shown_path(picture)}")
     return "\n".join(lines)
-
-
-def _step(row: LayerError) -> str:
-    """The layer, or the first and the last of several that are one step."""
-    return f"{row.layer} .. {row.last.rpartition('/')[2]}" if row.last else row.layer
 
 
 def _in_front(row: LayerError) -> str:
@@ -167,11 +147,3 @@ def _noise(row: LayerError) -> str:
         f"{row.layer} ({row.kind}) adds most, {100 * row.relative:.3g} % error by itself: its "
         "precision is coarse for what it computes. If the file loses accuracy, begin there."
     )
-
-
-def _decibels(value: float | None) -> str:
-    return "exact" if value is None else f"{value:.1f}"
-
-
-def _share(value: float | None) -> str:
-    return "" if value is None else f"{100 * value:.2f} %"

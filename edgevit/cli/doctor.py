@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from edgevit.base.errors import name_remedy
 from edgevit.base.packages import PICTURES, REPORT, TRAINING, Need
 from edgevit.cli import console, options
 
@@ -42,7 +43,7 @@ def doctor(as_json: bool) -> None:
         wanted = [need for need in row if packages[need.distribution] is None]
         extras = ",".join(dict.fromkeys(need.extra for need in wanted))
         missing = [need.distribution for need in wanted]
-        found[purpose] = missing, f"pip install 'edgevit[{extras}]'"
+        found[purpose] = missing, name_remedy(missing, extras).removeprefix("Run: ")
     for purpose, (program, how) in PROGRAMS.items():
         found[purpose] = ([] if shutil.which(program) else [program], how)
     checks: dict[str, dict[str, Any]] = {

@@ -310,6 +310,7 @@ def _note(outcomes: list[Outcome]) -> str:
 
 
 def _text(outcomes: list[Outcome], stages: Sequence[Stage], timings: bool) -> str:
+    from edgevit.reports.tables import agreement_column, share_and_limit
     from edgevit.reports.text import summarise_others, summarise_parity
     from edgevit.verbs.export import recipe_path
 
@@ -326,10 +327,10 @@ def _text(outcomes: list[Outcome], stages: Sequence[Stage], timings: bool) -> st
                 "verdict": str(outcome.verdict),
                 "MB": console.megabytes(artifact.size_bytes) if artifact else "-",
                 "max |diff|": f"{figures['max_abs']:.2g}",
-                "mean/std": console.share_and_limit(
+                "mean/std": share_and_limit(
                     figures["relative"], tolerance.limit(first.role).relative
                 ),
-                **console.agreement_column(first, figures["top1_agreement"], tolerance),
+                **agreement_column(first, figures["top1_agreement"], tolerance),
                 "s": f"{outcome.seconds:.1f}",
                 "file": console.shown_path(artifact.path) if artifact else "not written",
             }

@@ -69,14 +69,9 @@ def inspect(file: Path, profiled: bool, runs: int, npu: str | None, as_json: boo
 
 
 def _text(found: Inspection, measured: Profile | None) -> str:
-    rows = [
-        {
-            "operator": name,
-            "count": str(count),
-            "on floats": str(found.float_ops.get(name, "-")),
-        }
-        for name, count in found.ops.items()
-    ]
+    from edgevit.reports.tables import list_operators
+
+    rows = list_operators(found)
     lines = [console.table(rows, words=("operator",))]
     if found.optimized_ops is not None:
         before, after = sum(found.ops.values()), sum(found.optimized_ops.values())

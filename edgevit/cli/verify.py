@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgevit.cli import console, options
-from edgevit.core.parity import KERNELS, OWN, SYNTHETIC
+from edgevit.core.parity import SYNTHETIC
 
 if TYPE_CHECKING:
     from edgevit.verbs.verify import Verification
@@ -101,35 +101,13 @@ def verify(file: Path, as_json: bool, **chosen: Any) -> None:
 
 
 def _text(found: Verification, signed_by: str) -> str:
+    from edgevit.reports.tables import list_runs
+
     shown = console.shown_path(found.path)
     tolerance = found.tolerance
     if tolerance is None:
         return f"{shown}: {found.damage}\n{shown}: {console.paint(str(found.verdict))}"
-    kinds = {SYNTHETIC: "golden", OWN: "own", KERNELS: "kernels"}
-    runs = [(kinds[report.samples], report) for report in found.reports]
-    if found.real:
-        runs.append(("real", found.real))
-    rows = []
-    for kind, report in runs:
-        for output in report.outputs:
-            verdict, limit = output.verdict(tolerance), tolerance.limit(output.role).relative
-            if report.samples == KERNELS:
-                verdict, limit = report.verdict(tolerance), tolerance.kernels
-            judged = report.samples != KERNELS
-            rows.append(
-                {
-                    "runtime": report.runtime,
-                    **({"output": output.name} if len(report.outputs) > 1 else {}),
-                    "images": f"{output.images} {kind}",
-                    "verdict": str(verdict),
-                    "max |diff|": f"{output.max_abs:.3g}",
-                    "mean |diff|": f"{output.mean_abs:.3g}",
-                    "mean/std": console.share_and_limit(output.relative, limit),
-                    **console.agreement_column(
-                        output, output.agreement, tolerance if judged else None
-                    ),
-                }
-            )
+    rows = list_runs(found.judged, tolerance, found.real)
     lines = [console.table(rows, words=("runtime", "output", "images", "verdict"))]
     if found.accuracy:
         lines.append(

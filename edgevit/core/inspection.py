@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Self
 
+from edgevit.base.loading import load_attribute
 from edgevit.core.roofline import Cost
 from edgevit.core.tensors import TensorSpec
 
@@ -70,6 +71,9 @@ class Inspection:
     largest: tuple[StoredTensor, ...] = ()
     optimized_ops: dict[str, int] | None = None
     work: Cost | None = None
+
+    def _repr_html_(self) -> str:
+        return load_attribute("edgevit.reports.tables:show_operators")(self)
 
     @classmethod
     def of(

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 import numpy as np
 
+from edgevit.base.loading import load_attribute
 from edgevit.core.samples import Inputs
 
 PREPROCESSING = "preprocessing"  # stands for what happens to the pixels before the network
@@ -170,6 +171,9 @@ class LayerDiff:
     unaligned: tuple[Unaligned, ...]
     skipped: dict[str, int]
     warnings: tuple[str, ...] = ()
+
+    def _repr_html_(self) -> str:
+        return load_attribute("edgevit.reports.tables:show_layers")(self)
 
     @property
     def ranked(self) -> list[LayerError]:

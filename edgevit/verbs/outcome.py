@@ -14,6 +14,7 @@ from edgevit.core.parity import ParityReport, Verdict, judge
 from edgevit.core.runtime import Runtime
 from edgevit.core.signature import Signature
 from edgevit.core.target import Target
+from edgevit.reports.tables import list_runs, show_table
 
 if TYPE_CHECKING:
     from edgevit.quantization.search import SearchReport
@@ -86,3 +87,11 @@ class Outcome:
     def accepted(self) -> bool:
         """Whether the file is what was asked for: right, and no lossier than was allowed."""
         return self.verdict is Verdict.PASS or (self.verdict is Verdict.LOSSY and self.accept_loss)
+
+    def _repr_html_(self) -> str:
+        if self.refusal:
+            return show_table(f"{self.target.name}: refused. {self.refusal}", [])
+        file = self.artifact
+        place = f"{file.path}, {file.size_bytes / 1e6:.2f} MB" if file else "not written"
+        title = f"{self.target.name}: {self.verdict}, {place}"
+        return show_table(title, list_runs(self.reports, self.target.tolerance))

@@ -25,6 +25,7 @@ from edgevit.formats.registry import (
     verifying_runtimes,
 )
 from edgevit.frontend.opening import Opening, open_source
+from edgevit.reports.tables import list_runs, show_table
 from edgevit.tasks import find_task
 from edgevit.verbs.foreign import as_exported, check_foreign, choose_runtimes
 from edgevit.verification.audit import inspect
@@ -102,6 +103,12 @@ class Verification:
     def judged(self) -> tuple[ParityReport, ...]:
         """Every comparison with the float model."""
         return self.reports if self.real is None else (*self.reports, self.real)
+
+    def _repr_html_(self) -> str:
+        title = f"{self.path.name}: {self.verdict}"
+        if self.tolerance is None:
+            return show_table(f"{title}. {self.damage}", [])
+        return show_table(title, list_runs(self.judged, self.tolerance, self.real))
 
 
 def verify(

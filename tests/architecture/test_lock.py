@@ -11,6 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from edgevit.base.errors import TENSORFLOW_BEFORE
 from edgevit.formats.registry import RUNTIMES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,7 +44,38 @@ RAY = {
     *("ray", "attrs", "filelock", "jsonschema", "jsonschema-specifications", "msgpack"),
     *("referencing", "rpds-py"),
 }
-ON_REQUEST = {"torch", "onnxruntime-gpu", "ethos-u-vela", *CROSSCHECK, *CLIENTS, *SITE, *RAY}
+NOTEBOOKS = {
+    "asttokens",
+    "comm",
+    "debugpy",
+    "executing",
+    "fastjsonschema",
+    "ipykernel",
+    "ipython",
+    "ipython-pygments-lexers",
+    "jedi",
+    "jupyter-client",
+    "jupyter-core",
+    "matplotlib-inline",
+    "nbclient",
+    "nbformat",
+    "nest-asyncio2",
+    "parso",
+    "pexpect",
+    "prompt-toolkit",
+    "psutil",
+    "ptyprocess",
+    "pure-eval",
+    "pyzmq",
+    "stack-data",
+    "tornado",
+    "traitlets",
+    "wcwidth",
+}
+ON_REQUEST = {
+    *("torch", "onnxruntime-gpu", "ethos-u-vela"),
+    *(*CROSSCHECK, *CLIENTS, *SITE, *RAY, *NOTEBOOKS),
+}
 
 
 def list_needed(*extras: str) -> set[str]:
@@ -112,6 +144,24 @@ def test_the_cluster_of_sweeps_is_pinned_with_all_that_it_needs():
         except metadata.PackageNotFoundError:
             pytest.skip(f"{name} is not installed: pip install 'edgevit[ray]'")
     assert RAY <= list_needed("ray") <= set(PINS)
+
+
+def test_what_runs_the_notebooks_is_pinned_with_all_that_it_needs():
+    for name in NOTEBOOKS:
+        try:
+            assert metadata.version(name) == PINS[name]
+        except metadata.PackageNotFoundError:
+            pytest.skip(f"{name} is not installed: make test-notebooks")
+    assert NOTEBOOKS <= list_needed("notebooks") <= set(PINS)
+
+
+def test_tensorflow_is_asked_for_only_where_it_has_a_wheel():
+    asked = map(Requirement, PROJECT["optional-dependencies"]["tensorflow"])
+    (found,) = [row for row in asked if row.name == "tensorflow"]
+    last = ".".join(map(str, TENSORFLOW_BEFORE))
+    assert found.marker.evaluate({"python_version": "3.13"})
+    assert not found.marker.evaluate({"python_version": last})
+    assert f"Programming Language :: Python :: {last}" in PROJECT["classifiers"]
 
 
 @pytest.mark.parametrize("row", RUNTIMES.values(), ids=RUNTIMES)

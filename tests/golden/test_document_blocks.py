@@ -1,7 +1,7 @@
 """Blocks of the documents: commands exist, Python compiles, and a page shows what is printed.
 
-Blocks of ``console`` in the README and the tutorials are run, in the order of the page, in a
-folder with the example's model and photos; so are their blocks of ``python``.
+Pages that show what somebody typed are run, in their order, in a folder with the example's model
+and photos. tools/document_blocks.py counts the blocks, and says why some are not run.
 """
 
 from __future__ import annotations
@@ -20,28 +20,18 @@ import click
 import pytest
 
 import edgevit
+from document_blocks import BLOCK, PAGES, is_run, list_blocks, read_steps, tell_fates
 from edgevit.cli.main import VERBS
 from programs import ROOT
 
 FIGURE = re.compile(r"\d[\d,]*(\.\d+)?(e-?\d+)?")
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PAGES = sorted(
-    path
-    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("**/*.md"))
-    if path.parent.name != "decisions"
-)
-RUN = [ROOT / "README.md", *sorted((ROOT / "docs" / "tutorials").glob("*.md"))]
+RUN = [path for path in PAGES if is_run(path.read_text())]
 MOST_WORDS = 600
 TERMINAL = ("COLUMNS", "FORCE_COLOR")  # of a test's own terminal
 
 
 def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
-
-
-def list_blocks(text: str, *languages: str) -> list[tuple[str, str]]:
-    """(language, content) of the fenced blocks in these languages."""
-    return [(found[1], found[2]) for found in BLOCK.finditer(text) if found[1] in languages]
 
 
 def list_commands(text: str) -> Iterator[list[str]]:
@@ -130,24 +120,30 @@ def test_the_readme_is_a_minutes_reading():
     assert {"make demo", "make test"} <= set(re.findall(r"`(make \w+)`", prose))
 
 
-def read_steps(text: str) -> Iterator[tuple[str, str]]:
-    """(command or code, what it prints) of a page, in order."""
-    for language, block in list_blocks(text, "console", "python"):
-        if language == "python":
-            yield block, ""
-            continue
-        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-            command, _, printed = part.partition("\n")
-            yield command, printed.strip()
+def test_every_block_that_is_not_run_has_a_reason():
+    fates = [fate for path in PAGES for fate in tell_fates(path.read_text())]
+    assert fates.count("run") >= 30
+    assert tell_fates("```console\n$ edgevit doctor\n```\n```yaml\na: 1\n```\n") == [
+        "run",
+        "shown: needs a service of continuous integration",
+    ]
 
 
 @pytest.fixture(scope="module")
 def example(tmp_path_factory) -> Path:
     """A folder with the model and the photos that the pages speak of."""
     folder = tmp_path_factory.mktemp("example")
-    make = ROOT / "tools" / "make_example_model.py"
+    make = ROOT / "docs" / "notebooks" / "make_example_model.py"
     subprocess.run([sys.executable, make, folder], check=True, capture_output=True)
     return folder
+
+
+def to_command(step: str) -> list[str]:
+    """What runs a step: this edgevit, another program, or Python for a block of code."""
+    program, *arguments = shlex.split(step) if "\n" not in step else [""]
+    if program == "edgevit":
+        return [sys.executable, "-m", "edgevit", *arguments]
+    return [program, *arguments] if program == "openssl" else [sys.executable, "-c", step]
 
 
 @pytest.mark.long
@@ -157,10 +153,8 @@ def test_a_page_prints_what_it_shows(example: Path, tmp_path: Path, path: Path):
     shutil.copytree(example, tmp_path, dirs_exist_ok=True)
     piped = {key: value for key, value in os.environ.items() if key not in TERMINAL}
     for step, shown in read_steps(path.read_text()):
-        command = shlex.split(step)[1:] if step.startswith("edgevit ") else None
-        arguments = ["-m", "edgevit", *command] if command else ["-c", step]
         run = subprocess.run(
-            [sys.executable, *arguments], cwd=tmp_path, capture_output=True, text=True, env=piped
+            to_command(step), cwd=tmp_path, capture_output=True, text=True, env=piped
         )
         assert run.returncode == 0, f"{step}\n{run.stdout}\n{run.stderr}"
         if shown:  # the page may show the first lines alone

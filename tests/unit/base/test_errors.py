@@ -39,3 +39,15 @@ def test_a_missing_package_comes_with_the_command_that_brings_it():
     assert "'onnxruntime'" in str(error)
     several = errors.MissingDependencyError(["keras", "tensorflow"], "tensorflow", "An export")
     assert "needs the packages 'keras', 'tensorflow', which are not installed" in str(several)
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [((3, 13), "Run: pip install 'edgevit[tensorflow]'"), ((3, 14), "Take Python 3.11 to 3.13")],
+)
+def test_where_tensorflow_has_no_wheel_another_python_is_named(monkeypatch, version, said):
+    monkeypatch.setattr("sys.version_info", version)
+    missing = errors.MissingDependencyError(["keras", "tensorflow"], "tensorflow", "An export")
+    assert said in str(missing)
+    runtime = errors.MissingDependencyError("ai_edge_litert", "litert", "This")
+    assert "Run: pip install 'edgevit[litert]'" in str(runtime)

@@ -1,6 +1,6 @@
 """Makes the model and the photos of the README's "my own model": a folder that can be tried out.
 
-    python tools/make_example_model.py my_model
+    python docs/notebooks/make_example_model.py my_model
 
 Writes my_model/my.keras, a small classifier of grey pictures that was trained on pixels of 0..1,
 and my_model/photos with a folder for each class. The pictures are drawn: rings, bars and crosses.
