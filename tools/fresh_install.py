@@ -71,7 +71,7 @@ def run_steps(folder: Path, programs: Path, whole: bool) -> int:
     steps = [step for step, _ in read_steps((ROOT / "README.md").read_text())]
     count = 0
     for step in [*steps, SELF_TEST]:
-        words = shlex.split(step) if step.startswith(("edgevit ", "python ")) else []
+        words = shlex.split(step, comments=True) if step.startswith(("edgevit ", "python ")) else []
         if not whole and (not words or words[1] in FLOAT):
             print(f"      -    left out: {step.splitlines()[0]}")
             continue

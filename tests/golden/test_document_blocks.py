@@ -140,7 +140,7 @@ def example(tmp_path_factory) -> Path:
 
 def to_command(step: str) -> list[str]:
     """What runs a step: this edgevit, another program, or Python for a block of code."""
-    program, *arguments = shlex.split(step) if "\n" not in step else [""]
+    program, *arguments = shlex.split(step, comments=True) if "\n" not in step else [""]
     if program == "edgevit":
         return [sys.executable, "-m", "edgevit", *arguments]
     return [program, *arguments] if program == "openssl" else [sys.executable, "-c", step]
@@ -156,7 +156,8 @@ def test_a_page_prints_what_it_shows(example: Path, tmp_path: Path, path: Path):
         run = subprocess.run(
             to_command(step), cwd=tmp_path, capture_output=True, text=True, env=piped
         )
-        assert run.returncode == 0, f"{step}\n{run.stdout}\n{run.stderr}"
+        expected_code = 1 if step.endswith("# exit code 1") else 0
+        assert run.returncode == expected_code, f"{step}\n{run.stdout}\n{run.stderr}"
         if shown:  # the page may show the first lines alone
             printed, expected = without_figures(run.stdout), without_figures(shown)
             assert printed[: len(expected)] == expected, step
