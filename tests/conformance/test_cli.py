@@ -694,12 +694,40 @@ def test_doctor_looks_for_programs_too(command, monkeypatch, found, ready):
     assert ("valgrind" in check["get"]) is not ready
 
 
-def test_every_answer_in_json_is_one_document(command, exported, picture):
-    for arguments in (
+# Verbs whose JSON other tests read: of a model that they train, of processes that they start.
+READ_ELSEWHERE = {
+    "export",
+    "calibrate",
+    "diff",
+    "evaluate",
+    "benchmark",
+    "explain",
+    "train",
+    "sweep",
+}
+
+
+def test_every_answer_in_json_is_one_document(command, exported, picture, tmp_path):
+    file = exported["tflite-int8"]
+    cases = (
         ("models",),
         ("targets",),
         ("doctor",),
+        ("cache",),
         ("inspect", exported["savedmodel"]),
         ("predict", exported["savedmodel"], picture),
-    ):
-        json.loads(command(*arguments, "--json").out)
+        ("verify", file),
+        ("profile", file, "--runs", "2"),
+        ("deploy", file, "--to", "python", "--out", tmp_path / "kit"),
+        ("report", file.parent, "--out", tmp_path / "report.html"),
+    )
+    for arguments in cases:
+        assert command(*arguments, "--json").document
+    assert {case[0] for case in cases} | READ_ELSEWHERE | {"completion"} == set(OPTIONS)
+
+
+@pytest.mark.parametrize("verb", sorted(set(OPTIONS) - {"completion"}))
+def test_wrong_use_of_every_verb_is_one_document_too(command, verb):
+    answer = command(verb, "--json", "--nonsense")
+    assert answer.code == 2
+    assert "--nonsense" in answer.document["error"]
