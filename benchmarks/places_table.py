@@ -1,4 +1,6 @@
-"""Which file runs in which place: kits of a shipped small network, each by its own self-test.
+"""Which file runs in which place: kits of small networks, each by its own self-test.
+
+A place without the device gets what there is: an Ethos-U the verdict of its compiler.
 
     python benchmarks/places_table.py --json benchmarks/results/places.json
     python benchmarks/places_table.py --page
@@ -10,6 +12,7 @@ A place that is not here is left out: `make test-browser`, `make test-arm64` and
 from __future__ import annotations
 
 import argparse
+import csv
 import importlib.util
 import json
 import subprocess
@@ -26,13 +29,17 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from edgevit.base.errors import EdgevitError
 from edgevit.base.versions import installed_version
+from edgevit.core.golden_images import draw_images
 from edgevit.verbs.deploy import deploy
 from edgevit.verbs.export import export
 from helpers.kits import CHROMIUM, MODULES, ask, read_golden, run_kit, run_micro, serve
+from helpers.sorts import save_network
 
 PAGE = ROOT / "docs" / "places.md"
 RESULT = RESULTS / "places.json"
-NETWORKS = ("shiftvit:nano",)
+NETWORKS = ("shiftvit:nano", "resnet:mlperf")
+SEGMENTER = "segmenter, seeded weights"
+SEPARATOR = " | "
 FILES: dict[str, tuple[str, dict[str, Any]]] = {
     "tflite-float32": ("tflite-float32", {}),
     "tflite-float16": ("tflite-float16", {}),
@@ -41,11 +48,13 @@ FILES: dict[str, tuple[str, dict[str, Any]]] = {
     "tflite-int8": ("tflite-int8", {}),
     "tflite-int8 --output-dtype uint8": ("tflite-int8", {"output_dtype": "uint8"}),
     "tflite-int8-micro": ("tflite-int8-micro", {}),
+    "tflite-int8-npu": ("tflite-int8-npu", {}),
     "onnx-float32": ("onnx-float32", {}),
     "onnx-int8": ("onnx-int8", {}),
 }
 ARM64 = ROOT / "build" / "arm64" / "python"
 HERE = sys.executable
+NPU = "ethos-u85-256"
 
 
 def run_python(kit: Path, python: str | Path = HERE) -> str:
@@ -69,6 +78,12 @@ def run_browser(kit: Path) -> str:
 
 def run_microcontroller(kit: Path) -> str:
     return "pass" if run_micro(kit) == read_golden(kit, "output_0") else "FAIL"
+
+
+def run_npu(kit: Path) -> str:
+    """What Vela placed where: nothing here runs the file."""
+    rows = list(csv.DictReader((kit / "vela_operators.csv").open()))
+    return f"compiles, {sum(row['Target'] != 'NPU' for row in rows)} on the CPU"
 
 
 Run = Callable[[Path], str]
@@ -96,6 +111,9 @@ def list_places() -> dict[str, tuple[str, Run, str]]:
     if importlib.util.find_spec("tflite_micro"):
         text = f"tflite-micro {installed_version('tflite-micro')}"
         found["microcontroller"] = ("microcontroller", run_microcontroller, text)
+    if importlib.util.find_spec("ethosu"):
+        text = f"Vela {installed_version('ethos-u-vela')}, which compiles; no NPU"
+        found[NPU] = (NPU, run_npu, text)
     return found
 
 
@@ -108,17 +126,27 @@ def try_kit(path: Path, place: str, run: Run) -> dict[str, str]:
             return {"verdict": "refused", "why": str(error).replace(f"{path}: ", "")}
 
 
+def list_sources(folder: Path) -> dict[str, tuple[str, dict[str, Any]]]:
+    """What is exported of each network, and with which options."""
+    pictures = {"calibration": draw_images(32, (16, 12)), "scaling": "raw"}
+    return {
+        **{name: (name, {}) for name in NETWORKS},
+        SEGMENTER: (str(save_network(folder, "mask")), pictures),
+    }
+
+
 def measure() -> dict[str, Any]:
     """Every file in every place."""
     places = list_places()
     cells = {}
     with tempfile.TemporaryDirectory() as folder:
-        for network in NETWORKS:
+        for network, (source, given) in list_sources(Path(folder)).items():
             for name, (target, options) in FILES.items():
-                path = export(network, target, Path(folder) / name, **options).artifact.path
+                place = Path(folder) / network / name
+                path = export(source, target, place, **given, **options).artifact.path
                 for column, (place, run, _) in places.items():
                     cell = try_kit(path, place, run)
-                    cells[f"{network} | {name} | {column}"] = cell
+                    cells[SEPARATOR.join([network, name, column])] = cell
                     print(f"{network} {name} {column}: {cell['verdict']}", flush=True)
     versions = {column: text for column, (_, _, text) in places.items()}
     date = datetime.now(UTC).date().isoformat()
@@ -137,19 +165,20 @@ def render_page(document: Mapping[str, Any]) -> str:
             reasons.append(cell["why"])
         return f"no ({reasons.index(cell['why']) + 1})"
 
+    cells = document["cells"]
+    files = dict.fromkeys(tuple(key.split(SEPARATOR)[:2]) for key in cells)
     rows = [
         [network, f"`{name}`"]
-        + [show(document["cells"][f"{network} | {name} | {column}"]) for column in columns]
-        for network in NETWORKS
-        for name in FILES
+        + [show(cells[SEPARATOR.join([network, name, column])]) for column in columns]
+        for network, name in files
     ]
     table = [["network", "file", *columns], ["---"] * (len(columns) + 2), *rows]
     return "\n".join(
         [
             "# Places",
             "",
-            "What `edgevit deploy` wrote of a shipped small network, and what the self-test of "
-            "each kit said where it ran.",
+            "What `edgevit deploy` wrote of each file, and what the self-test of its kit said "
+            "where it ran.",
             "`benchmarks/places_table.py` writes this page.",
             "",
             *(f"| {' | '.join(row)} |" for row in table),
@@ -160,7 +189,7 @@ def render_page(document: Mapping[str, Any]) -> str:
             "",
             *(f"- {column}: {text}" for column, text in document["places"].items()),
             "",
-            "Not run: MediaPipe on Android, iOS and the web, and any board.",
+            "Not run: MediaPipe on Android, iOS and the web, any board and any NPU.",
             "",
         ]
     )

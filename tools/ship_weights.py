@@ -19,7 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
-from record_ranges import FILES, record_ranges
+from record_ranges import record_ranges
 from record_robustness import record_robustness
 
 from edgevit.base.files import write_whole
@@ -27,7 +27,7 @@ from edgevit.core.format import Format
 from edgevit.frontend.opening import open_source
 from edgevit.models import find_model, split_name
 from edgevit.models.shipped import ARTIFACTS
-from edgevit.models.weights import WEIGHTS_FILE
+from edgevit.models.weights import RANGE_FILES, WEIGHTS_FILE
 from edgevit.training.recipe import RECIPES
 from edgevit.verbs.evaluate import AS_IS, evaluate_robustness
 
@@ -82,7 +82,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in (WEIGHTS_FILE, "log.csv", "curves.png", "recipe.json"):
         shutil.copyfile(options.run / name, folder / name)
-    record = record_ranges(source, options.data, folder, list(FILES))[Format.TFLITE]
+    record = record_ranges(source, options.data, folder, list(RANGE_FILES))[Format.TFLITE]
     measured = evaluate_robustness(source.name, options.data)
     test = measured[AS_IS]
     run = json.loads((options.run / "recipe.json").read_text())
