@@ -15,6 +15,7 @@ import argparse
 import csv
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -54,6 +55,44 @@ FILES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 ARM64 = ROOT / "build" / "arm64" / "python"
 HERE = sys.executable
+MICRO = "tflite-int8-micro"
+# Name, flash and RAM in bytes, where that is said.
+BOARDS = (
+    ("Arduino Uno R4", 256 << 10, 32 << 10, "https://docs.arduino.cc/hardware/uno-r4-minima/"),
+    ("BBC micro:bit V2", 512 << 10, 128 << 10, "https://tech.microbit.org/hardware/"),
+    (
+        "Arduino Nano 33 BLE Sense",
+        1 << 20,
+        256 << 10,
+        "https://docs.arduino.cc/hardware/nano-33-ble-sense/",
+    ),
+    (
+        "Raspberry Pi Pico",
+        2 << 20,
+        264 << 10,
+        "https://www.raspberrypi.com/documentation/microcontrollers/pico-series.html",
+    ),
+    (
+        "STM32F746G-DISCO",
+        1 << 20,
+        340 << 10,
+        "https://www.st.com/en/evaluation-tools/32f746gdiscovery.html",
+    ),
+    (
+        "ESP32-S3-DevKitC-1-N8",
+        8 << 20,
+        512 << 10,
+        "https://www.espressif.com/en/products/socs/esp32-s3",
+    ),
+    (
+        "NUCLEO-L4R5ZI",
+        2 << 20,
+        640 << 10,
+        "https://www.st.com/en/evaluation-tools/nucleo-l4r5zi.html",
+    ),
+)
+INTERPRETER = 150_000  # bytes of flash for TensorFlow Lite Micro with its kernels, at most or so
+REST = 16_000  # bytes of RAM for everything but the arena
 NPU = "ethos-u85-256"
 
 
@@ -117,11 +156,19 @@ def list_places() -> dict[str, tuple[str, Run, str]]:
     return found
 
 
-def try_kit(path: Path, place: str, run: Run) -> dict[str, str]:
+def read_sizes(kit: Path) -> dict[str, int]:
+    """Bytes of flash and of RAM that a kit for a microcontroller takes beside the interpreter."""
+    arena = re.search(r"ARENA_BYTES (\d+)", (kit / "model_settings.h").read_text())
+    assert arena is not None
+    return {"flash": (kit / "model.tflite").stat().st_size, "arena": int(arena[1])}
+
+
+def try_kit(path: Path, place: str, run: Run) -> dict[str, Any]:
     """What became of a kit: its verdict, or why there is none."""
     with tempfile.TemporaryDirectory() as folder:
         try:
-            return {"verdict": run(deploy(path, place, Path(folder) / "kit").path)}
+            kit = deploy(path, place, Path(folder) / "kit").path
+            return {"verdict": run(kit), **(read_sizes(kit) if place == "microcontroller" else {})}
         except EdgevitError as error:
             return {"verdict": "refused", "why": str(error).replace(f"{path}: ", "")}
 
@@ -191,8 +238,47 @@ def render_page(document: Mapping[str, Any]) -> str:
             "",
             "Not run: MediaPipe on Android, iOS and the web, any board and any NPU.",
             "",
+            *render_boards(cells),
         ]
     )
+
+
+def render_boards(cells: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Which boards hold which network, as lines; none where no kit was measured."""
+    sizes = {
+        network: cells[key]
+        for key in cells
+        for network, name, column in [key.split(SEPARATOR)]
+        if (name, column) == (MICRO, "microcontroller") and "arena" in cells[key]
+    }
+    if not sizes:
+        return []
+    names = [
+        f"{network}: {cell['flash'] / 1e3:,.0f} kB flash, {cell['arena'] / 1e3:,.0f} kB arena"
+        for network, cell in sizes.items()
+    ]
+    rows = [
+        ["board", "flash, kB", "RAM, kB", *names],
+        ["---", *["---:"] * 2, *["---"] * len(names)],
+    ]
+    for board, flash, ram, source in BOARDS:
+        fits = [
+            "fits" if cell["flash"] + INTERPRETER <= flash and cell["arena"] + REST <= ram else "no"
+            for cell in sizes.values()
+        ]
+        link = f"[{board}]({source})"
+        rows.append([link, f"{flash / 1e3:,.0f}", f"{ram / 1e3:,.0f}", *fits])
+    return [
+        "## Boards",
+        "",
+        f"`{MICRO}` beside the memory of common boards, as their makers state it. A network fits "
+        f"where its flash and {INTERPRETER // 1000} kB for the interpreter, and its arena (of a "
+        f"64-bit machine, which is the larger) and {REST // 1000} kB for the rest, are there. "
+        "None of the boards was tried.",
+        "",
+        *(f"| {' | '.join(row)} |" for row in rows),
+        "",
+    ]
 
 
 def main() -> None:
