@@ -3,7 +3,10 @@
 A place without the device gets what there is: an Ethos-U the verdict of its compiler.
 
     python benchmarks/places_table.py --json benchmarks/results/places.json
+    python benchmarks/places_table.py --networks resnet:mlperf --json benchmarks/results/places_r.json
     python benchmarks/places_table.py --page
+
+The page is of all results whose names begin so.
 
 A place that is not here is left out: `make test-browser`, `make test-arm64` and
 `make test-mediapipe` install what they need. A kit for a microcontroller is run by tflite-micro.
@@ -19,7 +22,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -37,9 +40,9 @@ from helpers.kits import CHROMIUM, MODULES, ask, read_golden, run_kit, run_micro
 from helpers.sorts import save_network
 
 PAGE = ROOT / "docs" / "places.md"
-RESULT = RESULTS / "places.json"
-NETWORKS = ("shiftvit:nano", "resnet:mlperf")
-SEGMENTER = "segmenter, seeded weights"
+PATTERN = "places*.json"
+SEGMENTER = "segmenter"  # with seeded weights
+NETWORKS = ("shiftvit:nano", "patchconvnet:nano", SEGMENTER)
 SEPARATOR = " | "
 FILES: dict[str, tuple[str, dict[str, Any]]] = {
     "tflite-float32": ("tflite-float32", {}),
@@ -173,21 +176,21 @@ def try_kit(path: Path, place: str, run: Run) -> dict[str, Any]:
             return {"verdict": "refused", "why": str(error).replace(f"{path}: ", "")}
 
 
-def list_sources(folder: Path) -> dict[str, tuple[str, dict[str, Any]]]:
-    """What is exported of each network, and with which options."""
+def find_source(network: str, folder: Path) -> tuple[str, dict[str, Any]]:
+    """What is exported of a network, and with which options."""
+    if network != SEGMENTER:
+        return network, {}
     pictures = {"calibration": draw_images(32, (16, 12)), "scaling": "raw"}
-    return {
-        **{name: (name, {}) for name in NETWORKS},
-        SEGMENTER: (str(save_network(folder, "mask")), pictures),
-    }
+    return str(save_network(folder, "mask")), pictures
 
 
-def measure() -> dict[str, Any]:
+def measure(networks: Sequence[str]) -> dict[str, Any]:
     """Every file in every place."""
     places = list_places()
     cells = {}
     with tempfile.TemporaryDirectory() as folder:
-        for network, (source, given) in list_sources(Path(folder)).items():
+        for network in networks:
+            source, given = find_source(network, Path(folder))
             for name, (target, options) in FILES.items():
                 place = Path(folder) / network / name
                 path = export(source, target, place, **given, **options).artifact.path
@@ -200,9 +203,15 @@ def measure() -> dict[str, Any]:
     return {"date": date, "places": versions, "cells": cells}
 
 
-def render_page(document: Mapping[str, Any]) -> str:
-    """docs/places.md."""
-    columns = list(document["places"])
+def read_results() -> list[dict[str, Any]]:
+    """All that was measured."""
+    return [json.loads(path.read_text()) for path in sorted(RESULTS.glob(PATTERN))]
+
+
+def render_page(documents: Sequence[Mapping[str, Any]]) -> str:
+    """docs/places.md, of one result or more."""
+    columns = list(dict.fromkeys(column for one in documents for column in one["places"]))
+    cells = {key: cell for one in documents for key, cell in one["cells"].items()}
     reasons: list[str] = []
 
     def show(cell: Mapping[str, str]) -> str:
@@ -212,11 +221,13 @@ def render_page(document: Mapping[str, Any]) -> str:
             reasons.append(cell["why"])
         return f"no ({reasons.index(cell['why']) + 1})"
 
-    cells = document["cells"]
     files = dict.fromkeys(tuple(key.split(SEPARATOR)[:2]) for key in cells)
     rows = [
         [network, f"`{name}`"]
-        + [show(cells[SEPARATOR.join([network, name, column])]) for column in columns]
+        + [
+            show(cells.get(SEPARATOR.join([network, name, column]), {"verdict": "-"}))
+            for column in columns
+        ]
         for network, name in files
     ]
     table = [["network", "file", *columns], ["---"] * (len(columns) + 2), *rows]
@@ -225,22 +236,31 @@ def render_page(document: Mapping[str, Any]) -> str:
             "# Places",
             "",
             "What `edgevit deploy` wrote of each file, and what the self-test of its kit said "
-            "where it ran.",
+            "where it ran. The segmenter has seeded weights.",
             "`benchmarks/places_table.py` writes this page.",
             "",
             *(f"| {' | '.join(row)} |" for row in table),
             "",
             *(f"{number}. {why}" for number, why in enumerate(reasons, 1)),
             "",
-            f"Run on {document['date']}, at commit {document[KEY]['commit'][:12]}:",
-            "",
-            *(f"- {column}: {text}" for column, text in document["places"].items()),
-            "",
+            *(line for document in documents for line in render_origin(document)),
             "Not run: MediaPipe on Android, iOS and the web, any board and any NPU.",
             "",
             *render_boards(cells),
         ]
     )
+
+
+def render_origin(document: Mapping[str, Any]) -> list[str]:
+    """When a result was made, of what, and with which versions."""
+    networks = dict.fromkeys(key.partition(SEPARATOR)[0] for key in document["cells"])
+    return [
+        f"{', '.join(networks)}: run on {document['date']}, at commit "
+        f"{document[KEY]['commit'][:12]}:",
+        "",
+        *(f"- {column}: {text}" for column, text in document["places"].items()),
+        "",
+    ]
 
 
 def render_boards(cells: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -284,15 +304,17 @@ def render_boards(cells: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def main() -> None:
     """Measures, or writes the page of what was measured."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--networks", default=",".join(NETWORKS), help="commas between")
     parser.add_argument("--json", type=result_path, metavar="FILE")
     parser.add_argument("--page", action="store_true", help="only write the page")
     options = parser.parse_args()
     if not options.page:
-        found = measure()
+        networks = options.networks.split(",")
+        found = measure(networks)
         if options.json:
-            write_result(options.json, found, NETWORKS)
-    if options.page or (options.json and options.json.resolve() == RESULT):
-        PAGE.write_text(render_page(json.loads(RESULT.read_text())))
+            write_result(options.json, found, [name for name in networks if name != SEGMENTER])
+    if options.page or options.json:
+        PAGE.write_text(render_page(read_results()))
 
 
 if __name__ == "__main__":
