@@ -3,10 +3,10 @@
 A place without the device gets what there is: an Ethos-U the verdict of its compiler.
 
     python benchmarks/places_table.py --json benchmarks/results/places.json
-    python benchmarks/places_table.py --networks resnet:mlperf --json benchmarks/results/places_r.json
+    python benchmarks/places_table.py --networks resnet:mlperf --json FILE
     python benchmarks/places_table.py --page
 
-The page is of all results whose names begin so.
+The page is of all results whose names begin with places.
 
 A place that is not here is left out: `make test-browser`, `make test-arm64` and
 `make test-mediapipe` install what they need. A kit for a microcontroller is run by tflite-micro.

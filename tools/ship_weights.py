@@ -68,7 +68,7 @@ RUN = """\
    and cosine, label smoothing {smoothing:g}, {augmentation},
    stochastic depth up to {drop_path:g}, {patches}moving average of the weights ({ema:g}).
    {sizes}{teaching}Validation {top1:.2f} %.
-   `edgevit train {name} --recipe {file} --seed {seed}{options} --data PATH`
+   {trainer}`edgevit train {name} --recipe {file} --seed {seed}{options} --data PATH`
 """
 
 
@@ -225,6 +225,7 @@ def describe_runs(run: dict, name: str) -> list[str]:
         sizes=describe_sizes(recipe, find_model(split_name(name)[0]).resizable),
         file=recipe["name"] if recipe["name"] in RECIPES else "FILE",
         top1=run["validation_top1"],
+        trainer=f"Run by {run['trainer']}. The same recipe here:\n   " if "trainer" in run else "",
     )
     return [*earlier, text]
 
