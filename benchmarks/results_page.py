@@ -150,6 +150,19 @@ def render_npu_latency(documents: Sequence[Document]) -> str:
     return table([*names, "ratio (95 %)"], rows)
 
 
+def render_arm64(documents: Sequence[Document]) -> str:
+    """Verdicts and instructions on emulated processors."""
+    rows = []
+    for row in all_rows(documents):
+        counts = [
+            f"{count / 1e6:.2f}" if isinstance(count, int) else count
+            for count in row["instructions"].values()
+        ]
+        rows.append([f"{row['network']} {row['target']}", row["there"], *counts])
+    names = list(documents[0]["rows"][0]["instructions"])
+    return table(["file", "verdict on aarch64", *names], rows)
+
+
 def render_calibration(documents: Sequence[Document]) -> str:
     """The spread of an int8 file's accuracy."""
     found = documents[0]
@@ -244,6 +257,14 @@ SECTIONS: tuple[tuple[str, str, str, Callable[[Sequence[Document]], str]], ...] 
         "LiteRT, one thread, batch 1, each file in a process of its own, in turns; the ratio is "
         "that of paired rounds.",
         render_npu_latency,
+    ),
+    (
+        "aarch64",
+        "arm64*.json",
+        "`edgevit verify` on an emulated Cortex-A76 (a dash: not run), and millions of instructions "
+        "of one inference on emulated processors, one thread; they ignore caches. x86-64 with AVX2, "
+        "without AVX-512.",
+        render_arm64,
     ),
     (
         "Calibration",
