@@ -23,8 +23,8 @@ from typing import Any
 
 from provenance import KEY, ROOT, provenance, result_path, write_result
 
-from edgevit.formats.registry import TARGETS
 from edgevit.core.format import Format
+from edgevit.formats.registry import TARGETS
 from edgevit.verbs.export import export
 
 EMULATED = ROOT / "build" / "arm64"

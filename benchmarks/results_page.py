@@ -261,9 +261,9 @@ SECTIONS: tuple[tuple[str, str, str, Callable[[Sequence[Document]], str]], ...] 
     (
         "aarch64",
         "arm64*.json",
-        "`edgevit verify` on an emulated Cortex-A76 (a dash: not run), and millions of instructions "
-        "of one inference on emulated processors, one thread; they ignore caches. x86-64 with AVX2, "
-        "without AVX-512.",
+        "`edgevit verify` on an emulated Cortex-A76 (a dash: not run), and millions of "
+        "instructions of one inference on emulated processors, one thread; they ignore caches. "
+        "x86-64 has AVX2 there, no AVX-512.",
         render_arm64,
     ),
     (
