@@ -14,7 +14,7 @@ TEST_READY := $(VENV)/.ready-test
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-long test-fuzz test-web test-crosscheck test-browser \
-	test-arm64 test-mediapipe test-npu docs lint format clean
+	test-arm64 test-mediapipe test-npu test-ray docs lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -42,6 +42,11 @@ test-crosscheck: $(TEST_READY) ## the ONNX files in OpenVINO and tract too; inst
 test-npu: $(TEST_READY) ## files for Arm's Ethos-U, compiled by Vela; installs that (10 MB)
 	@$(PIP_INSTALL) --constraint constraints.txt --editable '.[npu]'
 	@$(BIN)/pytest -m "long or not long" tests/conformance/test_npu.py $(ARGS)
+
+test-ray: $(TEST_READY) ## sweeps on a Ray cluster of two nodes on this machine; installs Ray (0.2 GB)
+	@$(PIP_INSTALL) --constraint constraints.txt --editable '.[ray]'
+	@$(BIN)/pytest -m "long or not long" tests/unit/sweeps $(ARGS)
+
 test-browser: $(TEST_READY) ## kits for browsers in headless Chromium, which must be installed
 	@npm ci --prefix tools/node --ignore-scripts --no-audit --no-fund --loglevel=error
 	@$(BIN)/pytest -m "long or not long" tests/conformance/test_deploy_browser.py $(ARGS)

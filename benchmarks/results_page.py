@@ -220,6 +220,30 @@ def render_gate(documents: Sequence[Document]) -> str:
     return table(["candidate", "limit", "busy core beside", *verdicts], rows)
 
 
+def render_sweeps(documents: Sequence[Document]) -> str:
+    """What was timed, and its figures by name."""
+    rows = []
+    for row in documents[0]["rows"]:
+        figures = [f"{name} {_plain(value)}" for name, value in row.items() if name != "what"]
+        rows.append([row["what"], "; ".join(figures)])
+    return table(["run", "figures"], rows)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {_plain(inner)}" for name, inner in value.items())
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
+
+
+def render_kills(documents: Sequence[Document]) -> str:
+    """Counts for each kind of disturbance."""
+    keys = ("killed", "times", "runs", "cells", "given_up", "done_again", "differing", "litter")
+    rows = [[row[key] for key in keys] for row in documents[0]["rows"]]
+    return table([key.replace("_", " ") for key in keys], rows)
+
+
 SECTIONS: tuple[tuple[str, str, str, Callable[[Sequence[Document]], str]], ...] = (
     (
         "Accuracy and size",
@@ -299,6 +323,23 @@ SECTIONS: tuple[tuple[str, str, str, Callable[[Sequence[Document]], str]], ...] 
         "gate_power.json",
         "How often it calls a file slower than itself, and finds a slowdown that is there.",
         render_gate,
+    ),
+    (
+        "Sweeps",
+        "sweep_cost.json",
+        "One plan with 1 and 2 processes and on a Ray cluster of two nodes of one core each, all "
+        "on the same machine of two cores; then a second run, cells that do nothing, and an "
+        "evaluation. Memory is that of all processes together.",
+        render_sweeps,
+    ),
+    (
+        "Sweeps that are killed",
+        "sweep_kills.json",
+        "Two networks in four targets; the run itself, one of its workers, or a node of a Ray "
+        "cluster is killed at random moments, and the run started again. A cell whose process is "
+        "killed twice is given up as a row with its reason; a last run with --again does those. "
+        "Files are compared with those of an undisturbed run.",
+        render_kills,
     ),
 )
 

@@ -25,6 +25,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from provenance import result_path, write_result
+
 from edgevit.base.packages import is_importable
 from edgevit.sweeps.process import resident_bytes
 from edgevit.verbs.sweep import sweep
@@ -94,9 +96,13 @@ def two_nodes() -> Iterator[str | None]:
         cluster.shutdown()
 
 
+ROWS: list[dict[str, Any]] = []
+
+
 def tell(what: str, **figures: Any) -> None:
-    """One line of JSON."""
-    print(json.dumps({"what": what, **figures}), flush=True)
+    """One line of JSON, and a row of the result."""
+    ROWS.append({"what": what, **figures})
+    print(json.dumps(ROWS[-1]), flush=True)
 
 
 def compare_ways(plan: Path, folder: Path, ways: dict[str, tuple[object, ...]]) -> None:
@@ -175,7 +181,8 @@ def evaluate(model: str, limit: int, ways: dict[str, tuple[object, ...]]) -> Non
     for name, options in ways.items():
         document, seconds, peak = edgevit("evaluate", model, "--limit", limit, *options)
         found[name] = document["top1"], document["top5"]
-        tell(f"evaluate {name}", seconds=seconds, top1=document["top1"], peak_gb=peak / 1e9)
+        figures = {"top1": document["top1"], "peak_gb": round(peak / 1e9, 2)}
+        tell(f"evaluate {name}", seconds=seconds, images=limit, **figures)
     tell("evaluate: the same figures", same=len(set(found.values())) == 1)
 
 
@@ -191,6 +198,7 @@ def main() -> None:
     parser.add_argument("--evaluate", default="shiftvit", help="float model, or a file")
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--out", type=Path, help="keep the results there")
+    parser.add_argument("--json", type=result_path, help="where to write the figures")
     chosen = parser.parse_args()
     folder = chosen.out or Path(tempfile.mkdtemp(prefix="sweep-cost-"))
     folder.mkdir(parents=True, exist_ok=True)
@@ -205,6 +213,8 @@ def main() -> None:
         measure_empty_cells(folder / "empty", address)
         if os.environ.get("EDGEVIT_DATA") and chosen.images:
             evaluate(chosen.evaluate, chosen.images, sharing)
+    if chosen.json:
+        write_result(chosen.json, {"rows": ROWS}, chosen.models.split(","))
     if chosen.out is None:
         shutil.rmtree(folder)
 
