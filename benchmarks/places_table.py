@@ -3,7 +3,7 @@
 A place without the device gets what there is: an Ethos-U the verdict of its compiler.
 
     python benchmarks/places_table.py --json benchmarks/results/places.json
-    python benchmarks/places_table.py --networks resnet:mlperf --json FILE
+    python benchmarks/places_table.py --networks patchconvnet:nano --json FILE
     python benchmarks/places_table.py --page
 
 The page is of all results whose names begin with places.
