@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,9 +113,8 @@ def _read_one(folder: Path, pattern: str) -> bytes:
 def _refuse_leftovers(subject: Subject, placement: Placement) -> None:
     """Refuses operators on the CPU where another target has a form for them."""
     if placement.on_cpu and subject.manifest.target != TARGET:
-        left = ", ".join(
-            f"{count} {operator}" for (operator, _), count in placement.count_reasons().items()
-        )
+        counts = Counter(row.operator for row in placement.on_cpu)
+        left = ", ".join(f"{count} {operator}" for operator, count in counts.most_common())
         raise ConfigError(
             f"{subject.path}: leaves {len(placement.on_cpu)} operators to the CPU on "
             f"{placement.npu} ({left}). Export {TARGET} and deploy that."
