@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,11 +76,13 @@ def list_weights(rows: list[dict[str, Any]]) -> list[str]:
     return sorted({row["network"] for row in rows} - {*APPLICATIONS})
 
 
-def write_files(name: str, data: str | None, folder: Path) -> dict[str, Path]:
-    """The three files of a network, by what wrote them."""
+def write_files(
+    name: str, data: str | None, folder: Path, kinds: Sequence[str] = (*TARGETS, STOCK)
+) -> dict[str, Path]:
+    """The files of a network, by what wrote them."""
     folder.mkdir(parents=True, exist_ok=True)
     stem = name.replace(":", "-")
-    files = {kind: folder / f"{stem}-{kind}.tflite" for kind in (*TARGETS, STOCK)}
+    files = {kind: folder / f"{stem}-{kind}.tflite" for kind in kinds}
     missing = [kind for kind, path in files.items() if not path.exists()]
     if missing:
         ours = name not in APPLICATIONS

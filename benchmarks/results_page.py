@@ -84,10 +84,15 @@ def _accuracy(row: Document | None) -> str:
     return f"{row['accuracy']['top1']:.2f} ({row['size_bytes'] / 1e6:.2f})"
 
 
+def all_rows(documents: Sequence[Document]) -> list[Document]:
+    """The rows of several results as those of one."""
+    return [row for document in documents for row in document["rows"]]
+
+
 def render_micro(documents: Sequence[Document]) -> str:
     """What TensorFlow Lite Micro makes of each file."""
     rows = []
-    for row in documents[0]["rows"]:
+    for row in all_rows(documents):
         missing = ", ".join(f"{count} {op}" for op, count in row["missing"].items())
         verdict = f"no kernel for {missing}" if missing else row.get("failure", "differs")
         if row.get("identical"):
@@ -101,7 +106,7 @@ def render_micro(documents: Sequence[Document]) -> str:
 def render_placement(documents: Sequence[Document]) -> str:
     """Operators on the CPU and cycles of the NPU, a network and an NPU a row."""
     groups: dict[tuple[str, str], dict[str, Document]] = {}
-    for row in documents[0]["rows"]:
+    for row in all_rows(documents):
         groups.setdefault((row["network"], row["npu"]), {})[row["file"]] = row
     rows = []
     for (network, npu), files in groups.items():
@@ -116,6 +121,46 @@ def render_placement(documents: Sequence[Document]) -> str:
     headings = ["network", "NPU", *(f"on the CPU, {side}" for side in sides)]
     headings += [f"NPU cycles, millions, {side}" for side in sides]
     return table([*headings, "ratio to stock", "with memory"], rows)
+
+
+def render_npu_accuracy(documents: Sequence[Document]) -> str:
+    """Accuracy of both int8 files where a CPU runs them."""
+    rows = []
+    for row in all_rows(documents):
+        plain, npu = (f"{row['top1'][name]:.2f}" for name in ("tflite-int8", "tflite-int8-npu"))
+        middle, low, high = row["difference"]
+        change = f"{middle:+.2f} ({low:+.2f} to {high:+.2f})"
+        agreement = f"{100 * row['same_class']:.2f}"
+        rows.append([row["network"], f"{row['images']:,}", plain, npu, change, agreement])
+    names = ["network", "images", "`tflite-int8`, %", "`tflite-int8-npu`, %"]
+    return table([*names, "points (95 %)", "same class, %"], rows)
+
+
+def render_npu_latency(documents: Sequence[Document]) -> str:
+    """Latency of both int8 files where a CPU runs them."""
+    rows = []
+    for row in all_rows(documents):
+        times = [
+            f"{middle:.3f} ({low:.3f} to {high:.3f})"
+            for middle, low, high in row["median_ms"].values()
+        ]
+        ratio, low, high = row["ratio"]
+        rows.append([row["network"], *times, f"{ratio:.3f} ({low:.3f} to {high:.3f})"])
+    names = ["network", "`tflite-int8`, ms (95 %)", "`tflite-int8-npu`, ms (95 %)"]
+    return table([*names, "ratio (95 %)"], rows)
+
+
+def render_arm64(documents: Sequence[Document]) -> str:
+    """Verdicts and instructions on emulated processors."""
+    rows = []
+    for row in all_rows(documents):
+        counts = [
+            f"{count / 1e6:.2f}" if isinstance(count, int) else count
+            for count in row["instructions"].values()
+        ]
+        rows.append([f"{row['network']} {row['target']}", row["there"], *counts])
+    names = list(documents[0]["rows"][0]["instructions"])
+    return table(["file", "verdict on aarch64", *names], rows)
 
 
 def render_calibration(documents: Sequence[Document]) -> str:
@@ -210,19 +255,40 @@ SECTIONS: tuple[tuple[str, str, str, Callable[[Sequence[Document]], str]], ...] 
     ),
     (
         "TensorFlow Lite Micro",
-        "tflm.json",
+        "tflm*.json",
         "`tflite-int8` in the microcontroller's runtime, as the file is and written for it, "
         "against LiteRT's reference kernels. The arena is that of a 64-bit machine.",
         render_micro,
     ),
     (
         "Ethos-U",
-        "npu_placement.json",
+        "npu_placement*.json",
         "Operators that Arm's compiler Vela leaves to the CPU, and the cycles that it expects of "
         "the NPU, which count nothing of the CPU's; stock is TFLiteConverter's int8 of the same "
         "weights. The ratios are `tflite-int8-npu` to stock: cycles of the NPU alone, and with its "
         "waiting for memory. MobileNetV2 has seeded weights and pictures of 96x96.",
         render_placement,
+    ),
+    (
+        "Ethos-U files on a CPU: accuracy",
+        "npu_accuracy*.json",
+        "The same weights and test images in LiteRT; the interval is a bootstrap over images.",
+        render_npu_accuracy,
+    ),
+    (
+        "Ethos-U files on a CPU: latency",
+        "npu_latency*.json",
+        "LiteRT, one thread, batch 1, each file in a process of its own, in turns; the ratio is "
+        "that of paired rounds.",
+        render_npu_latency,
+    ),
+    (
+        "aarch64",
+        "arm64*.json",
+        "`edgevit verify` on an emulated Cortex-A76 (a dash: not run), and millions of "
+        "instructions of one inference on emulated processors, one thread; they ignore caches. "
+        "x86-64 has AVX2 there, no AVX-512.",
+        render_arm64,
     ),
     (
         "Calibration",

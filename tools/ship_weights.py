@@ -19,7 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
-from record_ranges import FILES, record_ranges
+from record_ranges import record_ranges
 from record_robustness import record_robustness
 
 from edgevit.base.files import write_whole
@@ -27,7 +27,7 @@ from edgevit.core.format import Format
 from edgevit.frontend.opening import open_source
 from edgevit.models import find_model, split_name
 from edgevit.models.shipped import ARTIFACTS
-from edgevit.models.weights import WEIGHTS_FILE
+from edgevit.models.weights import RANGE_FILES, WEIGHTS_FILE
 from edgevit.training.recipe import RECIPES
 from edgevit.verbs.evaluate import AS_IS, evaluate_robustness
 
@@ -68,7 +68,7 @@ RUN = """\
    and cosine, label smoothing {smoothing:g}, {augmentation},
    stochastic depth up to {drop_path:g}, {patches}moving average of the weights ({ema:g}).
    {sizes}{teaching}Validation {top1:.2f} %.
-   `edgevit train {name} --recipe {file} --seed {seed}{options} --data PATH`
+   {trainer}`edgevit train {name} --recipe {file} --seed {seed}{options} --data PATH`
 """
 
 
@@ -82,7 +82,7 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in (WEIGHTS_FILE, "log.csv", "curves.png", "recipe.json"):
         shutil.copyfile(options.run / name, folder / name)
-    record = record_ranges(source, options.data, folder, list(FILES))[Format.TFLITE]
+    record = record_ranges(source, options.data, folder, list(RANGE_FILES))[Format.TFLITE]
     measured = evaluate_robustness(source.name, options.data)
     test = measured[AS_IS]
     run = json.loads((options.run / "recipe.json").read_text())
@@ -225,6 +225,7 @@ def describe_runs(run: dict, name: str) -> list[str]:
         sizes=describe_sizes(recipe, find_model(split_name(name)[0]).resizable),
         file=recipe["name"] if recipe["name"] in RECIPES else "FILE",
         top1=run["validation_top1"],
+        trainer=f"Run by {run['trainer']}. The same recipe here:\n   " if "trainer" in run else "",
     )
     return [*earlier, text]
 

@@ -38,10 +38,12 @@ def deploy(file: Path, to: str, out: Path | None, force: bool, as_json: bool) ->
     browser          a static page for .onnx files, with onnxruntime-web
     mediapipe        MediaPipe Tasks: Android, iOS, web, Python
     microcontroller  C++ for TensorFlow Lite Micro
+    ethos-u...       the same with Arm's NPU, and what its compiler, Vela, placed where
     \b
     edgevit deploy exports/shiftvit-tflite-int8.tflite --to python
     edgevit deploy exports/shiftvit-onnx-int8.onnx --to browser --out page
     edgevit deploy exports/resnet-tflite-int8-micro.tflite --to microcontroller
+    edgevit deploy exports/shiftvit-tflite-int8-npu.tflite --to ethos-u85-256
     """
     from edgevit.verbs.deploy import deploy as run
 

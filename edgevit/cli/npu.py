@@ -29,7 +29,7 @@ def show_placement(file: Path, npu: str, as_json: bool) -> None:
 
 
 def _text(found: Placement) -> str:
-    lines = [console.table(_count_layers(found), words=("layer", "operators"))]
+    lines = [console.table(_show_layers(found), words=("layer", "operators"))]
     lines += [
         f"on the CPU:   {count} {operator} ({reason})"
         for (operator, reason), count in found.count_reasons().items()
@@ -49,29 +49,15 @@ def _text(found: Placement) -> str:
     return "\n".join(lines)
 
 
-def _count_layers(found: Placement) -> list[dict[str, str]]:
-    """A row a layer: those with operators on the CPU first, then those with most cycles."""
-    groups: dict[str, list] = {}
-    for row in found.operators:
-        groups.setdefault(row.layer or "-", []).append(row)
-    rows = [
-        (
-            sum(not row.on_npu for row in placed),
-            sum(row.cycles for row in placed),
-            layer,
-            list(dict.fromkeys(row.operator for row in placed)),
-            len(placed),
-        )
-        for layer, placed in groups.items()
-    ]
-    rows.sort(key=lambda row: (-row[0], -row[1]))
+def _show_layers(found: Placement) -> list[dict[str, str]]:
+    """A row a layer."""
     return [
         {
-            "layer": layer,
-            "operators": ", ".join(kinds),
-            "NPU": str(count - on_cpu),
-            "CPU": str(on_cpu),
-            "cycles": f"{cycles:,}",
+            "layer": row.layer,
+            "operators": ", ".join(row.operators),
+            "NPU": str(row.on_npu),
+            "CPU": str(row.on_cpu),
+            "cycles": f"{row.cycles:,}",
         }
-        for on_cpu, cycles, layer, kinds, count in rows[:MOST]
+        for row in found.group_layers()[:MOST]
     ]

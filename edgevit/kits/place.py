@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
@@ -20,15 +20,17 @@ class Place:
     Attributes:
         name: as typed on the command line.
         summary: one line for people.
-        build: ``(subject) -> Files``, written "module:attribute"; raises ConfigError for a file
-            that cannot run there.
+        build: ``(subject, **arguments) -> Files``, written "module:attribute"; raises ConfigError
+            for a file that cannot run there.
         self_test: the command that runs the kit's self-test.
+        arguments: of ``build``, where several places share it.
     """
 
     name: str
     summary: str
     build: str
     self_test: str
+    arguments: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_templates(folder: str, words: Mapping[str, Any]) -> Files:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edgevit.base.errors import find_named
+from edgevit.formats.ethos_u.placement import NPUS
 from edgevit.kits.place import Place
 
 PLACES: dict[str, Place] = {
@@ -32,6 +33,16 @@ PLACES: dict[str, Place] = {
             "edgevit.kits.microcontroller:build",
             "make TFLM=... test",
         ),
+        *(
+            Place(
+                npu,
+                "C++ for TensorFlow Lite Micro with Arm's NPU: the model as Vela compiles it",
+                "edgevit.kits.ethos_u:build",
+                "link libmodel.a and main.cc with the firmware of a board",
+                {"npu": npu},
+            )
+            for npu in NPUS
+        ),
     )
 }
 
@@ -40,6 +51,7 @@ def find_place(name: str) -> Place:
     """The place of this name.
 
     Raises:
-        UnknownNameError: there is none; near misses are named.
+        UnknownNameError: there is none; all that there are are listed.
     """
-    return find_named("place", name, PLACES, "'edgevit deploy --help' says what each is.")
+    hint = f"There are {', '.join(PLACES)}: 'edgevit deploy --help' says what each is."
+    return find_named("place", name, PLACES, hint)

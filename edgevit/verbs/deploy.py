@@ -57,7 +57,7 @@ def deploy(
         ConfigError: the file cannot run there; the message says what to export instead.
         ModelFileError: no such file, damaged, or of another tool.
         OutputError: the folder is there already, or cannot be written.
-        MissingDependencyError: a runtime that the kit is checked with is not installed.
+        MissingDependencyError: a runtime or compiler that the kit is made with is not installed.
     """
     place, path = find_place(to), Path(file)
     subject = open_subject(path)
@@ -66,8 +66,8 @@ def deploy(
         raise OutputError(f"{folder}: is there already. Give --force, or another --out.")
     check_place(folder, folder=True)
     (status or (lambda line: None))(f"running {path.name} on golden samples")
-    build: Callable[[Subject], Files] = load_attribute(place.build)
-    files = build(subject)
+    build: Callable[..., Files] = load_attribute(place.build)
+    files = build(subject, **place.arguments)
     with open_workspace() as workspace:
         staged = workspace / "kit"
         staged.mkdir()

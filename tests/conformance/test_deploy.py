@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 import json
 import re
@@ -16,8 +17,9 @@ from PIL import Image
 
 from edgevit.core.golden_images import draw_images
 from edgevit.formats.registry import load_session
-from edgevit.formats.tflite.runtime.file import pack_model, parse_model
-from edgevit.kits.microcontroller import strip
+from edgevit.formats.tflite.runtime.file import op_names, pack_model, parse_model
+from edgevit.kits.ethos_u import OWN
+from edgevit.kits.firmware import strip
 from edgevit.kits.table import PLACES
 from edgevit.verbs.deploy import deploy
 from edgevit.verbs.export import export_all
@@ -25,6 +27,9 @@ from edgevit.verbs.predict import predict
 from helpers.kits import read_golden, run_kit, run_micro
 from helpers.sorts import save_network
 
+NEEDS_VELA = pytest.mark.skipif(
+    importlib.util.find_spec("ethosu") is None, reason="Vela is not installed (edgevit[npu])"
+)
 NEEDS_MICRO = pytest.mark.skipif(
     importlib.util.find_spec("tflite_micro") is None,
     reason="tflite-micro is not installed (edgevit[tflm])",
@@ -142,7 +147,7 @@ def test_a_microcontroller_kit_compiles_and_finds_a_changed_value(exported, tmp_
 
 def write_stubs(folder: Path) -> None:
     """Headers with what the kit uses of TensorFlow Lite Micro, and a resolver of real names."""
-    from edgevit.kits.microcontroller import KERNELS
+    from edgevit.kits.firmware import KERNELS
 
     adders = "".join(f"int Add{name}();" for name in KERNELS.split())
     headers = {
@@ -207,6 +212,63 @@ def test_the_golden_vectors_are_those_of_tensorflow_lite_micro(exported, tmp_pat
     assert run_micro(kit) != read_golden(kit, "output_0")
 
 
+@NEEDS_VELA
+@pytest.mark.skipif(GPP is None, reason="g++ is not installed")
+@pytest.mark.parametrize("npu", ["ethos-u55-128", "ethos-u85-256"])
+def test_an_npu_s_kit_compiles_and_allows_what_kernels_differ_by(exported, tmp_path, npu):
+    kit = deploy(exported["tflite-int8-npu"], npu, tmp_path / "kit").path
+    write_stubs(tmp_path / "stubs")
+    compile_all(kit, tmp_path / "stubs")
+    limit = int(re.search(r"OUTPUT_0_TOLERANCE (\d+)", (kit / "golden.h").read_text())[1])
+    assert limit >= 1
+    assert run_against(kit, tmp_path, change=limit)[0] == 0
+    assert run_against(kit, tmp_path, change=-limit - 1)[0] == 1
+
+
+@NEEDS_VELA
+def test_an_npu_s_kit_holds_what_vela_made_and_says_where_operators_run(exported, tmp_path):
+    file = exported["tflite-int8-npu"]
+    kit = deploy(file, "ethos-u85-256", tmp_path / "kit").path
+    compiled = (kit / "model_vela.tflite").read_bytes()
+    model = parse_model(compiled, "compiled")
+    assert op_names(model) == [["ethos-u"]]
+    assert b"edgevit" not in compiled
+    array = re.findall(r"0x([0-9a-f]{2}),", (kit / "model_data.cc").read_text())
+    assert bytes.fromhex("".join(array)) == compiled
+    assert "resolver.AddEthosU();" in (kit / "model_run.cc").read_text()
+    arena, fast = (
+        int(re.search(rf"{word} (\d+)", (kit / "model_settings.h").read_text())[1])
+        for word in ("ARENA_BYTES", "FAST_MEMORY_BYTES")
+    )
+    scratch = {tensor.name: int(tensor.shape[0]) for tensor in model.subgraphs[0].tensors}
+    assert arena >= scratch[b"scratch"] + OWN
+    assert fast == scratch[b"scratch_fast"]
+    operators = (kit / "operators.md").read_text()
+    assert "Nothing is left to the CPU." in operators
+    assert "stage1_block1/" in operators
+    assert "edgevit has" in (kit / "README.md").read_text()
+    found = list(csv.DictReader((kit / "vela_operators.csv").open()))
+    assert {row["Target"] for row in found} == {"NPU"}
+    assert not re.search("@[A-Z_]+@", "".join(p.read_text() for p in kit.glob("*.[mch]*")))
+
+
+@NEEDS_VELA
+def test_the_golden_vectors_of_an_npu_are_those_of_the_reference_kernels(exported, tmp_path):
+    file = exported["tflite-int8-npu"]
+    kit = deploy(file, "ethos-u85-256", tmp_path / "kit").path
+    with load_session(file, "litert-reference") as session:
+        shape = session.inputs[0].shape
+        images = np.array(read_golden(kit, "input_0"), np.uint8).reshape(-1, *shape[1:])
+        logits = session.run(images)["logits"]
+    text = (kit / "model_settings.h").read_text()
+    scale, zero = (
+        float(re.search(rf"OUTPUT_0_{word} (-?[\d.e-]+)", text)[1])
+        for word in ("SCALE", "ZERO_POINT")
+    )
+    expected = (np.array(read_golden(kit, "output_0")) - zero) * scale
+    np.testing.assert_allclose(logits, expected, atol=scale / 10)
+
+
 def test_a_bare_model_has_no_metadata_and_runs_as_before(exported, raw_images, tmp_path):
     bare = tmp_path / "bare.tflite"
     bare.write_bytes(strip(exported["tflite-int8"]))
@@ -230,6 +292,12 @@ def test_a_bare_model_has_no_metadata_and_runs_as_before(exported, raw_images, t
         ("onnx-float32", "microcontroller", "tflite-int8-micro"),
         pytest.param("tflite-float32", "microcontroller", "tflite-int8-micro", marks=NEEDS_MICRO),
         ("tflite-float32", "browser", "onnx-float32"),
+        ("onnx-int8", "ethos-u55-128", "tflite-int8-npu"),
+        ("tflite-int8-npu", "ethos-u55", "ethos-u55-128, ethos-u55-256, ethos-u65-256"),
+        pytest.param("tflite-int8", "ethos-u85-256", "ResizeBilinear", marks=NEEDS_VELA),
+        pytest.param(
+            "tflite-float32", "ethos-u85-256", "float32.tflite: none of its", marks=NEEDS_VELA
+        ),
     ],
 )
 def test_a_file_that_cannot_run_there_is_refused_with_what_to_export(
@@ -238,6 +306,14 @@ def test_a_file_that_cannot_run_there_is_refused_with_what_to_export(
     answer = command("deploy", exported[name], "--to", place, "--out", tmp_path / "kit")
     assert (answer.code, answer.out) == (2, "")
     assert words in answer.error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_vela_names_the_extra(command, exported, tmp_path, monkeypatch):
+    monkeypatch.setattr("edgevit.base.packages.is_importable", lambda name: name != "ethosu")
+    file = exported["tflite-int8-npu"]
+    answer = command("deploy", file, "--to", "ethos-u85-256", "--out", tmp_path / "kit")
+    assert (answer.code != 0, "edgevit[npu]" in answer.error) == (True, True)
     assert list(tmp_path.iterdir()) == []
 
 

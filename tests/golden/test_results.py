@@ -85,7 +85,7 @@ def test_the_results_page_is_that_of_the_results(scripts):
 
 def test_the_page_of_places_is_that_of_the_result(scripts):
     page = scripts("places_table")
-    assert page.PAGE.read_text() == page.render_page(json.loads(page.RESULT.read_text())), (
+    assert page.PAGE.read_text() == page.render_page(page.read_results()), (
         "run: python benchmarks/places_table.py --page"
     )
 

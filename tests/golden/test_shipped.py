@@ -93,6 +93,18 @@ def test_float_accuracy_is_what_the_card_says(name, source, cifar_test, images):
     assert abs(measured - stated) < 4 * deviation
 
 
+def test_the_tool_that_ships_weights_tells_the_runs_of_a_recipe(monkeypatch):
+    monkeypatch.syspath_prepend(ARTIFACTS.parent / "tools")
+    import ship_weights
+
+    run = json.loads((ARTIFACTS / "resnet-wide" / "recipe.json").read_text())
+    (told,) = ship_weights.describe_runs(run, "resnet:wide")
+    assert told.startswith("1. Recipe `cpu-taught-fresh`, seed 0, from fresh weights: 20 of 20")
+    assert "Run by" not in told
+    (told,) = ship_weights.describe_runs({**run, "trainer": "hand"}, "resnet:wide")
+    assert "Run by hand. The same recipe here:\n   `edgevit train resnet:wide" in told
+
+
 def test_no_weights_ship_that_are_worse_than_those_before(name):
     assert stated_accuracy(name) > LEAST[name]
 

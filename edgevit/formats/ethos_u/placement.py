@@ -41,6 +41,25 @@ class PlacedOperator:
 
 
 @dataclass(frozen=True)
+class PlacedLayer:
+    """The operators of one layer.
+
+    Attributes:
+        layer: of the Keras model; "-" for operators whose names tell none.
+        operators: its kinds of operators, in the order of execution.
+        on_npu: how many of its operators the NPU runs.
+        on_cpu: how many it does not.
+        cycles: that Vela expects of those on the NPU.
+    """
+
+    layer: str
+    operators: tuple[str, ...]
+    on_npu: int
+    on_cpu: int
+    cycles: int
+
+
+@dataclass(frozen=True)
 class Placement:
     """What Vela made of a file.
 
@@ -86,6 +105,23 @@ class Placement:
     def milliseconds(self) -> float:
         """That Vela expects the NPU's part to take, with waiting for memory."""
         return 1e3 * self.total_cycles / self.clock_hz
+
+    def group_layers(self) -> list[PlacedLayer]:
+        """By layer: those with operators on the CPU first, then those with most cycles."""
+        groups: dict[str, list[PlacedOperator]] = {}
+        for row in self.operators:
+            groups.setdefault(row.layer or "-", []).append(row)
+        found = [
+            PlacedLayer(
+                layer=layer,
+                operators=tuple(dict.fromkeys(row.operator for row in rows)),
+                on_npu=sum(row.on_npu for row in rows),
+                on_cpu=sum(not row.on_npu for row in rows),
+                cycles=sum(row.cycles for row in rows),
+            )
+            for layer, rows in groups.items()
+        ]
+        return sorted(found, key=lambda row: (-row.on_cpu, -row.cycles))
 
     def count_reasons(self) -> dict[tuple[str, str], int]:
         """How many operators stay on the CPU, by operator and reason, the most frequent first.

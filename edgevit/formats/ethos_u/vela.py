@@ -32,13 +32,17 @@ _FAILURE = re.compile(r"^(?:\w+Error|Error)\b.*", re.M)
 KIB = 1024
 
 
-def compile_for_npu(path: Path, npu: str, folder: Path | None = None) -> Placement:
+def compile_for_npu(
+    path: Path, npu: str, folder: Path | None = None, content: bytes | None = None
+) -> Placement:
     """Compiles a file and tells where each of its operators runs.
 
     Args:
         path: a .tflite file.
         npu: a name of :data:`edgevit.formats.ethos_u.placement.NPUS`.
-        folder: where the compiled file is to stay, as ``NAME_vela.tflite``; None: nowhere.
+        folder: where the compiled file is to stay, as ``NAME_vela.tflite``, with Vela's tables;
+            None: nowhere.
+        content: compiled instead of what the file holds.
 
     Raises:
         UnknownNameError: no such NPU.
@@ -53,8 +57,11 @@ def compile_for_npu(path: Path, npu: str, folder: Path | None = None) -> Placeme
         )
     require(f"Compiling for {npu}", NEEDS)
     with tempfile.TemporaryDirectory() as temporary:
-        place = folder or Path(temporary)
-        printed = _run_vela(path, npu, place)
+        place, source = folder or Path(temporary), path
+        if content is not None:
+            source = Path(temporary) / path.name
+            source.write_bytes(content)
+        printed = _run_vela(path, source, npu, place)
         found = _read_placement(path, npu, place, _read_reasons(printed))
     if not found.on_npu:
         raise ModelFileError(
@@ -64,9 +71,9 @@ def compile_for_npu(path: Path, npu: str, folder: Path | None = None) -> Placeme
     return found
 
 
-def _run_vela(path: Path, npu: str, place: Path) -> str:
+def _run_vela(path: Path, source: Path, npu: str, place: Path) -> str:
     options = ["--accelerator-config", npu, "--output-dir", str(place), "--verbose-performance"]
-    command = [sys.executable, "-c", _MAIN, str(path.resolve()), *options]
+    command = [sys.executable, "-c", _MAIN, str(source.resolve()), *options]
     try:
         ran = subprocess.run(
             command, capture_output=True, text=True, timeout=LIMIT_S, cwd=place, check=False

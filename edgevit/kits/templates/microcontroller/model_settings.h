@@ -3,8 +3,7 @@
 #pragma once
 #include <stdint.h>
 
-// Measured in TensorFlow Lite Micro on a 64-bit machine (@MEASURED@ bytes), rounded up. Pointers of
-// microcontrollers are half as long, so less is enough there.
+@ARENA_NOTE@
 #define ARENA_BYTES @ARENA@
 
 @MACROS@
