@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import json
 import os
 from collections.abc import Mapping
@@ -82,7 +83,9 @@ def _describe_layers(network: keras.Model) -> str | None:
     """The layers with all that they are built from; None if one of them is somebody's own."""
     import keras
 
-    kinds = {type(layer) for layer in (network, *network._flatten_layers())}
+    layers = (network, *network._flatten_layers())
+    between = (getattr(layer, "operations", ()) for layer in layers)  # of functional models
+    kinds = {type(part) for part in itertools.chain(layers, *between)}
     roots = {kind.__module__.partition(".")[0] for kind in kinds}
     if roots - {"keras", "edgevit"} or OPAQUE & {kind.__name__ for kind in kinds}:
         return None

@@ -22,7 +22,18 @@ class Own(layers.Layer):
         return x
 
 
-def source_of(activation: str = "relu", extra: layers.Layer | None = None):
+@keras.saving.register_keras_serializable("test_kept_outputs")
+class Twice(keras.Operation):
+    """Somebody's own operation between layers."""
+
+    def call(self, x):
+        return x * 2
+
+    def compute_output_spec(self, x):
+        return keras.KerasTensor(x.shape, x.dtype)
+
+
+def source_of(activation: str = "relu", extra: keras.Operation | None = None):
     keras.utils.set_random_seed(3)
     keras.backend.clear_session()
     photo = keras.Input((8, 8, 3), name="photo")
@@ -67,7 +78,7 @@ def test_other_layers_weights_or_inputs_have_another_key(monkeypatch):
     assert len({key, *keys, name_outputs(source_of(), GIVEN)}) == 5
 
 
-@pytest.mark.parametrize("layer", [Own(), layers.Lambda(lambda x: x)])
+@pytest.mark.parametrize("layer", [Own(), Twice(), layers.Lambda(lambda x: x)])
 def test_a_network_with_somebodys_own_code_is_not_kept(layer):
     assert name_outputs(source_of(extra=layer), GIVEN) is None
 

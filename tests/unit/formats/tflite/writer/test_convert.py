@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from edgevit.formats.registry import TARGETS, open_session  # noqa: E402
 from edgevit.formats.tflite.options import TfliteOptions  # noqa: E402
 from edgevit.formats.tflite.runtime import file, nodes  # noqa: E402, F401  (counted)
 from edgevit.formats.tflite.runtime.file import op_names, parse_model  # noqa: E402
+from edgevit.formats.tflite.writer import convert  # noqa: E402
 from edgevit.formats.tflite.writer.convert import (  # noqa: E402
     float_graph,
     write_float32,
@@ -131,6 +133,25 @@ def test_a_free_batch_is_declared(network, record, write, tmp_path):
     assert written.inputs[0].shape[0] is None
     with open_session(path) as session:
         assert (written.inputs, written.outputs) == (session.inputs, session.outputs)
+
+
+def test_a_converter_that_reloads_what_it_saved_writes_the_same_bytes(
+    network, record, tmp_path, monkeypatch
+):
+    from tensorflow.lite.python import lite
+
+    loads = []
+    own = lite._load
+    monkeypatch.setattr(lite, "_load", lambda *given: loads.append(1) or own(*given))
+    paths = [tmp_path / "quick.tflite", tmp_path / "plain.tflite"]
+    for path, context in zip(
+        paths, (convert.without_reloading, contextlib.nullcontext), strict=True
+    ):
+        monkeypatch.setattr(convert, "without_reloading", context)
+        write_float32(open_source(network), TfliteOptions(), record, path).finish({})
+        loads.append(0)
+    assert loads == [0, 1, 0]
+    assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
 def test_targets_share_a_float_graph_that_none_of_them_changes(network, record, tmp_path):
