@@ -64,6 +64,8 @@ def deploy(
     folder = Path(out) if out is not None else Path("kits") / f"{path.stem}-{place.name}"
     if folder.exists() and not force:
         raise OutputError(f"{folder}: is there already. Give --force, or another --out.")
+    if path.resolve().is_relative_to(folder.resolve()):
+        raise OutputError(f"{folder}: holds {path.name} itself. Give the kit a folder of its own.")
     check_place(folder, folder=True)
     (status or (lambda line: None))(f"running {path.name} on golden samples")
     build: Callable[[Subject], Files] = load_attribute(place.build)
