@@ -80,6 +80,7 @@ def run_forked(
     allowed: Sequence[Path] = (),
     before: Callable[[], None] = lambda: None,
     limit_s: float = TIME_S,
+    strike: tuple[float, int] | None = None,
 ) -> Ruling:
     """Runs ``edgevit ARGUMENTS`` in a child of this process.
 
@@ -89,6 +90,7 @@ def run_forked(
         allowed: further folders that it may write to.
         before: called in the child first.
         limit_s: after which it is killed.
+        strike: seconds after which it gets a signal, and its number; None: it gets none.
     """
     scratch = folder / ".scratch"
     (scratch / "tmp").mkdir(parents=True, exist_ok=True)
@@ -100,7 +102,7 @@ def run_forked(
             _become(arguments, folder, (folder, *allowed), (out, err, log), before)
         finally:
             os._exit(99)
-    code, peak = _wait(child, started + limit_s)
+    code, peak = _wait(child, started + limit_s, strike)
     seconds = time.monotonic() - started
     touched = tuple(dict.fromkeys(log.read_text(errors="replace").splitlines()))
     texts = (file.read_bytes().decode(errors="replace") for file in (out, err))
@@ -115,12 +117,16 @@ def find_litter(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(entry.name for entry in (*made, *(folder / ".scratch/tmp").iterdir())))
 
 
-def _wait(child: int, ends: float) -> tuple[int, int]:
+def _wait(child: int, ends: float, strike: tuple[float, int] | None) -> tuple[int, int]:
     """(exit code, peak of resident bytes); kills what takes too long."""
+    begun = time.monotonic()
     while True:
         found, status, usage = os.wait4(child, os.WNOHANG)
         if found:
             return os.waitstatus_to_exitcode(status), usage.ru_maxrss * 1024
+        if strike is not None and time.monotonic() > begun + strike[0]:
+            os.kill(child, strike[1])
+            strike = None
         if time.monotonic() > ends:
             os.killpg(child, signal.SIGKILL)
             ends = float("inf")
