@@ -225,12 +225,12 @@ class Victims:
             time.sleep(0.1)
         return list_processes(mark)
 
-    def kill(self, number: signal.Signals, times: int) -> dict[str, Any]:
+    def kill(self, number: signal.Signals, times: int, seed: int) -> dict[str, Any]:
         """Kills it so often by one signal; what became of that.
 
         Runs that end before their signal do not count, and make the next moments earlier.
         """
-        rng, run = random.Random(number), 0
+        rng, run = random.Random(100 * seed + number), 0
         span_s = self.run("first").seconds
         found: dict[str, Any] = {"codes": Counter(), "partial": 0, "orphans": 0, "faults": 0}
         while sum(found["codes"].values()) < times:
@@ -293,6 +293,7 @@ def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--times", type=int, default=100, help="kills by each signal, in all verbs")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--base", type=Path, required=True, help="a folder of robustness.base")
     parser.add_argument("--verbs", default="report,deploy,calibrate,train,export,sweep")
     parser.add_argument("--log", type=Path, help="a file that gets a line for each row")
@@ -304,9 +305,8 @@ def main() -> None:
         for number in SIGNALS:
             place = chosen.base / "kills" / f"{verb.name}-{number.name}"
             shutil.rmtree(place, ignore_errors=True)
-            found = Victims(verb, place).kill(
-                number, max(1, round(verb.share * chosen.times / 100))
-            )
+            times = max(1, round(verb.share * chosen.times / 100))
+            found = Victims(verb, place).kill(number, times, chosen.seed)
             bad += tell({"verb": verb.name, "signal": number.name, **found}, number, chosen.log)
             shutil.rmtree(place, ignore_errors=True)
         if verb.name == "train":
