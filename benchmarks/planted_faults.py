@@ -209,7 +209,7 @@ def _verify(path: Path, runtime: str, against: Path | None = None) -> str:
 def render_table(rows: Sequence[dict[str, Any]]) -> list[str]:
     """How many are found, by fault and target, and how often diff puts the layer first.
 
-    Where the sound file is lossy already, only a failure finds a fault. Behind a semicolon stands what
+    Where the sound file is lossy already, only a failure finds a fault. Behind a semicolon: what
     ``verify --against`` finds.
     """
     targets = list(dict.fromkeys(row["target"] for row in rows))

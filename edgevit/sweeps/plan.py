@@ -527,9 +527,11 @@ def _expand(text: str, place: str) -> str:
 def _find_depends(row: ModelRow, folder: Path, place: str) -> tuple[str, ...]:
     found = []
     for text in row.depends:
-        files = _find_files(folder, _expand(text, place), place)
+        paths = _find_files(folder, _expand(text, place), place)
+        files = [path for path in paths if os.path.isfile(path)]
         if not files:
             raise ConfigError(f"{place}, depends: no file fits {text!r} in {folder}.")
+        _check_length(files, ROWS, f"{place}, depends, {text!r}")
         found += files
     return tuple(found)
 

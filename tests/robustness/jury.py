@@ -149,6 +149,7 @@ def _become(
     os.dup2(out, 1)
     os.dup2(err, 2)
     os.environ["TMPDIR"] = str(files[0].parent / "tmp")
+    os.environ["MPLCONFIGDIR"] = os.environ["TMPDIR"]  # matplotlib makes a folder there
     os.environ["EDGEVIT_CACHE"] = str(files[0].parent / "cache")
     tempfile.tempdir = None  # this process knew another
     resource.setrlimit(resource.RLIMIT_DATA, (CEILING, CEILING))

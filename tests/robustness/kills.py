@@ -283,7 +283,8 @@ def _read_weights(run: Path) -> bytes:
 
 
 def warm_up() -> None:
-    """Imports what the commands need."""
+    """Imports what the commands need; hears SIGINT, which a shell's background jobs do not."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ["KERAS_BACKEND"] = "tensorflow"
     for module in (*LIGHT, "keras", "tensorflow"):
         importlib.import_module(module)
