@@ -149,7 +149,6 @@ def _become(
     os.dup2(out, 1)
     os.dup2(err, 2)
     os.environ["TMPDIR"] = str(files[0].parent / "tmp")
-    os.environ["MPLCONFIGDIR"] = os.environ["TMPDIR"]  # matplotlib makes a folder there
     os.environ["EDGEVIT_CACHE"] = str(files[0].parent / "cache")
     tempfile.tempdir = None  # this process knew another
     resource.setrlimit(resource.RLIMIT_DATA, (CEILING, CEILING))
@@ -193,6 +192,11 @@ def _find_entry(name: str | bytes, descriptor: int) -> str:
     return os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
 
 
+def _is_cached(path: str) -> bool:
+    """Whether Python or matplotlib keeps something there for its next run."""
+    return "__pycache__" in path or "/matplotlib" in path
+
+
 def _watch(log: int, allowed: Sequence[Path]) -> None:
     """Notes what is written or moved elsewhere, canaries that are read, and programs that run."""
     places = tuple(os.path.realpath(place) for place in allowed)
@@ -207,13 +211,14 @@ def _watch(log: int, allowed: Sequence[Path]) -> None:
             writing = bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)) if flags else False
             writing = writing or bool(mode and set(str(mode)) & set("wax+"))
             outside = not path.startswith((*places, *harmless))
-            cached = "__pycache__" in path
-            if (writing and outside and not cached) or path.endswith(("secret.bin", "/etc/passwd")):
+            if (writing and outside and not _is_cached(path)) or path.endswith(
+                ("secret.bin", "/etc/passwd")
+            ):
                 os.write(log, f"open {path}\n".encode(errors="replace"))
         elif event in CHANGES:
             for name, descriptor in CHANGES[event]:
                 path = _find_entry(values[name], values[descriptor])
-                if not path.startswith((*places, *harmless)) and "__pycache__" not in path:
+                if not path.startswith((*places, *harmless)) and not _is_cached(path):
                     os.write(log, f"{event} {path}\n".encode(errors="replace"))
         elif event in ("os.system", "os.exec", "os.posix_spawn") or (
             event == "subprocess.Popen"

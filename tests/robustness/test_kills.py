@@ -94,7 +94,7 @@ def test_kills_leave_whole_files_and_the_next_run_clears_up(tmp_path):
 def test_two_exports_at_once_into_one_folder_leave_whole_files(tmp_path, weights):
     out = tmp_path / "out"
     arguments: list[object] = ["export", weights.parent, "--format", "onnx-float32", "--out", out]
-    for _ in range(3):
+    for _ in range(20):
         pair = [start(arguments, tmp_path / f"scratch{number}") for number in range(2)]
         for process in pair:
             process.communicate(timeout=LIMIT_S)
