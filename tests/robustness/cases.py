@@ -292,7 +292,7 @@ def weights_file(rng: np.random.Generator, setting: Setting, folder: Path) -> li
 
 
 def npu_file(rng: np.random.Generator, setting: Setting, folder: Path) -> list[object]:
-    """A damaged file that is compiled for an NPU; its seal does not count there."""
+    """A damaged file that is compiled for an NPU; half of them are another tool's."""
     names = ("tflite-int8-npu", "tflite-int8-micro", "tflite-int8", "tflite-float32")
     source = setting.exports[m.pick(rng, names)]
     data = _damage(rng, source.read_bytes(), m.TFLITE)

@@ -222,3 +222,13 @@ def test_kits_sweeps_and_the_cache_fail_in_one_line(server, tmp_path, arguments,
     assert found.code in (1, 2)
     assert said in only_line(found)
     assert not found.litter
+
+
+def test_a_damaged_file_is_not_compiled_for_an_npu(server, tmp_path):
+    source = next(path for path in FIRST_VERSION.iterdir() if path.suffix == ".tflite")
+    data = bytearray(source.read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "net.tflite").write_bytes(data)
+    found = server.run("inspect", "net.tflite", "--npu", "ethos-u85-256", folder=tmp_path)
+    assert found.code == 2
+    assert "Export it again" in only_line(found)
