@@ -146,6 +146,11 @@ class Verb:
     check: Callable[[Path], None]
     share: int
 
+    @property
+    def is_numbered(self) -> bool:
+        """Whether each run has a place of its own, which the next run of it clears."""
+        return "OUT/N" in self.arguments
+
 
 def list_verbs(base: Path) -> list[Verb]:
     """The commands, on the files of a base, the quickest first."""
@@ -232,6 +237,7 @@ class Victims:
         """
         rng, run = random.Random(100 * seed + number), 0
         span_s = self.run("first").seconds
+        killed: list[int] = []
         found: dict[str, Any] = {"codes": Counter(), "partial": 0, "orphans": 0, "faults": 0}
         while sum(found["codes"].values()) < times:
             run += 1
@@ -244,11 +250,13 @@ class Victims:
             if ruling.code in (0, 1):  # ended by itself
                 span_s = max(0.2, 0.9 * ruling.seconds)
                 continue
+            killed.append(run)
             found["orphans"] += len(self.find_orphans())
             found["codes"][ruling.code] += 1
             found["faults"] += bool({"traceback", "internal error"} & set(ruling.faults))
         age(self._place / ".scratch" / "tmp")
-        last = self.run("last")
+        for each in killed if self._verb.is_numbered else killed[-1:]:
+            last = self.run(each)
         found["litter"] = len(left_over(self.out)) + len(last.litter)
         found["next"] = last.code
         return found
