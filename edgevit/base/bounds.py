@@ -20,6 +20,7 @@ Refusal = type[InputError]
 MODEL_BYTES = 2 << 30  # of one exported file: flatbuffers and protobuf end there
 WEIGHTS_BYTES = 64 << 30  # of one file of weights, which are read array by array
 DOCUMENT_BYTES = 256 << 20  # of one JSON, TOML or text file
+TOML_BYTES = 4 << 20  # of one TOML file, whose parser takes a second for each of them
 NESTING = 200  # objects and lists inside one another, in a document
 CLASSES = 1_000_000  # that a dataset may have
 SAMPLE_BYTES = 256 << 20  # of one input, for one sample
@@ -27,6 +28,7 @@ LAYER_BYTES = 1 << 30  # of what one layer returns for one sample
 GOLDEN_INPUTS = 4096  # that a file may ask to be drawn; 256 are written
 DRAWN_BYTES = 256 << 20  # of all of them, where 32 samples take less
 UNPACKED_BYTES = 1 << 30  # what may come of a file that is packed by more than PACKED
+ENTRIES = 200_000  # of folders, that one pattern of file names may look at
 PACKED = 100  # times; photographs reach 2, blank masks 1000
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import tomllib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from edgevit.base.bounds import DOCUMENT_BYTES, NESTING, is_nested, read_bounded
+from edgevit.base.bounds import DOCUMENT_BYTES, NESTING, TOML_BYTES, is_nested, read_bounded
 from edgevit.base.errors import InputError, ModelFileError, in_one_line
 
 VERSION = 1
@@ -129,11 +130,31 @@ def parse_json(
         InputError: it is no JSON, or nested too deeply.
     """
     try:
-        found = json.loads(text)
-        if is_nested(found):
-            raise ValueError(f"more than {NESTING} lists and objects inside one another")
+        return _check_nesting(json.loads(text))
     except (ValueError, RecursionError) as error:
         raise kind(f"{name}: {noun} is damaged ({in_one_line(error, 160)}).") from None
+
+
+def parse_toml(
+    text: str, name: str, noun: str, kind: type[InputError] = ModelFileError
+) -> dict[str, Any]:
+    """Parses the text of a TOML document; arguments as in :func:`parse_json`.
+
+    Raises:
+        InputError: it is no TOML, longer than 4 MB, or nested too deeply.
+    """
+    if len(text) > TOML_BYTES:
+        raise kind(f"{name}: {noun} has {len(text):,} characters, more than {TOML_BYTES:,}.")
+    try:
+        found: dict[str, Any] = _check_nesting(tomllib.loads(text))
+    except (ValueError, RecursionError) as error:
+        raise kind(f"{name}: {noun} is no TOML ({in_one_line(error, 160)}).") from None
+    return found
+
+
+def _check_nesting(found: Any) -> Any:
+    if is_nested(found):
+        raise ValueError(f"more than {NESTING} lists and objects inside one another")
     return found
 
 

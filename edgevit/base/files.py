@@ -87,6 +87,11 @@ def check_place(path: Path, folder: bool = False) -> None:
     Raises:
         OutputError: something of the other kind is there, or as :func:`check_writable`.
     """
+    if folder and path.is_symlink():
+        raise OutputError(
+            f"{path}: cannot be written (a link is where a folder would be). Give the place that "
+            "it leads to with --out, or remove it."
+        )
     if path.exists() and path.is_dir() != folder:
         there, wanted = ("a folder", "a file") if path.is_dir() else ("a file", "a folder")
         raise OutputError(

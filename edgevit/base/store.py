@@ -12,18 +12,22 @@ import hashlib
 import io
 import os
 import sys
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from edgevit.base.errors import OutputError
+from edgevit.base.bounds import read_bounded
+from edgevit.base.errors import InputError, ModelFileError, OutputError
 from edgevit.base.files import write_whole
 
 VARIABLE = "EDGEVIT_CACHE"
 SUFFIX = ".kept"
 LIMIT_BYTES = 256 << 20
+# What numpy raises of bytes that nobody here wrote, though their digest is right.
+FORGED = (ValueError, KeyError, TypeError, EOFError, OSError, MemoryError, zipfile.BadZipFile)
 NAMES = "arr_0"  # of the arrays behind it, whatever characters are in them
 
 
@@ -42,15 +46,12 @@ class Store:
     def read(self, key: str) -> dict[str, np.ndarray] | None:
         """The arrays of an entry by name; None: there is none, or it was damaged and is gone."""
         path = self._path(key)
+        found = None
+        with contextlib.suppress(InputError):
+            found = _decode(read_bounded(path, self.limit_bytes, ModelFileError))
         with contextlib.suppress(OSError):
-            data = path.read_bytes()
-            found = _decode(data)
-            if found is None:
-                path.unlink()
-            else:
-                os.utime(path)
-            return found
-        return None
+            path.unlink() if found is None else os.utime(path)
+        return found
 
     def write(self, key: str, arrays: Mapping[str, np.ndarray]) -> None:
         """Keeps arrays, unless they take a quarter of the room or cannot be written."""
@@ -125,5 +126,6 @@ def _decode(data: bytes) -> dict[str, np.ndarray] | None:
     digest, body = data[:32], data[32:]
     if hashlib.sha256(body).digest() != digest:
         return None
-    with np.load(io.BytesIO(body), allow_pickle=False) as file:
+    with contextlib.suppress(*FORGED), np.load(io.BytesIO(body), allow_pickle=False) as file:
         return {str(name): file[f"arr_{place}"] for place, name in enumerate(file[NAMES], 1)}
+    return None

@@ -17,7 +17,9 @@ MOST = 20  # rows of a table; --json lists all
 def show_placement(file: Path, npu: str, as_json: bool) -> None:
     """Compiles a file for an NPU and tells what runs where."""
     from edgevit.formats.ethos_u.vela import compile_for_npu
+    from edgevit.formats.registry import refuse_damage
 
+    refuse_damage(file)
     found = compile_for_npu(file, npu)
     document = {
         **asdict(found),

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import fnmatch
 import json
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgevit.base.documents import read_text
+from edgevit.base.documents import parse_toml, read_text
 from edgevit.base.errors import ConfigError, ModelFileError
 from edgevit.core.target import Precision
 
@@ -87,10 +86,7 @@ class Recipe:
         Raises:
             ModelFileError: no TOML, an unknown key or precision, or of a newer version.
         """
-        try:
-            document = tomllib.loads(text)
-        except (ValueError, RecursionError) as error:  # TOMLDecodeError is the former
-            raise ModelFileError(f"{name}: the recipe is no TOML ({error}).") from None
+        document = parse_toml(text, name, "the recipe")
         version = document.pop("version", None)
         if version != VERSION:
             raise ModelFileError(

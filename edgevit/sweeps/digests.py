@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
-from edgevit.base.documents import to_json
-from edgevit.base.errors import OutputError
+from edgevit.base.documents import read_object, to_json
+from edgevit.base.errors import InputError, OutputError
 from edgevit.base.files import digest_path, write_whole
 
 PACKAGE = Path(__file__).parents[1]
@@ -28,9 +27,8 @@ class Digests:
         self._memory = memory
         self._known: dict[str, list[object]] = {}
         self._seen: dict[str, list[object]] = {}
-        with contextlib.suppress(OSError, ValueError):
-            found = json.loads(memory.read_bytes())
-            self._known = found if isinstance(found, dict) else {}
+        with contextlib.suppress(InputError):
+            self._known = read_object(memory, "the digests")
 
     def of_file(self, path: Path) -> str:
         """sha256 of one file, as hex."""

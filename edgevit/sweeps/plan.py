@@ -6,17 +6,16 @@ Names of files are relative to the plan's folder. ``$NAME`` in one is a variable
 from __future__ import annotations
 
 import fnmatch
-import glob
 import os
 import re
-import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from edgevit.base.documents import from_plain, read_text
+from edgevit.base.documents import from_plain, parse_toml, read_text
 from edgevit.base.errors import ConfigError, UnknownNameError, in_one_line, suggest
+from edgevit.base.patterns import find_paths
 from edgevit.core.cells import Budgets, State
 from edgevit.core.target import Target
 from edgevit.formats.options import list_options, takes
@@ -26,6 +25,9 @@ VERSION = 1
 SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>B|kB|MB|GB)")
 UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 GLOB = re.compile(r"[*?\[]")
+MODELS = 10_000  # of one plan, whose rows are compared with one another
+CELLS = 20_000
+ROWS = 1_000  # of any other list
 NAME = re.compile(r"[A-Za-z0-9][\w.+@-]*")
 
 
@@ -225,15 +227,13 @@ def read_plan(path: Path, option_names: Collection[str]) -> Plan:
 
 def parse_plan(text: str, name: str, option_names: Collection[str]) -> PlanDocument:
     """The document of a plan's text; see :func:`read_plan`."""
-    try:
-        table = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{name}: the plan is no TOML ({in_one_line(error, 160)}).") from None
+    table = parse_toml(text, name, "the plan", ConfigError)
     if table.get("version", VERSION) != VERSION:
         raise ConfigError(
             f"{name}: a plan says version = {VERSION}. Received: version = {table['version']!r}"
         )
     _check_keys(table, PlanDocument, name)
+    _check_lengths(table, name)
     for section, kind in (("defaults", Settings), ("limits", Limits)):
         _check_keys(table.get(section, {}), kind, f"{name}, [{section}]")
     for section, row in (
@@ -260,6 +260,24 @@ def _list_options(table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for section in ("model", "target"):
         for number, row in enumerate(table.get(section, []), 1):
             yield f"[[{section}]] {number}", row.get("options", {})
+
+
+def _check_lengths(table: Mapping[str, Any], name: str) -> None:
+    """Refuses a plan that would take hours to lay out.
+
+    Raises:
+        ConfigError: it has too many rows.
+    """
+    for key, rows in table.items():
+        _check_length(rows, MODELS if key == "model" else ROWS, f"{name}, {key}")
+        for row in rows if isinstance(rows, list) else ():
+            for part, values in row.items() if isinstance(row, dict) else ():
+                _check_length(values, ROWS, f"{name}, {key}, {part}")
+
+
+def _check_length(rows: object, most: int, place: str) -> None:
+    if isinstance(rows, list) and len(rows) > most:
+        raise ConfigError(f"{place}: {len(rows):,} rows, more than {most:,}. Split the plan.")
 
 
 def _check_keys(table: Any, kind: type, place: str) -> None:
@@ -305,6 +323,8 @@ def expand_plan(document: PlanDocument, path: Path) -> Plan:
             budgets = _budgets_of(settings, f"{path}, {name}")
             depends = _find_depends(row, folder, f"{path}, {name}")
             cells.append(PlannedCell(name, source, target, settings, budgets, depends))
+            if len(cells) > CELLS:
+                raise ConfigError(f"{path}: more than {CELLS:,} cells. Split the plan.")
     if not cells:
         raise ConfigError(f"{path}: every cell is excluded. Drop an exclude, or add a target.")
     _check_used(document, cells, path)
@@ -318,7 +338,7 @@ def _find_sources(row: ModelRow, folder: Path, place: str) -> list[tuple[ModelRo
     text = _expand(row.source, place)
     if not GLOB.search(text):
         return [(row, _place(text, folder))]
-    found = sorted(glob.glob(str(folder / text), recursive=True))
+    found = _find_files(folder, text, place)
     if not found:
         raise ConfigError(f"{place}: no file fits {row.source!r} in {folder}.")
     if row.name is not None and len(found) > 1:
@@ -327,6 +347,10 @@ def _find_sources(row: ModelRow, folder: Path, place: str) -> list[tuple[ModelRo
             "has the name of its file."
         )
     return [(row, path) for path in found]
+
+
+def _find_files(folder: Path, text: str, place: str) -> list[str]:
+    return find_paths(folder, text, f"{place}, {text!r}", ConfigError)
 
 
 def _place(text: str, folder: Path) -> str:
@@ -342,7 +366,7 @@ def name_sources(sources: Sequence[tuple[ModelRow, str]]) -> list[str]:
     Raises:
         ConfigError: two models of one name, or one that no folder could have.
     """
-    names = []
+    names: dict[str, None] = {}
     for row, source in sources:
         stem = Path(source).stem if os.path.sep in source else source
         name = row.name if row.name is not None else re.sub(r"[^\w.+@-]", "-", stem)
@@ -356,8 +380,8 @@ def name_sources(sources: Sequence[tuple[ModelRow, str]]) -> list[str]:
                 f"two models are called {name!r} ({source} is one). Give one of them another name "
                 "= in its [[model]]."
             )
-        names.append(name)
-    return names
+        names[name] = None
+    return list(names)
 
 
 def _targets_of(document: PlanDocument, row: ModelRow, name: str, path: Path) -> list[Target]:
@@ -503,9 +527,11 @@ def _expand(text: str, place: str) -> str:
 def _find_depends(row: ModelRow, folder: Path, place: str) -> tuple[str, ...]:
     found = []
     for text in row.depends:
-        files = sorted(glob.glob(str(folder / _expand(text, place)), recursive=True))
+        paths = _find_files(folder, _expand(text, place), place)
+        files = [path for path in paths if os.path.isfile(path)]
         if not files:
             raise ConfigError(f"{place}, depends: no file fits {text!r} in {folder}.")
+        _check_length(files, ROWS, f"{place}, depends, {text!r}")
         found += files
     return tuple(found)
 

@@ -141,7 +141,7 @@ def read_sweep(folder: Path) -> dict[tuple[str, str], CellResult]:
     if not index.is_file():
         raise ModelFileError(f"{folder}: holds no results of 'edgevit sweep' (no {INDEX}).")
     names = read_object(index, "the index").get("cells")
-    if not isinstance(names, list) or not all(isinstance(n, list) and len(n) == 2 for n in names):
+    if not isinstance(names, list) or not all(map(_is_cell, names)):
         raise ModelFileError(f"{index}: the index is damaged (`cells`).")
     found = {}
     for model, target in names:
@@ -149,6 +149,13 @@ def read_sweep(folder: Path) -> dict[tuple[str, str], CellResult]:
         if path.is_file():
             found[str(model), str(target)] = read_cell(path)
     return found
+
+
+def _is_cell(names: object) -> bool:
+    """Whether a row of an index is a model and a target: names of folders, which lead nowhere."""
+    if not isinstance(names, list) or len(names) != 2:
+        return False
+    return all(isinstance(name, str) and Path(name).name == name != ".." for name in names)
 
 
 def _lock_path(place: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,8 @@ def deploy(
     folder = Path(out) if out is not None else Path("kits") / f"{path.stem}-{place.name}"
     if folder.exists() and not force:
         raise OutputError(f"{folder}: is there already. Give --force, or another --out.")
+    if Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
+        raise OutputError(f"{folder}: holds {path.name} itself. Give the kit a folder of its own.")
     check_place(folder, folder=True)
     (status or (lambda line: None))(f"running {path.name} on golden samples")
     build: Callable[..., Files] = load_attribute(place.build)

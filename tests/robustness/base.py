@@ -6,6 +6,10 @@ import os
 from pathlib import Path
 
 RAW_SIZE = (12, 12)
+PLAN = """targets = ["onnx-float32", "tflite-float32"]
+[[model]]
+source = "{}"
+"""
 Base = tuple[dict[str, Path], Path, Path]
 
 
@@ -19,11 +23,18 @@ def find_light_base() -> Base:
     return exports, FIRST_VERSION / "none.keras", FIRST_VERSION / "none.safetensors"
 
 
-def find_base(folder: Path | None) -> Base:
-    """(exports by target, a .keras file, a .safetensors file); written where they are not there."""
+def find_base(folder: Path | None, swept: bool = False) -> Base:
+    """(exports by target, a .keras file, a .safetensors file); written where they are not there.
+
+    Args:
+        folder: that holds them.
+        swept: whether it holds a sweep and kept outputs as well.
+    """
     folder = folder or Path(os.environ.get("TMPDIR", "/tmp")) / "edgevit-robustness-base"
     if not (folder / "small.keras").exists():
         _write_base(folder)
+    if swept and not (folder / "swept" / "results" / "index.json").exists():
+        _write_sweep(folder)
     exports = {}
     for path in sorted((folder / "exports").iterdir()):
         if not path.name.endswith(".json"):
@@ -67,3 +78,17 @@ def _write_base(folder: Path) -> None:
         ]
     )
     model.save(folder / "small.keras")
+
+
+def _write_sweep(folder: Path) -> None:
+    """A plan with its results, and the outputs that an export keeps between runs."""
+    from edgevit.base.store import VARIABLE
+    from edgevit.verbs.export import export
+    from edgevit.verbs.sweep import sweep
+
+    os.environ[VARIABLE] = str(folder / "cache")
+    plan = folder / "swept" / "plan.toml"
+    plan.parent.mkdir(exist_ok=True)
+    plan.write_text(PLAN.format(folder / "run"))
+    sweep(plan, plan.parent / "results", jobs=1)
+    export(folder / "run", "onnx-float32", folder / "swept", cache=True)

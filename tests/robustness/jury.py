@@ -13,6 +13,7 @@ import signal
 import sys
 import tempfile
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,14 @@ from pathlib import Path
 TIME_S = 120.0  # for one command
 MEMORY = 2 << 30  # bytes that one command may have resident
 CEILING = 6 << 30  # bytes that it can allocate at all, so that a failure does not end the machine
+
+# Events that change a folder: the places of a name, and of the folder that it is relative to.
+CHANGES = {
+    "os.remove": ((0, 1),),
+    "os.rmdir": ((0, 1),),
+    "os.mkdir": ((0, 2),),
+    "os.rename": ((0, 2), (1, 3)),
+}
 
 
 @dataclass(frozen=True)
@@ -32,7 +41,9 @@ class Ruling:
         err: standard error.
         seconds: wall time.
         peak: resident bytes at most, of it and of its own processes.
-        touched: files that it opened, or programs that it started, which it must not.
+        touched: files that it opened, moved or deleted, or programs that it started, which it must
+            not.
+        litter: half-made and temporary entries that it left.
     """
 
     code: int
@@ -41,6 +52,7 @@ class Ruling:
     seconds: float
     peak: int
     touched: tuple[str, ...] = ()
+    litter: tuple[str, ...] = ()
 
     @property
     def faults(self) -> tuple[str, ...]:
@@ -54,6 +66,8 @@ class Ruling:
             "hang": self.seconds > TIME_S,
             "memory": self.peak > MEMORY,
             "touched": bool(self.touched),
+            "litter": bool(self.litter),
+            "usage": "No such option" in said or "No such command" in said,
             "no line": self.code not in (0, 1) and len(lines) != 1,
             "controls": re.search("[\x00-\x08\x0b-\x1f\x7f\x9b]", said) is not None,
         }
@@ -66,6 +80,7 @@ def run_forked(
     allowed: Sequence[Path] = (),
     before: Callable[[], None] = lambda: None,
     limit_s: float = TIME_S,
+    strike: tuple[float, int] | None = None,
 ) -> Ruling:
     """Runs ``edgevit ARGUMENTS`` in a child of this process.
 
@@ -75,9 +90,10 @@ def run_forked(
         allowed: further folders that it may write to.
         before: called in the child first.
         limit_s: after which it is killed.
+        strike: seconds after which it gets a signal, and its number; None: it gets none.
     """
     scratch = folder / ".scratch"
-    scratch.mkdir(exist_ok=True)
+    (scratch / "tmp").mkdir(parents=True, exist_ok=True)
     out, err, log = scratch / "out", scratch / "err", scratch / "touched"
     started = time.monotonic()
     child = os.fork()
@@ -86,19 +102,31 @@ def run_forked(
             _become(arguments, folder, (folder, *allowed), (out, err, log), before)
         finally:
             os._exit(99)
-    code, peak = _wait(child, started + limit_s)
+    code, peak = _wait(child, started + limit_s, strike)
     seconds = time.monotonic() - started
     touched = tuple(dict.fromkeys(log.read_text(errors="replace").splitlines()))
     texts = (file.read_bytes().decode(errors="replace") for file in (out, err))
-    return Ruling(code, *texts, seconds, peak, touched)
+    return Ruling(code, *texts, seconds, peak, touched, find_litter(folder))
 
 
-def _wait(child: int, ends: float) -> tuple[int, int]:
+def find_litter(folder: Path) -> tuple[str, ...]:
+    """Half-made entries below a folder, and whatever lies in its place for temporary ones."""
+    made = (
+        entry for entry in folder.rglob("*") if entry.name.endswith((".partial", ".new", ".old"))
+    )
+    return tuple(sorted(entry.name for entry in (*made, *(folder / ".scratch/tmp").iterdir())))
+
+
+def _wait(child: int, ends: float, strike: tuple[float, int] | None) -> tuple[int, int]:
     """(exit code, peak of resident bytes); kills what takes too long."""
+    begun = time.monotonic()
     while True:
         found, status, usage = os.wait4(child, os.WNOHANG)
         if found:
             return os.waitstatus_to_exitcode(status), usage.ru_maxrss * 1024
+        if strike is not None and time.monotonic() > begun + strike[0]:
+            os.kill(child, strike[1])
+            strike = None
         if time.monotonic() > ends:
             os.killpg(child, signal.SIGKILL)
             ends = float("inf")
@@ -113,17 +141,20 @@ def _become(
     before: Callable[[], None],
 ) -> None:
     """Turns the child into the command."""
+    weakref.finalize._registry.clear()  # type: ignore[attr-defined]  # the parent's own folders
     os.setsid()
     os.chdir(folder)
     out, err, log = (os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600) for file in files)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(out, 1)
     os.dup2(err, 2)
-    os.environ["TMPDIR"] = str(files[0].parent)
+    os.environ["TMPDIR"] = str(files[0].parent / "tmp")
+    os.environ["EDGEVIT_CACHE"] = str(files[0].parent / "cache")
     tempfile.tempdir = None  # this process knew another
     resource.setrlimit(resource.RLIMIT_DATA, (CEILING, CEILING))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    _obey_permissions()
     _watch(log, allowed)
     before()
     from edgevit.cli.main import main
@@ -142,8 +173,32 @@ def _become(
         os._exit(1)
 
 
+def _obey_permissions() -> None:
+    """Gives up what lets root write where permissions do not: CAP_DAC_OVERRIDE, _READ_SEARCH."""
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, this process
+    held = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable, twice
+    libc = ctypes.CDLL(None)
+    if libc.capget(header, held) == 0:
+        for place in range(3):
+            held[place] &= ~0b110
+        libc.capset(header, held)
+
+
+def _find_entry(name: str | bytes, descriptor: int) -> str:
+    """The whole path of an entry of a folder, which may be a link."""
+    path = os.fsdecode(name)
+    if descriptor >= 0:
+        path = os.path.join(os.readlink(f"/proc/self/fd/{descriptor}"), path)
+    return os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+
+
+def _is_cached(path: str) -> bool:
+    """Whether Python or matplotlib keeps something there for its next run."""
+    return "__pycache__" in path or "/matplotlib" in path
+
+
 def _watch(log: int, allowed: Sequence[Path]) -> None:
-    """Notes files that are written elsewhere, the canaries that are read, and programs that run."""
+    """Notes what is written or moved elsewhere, canaries that are read, and programs that run."""
     places = tuple(os.path.realpath(place) for place in allowed)
     harmless = ("/dev/", "/proc/self/", "/sys/")
 
@@ -156,13 +211,19 @@ def _watch(log: int, allowed: Sequence[Path]) -> None:
             writing = bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)) if flags else False
             writing = writing or bool(mode and set(str(mode)) & set("wax+"))
             outside = not path.startswith((*places, *harmless))
-            cached = "__pycache__" in path
-            if (writing and outside and not cached) or path.endswith(("secret.bin", "/etc/passwd")):
+            if (writing and outside and not _is_cached(path)) or path.endswith(
+                ("secret.bin", "/etc/passwd")
+            ):
                 os.write(log, f"open {path}\n".encode(errors="replace"))
+        elif event in CHANGES:
+            for name, descriptor in CHANGES[event]:
+                path = _find_entry(values[name], values[descriptor])
+                if not path.startswith((*places, *harmless)) and not _is_cached(path):
+                    os.write(log, f"{event} {path}\n".encode(errors="replace"))
         elif event in ("os.system", "os.exec", "os.posix_spawn") or (
             event == "subprocess.Popen"
             and values[0] != "uname"  # platform.processor()
-            and "edgevit." not in str(values[1])
+            and not any(own in str(values[1]) for own in ("edgevit.", "ethosu.vela"))
         ):
             os.write(log, f"{event} {str(values)[:120]}\n".encode(errors="replace"))
 

@@ -7,10 +7,12 @@ reader relies on, and put it together again; what cannot be taken apart is damag
 from __future__ import annotations
 
 import copy
+import hashlib
 import io
 import json
 import struct
 import tarfile
+import tomllib
 import zipfile
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -155,6 +157,95 @@ def retype_json(rng: np.random.Generator, data: bytes) -> bytes:
 
 
 JSON: tuple[Mutation, ...] = (change_json, change_json, change_json, nest, retype_json, cut)
+
+
+# TOML.
+def _write_toml(value: Any) -> str:
+    """A value as TOML writes it in a line."""
+    if isinstance(value, dict):
+        rows = (f"{json.dumps(str(key))} = {_write_toml(inner)}" for key, inner in value.items())
+        return "{ " + ", ".join(rows) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_write_toml, value)) + "]"
+    return '""' if value is None else json.dumps(value).replace("NaN", "nan").replace("Inf", "inf")
+
+
+def change_toml(rng: np.random.Generator, data: bytes) -> bytes:
+    """TOML that is whole, and says something else."""
+    table = change_document(rng, tomllib.loads(data.decode()))
+    rows = table.items() if isinstance(table, dict) else [("x", table)]
+    return "".join(f"{json.dumps(key)} = {_write_toml(value)}\n" for key, value in rows).encode()
+
+
+def nest_toml(rng: np.random.Generator, data: bytes) -> bytes:
+    """Lists, tables or keys inside one another."""
+    depth = pick(rng, (150, 900, DEEP))
+    deep = pick(
+        rng,
+        (
+            "targets = " + "[" * depth + "]" * depth,
+            "[limits]\nmemory = " + "{a = " * depth + "1" + "}" * depth,
+            "[" + "a." * depth + "a]\nb = 1",
+            "a." * depth + "a = 1",
+            "[defaults.options]\nfold = " + "[" * depth + "]" * depth,
+        ),
+    )
+    return deep.encode() if rng.random() < 0.5 else data + b"\n" + deep.encode()
+
+
+def lengthen_toml(rng: np.random.Generator, data: bytes) -> bytes:
+    """Enormous lists, texts and numbers."""
+    many = int(pick(rng, (1_000, 100_000)))
+    rows = pick(
+        rng,
+        (
+            "".join(f'[[model]]\nsource = "n{n}.keras"\n' for n in range(many)),
+            '[[model]]\nsource = "a.keras"\n' * many,
+            '[[exclude]]\nmodel = "*a*a*a*a*a*b"\n' * many,
+            '[[target]]\nname = "onnx-*"\n' * many,
+            '[[model]]\nsource = "a.keras"\ntargets = [' + '"all",' * many + "]\n",
+            '[[model]]\nsource = "' + "a" * many * 10 + '"\n',
+            "[[model]]\nlimit = " + "9" * many + "\n",
+            "".join(f"k{n} = {n}\n" for n in range(many)),
+        ),
+    )
+    return rows.encode() if rng.random() < 0.3 else data + rows.encode()
+
+
+def name_hostile_sources(rng: np.random.Generator, data: bytes) -> bytes:
+    """Patterns that fit a whole disk, devices, other folders, and names that are none."""
+    names = (
+        *("/**", "/*", "/**/*", "/proc/**", "**/../**/*", "**/**/**/**/*", "[", "[!", "*" * 5000),
+        *("/dev/zero", "/dev/stdin", "../../secret.bin", "/etc/passwd", "~root/*", "$HOME/**", "."),
+        *("", " ", "..", "\\u0000", "a" * 5000, "\\u001b[2J", "$NOPE", "http://localhost/a.keras"),
+    )
+    name, field = pick(rng, names), pick(rng, ("source", "source", "calibration", "depends"))
+    value = f'["{name}"]' if field == "depends" else f'"{name}"'
+    source = "" if field == "source" else 'source = "missing.keras"\n'
+    return f'targets = ["all"]\n[[model]]\n{source}{field} = {value}\n'.encode()
+
+
+def limit_oddly(rng: np.random.Generator, data: bytes) -> bytes:
+    """Limits that are no limits."""
+    key = pick(rng, ("seconds", "memory", "threads"))
+    values = ("nan", "inf", "-1", "0", "1e308", "10" * 30, '"1e999 GB"', '"-1 GB"', "[]", "true")
+    more = f"[limits]\n{key} = {pick(rng, values)}\n".encode()
+    return data.replace(b'[limits]\nseconds = 60\nmemory = "4 GB"\n', more)
+
+
+TOML: tuple[Mutation, ...] = (
+    *(change_toml, change_toml, change_toml, nest_toml, lengthen_toml),
+    *(name_hostile_sources, name_hostile_sources, limit_oddly, cut),
+)
+
+
+# Arrays that are kept in the cache.
+def forge_entry(rng: np.random.Generator, data: bytes) -> bytes:
+    """An entry that holds other arrays, or none, and whose digest is right."""
+    body = (
+        pick(rng, NPZ)(rng, data[32:]) if rng.random() < 0.7 else pick(rng, BYTES)(rng, data[32:])
+    )
+    return hashlib.sha256(body).digest() + body
 
 
 # TFLite.

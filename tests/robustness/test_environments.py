@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -177,3 +178,57 @@ def test_json_that_is_nested_too_deeply_is_one_line(server, tmp_path: Path):
     found = server.run("verify", "net.onnx", folder=tmp_path)
     assert found.code == 2
     assert "the manifest is damaged" in only_line(found)
+
+
+NET = next(str(path) for path in FIRST_VERSION.iterdir() if path.suffix == ".onnx")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "odd", "said"),
+    [
+        (["deploy", "net.onnx", "--to", "python", "--out", "locked/kit"], {}, "Permission denied"),
+        (
+            ["deploy", "net.onnx", "--to", "python", "--force", "--out", "link"],
+            {},
+            "a link is where a folder would be",
+        ),
+        (["deploy", "net.onnx", "--to", "python", "--out", ".", "--force"], {}, "itself"),
+        (["sweep", "plan.toml", "--out", "locked/results"], {}, "Permission denied"),
+        (["sweep", "plan.toml", "--out", "file"], {}, "cannot be written"),
+        (["cache", "--clear"], {"environment": {"EDGEVIT_CACHE": "locked"}}, "cannot be cleared"),
+        (["cache"], {"full": [1]}, "No space left on device"),
+        (["cache"], {"closed": [1]}, "standard output is closed"),
+        (["deploy", "\x1b[2J.onnx", "--to", "python"], {"environment": {"LC_ALL": "C"}}, "no such"),
+        (
+            ["sweep", "\u0416.toml"],
+            {"environment": {"LC_ALL": "C", "HOME": None}},
+            "cannot be read",
+        ),
+    ],
+    ids=lambda value: " ".join(value[:1] + value[-1:])[-40:] if isinstance(value, list) else "",
+)
+def test_kits_sweeps_and_the_cache_fail_in_one_line(server, tmp_path, arguments, odd, said):
+    (tmp_path / "locked" / "outputs").mkdir(parents=True)
+    (tmp_path / "locked" / "outputs" / "one.kept").touch()
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "kept")
+    (tmp_path / "file").touch()
+    shutil.copy(NET, tmp_path / "net.onnx")
+    plan = 'targets = ["onnx-float32"]\n[[model]]\nsource = "shiftvit"\n'
+    (tmp_path / "plan.toml").write_text(plan)
+    for folder in ("locked/outputs", "locked"):
+        (tmp_path / folder).chmod(0o555)
+    found = server.run(*arguments, folder=tmp_path, **odd)
+    assert found.code in (1, 2)
+    assert said in only_line(found)
+    assert not found.litter
+
+
+def test_a_damaged_file_is_not_compiled_for_an_npu(server, tmp_path):
+    source = next(path for path in FIRST_VERSION.iterdir() if path.suffix == ".tflite")
+    data = bytearray(source.read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "net.tflite").write_bytes(data)
+    found = server.run("inspect", "net.tflite", "--npu", "ethos-u85-256", folder=tmp_path)
+    assert found.code == 2
+    assert "Export it again" in only_line(found)

@@ -13,7 +13,14 @@ import pytest
 
 from edgevit.base import files
 from edgevit.base.errors import OutputError
-from edgevit.base.files import check_writable, digest_path, move_whole, size_path, write_whole
+from edgevit.base.files import (
+    check_place,
+    check_writable,
+    digest_path,
+    move_whole,
+    size_path,
+    write_whole,
+)
 from programs import run_program
 
 ROOT = Path(files.__file__).parents[2]
@@ -104,6 +111,16 @@ def test_a_file_where_the_folder_should_go_is_an_output_error_and_stays(tmp_path
         move_whole(source, path)
     assert path.read_text() == "keep"
     assert names_in(path.parent) == ["model"]
+
+
+@pytest.mark.parametrize("leads_to", ["kept", "model", "nothing"])
+def test_a_link_where_the_folder_should_go_is_refused_before_work(tmp_path, leads_to):
+    (tmp_path / "kept").mkdir()
+    path = tmp_path / "model"
+    path.symlink_to(tmp_path / leads_to)
+    with pytest.raises(OutputError, match="a link is where a folder would be"):
+        check_place(path, folder=True)
+    assert names_in(tmp_path) == ["kept", "model"]
 
 
 def test_a_full_disk_is_an_output_error_and_the_older_file_stays_whole(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -32,6 +33,34 @@ def test_a_damaged_entry_is_gone(tmp_path, damage):
     path.write_bytes(damage(path.read_bytes()))
     assert store.read("key") is None
     assert store.entries() == []
+
+
+def _forge(data: bytes, body: bytes) -> bytes:
+    return hashlib.sha256(body).digest() + body
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        lambda data: _forge(data, b"no arrays"),
+        lambda data: _forge(data, data[32:-9]),
+        lambda data: _forge(data, data[32:].replace(b"arr_1", b"arr_9")),
+    ],
+)
+def test_a_forged_entry_whose_digest_is_right_is_gone(tmp_path, forged):
+    store = Store(tmp_path)
+    store.write("key", ARRAYS)
+    (path,) = store.entries()
+    path.write_bytes(forged(path.read_bytes()))
+    assert store.read("key") is None
+    assert store.entries() == []
+
+
+@pytest.mark.parametrize("make", [lambda path: path.symlink_to("/dev/zero"), os.mkfifo])
+def test_a_device_or_a_pipe_in_an_entrys_place_is_gone(tmp_path, make):
+    make(tmp_path / "key.kept")
+    assert Store(tmp_path).read("key") is None
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_entry_that_was_not_read_for_longest_makes_room(tmp_path):
