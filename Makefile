@@ -13,7 +13,7 @@ DEMO_READY := $(VENV)/.ready-demo
 TEST_READY := $(VENV)/.ready-test
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-fuzz test-web test-crosscheck test-browser \
+.PHONY: help demo test test-long test-fuzz test-kills test-web test-crosscheck test-browser \
 	test-arm64 test-mediapipe test-npu test-ray test-notebooks test-install docs lint format clean
 
 help: ## list the targets
@@ -30,6 +30,9 @@ test-long: $(TEST_READY) ## the tests that take minutes
 
 test-fuzz: $(TEST_READY) ## damaged and crafted inputs for about an hour (ARGS="--first SEED --cases N")
 	@cd tests && PYTHONPATH=..:. ../$(BIN)/python -m robustness.campaign --cases 10000 $(ARGS)
+
+test-kills: $(TEST_READY) ## signals at random moments of verbs that write (ARGS="--times N --seed SEED")
+	@cd tests && PYTHONPATH=..:. ../$(BIN)/python -m robustness.kills --base ../build/kills $(ARGS)
 
 test-web: $(TEST_READY) ## tools/run_onnx.mjs in onnxruntime-web; installs that into tools/node
 	@npm ci --prefix tools/node --ignore-scripts --no-audit --no-fund --loglevel=error
