@@ -4,7 +4,7 @@
     python -m robustness.kills --times 100 --base FOLDER --log kills.jsonl
     python benchmarks/robustness_table.py --campaign campaign.jsonl --kills kills.jsonl --json \\
         benchmarks/results/robustness.json
-    python benchmarks/robustness_table.py --table
+    python benchmarks/robustness_table.py --page
 
 Several logs, of other seeds, add up.
 """
@@ -18,9 +18,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from provenance import RESULTS, result_path, write_result
+from provenance import RESULTS, ROOT, result_path, write_result
 
 DEFAULT = RESULTS / "robustness.json"
+PAGE = ROOT / "docs" / "SECURITY.md"
+BEGIN, END = "<!-- robustness -->\n", "<!-- end of robustness -->\n"
 NEVER = (
     *("traceback", "internal error", "signal", "hang", "memory", "touched", "litter"),
     "pass on damage",
@@ -33,10 +35,10 @@ def main() -> None:
     parser.add_argument("--campaign", type=Path, nargs="+", default=[], help="logs")
     parser.add_argument("--kills", type=Path, nargs="+", default=[], help="logs")
     parser.add_argument("--json", type=result_path, help="where to write the counts")
-    parser.add_argument("--table", action="store_true", help="only print what was counted")
+    parser.add_argument("--page", action="store_true", help="only write the committed result there")
     options = parser.parse_args()
-    if options.table:
-        print("\n".join(render_table(json.loads(DEFAULT.read_text())["rows"])))
+    if options.page:
+        PAGE.write_text(render_page(PAGE.read_text(), json.loads(DEFAULT.read_text())["rows"]))
         return
     cases, kills = list(_read(options.campaign)), list(_read(options.kills))
     rows = [
@@ -87,6 +89,13 @@ def count_kills(kills: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         sums = {n: sum(r[n] for r in own) for n in ("partial", "orphans", "faults", "litter")}
         rows.append({"killed": verb, "signal": signal, "codes": dict(codes), **sums})
     return rows
+
+
+def render_page(text: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """A page with the tables between its marks."""
+    before, rest = text.split(BEGIN)
+    table = "\n".join(render_table(rows))
+    return f"{before}{BEGIN}\n{table}\n\n{END}{rest.split(END)[1]}"
 
 
 def render_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -133,6 +133,13 @@ def test_the_decision_about_verdicts_shows_what_was_counted(scripts, name, resul
     assert "\n".join(scripts(name).render_table(rows)) in decision.read_text()
 
 
+def test_the_page_on_security_shows_what_was_counted(scripts):
+    page = scripts("robustness_table")
+    text = page.PAGE.read_text()
+    rows = json.loads(page.DEFAULT.read_text())["rows"]
+    assert text == page.render_page(text, rows), "run: python benchmarks/robustness_table.py --page"
+
+
 def test_the_page_on_speed_shows_the_medians_of_what_was_measured():
     rows = json.loads((ROOT / "benchmarks" / "results" / "export_cost.json").read_text())["rows"]
     shown = (ROOT / "docs" / "how-to" / "speed.md").read_text().splitlines()
