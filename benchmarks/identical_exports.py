@@ -16,9 +16,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from provenance import ROOT, result_path, write_result
 
 from edgevit.base.files import digest_path
+from edgevit.core.golden_images import draw_images
 from edgevit.formats.registry import TARGETS
 
 CONDITIONS = {
@@ -33,7 +35,7 @@ from edgevit.models.build import build
 from edgevit.models.shiftvit import TINY
 keras.utils.set_random_seed(0)
 if sys.argv[1] == "shiftvit":
-    model = build("shiftvit", input_size=(12, 12), **TINY)
+    model = build("shiftvit", input_size=(24, 24), **TINY)
 else:
     layers = keras.layers
     model = keras.Sequential([
@@ -50,11 +52,18 @@ def main() -> None:
     options = parser.parse_args()
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as place:
+        samples = Path(place) / "samples.npz"
+        images = draw_images(64, (24, 24), seed=5)
+        np.savez(samples, x_train=images, y_train=np.arange(64) % 10)
         for network in ("shiftvit", "convolutions"):
             model = Path(place) / f"{network}.keras"
             run([sys.executable, "-c", TINY, network, str(model)], "0", "1")
             digests = {
-                name: export(model, Path(place) / f"{network}-{number}", *condition)
+                name: export(
+                    [str(model), "--calibration", str(samples)],
+                    Path(place) / f"{network}-{number}",
+                    *condition,
+                )
                 for number, (name, condition) in enumerate(CONDITIONS.items())
             }
             first = digests.pop("first")
@@ -66,9 +75,16 @@ def main() -> None:
         write_result(options.json, {"rows": rows}, ["shiftvit:nano"])
 
 
-def export(model: Path, out: Path, hash_seed: str, threads: str) -> dict[str, str]:
-    """sha256 of each file and manifest of all targets, by name."""
-    command = [sys.executable, "-m", "edgevit", "export", str(model), "--format", ",".join(TARGETS)]
+def export(given: list[str], out: Path, hash_seed: str, threads: str) -> dict[str, str]:
+    """sha256 of each file and manifest of all targets, by name.
+
+    Args:
+        given: what is exported, and its samples.
+        out: folder of the files.
+        hash_seed: of Python.
+        threads: of the kernels.
+    """
+    command = [sys.executable, "-m", "edgevit", "export", *given, "--format", ",".join(TARGETS)]
     run([*command, "--keep-failed", "--no-cache", "--out", str(out)], hash_seed, threads)
     return {path.name: digest_path(path) for path in sorted(out.iterdir())}
 
