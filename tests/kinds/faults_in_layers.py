@@ -180,17 +180,22 @@ def plant_tflite(data: bytes, choose: Callable[[list[Site]], None]) -> bytes:
     model = parse_model(data, "file")
     graph = model.subgraphs[0]
     sites, writers = [], []
+    widened = {  # float16 constants by what their operators read
+        operator.outputs[0]: operator.inputs[0]
+        for operator, node in zip(graph.operators, nodes, strict=True)
+        if node.op == "DEQUANTIZE" and is_constant(model, graph.tensors[operator.inputs[0]])
+    }
     for operator, node in zip(graph.operators, nodes, strict=True):
         if node.op not in PRODUCTS or not node.layer:
             continue
-        weights = graph.tensors[operator.inputs[1]]
+        weights = graph.tensors[widened.get(operator.inputs[1], operator.inputs[1])]
         if not is_constant(model, weights):
             continue
         axis = 3 if node.op == "DEPTHWISE_CONV_2D" else 0
         levels, write = _tflite_array(model, weights, axis)
         bias, write_bias, bias_tensor = None, None, None
         if len(operator.inputs) > 2 and operator.inputs[2] >= 0:
-            bias_tensor = graph.tensors[operator.inputs[2]]
+            bias_tensor = graph.tensors[widened.get(operator.inputs[2], operator.inputs[2])]
             bias, write_bias = _tflite_array(model, bias_tensor, 0)
         sites.append(
             Site(node.layer, levels, _tflite_scales(weights), bias, _tflite_scales(bias_tensor))
