@@ -13,7 +13,6 @@ never for them. Rows that the JSON file holds, of the same code, are not made ag
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import subprocess
@@ -21,7 +20,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from provenance import KEY, ROOT, provenance, result_path, write_result
+from provenance import ROOT, read_rows, result_path, write_result
 
 from edgevit.core.format import Format
 from edgevit.formats.registry import TARGETS
@@ -55,7 +54,7 @@ def main() -> None:
     parser.add_argument("--counts-only", action="store_true", help="verify nothing")
     parser.add_argument("--json", type=result_path, help="where to write the rows")
     options = parser.parse_args()
-    rows = read_rows(options.json) if options.json else []
+    rows = read_rows(options.json)
     done = {(row["network"], row["target"]) for row in rows}
     for network in options.models.split(","):
         for target in options.targets.split(","):
@@ -66,14 +65,6 @@ def main() -> None:
             print(rows[-1], flush=True)
             if options.json:
                 write_result(options.json, {"rows": rows}, sorted({r["network"] for r in rows}))
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of an earlier run with the same code and weights on this machine."""
-    found = json.loads(path.read_text()) if path.exists() else {}
-    rows: list[dict[str, Any]] = found.get("rows", [])
-    networks = sorted({row["network"] for row in rows})
-    return rows if rows and found.get(KEY) == provenance(networks) else []
 
 
 def measure(network: str, target: str, verified: bool) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from provenance import KEY, ROOT, provenance, result_path, write_result
+from provenance import ROOT, read_rows, result_path, write_result
 
 from edgevit.formats.registry import TARGETS, list_targets
 from edgevit.models.shipped import list_shipped
@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--json", type=result_path, help="where to write the figures")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    rows = read_rows(options.json) if options.json else []
+    rows = read_rows(options.json)
     for part in options.parts.split(","):
         for cores in map(int, options.cores.split(",")):
             for labels, sides in PARTS[part](options):
@@ -310,13 +310,6 @@ def make(path: Path, *words: str) -> str:
 def plain_environment() -> dict[str, str]:
     """Of a process that is not measured."""
     return {**os.environ, "PYTHONPATH": str(ROOT)}
-
-
-def read_rows(path: Path) -> list[Row]:
-    """Rows of an earlier run with the same code on the same machine."""
-    found = json.loads(path.read_text()) if path.exists() else {}
-    rows: list[Row] = found.get("rows", [])
-    return rows if rows and found.get(KEY) == provenance(list_used(rows)) else []
 
 
 def list_used(rows: Sequence[Row]) -> list[str]:

@@ -22,6 +22,9 @@ from provenance import ROOT, result_path, write_result
 from edgevit.base.files import digest_path
 from edgevit.core.golden_images import draw_images
 from edgevit.formats.registry import TARGETS
+from edgevit.models import shiftvit
+from edgevit.models.build import build
+from edgevit.sweeps.process import THREADS
 
 CONDITIONS = {
     "first": ("0", "1"),  # PYTHONHASHSEED, OMP_NUM_THREADS and TensorFlow's threads
@@ -29,21 +32,7 @@ CONDITIONS = {
     "another hash seed": ("4711", "1"),
     "two threads": ("0", "2"),
 }
-TINY = """
-import sys, keras
-from edgevit.models.build import build
-from edgevit.models.shiftvit import TINY
-keras.utils.set_random_seed(0)
-if sys.argv[1] == "shiftvit":
-    model = build("shiftvit", input_size=(24, 24), **TINY)
-else:
-    layers = keras.layers
-    model = keras.Sequential([
-        keras.Input((24, 24, 3), name="images"), layers.Rescaling(1 / 255),
-        layers.Conv2D(8, 3, strides=2), layers.BatchNormalization(), layers.ReLU(),
-        layers.DepthwiseConv2D(3), layers.GlobalAveragePooling2D(), layers.Dense(10)])
-model.save(sys.argv[2])
-"""
+SIDE = 24  # pixels
 
 
 def main() -> None:
@@ -53,11 +42,11 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as place:
         samples = Path(place) / "samples.npz"
-        images = draw_images(64, (24, 24), seed=5)
+        images = draw_images(64, (SIDE, SIDE), seed=5)
         np.savez(samples, x_train=images, y_train=np.arange(64) % 10)
-        for network in ("shiftvit", "convolutions"):
+        for network, make in (("shiftvit", make_shiftvit), ("convolutions", make_convolutions)):
             model = Path(place) / f"{network}.keras"
-            run([sys.executable, "-c", TINY, network, str(model)], "0", "1")
+            make().save(model)
             digests = {
                 name: export(
                     [str(model), "--calibration", str(samples)],
@@ -73,6 +62,34 @@ def main() -> None:
                 print(json.dumps(rows[-1]), flush=True)
     if options.json:
         write_result(options.json, {"rows": rows}, ["shiftvit:nano"])
+
+
+def make_shiftvit() -> Any:
+    """ShiftViT in its smallest size."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    return build("shiftvit", input_size=(SIDE, SIDE), **shiftvit.TINY)
+
+
+def make_convolutions() -> Any:
+    """A plain and a depthwise convolution."""
+    import keras
+    from keras import layers
+
+    keras.utils.set_random_seed(0)
+    return keras.Sequential(
+        [
+            keras.Input((SIDE, SIDE, 3), name="images"),
+            layers.Rescaling(1 / 255),
+            layers.Conv2D(8, 3, strides=2),
+            layers.BatchNormalization(),
+            layers.ReLU(),
+            layers.DepthwiseConv2D(3),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(10),
+        ]
+    )
 
 
 def export(given: list[str], out: Path, hash_seed: str, threads: str) -> dict[str, str]:
@@ -91,8 +108,7 @@ def export(given: list[str], out: Path, hash_seed: str, threads: str) -> dict[st
 
 def run(command: list[str], hash_seed: str, threads: str) -> None:
     """Runs a process; one that refuses some target is no failure here."""
-    limits = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
-    variables = {"PYTHONHASHSEED": hash_seed, **dict.fromkeys(limits, threads)}
+    variables = {"PYTHONHASHSEED": hash_seed, **dict.fromkeys(THREADS, threads)}
     found = subprocess.run(
         command,
         env={**os.environ, "PYTHONPATH": str(ROOT), **variables},

@@ -18,7 +18,6 @@ Run that while nothing else runs. Networks that the JSON file holds are not meas
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from collections import Counter
@@ -28,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from provenance import KEY, ROOT, provenance, result_path, write_result
+from provenance import ROOT, read_rows, result_path, write_result
 
 sys.path.insert(0, str(ROOT / "tests"))
 
@@ -90,7 +89,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=0, help="samples of each file's latency")
     parser.add_argument("--json", type=result_path, help="where to write the figures")
     options = parser.parse_args()
-    rows = read_rows(options.json) if options.json else []
+    rows = read_rows(options.json)
     for name in options.networks:
         done = {(row["network"], row["format"]) for row in rows}
         network = None
@@ -103,13 +102,6 @@ def main() -> None:
             rows += compare(name, network, kind, side, images, options.rounds)
             if options.json:
                 write_result(options.json, {"rows": rows}, list_shipped(rows))
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Rows of an earlier run with the same code on the same machine."""
-    found = json.loads(path.read_text()) if path.exists() else {}
-    rows: list[dict[str, Any]] = found.get("rows", [])
-    return rows if rows and found.get(KEY) == provenance(list_shipped(rows)) else []
 
 
 def list_shipped(rows: list[dict[str, Any]]) -> list[str]:

@@ -13,7 +13,6 @@ code, are not made again.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from dataclasses import astuple
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from npu_placement import TARGETS, write_files
-from provenance import KEY, provenance, result_path, write_result
+from provenance import read_rows, result_path, write_result
 
 from edgevit.base.errors import RuntimeFailure
 from edgevit.base.statistics import PairedDrop
@@ -44,7 +43,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="keeps files; those there are not written anew")
     parser.add_argument("--json", type=result_path, help="where to write the rows")
     options = parser.parse_args()
-    rows = read_rows(options.json) if options.json else []
+    rows = read_rows(options.json)
     done = {row["network"] for row in rows}
     for name in (name for name in options.models.split(",") if name not in done):
         with tempfile.TemporaryDirectory() as temporary:
@@ -58,14 +57,6 @@ def main() -> None:
         print(show(rows[-1]), flush=True)
         if options.json:
             write_result(options.json, {"rows": rows}, [row["network"] for row in rows])
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of an earlier run with the same code and weights on this machine."""
-    found = json.loads(path.read_text()) if path.exists() else {}
-    rows: list[dict[str, Any]] = found.get("rows", [])
-    same = rows and found.get(KEY) == provenance([row["network"] for row in rows])
-    return rows if same else []
 
 
 def score_files(files: dict[str, Path], data: str, count: int | None) -> dict[str, Any]:

@@ -14,14 +14,13 @@ Rows that the JSON file holds, of the same code, are not made again.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from networks_vs_stock import APPLICATIONS, build_application
-from provenance import KEY, provenance, result_path, write_result
+from provenance import read_rows, result_path, write_result
 from tflite_vs_stock import STOCK, write_stock
 
 from edgevit.base.errors import in_one_line
@@ -51,7 +50,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="keeps files; those there are not written anew")
     parser.add_argument("--json", type=result_path, help="where to write the rows")
     options = parser.parse_args()
-    rows = read_rows(options.json) if options.json else []
+    rows = read_rows(options.json)
     done = {row["network"] for row in rows}
     for name in (name for name in options.models.split(",") if name not in done):
         with tempfile.TemporaryDirectory() as temporary:
@@ -62,13 +61,6 @@ def main() -> None:
                     print(show(rows[-1]), flush=True)
         if options.json:
             write_result(options.json, {"rows": rows}, list_weights(rows))
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of an earlier run with the same code and weights on this machine."""
-    found = json.loads(path.read_text()) if path.exists() else {}
-    rows: list[dict[str, Any]] = found.get("rows", [])
-    return rows if rows and found.get(KEY) == provenance(list_weights(rows)) else []
 
 
 def list_weights(rows: list[dict[str, Any]]) -> list[str]:

@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from provenance import KEY, RESULTS, ROOT, result_path, write_result
+from results_page import table
 
 sys.path.insert(0, str(ROOT / "tests"))
 
@@ -42,6 +43,7 @@ from helpers.sorts import save_network
 PAGE = ROOT / "docs" / "places.md"
 PATTERN = "places*.json"
 SEGMENTER = "segmenter"  # with seeded weights
+SEEDED = " The segmenter has seeded weights."
 NETWORKS = ("shiftvit:nano", "patchconvnet:nano", SEGMENTER)
 SEPARATOR = " | "
 FILES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -230,16 +232,15 @@ def render_page(documents: Sequence[Mapping[str, Any]]) -> str:
         ]
         for network, name in files
     ]
-    table = [["network", "file", *columns], ["---"] * (len(columns) + 2), *rows]
     return "\n".join(
         [
             "# Places",
             "",
             "What `edgevit deploy` wrote of each file, and what the self-test of its kit said "
-            "where it ran. The segmenter has seeded weights.",
+            f"where it ran.{SEEDED if any(network == SEGMENTER for network, _ in files) else ''}",
             "`benchmarks/places_table.py` writes this page.",
             "",
-            *(f"| {' | '.join(row)} |" for row in table),
+            table(["network", "file", *columns], rows),
             "",
             *(f"{number}. {why}" for number, why in enumerate(reasons, 1)),
             "",
@@ -277,10 +278,7 @@ def render_boards(cells: Mapping[str, Mapping[str, Any]]) -> list[str]:
         f"{network}: {cell['flash'] / 1e3:,.0f} kB flash, {cell['arena'] / 1e3:,.0f} kB arena"
         for network, cell in sizes.items()
     ]
-    rows = [
-        ["board", "flash, kB", "RAM, kB", *names],
-        ["---", *["---:"] * 2, *["---"] * len(names)],
-    ]
+    rows = []
     for board, flash, ram, source in BOARDS:
         fits = [
             "fits" if cell["flash"] + INTERPRETER <= flash and cell["arena"] + REST <= ram else "no"
@@ -296,7 +294,7 @@ def render_boards(cells: Mapping[str, Mapping[str, Any]]) -> list[str]:
         f"64-bit machine, which is the larger) and {REST // 1000} kB for the rest, are there. "
         "None of the boards was tried.",
         "",
-        *(f"| {' | '.join(row)} |" for row in rows),
+        table(["board", "flash, kB", "RAM, kB", *names], rows),
         "",
     ]
 

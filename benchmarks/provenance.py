@@ -91,6 +91,20 @@ def write_result(path: Path, body: Mapping[str, Any], models: Sequence[str]) -> 
     path.write_text(to_json({KEY: provenance(models), **body}, indent=1) + "\n")
 
 
+def read_rows(path: Path | None) -> list[dict[str, Any]]:
+    """The rows of an earlier run with the same code and weights on this machine; else none.
+
+    Args:
+        path: of the result that is being written; None: nowhere.
+    """
+    document = json.loads(path.read_text()) if path and path.exists() else {}
+    found: Any = document.get(KEY)
+    if not found or found != provenance(list(found["weights_sha256"])):
+        return []
+    rows: list[dict[str, Any]] = document["rows"]
+    return rows
+
+
 def check_result(document: Mapping[str, Any]) -> None:
     """Refuses a result that does not say what it comes from, or whose weights no longer ship.
 

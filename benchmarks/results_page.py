@@ -177,7 +177,7 @@ def render_calibration(documents: Sequence[Document]) -> str:
 def render_times(documents: Sequence[Document]) -> str:
     """Files of several networks that ran side by side."""
     rows = []
-    for row in documents[0]["rows"]:
+    for row in all_rows(documents):
         if "failure" in row:
             rows.append([row["model"], row["file"], row["failure"], "-"])
             continue
@@ -190,7 +190,7 @@ def render_times(documents: Sequence[Document]) -> str:
 def render_networks(documents: Sequence[Document]) -> str:
     """Error, agreement and operators of our files and of stock's."""
     rows = []
-    for row in documents[0]["rows"]:
+    for row in all_rows(documents):
         if "failure" in row:
             rows.append([row["network"], row["file"], row["failure"], "-", "-", "-"])
             continue
@@ -215,7 +215,7 @@ def render_gate(documents: Sequence[Document]) -> str:
             "yes" if row["busy_core"] else "no",
             *(row.get(verdict, 0) for verdict in verdicts),
         ]
-        for row in documents[0]["rows"]
+        for row in all_rows(documents)
     ]
     return table(["candidate", "limit", "busy core beside", *verdicts], rows)
 
@@ -223,7 +223,7 @@ def render_gate(documents: Sequence[Document]) -> str:
 def render_sweeps(documents: Sequence[Document]) -> str:
     """What was timed, and its figures by name."""
     rows = []
-    for row in documents[0]["rows"]:
+    for row in all_rows(documents):
         figures = [f"{name} {_plain(value)}" for name, value in row.items() if name != "what"]
         rows.append([row["what"], "; ".join(figures)])
     return table(["run", "figures"], rows)
@@ -240,7 +240,7 @@ def _plain(value: Any) -> str:
 def render_kills(documents: Sequence[Document]) -> str:
     """Counts for each kind of disturbance."""
     keys = ("killed", "times", "runs", "cells", "given_up", "done_again", "differing", "litter")
-    rows = [[row[key] for key in keys] for row in documents[0]["rows"]]
+    rows = [[row[key] for key in keys] for row in all_rows(documents)]
     return table([key.replace("_", " ") for key in keys], rows)
 
 

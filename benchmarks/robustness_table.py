@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from provenance import RESULTS, ROOT, result_path, write_result
+from results_page import table
 
 DEFAULT = RESULTS / "robustness.json"
 PAGE = ROOT / "docs" / "SECURITY.md"
@@ -104,16 +105,13 @@ def render_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     for key in ("kind", "verb"):
         own = [row for row in rows if key in row]
         lines += _render_cases(own, key)
-    killed = [row for row in rows if "killed" in row]
-    lines += [
-        "| killed | signal | kills | exit code right | partial files | processes left "
-        "| litter after the next run |",
-        f"|{' --- |' * 7}",
-    ]
-    for row in killed:
+    killed = []
+    for row in (row for row in rows if "killed" in row):
         count, right = sum(row["codes"].values()), row["codes"].get(WANTED[row["signal"]], 0)
         figures = (row["signal"], count, right, row["partial"], row["orphans"], row["litter"])
-        lines.append(f"| `{row['killed']}` | {' | '.join(map(str, figures))} |")
+        killed.append([f"`{row['killed']}`", *figures])
+    names = ["kills", "exit code right", "partial files", "processes left"]
+    lines.append(table(["killed", "signal", *names, "litter after the next run"], killed))
     resumed, of = (sum(row[name] for row in rows if "resumed" in row) for name in ("resumed", "of"))
     return [
         *lines,
@@ -123,23 +121,21 @@ def render_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _render_cases(rows: Sequence[Mapping[str, Any]], key: str) -> list[str]:
-    head = {"kind": "input", "verb": "command"}[key]
-    lines = [
-        f"| {head} | tried | {' | '.join(NEVER)} | slowest, s | most memory, MiB |",
-        f"|{' --- |' * (len(NEVER) + 4)}",
+    shown = [
+        [
+            f"`{row[key]}`" if key == "verb" else row[key],
+            row["tried"],
+            *(row["faults"].get(fault, 0) for fault in NEVER),
+            row["slowest_s"],
+            f"{row['peak_bytes'] >> 20:,}",
+        ]
+        for row in rows
     ]
-    for row in rows:
-        name = f"`{row[key]}`" if key == "verb" else row[key]
-        figures = (row["tried"], *(row["faults"].get(fault, 0) for fault in NEVER))
-        lines.append(_render_row(name, figures, row["slowest_s"], row["peak_bytes"]))
     faults = (sum(row["faults"].get(fault, 0) for row in rows) for fault in NEVER)
-    total = (sum(row["tried"] for row in rows), *faults)
     slowest, peak = (max(row[name] for row in rows) for name in ("slowest_s", "peak_bytes"))
-    return [*lines, _render_row("all", total, slowest, peak), ""]
-
-
-def _render_row(name: str, figures: Iterable[int], slowest: float, peak: int) -> str:
-    return f"| {name} | {' | '.join(map(str, figures))} | {slowest} | {peak >> 20:,} |"
+    shown.append(["all", sum(row["tried"] for row in rows), *faults, slowest, f"{peak >> 20:,}"])
+    head = {"kind": "input", "verb": "command"}[key]
+    return [table([head, "tried", *NEVER, "slowest, s", "most memory, MiB"], shown), ""]
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from provenance import result_path, write_result
 os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")  # a node starts beside other work
 
 from edgevit.base.packages import is_importable
+from edgevit.sweeps.process import list_children
 
 MODELS = ("shiftvit:nano", "patchconvnet:nano")
 TARGETS = ("tflite-float32", "tflite-int8", "onnx-float32", "onnx-int8")
@@ -88,13 +89,10 @@ def kill_run(process: subprocess.Popen[bytes], rng: random.Random) -> bool:
 
 def kill_worker(process: subprocess.Popen[bytes], rng: random.Random) -> bool:
     """One of its processes, as the system kills for want of memory; False if there is none."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    found: list[str] = []
-    with contextlib.suppress(OSError):
-        found = children.read_text().split()
+    found = list_children(process.pid)
     if found:
         with contextlib.suppress(OSError):
-            os.kill(int(rng.choice(found)), signal.SIGKILL)
+            os.kill(rng.choice(found), signal.SIGKILL)
     return bool(found)
 
 
@@ -109,11 +107,11 @@ def disturb(sweep: Sweep, hurt: Callable[..., bool], kills: int, rng: random.Ran
         except subprocess.TimeoutExpired:
             sweep.look()
             done += hurt(process, rng)
-        sweep.look()
+        published = sweep.look()
         if process.poll() is not None:
-            if len(sweep.files()) == len(MODELS) * len(TARGETS) and done >= kills:
-                return runs
-            if done < kills and len(sweep.files()) == len(MODELS) * len(TARGETS):
+            if published == len(MODELS) * len(TARGETS):
+                if done >= kills:
+                    return runs
                 forget_one(sweep, rng)
             process = sweep.start()
             runs += 1

@@ -13,13 +13,12 @@ A run that was cut off goes on where it was.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from provenance import KEY, provenance, result_path, write_result
+from provenance import read_rows, result_path, write_result
 
 from edgevit.base.errors import EdgevitError
 from edgevit.bench.measure import measure_interleaved
@@ -43,7 +42,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=200, help="samples of each file")
     parser.add_argument("--json", type=result_path, help="where to write figures and raw samples")
     options = parser.parse_args()
-    rows = read_rows(options.json) if options.json else []
+    rows = read_rows(options.json)
     measured = {row["model"] for row in rows}
     for model in (name for name in options.models if name not in measured):
         source = open_source(model)
@@ -54,14 +53,6 @@ def main() -> None:
             rows += compare(model, files, images[:1], options.rounds)
         if options.json:
             write_result(options.json, {"rows": rows}, sorted({row["model"] for row in rows}))
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of networks that an earlier run measured with the same code on this machine."""
-    found = json.loads(path.read_text()) if path.exists() else {}
-    rows: list[dict[str, Any]] = found.get("rows", [])
-    models = sorted({row["model"] for row in rows})
-    return rows if rows and found.get(KEY) == provenance(models) else []
 
 
 def write_files(

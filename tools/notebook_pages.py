@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-NOTEBOOKS = Path(__file__).resolve().parents[1] / "docs" / "notebooks"
+from document_blocks import NOTEBOOKS
 
 
 def render(path: Path) -> str:
@@ -37,4 +37,4 @@ def _render_output(output: dict[str, Any]) -> str:
     return "```text\n" + "".join(data["text/plain"]).rstrip() + "\n```"
 
 
-PAGES = {f"{path.stem}.md": path for path in sorted(NOTEBOOKS.glob("*.ipynb"))}
+PAGES = {f"{path.stem}.md": path for path in NOTEBOOKS}

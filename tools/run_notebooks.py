@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-NOTEBOOKS = Path(__file__).resolve().parents[1] / "docs" / "notebooks"
+from document_blocks import NOTEBOOKS
+
 PLACES = re.compile(r"(/[\w.-]+)+/(?=[\w.-]+)")  # folders in front of a name
 
 
@@ -62,7 +63,7 @@ def _clean_output(output: Any) -> Any:
 def main() -> None:
     import nbformat
 
-    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+    for path in NOTEBOOKS:
         notebook = run(path)
         print(f"{path.name}: {sum(c.cell_type == 'code' for c in notebook.cells)} cells ran")
         if "--write" in sys.argv:

@@ -87,10 +87,8 @@ def diff(
 
 
 def _text(found: LayerDiff, top: int, order: str, picture: Path | None) -> str:
-    from edgevit.reports.tables import list_layers
-
     rows = list(found.layers) if order == "network" else found.ranked[:top]
-    cells = list_layers(rows)
+    cells = found.list_rows(rows)
     lines = [console.table(cells, words=("layer", "computed by"))]
     lines += [f"{console.paint('warning:')} {line}" for line in found.warnings]
     lines.append(_coverage(found))

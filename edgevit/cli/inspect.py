@@ -69,10 +69,7 @@ def inspect(file: Path, profiled: bool, runs: int, npu: str | None, as_json: boo
 
 
 def _text(found: Inspection, measured: Profile | None) -> str:
-    from edgevit.reports.tables import list_operators
-
-    rows = list_operators(found)
-    lines = [console.table(rows, words=("operator",))]
+    lines = [console.table(found.list_operators(), words=("operator",))]
     if found.optimized_ops is not None:
         before, after = sum(found.ops.values()), sum(found.optimized_ops.values())
         listed = ", ".join(f"{count} {name}" for name, count in found.optimized_ops.items())

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Self
 
-from edgevit.base.loading import load_attribute
+from edgevit.base.markup import Row, show_table
 from edgevit.core.roofline import Cost
 from edgevit.core.tensors import TensorSpec
 
@@ -72,8 +72,21 @@ class Inspection:
     optimized_ops: dict[str, int] | None = None
     work: Cost | None = None
 
+    def list_operators(self) -> list[Row]:
+        """A row of cells for each kind of operator."""
+        return [
+            {
+                "operator": name,
+                "count": str(count),
+                "on floats": str(self.float_ops.get(name, "-")),
+            }
+            for name, count in self.ops.items()
+        ]
+
     def _repr_html_(self) -> str:
-        return load_attribute("edgevit.reports.tables:show_operators")(self)
+        integers = "integers only" if self.integer_only else "floats inside"
+        title = f"{self.format}, {self.size_bytes / 1e6:.2f} MB, {integers}"
+        return show_table(title, self.list_operators())
 
     @classmethod
     def of(

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from edgevit.base.loading import load_attribute
+from edgevit.base.markup import Row, show_table
 from edgevit.core.samples import Inputs
 
 PREPROCESSING = "preprocessing"  # stands for what happens to the pixels before the network
@@ -172,8 +172,31 @@ class LayerDiff:
     skipped: dict[str, int]
     warnings: tuple[str, ...] = ()
 
+    def list_rows(self, layers: Sequence[LayerError]) -> list[Row]:
+        """A row of cells for each of some layers of this file, which has its columns."""
+        integers = any(row.saturated is not None for row in self.layers)
+        return [
+            {
+                "layer": _step(row),
+                "computed by": row.op,
+                "adds dB": _decibels(row.sqnr_db),
+                "cosine": f"{row.cosine:.5f}",
+                "total dB": _decibels(row.total_sqnr_db),
+                "total cosine": f"{row.total_cosine:.5f}",
+                **(
+                    {"saturated": _share(row.saturated), "clipped": _share(row.clipped)}
+                    if integers
+                    else {}
+                ),
+                "beyond dB": f"{row.excess_db:+.1f}",
+            }
+            for row in layers
+        ]
+
     def _repr_html_(self) -> str:
-        return load_attribute("edgevit.reports.tables:show_layers")(self)
+        suspects = ", ".join(row.layer for row in self.suspects) or "none"
+        title = f"{self.file} ({self.target}, {self.runtime}): suspect layers: {suspects}"
+        return show_table(title, self.list_rows(self.layers))
 
     @property
     def ranked(self) -> list[LayerError]:
@@ -193,6 +216,19 @@ class LayerDiff:
         """
         found = [row for row in self.layers if row.sqnr_db is not None and row.sqnr_db < NOISY_DB]
         return sorted(found, key=lambda row: -row.relative)
+
+
+def _step(row: LayerError) -> str:
+    """The layer, or the first and the last of several that are one step."""
+    return f"{row.layer} .. {row.last.rpartition('/')[2]}" if row.last else row.layer
+
+
+def _decibels(value: float | None) -> str:
+    return "exact" if value is None else f"{value:.1f}"
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{100 * value:.2f} %"
 
 
 def list_suspects(layers: Sequence[LayerError]) -> list[LayerError]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +15,13 @@ from edgevit.base.workspace import open_workspace
 from edgevit.formats.ethos_u.placement import Placement
 from edgevit.formats.ethos_u.vela import compile_for_npu
 from edgevit.formats.registry import load_session
-from edgevit.formats.tflite.runtime.file import parse_model
+from edgevit.formats.tflite.runtime.file import (
+    parse_model,
+    tensor_name,
+    tensor_shape,
+    tensor_type,
+    text,
+)
 from edgevit.kits.firmware import (
     Border,
     Firmware,
@@ -158,21 +165,19 @@ def measure_memory(content: bytes) -> tuple[int, int]:
     """(bytes of the arena that Vela planned, bytes of fast memory beside it) of a compiled file."""
     model = parse_model(content, "model_vela.tflite")
     tensors = model.subgraphs[0].tensors
-    sizes = [int(np.prod(tensor.shape)) * _width(tensor.type) for tensor in tensors]
-    (entry,) = [entry for entry in model.metadata if entry.name == _PLAN.encode()]
+    sizes = [
+        math.prod(tensor_shape(tensor)) * np.dtype(tensor_type(tensor)).itemsize
+        for tensor in tensors
+    ]
+    (entry,) = [entry for entry in model.metadata if text(entry.name) == _PLAN]
     plan = np.asarray(model.buffers[entry.buffer].data, np.uint8).view(np.int32)[_HEAD:]
-    is_fast = [tensor.name == _FAST.encode() for tensor in tensors]
+    is_fast = [tensor_name(tensor) == _FAST for tensor in tensors]
     ends = [
         int(start) + size
         for start, size, fast in zip(plan, sizes, is_fast, strict=True)
         if start >= 0 and not fast
     ]
     return max(ends), sum(size for size, fast in zip(sizes, is_fast, strict=True) if fast)
-
-
-def _width(kind: int) -> int:
-    """Bytes of an element: of float32 and int32 four, of int16 two, of the others one."""
-    return {0: 4, 2: 4, 7: 2}.get(kind, 1)
 
 
 def _describe(found: Placement) -> dict[str, str]:

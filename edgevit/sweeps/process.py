@@ -207,9 +207,16 @@ def resident_bytes(pid: int) -> int:
         number = waiting.pop()
         with contextlib.suppress(OSError, ValueError, IndexError):
             found += int(Path(f"/proc/{number}/statm").read_text().split()[1]) * PAGE
-            children = Path(f"/proc/{number}/task/{number}/children").read_text()
-            waiting += [int(child) for child in children.split()]
+        waiting += list_children(number)
     return found
+
+
+def list_children(pid: int) -> list[int]:
+    """Processes that a process started and that live; none where the system does not say."""
+    with contextlib.suppress(OSError):
+        path = Path(f"/proc/{pid}/task/{pid}/children")
+        return [int(child) for child in path.read_text().split()]
+    return []
 
 
 def job_environment(threads: int) -> dict[str, str]:

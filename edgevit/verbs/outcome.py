@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgevit.base.errors import ConfigError
+from edgevit.base.markup import show_table
 from edgevit.core.layer_errors import LayerError
 from edgevit.core.manifest import Artifact
 from edgevit.core.parity import ParityReport, Verdict, judge
 from edgevit.core.runtime import Runtime
 from edgevit.core.signature import Signature
 from edgevit.core.target import Target
-from edgevit.reports.tables import list_runs, show_table
+from edgevit.reports.tables import list_runs
 
 if TYPE_CHECKING:
     from edgevit.quantization.search import SearchReport

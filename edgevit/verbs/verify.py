@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from edgevit.base.errors import ConfigError, MissingDependencyError, ModelFileError
+from edgevit.base.markup import show_table
 from edgevit.base.progress import Progress, Status
 from edgevit.core.manifest import CLASSIFICATION, Manifest, find_change
 from edgevit.core.parity import AccuracyReport, ParityReport, Verdict, find_drift, judge
@@ -25,7 +26,7 @@ from edgevit.formats.registry import (
     verifying_runtimes,
 )
 from edgevit.frontend.opening import Opening, open_source
-from edgevit.reports.tables import list_runs, show_table
+from edgevit.reports.tables import list_runs
 from edgevit.tasks import find_task
 from edgevit.verbs.foreign import as_exported, check_foreign, choose_runtimes
 from edgevit.verification.audit import inspect

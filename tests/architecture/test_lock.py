@@ -110,31 +110,23 @@ def test_what_is_installed_is_what_the_lock_says():
     assert installed == {name: PINS[name] for name in installed}
 
 
-def test_the_runtimes_to_cross_check_with_are_pinned_with_all_that_they_need():
-    for name in CROSSCHECK:
+@pytest.mark.parametrize(
+    ("names", "extra", "target"),
+    [
+        (CROSSCHECK, "crosscheck", "make test-crosscheck"),
+        (CLIENTS, "mediapipe", "make test-mediapipe"),
+        (SITE, "docs", "make docs"),
+        (NOTEBOOKS, "notebooks", "make test-notebooks"),
+    ],
+    ids=["crosscheck", "mediapipe", "docs", "notebooks"],
+)
+def test_what_an_extra_on_request_brings_is_pinned_with_all_that_it_needs(names, extra, target):
+    for name in names:
         try:
             assert metadata.version(name) == PINS[name]
         except metadata.PackageNotFoundError:
-            pytest.skip(f"{name} is not installed: make test-crosscheck")
-    assert CROSSCHECK <= list_needed("crosscheck") <= set(PINS)
-
-
-def test_the_clients_are_pinned_with_all_that_they_need():
-    for name in CLIENTS:
-        try:
-            assert metadata.version(name) == PINS[name]
-        except metadata.PackageNotFoundError:
-            pytest.skip(f"{name} is not installed: make test-mediapipe")
-    assert CLIENTS <= list_needed("mediapipe") <= set(PINS)
-
-
-def test_what_builds_the_site_is_pinned_with_all_that_it_needs():
-    for name in SITE:
-        try:
-            assert metadata.version(name) == PINS[name]
-        except metadata.PackageNotFoundError:
-            pytest.skip(f"{name} is not installed: make docs")
-    assert SITE <= list_needed("docs") <= set(PINS)
+            pytest.skip(f"{name} is not installed: {target}")
+    assert names <= list_needed(extra) <= set(PINS)
 
 
 def test_the_cluster_of_sweeps_is_pinned_with_all_that_it_needs():
@@ -144,15 +136,6 @@ def test_the_cluster_of_sweeps_is_pinned_with_all_that_it_needs():
         except metadata.PackageNotFoundError:
             pytest.skip(f"{name} is not installed: pip install 'edgevit[ray]'")
     assert RAY <= list_needed("ray") <= set(PINS)
-
-
-def test_what_runs_the_notebooks_is_pinned_with_all_that_it_needs():
-    for name in NOTEBOOKS:
-        try:
-            assert metadata.version(name) == PINS[name]
-        except metadata.PackageNotFoundError:
-            pytest.skip(f"{name} is not installed: make test-notebooks")
-    assert NOTEBOOKS <= list_needed("notebooks") <= set(PINS)
 
 
 def test_tensorflow_is_asked_for_only_where_it_has_a_wheel():

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from edgevit.sweeps.process import list_children
 from edgevit.sweeps.store import Store
 from helpers.sweeps import TARGETS, FakeSweep
 
@@ -105,7 +106,7 @@ def test_kills_at_ten_random_moments_lose_and_repeat_nothing(tmp_path, whom):
         if whom == "parent":
             process.send_signal(rng.choice((signal.SIGKILL, signal.SIGTERM, signal.SIGINT)))
         else:
-            for worker in children_of(process.pid)[:1]:
+            for worker in list_children(process.pid)[:1]:
                 os.kill(worker, signal.SIGKILL)
         process.communicate(timeout=60)
         check_resumed(sweep, before, lines)
@@ -115,11 +116,6 @@ def test_kills_at_ten_random_moments_lose_and_repeat_nothing(tmp_path, whom):
     for place in sweep.out.glob("cells/*/*"):
         assert (place / "file.bin").read_text() == f"{place.parent.name} {place.name}"
     assert sweep.litter() == []
-
-
-def children_of(pid: int) -> list[int]:
-    path = Path(f"/proc/{pid}/task/{pid}/children")
-    return [int(number) for number in path.read_text().split()] if path.exists() else []
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
