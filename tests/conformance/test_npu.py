@@ -70,6 +70,17 @@ def test_an_unknown_npu_is_refused_with_the_list(exported):
     assert len(NPUS) == 11
 
 
+def test_a_damaged_file_is_not_compiled(exported, command, tmp_path):
+    data = bytearray(exported["tflite-int8-npu"].read_bytes())
+    data[len(data) // 2] ^= 1
+    path = tmp_path / "damaged.tflite"
+    path.write_bytes(data)
+    answer = command("inspect", path, "--npu", "ethos-u85-256")
+    assert answer.code in (1, 2)
+    assert "damaged.tflite" in answer.error
+    assert "ethos" not in answer.error  # neither Vela nor its extra was asked for
+
+
 def test_a_missing_vela_names_the_extra(exported, monkeypatch):
     monkeypatch.setattr("edgevit.base.packages.is_importable", lambda name: name != "ethosu")
     with pytest.raises(MissingDependencyError, match=r"edgevit\[npu\]"):

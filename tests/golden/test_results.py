@@ -67,6 +67,16 @@ def test_no_result_is_written_of_code_that_is_in_no_commit(scripts, monkeypatch,
     assert provenance.result_path("result.json") == Path("result.json")
 
 
+def test_a_run_goes_on_with_rows_of_the_same_code_and_weights_alone(scripts, monkeypatch, tmp_path):
+    provenance = scripts("provenance")
+    path = tmp_path / "one.json"
+    assert provenance.read_rows(None) == provenance.read_rows(path) == []
+    provenance.write_result(path, {"rows": [1]}, ["shiftvit:nano"])
+    assert provenance.read_rows(path) == [1]
+    monkeypatch.setattr(provenance, "read_commit", lambda: "0" * 40)
+    assert provenance.read_rows(path) == []
+
+
 def test_a_written_result_is_accepted(scripts, tmp_path):
     provenance = scripts("provenance")
     path = tmp_path / "results" / "one.json"

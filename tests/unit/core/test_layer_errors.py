@@ -76,5 +76,15 @@ def test_noisy_layers_add_most_error_first(decibels, wanted):
     assert "".join(noisy.layer for noisy in found.noisy) == wanted
 
 
+def test_rows_have_the_columns_of_the_whole_file():
+    counted = replace(row("a", 1.0), saturated=0.5, clipped=0.25)
+    found = LayerDiff("f", "", "m", "tflite-mixed", "r", 1, "", (counted, row("b", 2.0)), (), {})
+    (shown,) = found.list_rows(found.layers[1:])
+    assert (shown["layer"], shown["saturated"], shown["beyond dB"]) == ("b", "", "+2.0")
+    assert found.list_rows(found.layers)[0]["saturated"] == "50.00 %"
+    floats = replace(found, layers=found.layers[1:])
+    assert "saturated" not in floats.list_rows(floats.layers)[0]
+
+
 def test_no_layers_have_no_order():
     assert rank_layers([]) == []

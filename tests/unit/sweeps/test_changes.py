@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from edgevit.base.errors import ModelFileError
 from edgevit.core.cells import (
     Budgets,
     CellResult,
@@ -25,6 +26,7 @@ from edgevit.core.measurements import Environment
 from edgevit.reports.sweep_page import render_sweep
 from edgevit.reports.sweep_tables import render_csv, render_lines
 from edgevit.sweeps.changes import find_changes
+from edgevit.sweeps.store import INDEX, read_sweep
 
 MACHINE = Environment("cpu", (), 2, None, "Linux", "x86_64", None, "host", "", {})
 RIGHTS = np.arange(1000) % 10 > 0  # 90 %
@@ -54,6 +56,13 @@ def judged(**changed: object) -> JudgedCell:
 
 def changes(now: JudgedCell) -> list[Change]:
     return list(find_changes({("net", "tflite-int8"): judged()}, [now]))
+
+
+@pytest.mark.parametrize("names", [["..", "x"], ["a/b", "x"], ["/", "x"], [1, "x"], ["x"], "xy"])
+def test_an_index_that_names_another_folder_is_damaged(tmp_path, names):
+    (tmp_path / INDEX).write_text(json.dumps({"cells": [names]}))
+    with pytest.raises(ModelFileError, match="the index is damaged"):
+        read_sweep(tmp_path)
 
 
 def test_a_sweep_against_itself_is_silent():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ import pytest
 from edgevit.sweeps import local
 from edgevit.sweeps.jobs import Allowance, Job, Task, claim_all
 from edgevit.sweeps.local import LocalPool
+from edgevit.sweeps.process import list_children, resident_bytes
 
 GB = 10**9
 
@@ -83,3 +87,16 @@ def test_under_pressure_the_youngest_makes_room_and_is_tried_again_alone(machine
     assert [process.job.tasks[0].name for process in pool._running] == ["x"]
     pool._make_room(claimed)
     assert len(claimed) == 1  # the last one stays
+
+
+def test_memory_of_what_a_process_started_counts():
+    before = resident_bytes(os.getpid())
+    held = "import sys; held = b'x' * (64 << 20); print(len(held), flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", held], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        assert child.pid in list_children(os.getpid())
+        assert resident_bytes(os.getpid()) > before + (60 << 20)
+        child.kill()

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from edgevit.base import documents
 from edgevit.base.errors import ConfigError
 from edgevit.core.cells import State
+from edgevit.sweeps import plan as plans
 from edgevit.sweeps.digests import Digests
 from edgevit.sweeps.keys import find_keys
 from edgevit.sweeps.plan import Plan, read_plan
@@ -123,6 +125,15 @@ def test_a_mistake_is_one_line_that_names_its_place(tmp_path, text, said):
     assert said in str(caught.value)
     assert "plan.toml" in str(caught.value) or "called" in said or "name of" in said
     assert "\n" not in str(caught.value)
+
+
+def test_a_plan_has_an_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(documents, "TOML_BYTES", 1000)
+    with pytest.raises(ConfigError, match="characters, more than 1,000"):
+        plan_of(tmp_path, INT8 + MODEL + "#" * 1000)
+    monkeypatch.setattr(plans, "CELLS", 1)
+    with pytest.raises(ConfigError, match="more than 1 cells"):
+        plan_of(tmp_path, 'targets = ["tflite-int8", "onnx-int8"]\n' + MODEL)
 
 
 @pytest.mark.parametrize(
