@@ -165,10 +165,10 @@ class _Judge:
             "target": self._target,
             "fault": fault,
             "effect": float(f"{self._measure(path):.3g}"),
-            "verdict": _verify(path, TARGETS[self._target].runtimes[0]),
+            "verdict": _verify(path),
         }
         if self._model is not None:
-            found["against"] = _verify(path, TARGETS[self._target].runtimes[0], self._model)
+            found["against"] = _verify(path, self._model)
         if layer:
             some = self._subject.draw(LOOKED_AT, 13)
             rank = faults_in_layers.rank_of(layer, self._subject.source, path, self._target, some)
@@ -194,13 +194,10 @@ class _Judge:
         return worst
 
 
-def _verify(path: Path, runtime: str, against: Path | None = None) -> str:
-    """The verdict and, where that is why, that the file changed since it was written.
-
-    One set of kernels is enough: two of them compute a damaged file alike.
-    """
+def _verify(path: Path, against: Path | None = None) -> str:
+    """The verdict and, where that is why, that the file changed since it was written."""
     try:
-        found = verify(path, runtime=runtime, against=against)
+        found = verify(path, against=against)
     except EdgevitError as error:
         return f"error: {error}"
     return f"{found.verdict}{' (changed)' if found.drift else ''}"

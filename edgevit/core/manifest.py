@@ -10,6 +10,7 @@ from typing import Any
 from edgevit.base.documents import VERSION, read_document, read_object, to_json, to_plain
 from edgevit.base.errors import ModelFileError
 from edgevit.base.files import digest_path, write_whole
+from edgevit.core.drift import Trace
 from edgevit.core.signature import InputSpec, OutputSpec, Role, Signature
 from edgevit.core.tensors import Preprocess, TensorSpec
 
@@ -18,7 +19,7 @@ RUNS = "runs"  # key of the file beside: what the verification at export measure
 NOUN = "its manifest"  # what errors call it
 CLASSIFICATION = "classification"
 # Fields that files from before may lack.
-ADDED = ("task", "signature", "errors", "author", "license")
+ADDED = ("task", "signature", "errors", "traces", "author", "license")
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class Manifest:
         signature: of the model: what a caller hands over and what the outputs mean. Files from
             before it was written are classifiers of RGB images.
         errors: what each column of each output lost on the golden inputs when the file was written,
-            see :func:`edgevit.core.parity.record_errors`; None where nothing is rounded.
+            see :func:`edgevit.core.drift.record_errors`; None where nothing is rounded.
+        traces: how it was rounded then, see :func:`edgevit.core.drift.record_traces`; likewise.
         author: of the model, as the exporter was told; empty if it was not.
         license: likewise.
     """
@@ -62,6 +64,7 @@ class Manifest:
     task: str = CLASSIFICATION
     signature: Signature | None = None
     errors: dict[str, tuple[float, ...]] | None = None
+    traces: tuple[Trace, ...] | None = None
     author: str = ""
     license: str = ""
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
 
-from edgevit.base.documents import NanFloat
+from edgevit.base.documents import NanFloat, to_plain
 from edgevit.core.signature import Role
 from edgevit.core.tolerance import Tolerance
 
@@ -39,9 +39,6 @@ MEASURES: dict[Role, str] = {
 }
 NAN = NanFloat("nan")
 COARSE = 0.1  # of an output's scale: what rounding may do to an output that does not vary
-# A column loses at most DRIFT times what it lost when its file was written, and DRIFT_LEAST of the
-# deviation: as far as other kernels round otherwise. See docs/decisions/0017.
-DRIFT, DRIFT_LEAST = 1.5, 0.01
 MANY = 256  # columns whose errors are told apart
 LITTLE = 1e-3  # of an output's scale: reference outputs that vary less prove nothing
 
@@ -70,6 +67,8 @@ class OutputParity:
         useless: whether a constant would be nearer: the mean of the reference over these inputs.
         columns: mean |difference| of each number of the last axis, in units of the deviation; of
             labels the share that differs. Empty where there are more than MANY.
+        projections: of the errors, by column, see :func:`edgevit.core.drift.project`; no document
+            shows them. Empty where nothing asks for them, or a value is not finite.
     """
 
     name: str
@@ -87,6 +86,13 @@ class OutputParity:
     one_sided: bool = False
     useless: bool = False
     columns: tuple[float, ...] = ()
+    projections: tuple[tuple[float, ...], ...] = ()
+
+    def to_document(self) -> dict[str, Any]:
+        """JSON values."""
+        found: dict[str, Any] = to_plain(replace(self, projections=()))
+        del found["projections"]
+        return found
 
     def verdict(self, tolerance: Tolerance) -> Verdict:
         """FAIL for what is wrong, LOSSY for what rounding costs; no input is NOT_RUN."""
@@ -190,8 +196,8 @@ class ParityReport:
             "mean_abs": self.mean_abs,
             "relative": self.relative,
             "top1_agreement": self.top1_agreement,
-            "others": list(self.others),
-            "outputs": list(self.outputs),
+            "others": [output.to_document() for output in self.others],
+            "outputs": [output.to_document() for output in self.outputs],
             "accuracy": self.accuracy,
             "float_accuracy": self.float_accuracy,
         }
@@ -246,61 +252,6 @@ def judge(reports: Sequence[ParityReport], tolerance: Tolerance) -> Verdict:
             verdict = Verdict.FAIL
         found.append(verdict)
     return worst(found)
-
-
-def record_errors(reports: Sequence[ParityReport]) -> dict[str, tuple[float, ...]]:
-    """What each column of each output loses on the golden inputs, for the file to remember.
-
-    Returns:
-        The worst over the runtimes that ran all inputs, with three digits, by name of the output.
-    """
-    found: dict[str, tuple[float, ...]] = {}
-    for output in _whole_outputs(reports):
-        own = found.get(output.name, (0.0,) * len(output.columns))
-        pairs = zip(output.columns, own, strict=True)
-        found[output.name] = tuple(float(f"{max(pair):.2e}") for pair in pairs)
-    return found
-
-
-def find_drift(
-    reports: Sequence[ParityReport], recorded: Mapping[str, Sequence[float]] | None
-) -> str:
-    """Why a file is not what it was when it was written: an output is much further off now.
-
-    Rounding is rounding everywhere: other kernels round a little otherwise, so what a column loses
-    differs by little. A lost channel costs far less than what some precisions may, and far more
-    than this file's did.
-
-    Args:
-        reports: of now.
-        recorded: of :func:`record_errors` when it was written; None: nothing was recorded.
-
-    Returns:
-        A line about the worst column; empty where there is none.
-    """
-    worst, line = 1.0, ""
-    for output in _whole_outputs(reports):
-        before = (recorded or {}).get(output.name, ())
-        if len(before) != len(output.columns):
-            continue
-        for place, (now, then) in enumerate(zip(output.columns, before, strict=True)):
-            share = now / (DRIFT * then + DRIFT_LEAST)
-            if share > worst:
-                worst, column = share, f"[{place}]" if len(before) > 1 else ""
-                line = (
-                    f"{output.name}{column} is {100 * now:.2g} % of the deviation off on golden "
-                    f"inputs, and was {100 * then:.2g} % when the file was written: it changed"
-                )
-    return line
-
-
-def _whole_outputs(reports: Sequence[ParityReport]) -> Iterator[OutputParity]:
-    """Outputs on the golden inputs, of runs over all of them."""
-    golden = [report for report in reports if report.samples == SYNTHETIC]
-    most = max((report.images for report in golden), default=0)
-    for report in golden:
-        if report.images == most:
-            yield from (output for output in report.outputs if np.isfinite(output.columns).all())
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgevit.core.drift import project
 from edgevit.core.parity import LITTLE, MANY, OutputParity
 from edgevit.core.signature import Activation, OutputSpec, Role
 
@@ -194,22 +195,46 @@ def compare_outputs(found: np.ndarray, expected: np.ndarray, output: OutputSpec)
     )
 
 
+def project_errors(
+    found: np.ndarray, expected: np.ndarray, output: OutputSpec
+) -> tuple[tuple[float, ...], ...]:
+    """Projections of one output's errors, see :func:`edgevit.core.drift.project`.
+
+    Args:
+        found: float B ..., of the file.
+        expected: float B ..., of the float model, of the same shape.
+        output: what it is.
+    """
+    if not expected.size or not np.isfinite(found).all():
+        return ()
+    errors = (found - expected.astype(np.float64)).reshape(-1, _count_columns(expected))
+    return project(_ratio(errors, _spread(expected, output)))
+
+
 def _by_column(
     found: np.ndarray, expected: np.ndarray, output: OutputSpec, agreement: float
 ) -> tuple[float, ...]:
     """See :class:`edgevit.core.parity.OutputParity`."""
     if output.role is Role.LABELS:
         return (1 - agreement,)
-    count = expected.shape[-1] if expected.ndim > 1 else 1
+    count = _count_columns(expected)
     if count > MANY:
         return ()
     difference = np.abs(found - expected.astype(np.float64)).reshape(-1, count)
-    a_unit = _columns(expected, output)
-    scale = np.abs(a_unit).max(axis=0)
-    spread = np.maximum(a_unit.std(axis=0), LITTLE * scale)  # of all, or of each column
-    if len(spread) != count:
-        spread = np.full(count, spread.max())
-    return tuple(float(value) for value in _ratio(difference.mean(axis=0), spread))
+    ratios = _ratio(difference.mean(axis=0), _spread(expected, output))
+    return tuple(float(value) for value in ratios)
+
+
+def _count_columns(values: np.ndarray) -> int:
+    return values.shape[-1] if values.ndim > 1 else 1
+
+
+def _spread(expected: np.ndarray, output: OutputSpec) -> np.ndarray:
+    """float64 columns: the deviation of each column, or of all where they share their unit."""
+    own = _columns(expected, output)
+    spread = np.maximum(own.std(axis=0), LITTLE * np.abs(own).max(axis=0))
+    count = _count_columns(expected)
+    return spread if len(spread) == count else np.full(count, spread.max())
 
 
 def _columns(values: np.ndarray, output: OutputSpec) -> np.ndarray:

@@ -29,11 +29,12 @@ from edgevit.base.progress import Progress, Status
 from edgevit.base.store import Store, cache_folder
 from edgevit.base.versions import tool_versions
 from edgevit.base.workspace import open_workspace
+from edgevit.core.drift import record_errors, record_traces
 from edgevit.core.format import Format
 from edgevit.core.layer_errors import FloatNetwork, LayerError
 from edgevit.core.manifest import Artifact, Manifest, manifest_path
 from edgevit.core.metadata import write_metadata
-from edgevit.core.parity import ParityReport, Verdict, record_errors
+from edgevit.core.parity import ParityReport, Verdict
 from edgevit.core.reference import ReferenceSet
 from edgevit.core.samples import Inputs
 from edgevit.core.seal import seal
@@ -445,7 +446,7 @@ def _conclude(call: _Call, staged: _Staged) -> Outcome:
     )
     manifest = staged.manifest
     if target.tolerance.exact is None:
-        manifest = replace(manifest, errors=record_errors(reports))
+        manifest = replace(manifest, errors=record_errors(reports), traces=record_traces(reports))
         _finish(staged.written, manifest, staged.embedded, staged.path)
     artifact = None
     if outcome.verdict in (Verdict.PASS, Verdict.LOSSY) or arguments.get("keep_failed"):

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Unpack
 from edgevit.base.errors import ConfigError, MissingDependencyError, ModelFileError
 from edgevit.base.markup import show_table
 from edgevit.base.progress import Progress, Status
+from edgevit.core.drift import find_drift, find_move
 from edgevit.core.manifest import CLASSIFICATION, Manifest, find_change
-from edgevit.core.parity import AccuracyReport, ParityReport, Verdict, find_drift, judge
+from edgevit.core.parity import AccuracyReport, ParityReport, Verdict, judge
 from edgevit.core.runtime import Runtime
 from edgevit.core.seal import find_damage
 from edgevit.core.target import Target
@@ -89,8 +90,11 @@ class Verification:
     @property
     def drift(self) -> str:
         """Why the file is not what it was when it was written, by what it computes; or empty."""
-        if self.manifest is None or not self.own_runtimes:
+        if self.manifest is None:
             return ""
+        line = find_move(self.reports, self.manifest.traces)
+        if line or not self.own_runtimes:
+            return line
         return find_drift(self.reports, self.manifest.errors)
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,14 +12,21 @@ import numpy as np
 
 from edgevit.base.errors import DataError, RuntimeFailure
 from edgevit.base.progress import Progress, Status
-from edgevit.core.parity import KERNELS, OWN, SYNTHETIC, AccuracyReport, ParityReport
+from edgevit.core.parity import (
+    KERNELS,
+    OWN,
+    SYNTHETIC,
+    AccuracyReport,
+    OutputParity,
+    ParityReport,
+)
 from edgevit.core.reference import ReferenceSet, Samples
 from edgevit.core.runtime import Runtime
 from edgevit.core.samples import Inputs, count_samples, take_samples
 from edgevit.core.signature import OutputSpec, Signature
 from edgevit.formats.registry import open_session
 from edgevit.formats.session import Session, read_signature
-from edgevit.tasks.measures import choose_class, compare_outputs
+from edgevit.tasks.measures import choose_class, compare_outputs, project_errors
 from edgevit.verification.metrics import top_k
 
 CHUNK = 50
@@ -115,7 +123,7 @@ def _compare_found(
         for name, expected in samples.outputs.items()
     }
     outputs = tuple(
-        compare_outputs(values[name], expected, find_spec(signature, name))
+        _compare(values[name], expected, find_spec(signature, name))
         for name, expected in samples.outputs.items()
     )
     rights = _count_right(values, samples, signature)
@@ -140,8 +148,14 @@ def _compare_kernels(session: Session, found: Outputs, first: Outputs) -> Parity
     for name, values in found.items():
         count = min(len(values), len(first[name]))
         spec = find_spec(signature, name)
-        outputs.append(compare_outputs(values[:count], first[name][:count], spec))
+        outputs.append(_compare(values[:count], first[name][:count], spec))
     return ParityReport(session.runtime, tuple(outputs), KERNELS)
+
+
+def _compare(found: np.ndarray, expected: np.ndarray, spec: OutputSpec) -> OutputParity:
+    """The distance of one output, with what a file remembers of it."""
+    projections = project_errors(found, expected, spec)
+    return replace(compare_outputs(found, expected, spec), projections=projections)
 
 
 def find_spec(signature: Signature, name: str) -> OutputSpec:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from edgevit.core.parity import COARSE, DRIFT, DRIFT_LEAST, LITTLE
+from edgevit.core.drift import DRIFT, DRIFT_LEAST, MOVED, MOVED_LEAST
+from edgevit.core.parity import COARSE, LITTLE
 from edgevit.core.reference import COUNT, FEW, OWN_BYTES, SMALL_BYTES
 from edgevit.core.signature import Role
 from edgevit.core.target import Target
@@ -100,6 +101,8 @@ def _share_in_words(share: float) -> str:
         f"draws {CALIBRATION_IMAGES} samples, and {HELD_OUT} more",
         f"by more than {_share_in_words(LITTLE)} of its scale",
         f"largest error ({_share_in_words(COARSE)} of its scale)",
+        f"by more than {_percent(MOVED_LEAST)} of its deviation",
+        f"{MOVED:g} times what lay between its two kernel sets",
         f"loses more than {DRIFT:g} times as much and {_percent(DRIFT_LEAST)} of the deviation now",
         f"up to {_percent(RARE)} of values beyond them",
     ],

@@ -10,17 +10,13 @@ import pytest
 from edgevit.base.documents import from_plain, to_json
 from edgevit.core.parity import (
     COARSE,
-    DRIFT,
-    DRIFT_LEAST,
     KERNELS,
     OWN,
     SYNTHETIC,
     OutputParity,
     ParityReport,
     Verdict,
-    find_drift,
     judge,
-    record_errors,
     worst,
 )
 from edgevit.core.signature import Role
@@ -263,32 +259,3 @@ def test_a_document_of_before_outputs_were_told_apart_is_one_of_logits():
     assert found.verdict(ROUNDED) is PASS
     lossy = from_plain(ParityReport, ParityReport.upgrade({**document, "relative": 0.11}))
     assert lossy.verdict(ROUNDED) is LOSSY
-
-
-def lost(*columns: float, images: int = 10, samples: str = SYNTHETIC) -> ParityReport:
-    return report(replace(GOOD, columns=columns, images=images), samples=samples)
-
-
-def test_a_file_remembers_the_worst_that_each_column_lost_on_all_golden_inputs():
-    reports = [
-        lost(0.01234, 0.02),
-        lost(0.01, 0.03),
-        lost(0.9, 0.9, images=3),  # slow kernels ran some of them
-        lost(0.8, 0.8, samples=OWN),
-        lost(0.7, 0.7, samples=KERNELS),
-    ]
-    assert record_errors(reports) == {"scores": (0.0123, 0.03)}
-
-
-def test_a_column_that_is_much_further_off_than_it_was_is_told():
-    recorded = {"scores": (0.01, 0.02)}
-    most = 0.02 * DRIFT + DRIFT_LEAST
-    assert find_drift([lost(0.01, most)], recorded) == ""
-    line = find_drift([lost(0.01, most * 1.01)], recorded)
-    assert line.startswith("scores[1] is 4 % of the deviation off on golden inputs, and was 2 %")
-    assert find_drift([lost(0.9, 0.9)], None) == ""  # of before anything was recorded
-    assert find_drift([lost(0.9, 0.9, images=3), lost(0.01, 0.02)], recorded) == ""
-
-
-def test_labels_and_many_columns_have_no_columns_of_their_own():
-    assert find_drift([lost()], {"scores": (0.1,)}) == ""
