@@ -289,6 +289,7 @@ def _document(outcome: Outcome) -> dict[str, Any]:
     others = summarise_others(outcome.reports)
     document["task"] = outcome.task
     document["warnings"] = list(outcome.warnings)
+    document["caveats"] = list(outcome.caveats)
     document["suspects"] = [row.layer for row in outcome.suspects]
     document["results"] = summarise_outputs(outcome.reports)
     document["runs"] = [report.to_document() for report in outcome.reports]
@@ -355,6 +356,7 @@ def _text(outcomes: list[Outcome], stages: Sequence[Stage], timings: bool) -> st
             outcome.target.name, outcome.target.tolerance, outcome.reports, outcome.verdict
         )
         lines += console.not_run_lines(outcome.target, outcome.not_run)
+        lines += [f"{outcome.target.name}: {line}" for line in outcome.caveats]
         if outcome.search:
             lines += _search_text(outcome.search)
             if outcome.artifact:

@@ -90,6 +90,8 @@ def verify(file: Path, as_json: bool, **chosen: Any) -> None:
         document["signed_by"] = describe_key(read_public_key(chosen["trust"]))
     if found.drift:
         document["drift"] = found.drift
+    if found.saturation:
+        document["saturation"] = found.saturation
     if found.accuracy:
         document["accuracy"] = found.accuracy
     if found.real:
@@ -128,7 +130,7 @@ def _text(found: Verification, signed_by: str) -> str:
         )
     if signed_by:
         lines.append(f"{shown}: signed by {signed_by}, which you trust")
-    lines += [found.drift] if found.drift else []
+    lines += [line for line in (found.drift, found.saturation) if line]
     kind = found.target.name if found.target else "another tool's"
     lines.append(f"{shown} ({kind}): {console.paint(str(found.verdict))}")
     return "\n".join(lines)

@@ -72,9 +72,11 @@ class Written:
         outputs: likewise.
         finish: text documents by key -> None; writes the file, or the folder, to its staged place
             with the documents inside.
+        caveats: where the file will not do what it does here, a line each.
     """
 
     steps: tuple[str, ...]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     finish: Callable[[Mapping[str, str]], None]
+    caveats: tuple[str, ...] = ()

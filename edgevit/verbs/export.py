@@ -59,6 +59,7 @@ from edgevit.verbs.outcome import Budget, Outcome
 from edgevit.verification.audit import audit, inspect
 from edgevit.verification.beside import Beside, Request
 from edgevit.verification.parity import check_file
+from edgevit.verification.saturation import find_saturation
 from edgevit.verification.signing import read_private_key, sign_file, signature_path
 
 if TYPE_CHECKING:
@@ -443,7 +444,11 @@ def _conclude(call: _Call, staged: _Staged) -> Outcome:
         source.signature,
         bool(arguments.get("accept_loss")),
         suspects,
+        caveats=staged.written.caveats,
     )
+    if outcome.verdict is not Verdict.PASS:
+        line = find_saturation(staged.path, call.reference, reports)
+        outcome = replace(outcome, caveats=(line,) if line else outcome.caveats)
     manifest = staged.manifest
     if target.tolerance.exact is None:
         manifest = replace(manifest, errors=record_errors(reports), traces=record_traces(reports))

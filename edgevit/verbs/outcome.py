@@ -62,6 +62,7 @@ class Outcome:
         suspects: layers that add more error than the file's precision explains.
         refusal: why the model cannot be written to this target; empty if it was.
         warnings: what a user should know of the model, a line each.
+        caveats: what a user should know of the file, a line each: where it is further off.
     """
 
     target: Target
@@ -76,6 +77,7 @@ class Outcome:
     suspects: tuple[LayerError, ...] = ()
     refusal: str = ""
     warnings: tuple[str, ...] = ()
+    caveats: tuple[str, ...] = ()
 
     @property
     def verdict(self) -> Verdict:

@@ -39,6 +39,7 @@ from edgevit.verification.parity import (
     run_outputs,
     score,
 )
+from edgevit.verification.saturation import find_saturation
 from edgevit.verification.signing import find_distrust, read_public_key
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Verification:
         task: what the model is for.
         own_runtimes: whether those ran it that its target asks for. Others round otherwise, so
             what they lose says nothing of a change.
+        saturation: why it is further off on this processor than on others; empty if it is not.
     """
 
     path: Path
@@ -81,6 +83,7 @@ class Verification:
     matches: tuple[str, ...] = ()
     task: str = ""
     own_runtimes: bool = True
+    saturation: str = ""
 
     @property
     def tolerance(self) -> Tolerance | None:
@@ -90,7 +93,7 @@ class Verification:
     @property
     def drift(self) -> str:
         """Why the file is not what it was when it was written, by what it computes; or empty."""
-        if self.manifest is None:
+        if self.manifest is None or self.saturation:
             return ""
         line = find_move(self.reports, self.manifest.traces)
         if line or not self.own_runtimes:
@@ -196,6 +199,8 @@ def verify(
         own_runtimes={row.name for row in rows}
         <= {*target.runtimes, *target.runtimes_if_installed},
     )
+    if result.verdict is not Verdict.PASS:
+        result = replace(result, saturation=find_saturation(path, reference, reports))
     if data is None:
         return result
     if manifest.task != CLASSIFICATION:

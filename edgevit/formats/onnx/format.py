@@ -42,5 +42,8 @@ RUNTIMES = (
         "tract",
         "tract",
     ),
+    # x86 processors without VNNI add pairs of 8-bit products in 16 bits. These kernels do not; they
+    # are slower there, and the same elsewhere.
+    Runtime("onnxruntime-wide", Format.ONNX, "wide", _SESSION, "onnxruntime", "onnx"),
     Runtime("onnxruntime-cuda", Format.ONNX, "cuda", _SESSION, "onnxruntime", "gpu", "gpu"),
 )

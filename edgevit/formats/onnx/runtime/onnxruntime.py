@@ -13,7 +13,14 @@ from edgevit.formats.onnx.runtime.file import metadata_of, read_model
 from edgevit.formats.onnx.runtime.session import Infer, OnnxSession
 from edgevit.formats.session import load_failure
 
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "wide": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+}
+# x86 processors with AVX2 and without VNNI add pairs of 8-bit products in 16 bits, where they
+# saturate. With this option onnxruntime takes wider sums there, and nothing changes elsewhere.
+WIDE_SUMS = "session.x64quantprecision"
 
 _TYPES = {
     "tensor(float)": "float32",
@@ -34,7 +41,8 @@ class OnnxRuntimeSession(OnnxSession):
 
     Args:
         path: the file.
-        kernels: "cpu", or "cuda" for an NVIDIA GPU.
+        kernels: "cpu"; "wide" for sums of 8-bit products that saturate on no processor; "cuda"
+            for an NVIDIA GPU.
         threads: for operators; one (or None) keeps timings and results repeatable.
 
     Raises:
@@ -56,7 +64,8 @@ class OnnxRuntimeSession(OnnxSession):
                 "pip install 'edgevit[gpu]'"
             )
         self._threads = threads or 1
-        self._session = load_model(path, str(path), self._threads, provider)
+        wide = kernels == "wide"
+        self._session = load_model(path, str(path), self._threads, provider, wide=wide)
         try:
             self.inputs = tuple(spec_of(value) for value in self._session.get_inputs())
             self.outputs = tuple(spec_of(value) for value in self._session.get_outputs())
@@ -116,6 +125,7 @@ def load_model(
     provider: str = PROVIDERS["cpu"],
     profile: Path | None = None,
     optimized: Path | None = None,
+    wide: bool = False,
 ) -> Any:
     """A bare ``InferenceSession``.
 
@@ -126,6 +136,7 @@ def load_model(
         provider: one of PROVIDERS.
         profile: beginning of the name of a file that a profile is written to; None: no profile.
         optimized: file that the graph is written to as it runs.
+        wide: whether sums of 8-bit products must not saturate, see WIDE_SUMS.
 
     Raises:
         MissingDependencyError: onnxruntime is not installed.
@@ -139,6 +150,8 @@ def load_model(
     if profile:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)
+    if wide:
+        options.add_session_config_entry(WIDE_SUMS, "1")
     if optimized:
         options.optimized_model_filepath = str(optimized)
     try:

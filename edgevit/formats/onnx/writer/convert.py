@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -80,13 +81,15 @@ def write_int8(
         raise ExportError("onnx-int8 needs activation ranges. Give --calibration PATH.")
     channels = {key: ChannelRanges.from_text(text) for key, text in ranges.channels.items()}
     used = f"activation ranges of {ranges.images} images ({ranges.source})"
-    return _write_quantised(
-        source,
-        options,
-        staged,
-        "onnx-int8",
-        lambda model: (used, *quantize_static(model, ranges.ranges, channels, options.x86 == ANY)),
-    )
+    caveats: list[str] = []
+
+    def quantise(model: ir.Model) -> tuple[str, ...]:
+        steps, found = quantize_static(model, ranges.ranges, channels, options.x86 == ANY)
+        caveats.extend(found)
+        return used, *steps
+
+    written = _write_quantised(source, options, staged, "onnx-int8", quantise)
+    return replace(written, caveats=tuple(caveats))
 
 
 def observe_onnx(

@@ -64,7 +64,7 @@ def quantize_static(
     ranges: Ranges,
     channels: Mapping[str, ChannelRanges] | None = None,
     paired: bool = False,
-) -> tuple[str, ...]:
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Quantises a float graph in place.
 
     Args:
@@ -77,7 +77,8 @@ def quantize_static(
             Dense layers, they always are.
 
     Returns:
-        Lines for the manifest.
+        (lines for the manifest, of these the one about processors where the file is further off,
+        if there are any).
 
     Raises:
         ExportError: no layer to quantise, or the ranges are those of another graph.
@@ -94,8 +95,18 @@ def quantize_static(
     keep_float(model)
     forget_shapes(model)
     left = (f"left in float32: {', '.join(declined)}",) if declined else ()
-    weights = "8-bit inputs and int8 weights a channel"
-    return (f"{weights} in {len(layers)} layers, int32 biases", *left)
+    weights = f"8-bit inputs and int8 weights a channel in {len(layers)} layers, int32 biases"
+    caveats = (describe_saturation(len(writer.saturating)),) if writer.saturating else ()
+    return (weights, *left, *caveats), caveats
+
+
+def describe_saturation(layers: int) -> str:
+    """A line about convolutions whose sums of products do not fit into 16 bits."""
+    return (
+        f"on x86 processors without VNNI, sums of products may saturate in {layers} "
+        f"{'convolution' if layers == 1 else 'convolutions'}, and the outputs be far off; "
+        "'edgevit export --x86 any' writes weights that suit them"
+    )
 
 
 def range_keys(layer: WeightedLayer) -> list[str]:
@@ -228,6 +239,7 @@ class _Writer:
         self.scalars: dict[tuple[ir.Node, str], tuple[ir.Value, ir.Value]] = {}
         self.stored: dict[tuple[ir.Value, bytes], tuple[ir.Value, ...]] = {}
         # weights, scales -> levels, scales, zeros
+        self.saturating: list[WeightedLayer] = []  # where processors without VNNI may
 
     def write(self, layer: WeightedLayer) -> None:
         node = layer.node
@@ -238,6 +250,9 @@ class _Writer:
         floor = None if bias is None else bias_floor(bias, scale)
         known = self.channels.get(f"{layer.key}/in")
         scales = scale_weights(layer, rows, floor, entering.channels, known, self.paired)
+        if not self.paired and layer.is_conv:
+            most = scale_weights(layer, rows, floor, entering.channels, known)
+            self.saturating += [layer] if (most > scales).any() else []
         rounded = layer.stored(weight_levels(rows, scales) * scales[:, None])
         bias = correct_bias(layer, weights, rounded, bias, entering.channels, known)
         node.replace_input_with(0, entering.value)

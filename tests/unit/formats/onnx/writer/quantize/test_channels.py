@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -155,6 +157,18 @@ def test_the_border_of_an_image_meets_fewer_weights(graphs, pictures):
     share = 11 / 12
     expected = np.outer([share, 1, share], [share, 1, share])
     np.testing.assert_allclose(layers["net/one/depthwise/Conv"].coverage, expected)
+
+
+def test_convolutions_that_may_saturate_without_vnni_are_counted(graphs, pictures):
+    plain, paired = (inverted_residuals(graphs) for _ in range(2))
+    known = measured(plain, pictures)
+    steps, caveats = graphs.apply(quantize_static, plain, *known)
+    assert caveats
+    assert set(caveats) < set(steps)
+    # Of nine, two are depthwise and add nothing in 16 bits.
+    counted = int(re.search(r"saturate in (\d) convolution", caveats[0])[1])
+    assert 1 <= counted <= 7
+    assert graphs.apply(quantize_static, paired, *known, True)[1] == ()
 
 
 def test_paired_weights_saturate_nowhere_within_the_ranges(graphs, pictures):
