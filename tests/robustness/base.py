@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 RAW_SIZE = (12, 12)
@@ -32,14 +34,22 @@ def find_base(folder: Path | None, swept: bool = False) -> Base:
     """
     folder = folder or Path(os.environ.get("TMPDIR", "/tmp")) / "edgevit-robustness-base"
     if not (folder / "small.keras").exists():
-        _write_base(folder)
+        _run_apart(_write_base, folder)
     if swept and not (folder / "swept" / "results" / "index.json").exists():
-        _write_sweep(folder)
+        _run_apart(_write_sweep, folder)
     exports = {}
     for path in sorted((folder / "exports").iterdir()):
         if not path.name.endswith(".json"):
             exports[path.stem.removeprefix("shiftvit-")] = path
     return exports, folder / "small.keras", folder / "run" / "weights.safetensors"
+
+
+def _run_apart(write: Callable[[Path], None], folder: Path) -> None:
+    """Writes in another process: this one forks cases, which would end what frameworks began."""
+    process = multiprocessing.get_context("spawn").Process(target=write, args=(folder,))
+    process.start()
+    process.join()
+    assert process.exitcode == 0, f"{write.__name__} failed"
 
 
 def _write_base(folder: Path) -> None:
