@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgevit.core.parity import KERNELS, SYNTHETIC, OutputParity, ParityReport
+from edgevit.core.parity import KERNELS, OWN, SYNTHETIC, OutputParity, ParityReport
 
 # A column loses at most DRIFT times what it lost when its file was written, and DRIFT_LEAST of the
 # deviation: as far as other kernels round otherwise. See docs/decisions/0017.
@@ -24,6 +24,7 @@ DRIFT, DRIFT_LEAST = 1.5, 0.01
 # compute the same integers everywhere.
 MOVED, MOVED_LEAST = 2.0, 0.03
 PROJECTIONS = 16  # of each column: the root of their mean square is known within 18 % then
+INSIDE = {SYNTHETIC: "golden inputs", OWN: "the samples inside"}
 TOLD_APART = 16  # columns that have projections of their own; more of them share theirs
 
 
@@ -33,20 +34,24 @@ class Trace:
 
     Attributes:
         runtime: runtime and kernel set that ran the file.
-        output: name of the output.
-        images: golden inputs that were run.
+        samples: SYNTHETIC, the golden inputs; OWN, the user's samples that are in the file.
+        output: name of its output.
+        images: how many of these samples, the first.
         projections: of each column's errors, see :func:`project`.
         apart: root mean square of the difference to other kernels, of the worst column, in units of
             the deviation; 0 where the file ran in one set of kernels, or these came second.
     """
 
     runtime: str
+    samples: str
     output: str
     images: int
     projections: tuple[tuple[float, ...], ...]
     apart: float = 0.0
 
     def __post_init__(self) -> None:
+        if self.samples not in INSIDE:
+            raise ValueError(f"a trace on {self.samples!r} samples")
         if not self.projections or {len(row) for row in self.projections} != {PROJECTIONS}:
             raise ValueError(f"the trace of {self.output!r} has not {PROJECTIONS} projections")
 
@@ -100,16 +105,17 @@ def record_traces(reports: Sequence[ParityReport]) -> tuple[Trace, ...]:
         ),
         default=0.0,
     )
-    golden = [report for report in reports if report.samples == SYNTHETIC]
     return tuple(
         Trace(
             report.runtime,
+            report.samples,
             output.name,
-            output.images,
+            output.projected,
             output.projections,
-            float(f"{apart:.2e}") if place == 0 else 0.0,
+            float(f"{apart:.2e}") if report.runtime == reports[0].runtime else 0.0,
         )
-        for place, report in enumerate(golden)
+        for report in reports
+        if report.samples in INSIDE
         for output in report.outputs
         if output.projections
     )
@@ -125,11 +131,13 @@ def find_move(reports: Sequence[ParityReport], traces: Sequence[Trace] | None) -
     Returns:
         A line about the column that moved furthest beyond its limit; empty where there is none.
     """
-    then = {(trace.runtime, trace.output, trace.images): trace for trace in traces or ()}
+    then = {
+        (trace.runtime, trace.samples, trace.output, trace.images): trace for trace in traces or ()
+    }
     worst, line = 1.0, ""
     for report in reports:
-        for output in report.outputs if report.samples == SYNTHETIC else ():
-            trace = then.get((report.runtime, output.name, output.images))
+        for output in report.outputs:
+            trace = then.get((report.runtime, report.samples, output.name, output.projected))
             if trace is None or np.shape(trace.projections) != np.shape(output.projections):
                 continue
             moved = _size(np.subtract(output.projections, trace.projections))
@@ -139,8 +147,8 @@ def find_move(reports: Sequence[ParityReport], traces: Sequence[Trace] | None) -
                 column = f"[{place}]" if len(moved) > 1 else ""
                 line = (
                     f"{output.name}{column} moved by {100 * moved[place]:.2g} % of its deviation "
-                    f"(limit {100 * trace.limit:.2g} %) on golden inputs in {report.runtime} since "
-                    "the file was written: it changed"
+                    f"(limit {100 * trace.limit:.2g} %) on {INSIDE[trace.samples]} in "
+                    f"{report.runtime} since the file was written: it changed"
                 )
     return line
 

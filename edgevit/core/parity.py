@@ -69,6 +69,7 @@ class OutputParity:
             labels the share that differs. Empty where there are more than MANY.
         projections: of the errors, by column, see :func:`edgevit.core.drift.project`; no document
             shows them. Empty where nothing asks for them, or a value is not finite.
+        projected: on how many inputs, the first; likewise.
     """
 
     name: str
@@ -87,11 +88,12 @@ class OutputParity:
     useless: bool = False
     columns: tuple[float, ...] = ()
     projections: tuple[tuple[float, ...], ...] = ()
+    projected: int = 0
 
     def to_document(self) -> dict[str, Any]:
         """JSON values."""
         found: dict[str, Any] = to_plain(replace(self, projections=()))
-        del found["projections"]
+        del found["projections"], found["projected"]
         return found
 
     def verdict(self, tolerance: Tolerance) -> Verdict:

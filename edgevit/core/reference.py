@@ -57,6 +57,11 @@ class Samples:
         arrays = (*self.inputs.values(), *self.outputs.values())
         return sum(values[:1].nbytes for values in arrays)
 
+    @property
+    def fitting(self) -> int:
+        """How many of the user's own samples travel inside a file."""
+        return min(len(self), OWN_BYTES // max(1, self.size_bytes))
+
 
 @dataclass(frozen=True)
 class _FirstVersion:
@@ -154,7 +159,7 @@ class ReferenceSet:
         """
         if self.own is None:
             return self
-        count = OWN_BYTES // max(1, self.own.size_bytes)
+        count = self.own.fitting
         own = self.own.first(count) if samples and count else None
         return ReferenceSet(self.synthetic, self.draws, self.seed, own)
 

@@ -122,8 +122,9 @@ def _compare_found(
         name: take_output(found, name, session, expected)
         for name, expected in samples.outputs.items()
     }
+    traced = len(samples) if kind == SYNTHETIC else samples.fitting
     outputs = tuple(
-        _compare(values[name], expected, find_spec(signature, name))
+        _compare(values[name], expected, find_spec(signature, name), traced)
         for name, expected in samples.outputs.items()
     )
     rights = _count_right(values, samples, signature)
@@ -148,14 +149,18 @@ def _compare_kernels(session: Session, found: Outputs, first: Outputs) -> Parity
     for name, values in found.items():
         count = min(len(values), len(first[name]))
         spec = find_spec(signature, name)
-        outputs.append(_compare(values[:count], first[name][:count], spec))
+        outputs.append(_compare(values[:count], first[name][:count], spec, count))
     return ParityReport(session.runtime, tuple(outputs), KERNELS)
 
 
-def _compare(found: np.ndarray, expected: np.ndarray, spec: OutputSpec) -> OutputParity:
-    """The distance of one output, with what a file remembers of it."""
-    projections = project_errors(found, expected, spec)
-    return replace(compare_outputs(found, expected, spec), projections=projections)
+def _compare(
+    found: np.ndarray, expected: np.ndarray, spec: OutputSpec, traced: int
+) -> OutputParity:
+    """The distance of one output, with what a file remembers of it on its first samples."""
+    traced = min(traced, len(expected))
+    projections = project_errors(found[:traced], expected[:traced], spec)
+    parity = compare_outputs(found, expected, spec)
+    return replace(parity, projections=projections, projected=traced)
 
 
 def find_spec(signature: Signature, name: str) -> OutputSpec:

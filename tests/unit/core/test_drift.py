@@ -31,7 +31,7 @@ PINNED = (-1.732, 5.196, -0.5774, 5.196)
 
 
 def ran(errors: np.ndarray, samples: str = SYNTHETIC, runtime: str = "fast", images: int = 10):
-    output = replace(GOOD, projections=project(errors), images=images)
+    output = replace(GOOD, projections=project(errors), images=99, projected=images)
     return ParityReport(runtime, (output,), samples)
 
 
@@ -79,12 +79,17 @@ def test_what_lies_between_kernels_is_no_move_of_the_first_and_one_of_the_second
         ran(then),
         ran(then, runtime="slow"),
         ran(apart, KERNELS, "slow"),
-        ran(apart, OWN),
+        ran(then, OWN),
     ]
     traces = record_traces(reports)
-    assert [(trace.runtime, trace.images) for trace in traces] == [("fast", 10), ("slow", 10)]
+    assert [(trace.runtime, trace.samples) for trace in traces] == [
+        ("fast", SYNTHETIC),
+        ("slow", SYNTHETIC),
+        ("fast", OWN),
+    ]
     assert traces[0].limit == pytest.approx(MOVED * 0.1 + MOVED_LEAST, rel=0.5)
     assert traces[1].limit == MOVED_LEAST
+    assert traces[2].limit == traces[0].limit
     assert find_move([ran(then + apart)], traces) == ""
     assert "in slow" in find_move([ran(then + apart, runtime="slow")], traces)
 
@@ -96,6 +101,9 @@ def test_only_the_same_inputs_in_the_same_runtime_are_compared():
     assert find_move([ran(now, images=3)], traces) == ""
     assert find_move([ran(now, runtime="other")], traces) == ""
     assert find_move([ran(now, OWN)], traces) == ""
+    assert "on the samples inside in fast" in find_move(
+        [ran(now, OWN)], record_traces([ran(then, OWN)])
+    )
 
 
 def test_a_trace_is_read_as_it_was_written_and_refused_where_it_is_damaged():
@@ -105,6 +113,8 @@ def test_a_trace_is_read_as_it_was_written_and_refused_where_it_is_damaged():
     for damaged in ([], [[0.0]], [document["projections"][0], [0.0]]):
         with pytest.raises(ValueError, match="projections"):
             from_plain(Trace, {**document, "projections": damaged})
+    with pytest.raises(ValueError, match="samples"):
+        from_plain(Trace, {**document, "samples": KERNELS})
 
 
 def test_a_file_remembers_the_worst_that_each_column_lost_on_all_golden_inputs():
