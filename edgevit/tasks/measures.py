@@ -12,6 +12,7 @@ from edgevit.core.drift import project
 from edgevit.core.parity import LITTLE, MANY, OutputParity
 from edgevit.core.signature import Activation, OutputSpec, Role
 
+QUIET = 0.1  # of the deviation of all columns: what a column of its own unit has at least
 Z = 1.959964  # of a 95 % interval
 RESAMPLES = 200
 
@@ -200,6 +201,9 @@ def project_errors(
 ) -> tuple[tuple[float, ...], ...]:
     """Projections of one output's errors, see :func:`edgevit.core.drift.project`.
 
+    The unit of each column is its own deviation, whether or not columns share their unit, and at
+    least QUIET of the deviation of all: a column that hardly varies is lost first.
+
     Args:
         found: float B ..., of the file.
         expected: float B ..., of the float model, of the same shape.
@@ -208,7 +212,9 @@ def project_errors(
     if not expected.size or not np.isfinite(found).all():
         return ()
     errors = (found - expected.astype(np.float64)).reshape(-1, _count_columns(expected))
-    return project(_ratio(errors, _spread(expected, output)))
+    wide = expected.astype(np.float64).reshape(errors.shape)
+    unit = np.maximum(wide.std(axis=0), LITTLE * np.abs(wide).max(axis=0))
+    return project(_ratio(errors, np.maximum(unit, QUIET * _spread(expected, output))))
 
 
 def _by_column(

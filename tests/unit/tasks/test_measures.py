@@ -15,6 +15,7 @@ from edgevit.tasks.measures import (
     mean_interval,
     mean_of_overlaps,
     overlap_interval,
+    project_errors,
     same_class,
     same_integers,
     threshold,
@@ -316,3 +317,13 @@ def test_columns_are_told_apart_in_units_of_the_deviation_of_all_or_their_own():
     np.testing.assert_allclose(of_labels.columns, [0.25])
     wide = np.random.default_rng(0).normal(size=(2, MANY + 1))
     assert compare_outputs(wide, wide, output(Role.LOGITS, MANY + 1)).columns == ()
+
+
+def test_projections_are_in_units_of_each_columns_own_deviation():
+    rng = np.random.default_rng(0)
+    expected = rng.normal(size=(400, 3)) * (1.0, 0.3, 0.001)
+    found = expected + rng.normal(size=(400, 3)) * (0.1, 0.03, 0.0001)
+    sizes = np.sqrt(np.square(project_errors(found, expected, output(Role.LOGITS, 3))).mean(axis=1))
+    assert sizes[:2] == pytest.approx([0.1, 0.1], rel=0.5)
+    assert sizes[2] < 0.01  # it hardly varies: its unit is a tenth of the deviation of all
+    assert project_errors(found * np.nan, expected, output(Role.LOGITS, 3)) == ()
