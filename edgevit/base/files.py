@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import os
 import re
 import shutil
+import sys
 import uuid
 from pathlib import Path
 
 from edgevit.base.errors import OutputError
 
 _PARTIAL = re.compile(r"^\.(?P<name>.+)\.(?P<pid>\d+)-[0-9a-f]{8}\.partial$")
+_HERE, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux, see rename(2)
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -49,6 +52,8 @@ def move_whole(source: Path, path: Path) -> None:
     old = _partial_name(path)
     try:
         shutil.copytree(source, partial)
+        if path.is_dir() and not path.is_symlink() and _exchange(partial, path):
+            return  # at no moment there was neither
         if path.is_dir():
             path.rename(old)
         partial.rename(path)
@@ -59,6 +64,15 @@ def move_whole(source: Path, path: Path) -> None:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swaps two entries in one step; whether the system and its file system can."""
+    rename = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
+    if rename is None:
+        return False
+    done: int = rename(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE)
+    return done == 0
 
 
 def check_writable(folder: Path) -> None:

@@ -81,6 +81,24 @@ def test_a_folder_replaces_an_older_one_entirely(tmp_path):
     assert names_in(path.parent) == ["model"]
 
 
+def test_an_older_folder_is_replaced_in_one_step_where_the_system_can(tmp_path, monkeypatch):
+    source, path = make_folder(tmp_path / "staged"), make_folder(tmp_path / "out" / "model", "old")
+    if not files._exchange(make_folder(tmp_path / "a"), make_folder(tmp_path / "b")):
+        pytest.skip("this file system exchanges no entries")
+    monkeypatch.delattr(Path, "rename")  # a kill between two of them would leave neither
+    move_whole(source, path)
+    assert digest_path(path) == digest_path(source)
+    assert names_in(path.parent) == ["model"]
+
+
+def test_an_older_folder_is_replaced_in_two_steps_elsewhere(tmp_path, monkeypatch):
+    source, path = make_folder(tmp_path / "staged"), make_folder(tmp_path / "out" / "model", "old")
+    monkeypatch.setattr(files, "_exchange", lambda one, other: False)
+    move_whole(source, path)
+    assert digest_path(path) == digest_path(source)
+    assert names_in(path.parent) == ["model"]
+
+
 @pytest.mark.parametrize("write", ["write_whole", "move_whole", "check_writable"])
 def test_a_place_below_a_regular_file_is_an_output_error(tmp_path, write):
     (tmp_path / "file").write_text("in the way")
@@ -163,6 +181,7 @@ def test_an_error_at_any_step_leaves_the_older_file_and_no_partial(tmp_path, mon
 
 
 def test_a_last_rename_that_fails_puts_the_older_folder_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_exchange", lambda one, other: False)
     source, path = make_folder(tmp_path / "staged"), tmp_path / "out" / "model"
     make_folder(path, "old")
     before = digest_path(path)
