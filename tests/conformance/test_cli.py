@@ -234,6 +234,7 @@ def test_export_in_json_has_exactly_the_promised_keys(exported_by_process):
             "seconds",
             "task",
             "warnings",
+            "caveats",
             "suspects",
             "results",
             "runs",
@@ -681,7 +682,7 @@ def test_doctor_says_what_is_missing_and_how_to_get_it(command, monkeypatch):
     assert check["ready"] is False
     assert check["missing"] == ["onnxruntime"]
     assert check["get"] == "pip install 'edgevit[onnx]'"
-    (line,) = [row for row in command("doctor").out.splitlines() if "runtime onnxruntime" in row]
+    (line,) = [row for row in command("doctor").out.splitlines() if "runtime onnxruntime " in row]
     assert line.split()[2:4] == ["missing", "onnxruntime"]
 
 

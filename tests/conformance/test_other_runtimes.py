@@ -12,8 +12,10 @@ from edgevit.formats.registry import RUNTIMES, is_installed, load_session, open_
 from edgevit.verbs.export import export_all
 from edgevit.verbs.verify import verify
 
+OTHERS = [name for name in runtimes_of(Format.ONNX) if RUNTIMES[name].library != "onnxruntime"]
 
-@pytest.fixture(params=[name for name in runtimes_of(Format.ONNX) if name != "onnxruntime"])
+
+@pytest.fixture(params=OTHERS)
 def runtime(request) -> str:
     if not is_installed(RUNTIMES[request.param]):
         pytest.skip(f"{request.param} is not installed: make test-crosscheck")
