@@ -52,6 +52,10 @@ def read_templates(folder: str, words: Mapping[str, Any]) -> Files:
     return found
 
 
+# One of these is in every kit, and in no other folder.
+MARKS = ("kit.json", "model_run.cc")
+
+
 def describe_files(subject: Subject) -> Files:
     """The exported file itself, and what kits of Python and the web read beside it."""
     labels = "".join(f"{' '.join(name.split())}\n" for name in subject.manifest.class_names)

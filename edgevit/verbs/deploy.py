@@ -14,7 +14,7 @@ from edgevit.base.progress import Status
 from edgevit.base.workspace import open_workspace
 from edgevit.core.format import Format
 from edgevit.formats.registry import detect_format, read_metadata, refuse_damage
-from edgevit.kits.place import Files, Place
+from edgevit.kits.place import MARKS, Files, Place
 from edgevit.kits.subject import Subject
 from edgevit.kits.table import find_place
 
@@ -50,14 +50,14 @@ def deploy(
         file: a .tflite or .onnx file of ``edgevit export``.
         to: the place, a key of :data:`edgevit.kits.table.PLACES`.
         out: the folder; None: ``kits/<file>-<place>``.
-        force: replace a folder that is there.
+        force: replace a kit that is there, or an empty folder.
         status: called with a line about what is being done.
 
     Raises:
         UnknownNameError: no such place.
         ConfigError: the file cannot run there; the message says what to export instead.
         ModelFileError: no such file, damaged, or of another tool.
-        OutputError: the folder is there already, or cannot be written.
+        OutputError: the folder is there already, is no kit, or cannot be written.
         MissingDependencyError: a runtime or compiler that the kit is made with is not installed.
     """
     place, path = find_place(to), Path(file)
@@ -65,6 +65,10 @@ def deploy(
     folder = Path(out) if out is not None else Path("kits") / f"{path.stem}-{place.name}"
     if folder.exists() and not force:
         raise OutputError(f"{folder}: is there already. Give --force, or another --out.")
+    if not is_kit(folder):
+        raise OutputError(
+            f"{folder}: holds no kit, and --force replaces kits alone. Give another --out."
+        )
     if Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
         raise OutputError(f"{folder}: holds {path.name} itself. Give the kit a folder of its own.")
     check_place(folder, folder=True)
@@ -78,6 +82,14 @@ def deploy(
             (staged / name).write_bytes(content)
         move_whole(staged, folder)
     return Kit(folder, place, tuple(sorted(files)), size_path(folder))
+
+
+def is_kit(folder: Path) -> bool:
+    """Whether nothing but a kit is lost where a folder is replaced."""
+    if not folder.is_dir():
+        return True  # :func:`check_place` has a line for a file in its place
+    inside = {entry.name for entry in folder.iterdir()}
+    return not inside or not inside.isdisjoint(MARKS)
 
 
 def open_subject(path: Path) -> Subject:

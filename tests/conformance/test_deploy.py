@@ -21,7 +21,7 @@ from edgevit.formats.tflite.runtime.file import op_names, pack_model, parse_mode
 from edgevit.kits.ethos_u import OWN
 from edgevit.kits.firmware import strip
 from edgevit.kits.table import PLACES
-from edgevit.verbs.deploy import deploy
+from edgevit.verbs.deploy import deploy, is_kit
 from edgevit.verbs.export import export_all
 from edgevit.verbs.predict import predict
 from helpers.kits import read_golden, run_kit, run_micro
@@ -139,6 +139,7 @@ def test_kits_of_every_sort_pass(tmp_path, kind):
 @pytest.mark.skipif(GPP is None, reason="g++ is not installed")
 def test_a_microcontroller_kit_compiles_and_finds_a_changed_value(exported, tmp_path):
     kit = deploy(exported["tflite-int8-micro"], "microcontroller", tmp_path / "kit").path
+    assert is_kit(kit)
     write_stubs(tmp_path / "stubs")
     compile_all(kit, tmp_path / "stubs")
     assert run_against(kit, tmp_path, change=0) == (0, "pass: 3 golden vectors, 0 values differ")
@@ -339,8 +340,13 @@ def test_a_folder_that_is_there_stays_unless_forced(command, exported, copied, t
     assert answer.code == 1
     assert "--force" in answer.error
     assert [path.name for path in (tmp_path / "kit").iterdir()] == ["mine.txt"]
-    document = command(*arguments, "--force", "--json").document
-    assert sorted(path.name for path in (tmp_path / "kit").iterdir()) == document["files"]
+    answer = command(*arguments, "--force")
+    assert (answer.code, "holds no kit" in answer.error) == (1, True)
+    assert [path.name for path in (tmp_path / "kit").iterdir()] == ["mine.txt"]
+    (tmp_path / "kit" / "mine.txt").unlink()
+    for _ in range(2):  # in the place of an empty folder, and of a kit
+        document = command(*arguments, "--force", "--json").document
+        assert sorted(path.name for path in (tmp_path / "kit").iterdir()) == document["files"]
     damaged = copied("tflite-int8")
     damaged.write_bytes(damaged.read_bytes() + b"x")
     answer = command("deploy", damaged, "--to", "python", "--out", tmp_path / "kit", "--force")
