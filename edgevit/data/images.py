@@ -10,7 +10,6 @@ import io
 import math
 import warnings
 from pathlib import Path
-from tokenize import TokenError
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
@@ -18,6 +17,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from edgevit.base.bounds import read_bounded
 from edgevit.base.errors import DataError
 from edgevit.core.samples import PICTURE_SUFFIXES
+from edgevit.data.npy import read_header
 
 ARRAY_SUFFIX = ".npy"
 # By content, whatever the suffix says. Pillow would hand an EPS file to Ghostscript, which runs it.
@@ -41,10 +41,6 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 ARRAY_MAGIC = b"\x93NUMPY"
-ARRAY_HEADERS = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-}
 
 
 def is_image_name(name: str, channels: int = 3) -> bool:
@@ -199,9 +195,8 @@ def _decode_array(data: bytes, name: str, channels: int) -> np.ndarray:
     """uint8 H W channels of a .npy file, whose header is checked before anything is allocated."""
     stream = io.BytesIO(data)
     try:
-        read_header = ARRAY_HEADERS[np.lib.format.read_magic(stream)]
         shape, by_columns, dtype = read_header(stream)
-    except (ValueError, KeyError, TypeError, SyntaxError, TokenError, EOFError) as error:
+    except ValueError as error:
         raise DataError(f"{name}: the {ARRAY_SUFFIX} file is damaged ({error}).") from None
     full = (*shape, 1) if len(shape) == 2 else shape
     if dtype != np.uint8 or len(full) != 3 or full[-1] != channels or min(full) < 1:

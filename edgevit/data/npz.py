@@ -12,13 +12,10 @@ import numpy as np
 from edgevit.base.bounds import check_array, check_regular, check_unpacked
 from edgevit.base.errors import DataError, InputError, in_one_line
 from edgevit.data.archives import READ_ERRORS
+from edgevit.data.npy import read_header
 
 SUFFIX = ".npy"  # of the members
 MOST_BYTES = 1 << 40  # of the file: it is read member by member
-HEADERS = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-}
 
 
 class NpzReader:
@@ -55,7 +52,6 @@ class NpzReader:
         name = f"{self._path}: {key!r}"
         check_unpacked(name, member.compress_size, member.file_size, DataError)
         with self._archive.open(member) as stream:
-            read_header = HEADERS[np.lib.format.read_magic(stream)]
             shape, by_columns, dtype = read_header(stream)
             if dtype.hasobject:
                 raise DataError(f"{name} holds Python objects, which are not read.")

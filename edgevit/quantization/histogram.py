@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 BINS = 2048  # more than 1,024 of them are in use wherever a tensor takes that many values
+CHUNK = 1 << 15  # values that are counted at a time, so that they stay in the cache
 FINEST = -40  # exponent of the narrowest bin: a tensor of zeros ends there
 
 
@@ -34,13 +35,26 @@ class Histogram:
     counts: np.ndarray
 
     @classmethod
-    def of_values(cls, values: np.ndarray) -> Histogram:
-        """Counts finite values, at least one."""
-        flat = np.asarray(values, np.float64).reshape(-1)  # where no float32 can underflow
-        exponent = finest_exponent(float(flat.min()), float(flat.max()))
-        places = np.floor(flat * math.ldexp(1.0, -exponent)).astype(np.int64)
-        first = int(places.min())
-        return cls(exponent, first, np.bincount(places - first))
+    def of_values(cls, values: np.ndarray, ends: tuple[float, float] | None = None) -> Histogram:
+        """Counts finite values, at least one.
+
+        Args:
+            values: of any shape.
+            ends: the smallest and the largest of them, where they are known.
+        """
+        flat = np.asarray(values).reshape(-1)
+        low, high = ends or (float(flat.min()), float(flat.max()))
+        exponent = finest_exponent(low, high)
+        # Bins as narrow as 1 and less: a product with a power of two, its floor and the difference
+        # to the first bin are exact in float32. Beyond, a value near zero could underflow.
+        kind = np.float32 if flat.dtype == np.float32 and exponent <= 0 else np.float64
+        scale = kind(math.ldexp(1.0, -exponent))
+        first, last = (np.floor(kind(end) * scale) for end in (low, high))
+        counts = np.zeros(int(last - first) + 1, np.int64)
+        for start in range(0, len(flat), CHUNK):
+            places = np.floor(np.multiply(flat[start : start + CHUNK], scale, dtype=kind)) - first
+            counts += np.bincount(places.astype(np.intp), minlength=len(counts))
+        return cls(exponent, int(first), counts)
 
     def merged(self, other: Histogram) -> Histogram:
         """The counts of both, as if their values had been counted together."""

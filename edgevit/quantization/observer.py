@@ -121,7 +121,7 @@ class Observer:
         if name in self.divided:
             self._channels.setdefault(name, _ChannelSums(value.shape[-1])).see(value)
         if self._counts:
-            found = Histogram.of_values(value)
+            found = Histogram.of_values(value, (low, high))
             older = self._histograms.get(name)
             self._histograms[name] = older.merged(found) if older else found
 

@@ -27,6 +27,7 @@ from edgevit.data.datasets import (
     split_validation,
 )
 from edgevit.data.images import resize_image
+from edgevit.data.inputs import read_arrays
 from helpers.refusals import line_of
 
 CLASSES = ("ant", "bee", "cow")
@@ -612,6 +613,26 @@ def test_a_damaged_npz_is_refused(drawn_images, tmp_path):
     for content in damaged.values():
         path.write_bytes(content)
         assert "damaged" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"\x93NUMPY\x01\x40",
+        b"\x93NUMPY\x03\x00",
+        b"\x93NUMPX\x01\x00",
+        b"\x93NUMPY\x01\x00\x02\x00{]",
+    ],
+    ids=["version 1.64", "version 3.0", "magic", "no dict"],
+)
+def test_an_npz_with_a_damaged_array_is_refused(header, tmp_path):
+    path = tmp_path / "set.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("x_train", "y_train"):
+            archive.writestr(f"{name}.npy", header + bytes(200))
+    assert "damaged" in refusal(path)
+    with pytest.raises(DataError, match="damaged"):
+        read_arrays(path, ["x_train"])
 
 
 def test_a_single_array_named_npz_is_refused(tmp_path):
