@@ -64,9 +64,17 @@ def _click_text(text: str) -> str:
     return "\n\n".join(parts)
 
 
+ABOUT_PYTHON = """# Python
+
+Written from the docstrings of all that `import edgevit` offers. In Jupyter, results show themselves
+as tables, and a function that takes long shows a bar. A callback of yours (`status`, `progress` or
+`watch`) takes its place; scripts see neither.
+"""
+
+
 def render_python() -> str:
     """Every public name with its signature and its docstring."""
-    lines = ["# Python", "", "Written from the docstrings of all that `import edgevit` offers.", ""]
+    lines = [ABOUT_PYTHON, ""]
     values = {name: getattr(edgevit, name) for name in edgevit.__all__ if name != "__version__"}
     functions = {name: value for name, value in values.items() if inspect.isfunction(value)}
     raised = {

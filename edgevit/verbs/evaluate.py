@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from edgevit.base.errors import ConfigError
-from edgevit.base.progress import Progress, Status
+from edgevit.base.progress import Progress, Status, tells_progress
 from edgevit.core.manifest import CLASSIFICATION
 from edgevit.core.parity import AccuracyReport, FloatFigures, TaskReport
 from edgevit.core.signature import Role, Signature
@@ -304,6 +304,7 @@ def needs_task_report(model: str | Path, data: str | Path, task: str | None) -> 
     return manifest is not None and manifest.task != CLASSIFICATION
 
 
+@tells_progress
 def evaluate(
     model: str | Path,
     data: str | Path,
