@@ -20,7 +20,7 @@ import click
 import pytest
 
 import edgevit
-from document_blocks import BLOCK, PAGES, is_run, list_blocks, read_steps, tell_fates
+from document_blocks import BLOCK, PAGES, is_run, list_blocks, read_example, read_steps, tell_fates
 from edgevit.cli.main import VERBS
 from programs import ROOT
 
@@ -123,6 +123,9 @@ def test_the_readme_is_a_minutes_reading():
 def test_every_block_that_is_not_run_has_a_reason():
     fates = [fate for path in PAGES for fate in tell_fates(path.read_text())]
     assert fates.count("run") >= 30
+    assert read_example("1. It:\n\n    ```python\n    # a/b.py\n    x = 1\n    ```\n") == {
+        "a/b.py": "# a/b.py\nx = 1\n"
+    }
     assert tell_fates("```console\n$ edgevit doctor\n```\n```yaml\na: 1\n```\n") == [
         "run",
         "shown: needs a service of continuous integration",
