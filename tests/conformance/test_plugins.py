@@ -94,8 +94,8 @@ def test_its_architecture_arrives_at_its_target_in_its_runtime(run, command, tmp
     images = draw_images(20, (4, 4), seed=5)
     dataset, labels = tmp_path / "data.npz", np.arange(20) % 10
     np.savez(dataset, x_train=images, y_train=labels, x_test=images, y_test=labels)
-    options = ("--format", "tflite-halved,tflite-float32", "--out", tmp_path / "out", "--json")
-    answer = command("export", run, *options)
+    options = ("--format", "tflite-halved,tflite-float32", "--out", tmp_path / "out")
+    answer = command("export", run, *options, "--json")
     assert answer.code == 0, answer.err
     halved, plain = answer.document
     assert halved["path"].endswith("averagenet-small-tflite-halved.tflite")
