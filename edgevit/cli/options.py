@@ -253,7 +253,7 @@ _READING = (
     click.option(
         "--scaling",
         type=SCALING,
-        help="A model of your own: the pixels it learnt from: 0..255, 0..1, -1..1, or ImageNet's "
+        help="A model of your own: the pixels of its training: 0..255, 0..1, -1..1, or ImageNet's "
         "mean and deviation.  [default: raw]",
     ),
     click.option(

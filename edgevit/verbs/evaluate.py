@@ -365,7 +365,7 @@ def evaluate_robustness(
         raise ConfigError(f"split must be one of {SPLITS}. Received: split={split!r}")
     if split != TEST and is_exported(Path(model)):
         raise ConfigError(
-            f"{model}: an exported file does not tell which images its weights learnt from. "
+            f"{model}: an exported file does not tell which images its weights were trained on. "
             "Evaluate the model that it was made of, or drop --split."
         )
     run_side = _choose_runner(workers, model, kernels, opening)

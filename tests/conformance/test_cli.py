@@ -517,7 +517,7 @@ def test_evaluate_counts_validation_images_that_the_weights_have_not_seen(
     assert "of 10 test images" in command(*arguments[:-2]).out
     answer = command("evaluate", exported["onnx-float32"], *arguments[2:])
     assert answer.code == 2
-    assert "which images its weights learnt from" in answer.error
+    assert "which images its weights were trained on" in answer.error
 
 
 def test_evaluate_without_a_dataset_says_how_to_name_one(command, exported):
