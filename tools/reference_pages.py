@@ -16,7 +16,7 @@ import click
 
 import edgevit
 from edgevit.base import errors
-from edgevit.cli.main import VERBS, cli
+from edgevit.cli.main import SETTINGS, VERBS, cli
 from edgevit.core.parity import MEASURES
 from edgevit.core.signature import Role
 from edgevit.formats.registry import RUNTIMES, TARGETS
@@ -36,9 +36,10 @@ def render_command_line() -> str:
     lines += [
         f"| [{v.name}](#edgevit-{v.name}) | {_cell(v.get_short_help_str(200))} |" for v in VERBS
     ]
-    lines += ["", "## Before or behind any verb", "", *_options(cli, click.Context(cli))]
+    options = _options(cli, click.Context(cli, **SETTINGS))
+    lines += ["", "## Before or behind any verb", "", *options]
     for verb in VERBS:
-        context = click.Context(verb, info_name=f"edgevit {verb.name}")
+        context = click.Context(verb, info_name=f"edgevit {verb.name}", **SETTINGS)
         lines += ["", f"## edgevit {verb.name}", "", "```text", verb.get_usage(context), "```", ""]
         lines += [_click_text(verb.help or ""), "", *_options(verb, context)]
     return "\n".join(lines) + "\n"

@@ -108,6 +108,7 @@ def _click_option(field: Field) -> Callable[[Callable], Callable]:
         metavar=words.metavar or None,
         callback=of_value(read),
         help=text,
+        show_default=False if words.shown_default else None,
     )
 
 

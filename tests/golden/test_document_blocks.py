@@ -21,7 +21,7 @@ import pytest
 
 import edgevit
 from document_blocks import BLOCK, PAGES, is_run, list_blocks, read_example, read_steps, tell_fates
-from edgevit.cli.main import VERBS
+from edgevit.cli.main import SETTINGS, VERBS
 from programs import ROOT
 
 FIGURE = re.compile(r"\d[\d,]*(\.\d+)?(e-?\d+)?")
@@ -55,7 +55,7 @@ def find_mistake(arguments: list[str]) -> str:
     verb = verbs[name]
     words = [word for word in others if word != "..." and word not in ("-q", "-v")]
     try:
-        verb.make_parser(click.Context(verb)).parse_args(words)
+        verb.make_parser(click.Context(verb, **SETTINGS)).parse_args(words)
     except click.UsageError as error:
         return error.format_message()
     return ""
