@@ -14,7 +14,8 @@ TEST_READY := $(VENV)/.ready-test
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-long test-fuzz test-kills test-web test-crosscheck test-browser \
-	test-arm64 test-mediapipe test-npu test-ray test-notebooks test-install docs lint format clean
+	test-pages test-arm64 test-mediapipe test-npu test-ray test-notebooks test-install docs lint \
+	format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -62,6 +63,11 @@ test-install: $(TEST_READY) ## the README from a wheel in a fresh environment of
 test-browser: $(TEST_READY) ## kits for browsers in headless Chromium, which must be installed
 	@npm ci --prefix tools/node --ignore-scripts --no-audit --no-fund --loglevel=error
 	@$(BIN)/pytest -m "long or not long" tests/conformance/test_deploy_browser.py $(ARGS)
+
+test-pages: $(TEST_READY) ## axe over every page of site, report and kit in headless Chromium
+	@$(PIP_INSTALL) --constraint constraints.txt --editable '.[docs]'
+	@npm ci --prefix tools/node --ignore-scripts --no-audit --no-fund --loglevel=error
+	@$(BIN)/pytest -m "long or not long" tests/conformance/test_pages.py $(ARGS)
 
 test-arm64: $(TEST_READY) ## kits for Python on an emulated Cortex-A76; unpacks that into build/ (0.3 GB)
 	@PYTHON=$(BIN)/python tools/emulate_arm64.sh build/arm64

@@ -3,19 +3,22 @@
     python tools/document_blocks.py
 
 prints a line for each page and the sums. A page that shows commands behind "$ " is run whole by
-``make test-long`` (tests/golden/test_document_blocks.py), and so are the notebooks. Of other pages
-commands are parsed and Python is compiled.
+``make test-long`` (tests/golden/test_document_blocks.py), and so are the notebooks. A block that
+begins with the name of its file is a worked example, which the tests of CONTRIBUTING.md install. Of
+other pages commands are parsed and Python is compiled.
 """
 
 from __future__ import annotations
 
 import re
+import textwrap
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-BLOCK = re.compile(r"^```([\w+]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^(?P<indent> *)```([\w+]*)\n(.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"# ([\w/]+\.(?:py|toml))\n")  # the first line of a worked example
 PAGES = sorted(
     path
     for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("**/*.md"))
@@ -39,8 +42,14 @@ REASONS = {
 
 def list_blocks(text: str, *languages: str) -> list[tuple[str, str]]:
     """(language, content) of the fenced blocks in these languages, of all if none is named."""
-    found = [(match[1], match[2]) for match in BLOCK.finditer(text)]
+    found = [(match[2], textwrap.dedent(match[3])) for match in BLOCK.finditer(text)]
     return [block for block in found if block[0] in languages or not languages]
+
+
+def read_example(text: str) -> dict[str, str]:
+    """The files of a page's worked examples, by their names."""
+    blocks = [block for _, block in list_blocks(text)]
+    return {found[1]: block for block in blocks if (found := FILE.match(block))}
 
 
 def is_run(text: str) -> bool:
@@ -63,8 +72,10 @@ def tell_fates(text: str) -> list[str]:
     """What becomes of each block of a page: "run", or the reason why it is not."""
     run = is_run(text)
     return [
-        "run" if run and language in ("console", "python") else REASONS[language]
-        for language, _ in list_blocks(text)
+        "run"
+        if FILE.match(block) or (run and language in ("console", "python"))
+        else REASONS[language]
+        for language, block in list_blocks(text)
     ]
 
 

@@ -81,7 +81,7 @@ def draw_section(measured: dict[str, dict[str, AccuracyReport]]) -> str:
 def draw_table(measured: dict[str, dict[str, AccuracyReport]]) -> str:
     """Top-1 in percent: one row a file, one column a degradation."""
     columns = list(next(iter(measured.values())))
-    lines = [["", *columns], ["---"] * (1 + len(columns))]
+    lines = [["model", *columns], ["---"] * (1 + len(columns))]
     for name, reports in measured.items():
         lines.append([name, *(f"{reports[column].top1:.2f} %" for column in columns)])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

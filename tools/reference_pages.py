@@ -16,7 +16,7 @@ import click
 
 import edgevit
 from edgevit.base import errors
-from edgevit.cli.main import VERBS, cli
+from edgevit.cli.main import SETTINGS, VERBS, cli
 from edgevit.core.parity import MEASURES
 from edgevit.core.signature import Role
 from edgevit.formats.registry import RUNTIMES, TARGETS
@@ -36,9 +36,10 @@ def render_command_line() -> str:
     lines += [
         f"| [{v.name}](#edgevit-{v.name}) | {_cell(v.get_short_help_str(200))} |" for v in VERBS
     ]
-    lines += ["", "## Before or behind any verb", "", *_options(cli, click.Context(cli))]
+    options = _options(cli, click.Context(cli, **SETTINGS))
+    lines += ["", "## Before or behind any verb", "", *options]
     for verb in VERBS:
-        context = click.Context(verb, info_name=f"edgevit {verb.name}")
+        context = click.Context(verb, info_name=f"edgevit {verb.name}", **SETTINGS)
         lines += ["", f"## edgevit {verb.name}", "", "```text", verb.get_usage(context), "```", ""]
         lines += [_click_text(verb.help or ""), "", *_options(verb, context)]
     return "\n".join(lines) + "\n"
@@ -64,9 +65,17 @@ def _click_text(text: str) -> str:
     return "\n\n".join(parts)
 
 
+ABOUT_PYTHON = """# Python
+
+Written from the docstrings of all that `import edgevit` offers. In Jupyter, results show themselves
+as tables, and a function that takes long shows a bar. A callback of yours (`status`, `progress` or
+`watch`) takes its place; scripts see neither.
+"""
+
+
 def render_python() -> str:
     """Every public name with its signature and its docstring."""
-    lines = ["# Python", "", "Written from the docstrings of all that `import edgevit` offers.", ""]
+    lines = [ABOUT_PYTHON, ""]
     values = {name: getattr(edgevit, name) for name in edgevit.__all__ if name != "__version__"}
     functions = {name: value for name, value in values.items() if inspect.isfunction(value)}
     raised = {

@@ -3,7 +3,7 @@
     python tools/run_notebooks.py [--write]
 
 Needs nbclient and ipykernel (edgevit[notebooks]). Outputs are kept as they are shown, less what was
-printed to stderr, times and the names of folders of this machine.
+printed to stderr, bars, times and the names of folders of this machine.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def clean(notebook: Any) -> Any:
     """Takes out of a notebook's outputs what another machine would not show."""
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            cell.outputs = [_clean_output(o) for o in cell.outputs if not _is_log(o)]
+            cell.outputs = [_clean_output(o) for o in cell.outputs if not _is_passing(o)]
             cell.metadata = {}
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -46,9 +46,10 @@ def clean(notebook: Any) -> Any:
     return notebook
 
 
-def _is_log(output: Any) -> bool:
-    """Whether an output is what libraries print, and no result."""
-    return output.get("name") == "stderr" or "INFO:tensorflow" in output.get("text", "")
+def _is_passing(output: Any) -> bool:
+    """Whether an output is what libraries print or a bar that is gone, and no result."""
+    log = output.get("name") == "stderr" or "INFO:tensorflow" in output.get("text", "")
+    return log or output.get("data", {}).get("text/html") == ""
 
 
 def _clean_output(output: Any) -> Any:

@@ -15,6 +15,7 @@ from typing import IO, Any
 from edgevit.base.documents import to_json
 from edgevit.base.errors import OutputError
 from edgevit.base.printing import printable
+from edgevit.base.progress import describe_progress
 from edgevit.core.parity import KERNELS, MEASURES, SAMPLES, OutputParity, ParityReport, Verdict
 from edgevit.core.runtime import Runtime
 from edgevit.core.target import Target
@@ -386,7 +387,7 @@ class Working:
         now = time.monotonic()
         if self._live is None and not _quiet and now - self._told >= TELL_S:
             self._told = now
-            say(self._describe(done, total, now - self._began))
+            say(describe_progress(self._line, done, total, now - self._began))
 
     def show(self, rows: Sequence[dict[str, str]]) -> None:
         """Draws a table above the bar, as :func:`table`."""
@@ -394,13 +395,6 @@ class Working:
             from rich.console import Group
 
             self._live.update(Group(_draw_table(rows), self._bar), refresh=True)
-
-    def _describe(self, done: int, total: int, seconds: float) -> str:
-        """How far the work is, for who cannot see a bar."""
-        if not total or not done:
-            return f"{self._line}: {done} done"
-        left = seconds / done * (total - done)
-        return f"{self._line}: {done} of {total}, about {left:.0f} s left"
 
     def _start(self, total: int | None) -> None:
         self._began = self._told = time.monotonic()

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     "--split",
     type=click.Choice(["test", "validation"]),
     default="test",
-    help="validation: training images that nothing behind MODEL's weights has learnt from, to "
+    help="validation: training images that nothing behind MODEL's weights was trained on, to "
     "choose by. MODEL is then no exported file.",
 )
 @click.option(

@@ -108,6 +108,7 @@ def _click_option(field: Field) -> Callable[[Callable], Callable]:
         metavar=words.metavar or None,
         callback=of_value(read),
         help=text,
+        show_default=False if words.shown_default else None,
     )
 
 
@@ -253,7 +254,7 @@ _READING = (
     click.option(
         "--scaling",
         type=SCALING,
-        help="A model of your own: the pixels it learnt from: 0..255, 0..1, -1..1, or ImageNet's "
+        help="A model of your own: the pixels of its training: 0..255, 0..1, -1..1, or ImageNet's "
         "mean and deviation.  [default: raw]",
     ),
     click.option(

@@ -116,7 +116,7 @@ def train(
     as_json: bool,
 ) -> None:
     """Train MODEL on the training images of a dataset; some are held out for validation: a fifth,
-    or what the recipe says. What --init or a --teacher has learnt from is never among them.
+    or what the recipe says. What --init or a --teacher was trained on is never among them.
 
     MODEL is an architecture, or one of its sizes, such as shiftvit:nano.
     Pictures of one size stay as they are, up to the network's; others are resized to it.

@@ -16,6 +16,7 @@ from edgevit.base import interrupt
 from edgevit.base.documents import to_json
 from edgevit.base.errors import ConfigError
 from edgevit.base.files import check_writable, write_whole
+from edgevit.base.progress import JupyterBar, shown_in_jupyter
 from edgevit.data.datasets import ImageDataset, digest_arrays
 from edgevit.models.build import Plan, build_plan
 from edgevit.models.history import RUN_FILE, tell_once
@@ -48,6 +49,12 @@ class TrainingResult:
     validation_top1: float
 
 
+def _show(bar: JupyterBar, epoch: int, step: int, steps: int, values: dict) -> None:
+    bar.status(f"epoch {epoch + 1}")
+    bar.advance(step, steps)
+
+
+@shown_in_jupyter(progress=_show)
 def train_model(
     name: str,
     form: str | None,

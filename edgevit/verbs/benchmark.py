@@ -6,12 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from edgevit.base.progress import JupyterBar, shown_in_jupyter
 from edgevit.bench.benchmark import ROUNDS, Watch, run_benchmark
 from edgevit.bench.cases import plan_cases, plan_reference
 from edgevit.bench.process import LIMIT_S
-from edgevit.core.benchmarks import BenchmarkResult
+from edgevit.core.benchmarks import BenchmarkResult, Measurement
 
 
+def _show(bar: JupyterBar, status: str, done: int, total: int, rows: Sequence[Measurement]) -> None:
+    bar.status(status)
+    bar.advance(done, total)
+
+
+@shown_in_jupyter(watch=_show)
 def benchmark(
     files: str | Path | Sequence[str | Path],
     *,

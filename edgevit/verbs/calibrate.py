@@ -14,7 +14,7 @@ import numpy as np
 from edgevit.base.errors import ConfigError
 from edgevit.base.files import check_place
 from edgevit.base.packages import require
-from edgevit.base.progress import Progress, Status
+from edgevit.base.progress import Progress, Status, tells_progress
 from edgevit.core.format import Format
 from edgevit.data.calibration import CalibrationSample, leave_out, open_calibration, open_unseen
 from edgevit.formats.calibration import CALIBRATION_IMAGES
@@ -99,6 +99,7 @@ def _observe_elsewhere(
     return run_shards(place, seen, rest, workers, files, progress, shard=None)
 
 
+@tells_progress
 def calibrate(
     model: str | Path | keras.Model,
     data: str | Path,

@@ -10,7 +10,7 @@ from pathlib import Path
 from edgevit.base.errors import ConfigError, ModelFileError, OutputError
 from edgevit.base.files import check_place, move_whole, size_path
 from edgevit.base.loading import load_attribute
-from edgevit.base.progress import Status
+from edgevit.base.progress import Status, tells_status
 from edgevit.base.workspace import open_workspace
 from edgevit.core.format import Format
 from edgevit.formats.registry import detect_format, read_metadata, refuse_damage
@@ -36,6 +36,7 @@ class Kit:
     size_bytes: int
 
 
+@tells_status
 def deploy(
     file: str | Path,
     to: str,

@@ -11,7 +11,7 @@ import numpy as np
 
 from edgevit.base.errors import ConfigError, ModelFileError
 from edgevit.base.files import digest_path
-from edgevit.base.progress import Progress, Status
+from edgevit.base.progress import Progress, Status, tells_progress
 from edgevit.core.golden_inputs import Draw, draw_inputs
 from edgevit.core.layer_errors import (
     RECURRENT,
@@ -56,6 +56,7 @@ SURELY_DB = 30.0
 FEWEST = 8  # own samples that tell more than synthetic ones
 
 
+@tells_progress
 def diff(
     path: str | Path,
     model: str | Path | keras.Model | None = None,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from edgevit.base.errors import ConfigError
-from edgevit.base.progress import Progress, Status
+from edgevit.base.progress import Progress, Status, tells_progress
 from edgevit.core.manifest import CLASSIFICATION
 from edgevit.core.parity import AccuracyReport, FloatFigures, TaskReport
 from edgevit.core.signature import Role, Signature
@@ -304,6 +304,7 @@ def needs_task_report(model: str | Path, data: str | Path, task: str | None) -> 
     return manifest is not None and manifest.task != CLASSIFICATION
 
 
+@tells_progress
 def evaluate(
     model: str | Path,
     data: str | Path,
@@ -364,7 +365,7 @@ def evaluate_robustness(
         raise ConfigError(f"split must be one of {SPLITS}. Received: split={split!r}")
     if split != TEST and is_exported(Path(model)):
         raise ConfigError(
-            f"{model}: an exported file does not tell which images its weights learnt from. "
+            f"{model}: an exported file does not tell which images its weights were trained on. "
             "Evaluate the model that it was made of, or drop --split."
         )
     run_side = _choose_runner(workers, model, kernels, opening)

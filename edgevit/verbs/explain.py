@@ -13,7 +13,7 @@ from edgevit.attribution.explanation import AUTO, explain_outputs
 from edgevit.attribution.pictures import Explanation, draw_explanation
 from edgevit.base.errors import ConfigError
 from edgevit.base.packages import PICTURES, require
-from edgevit.base.progress import Status
+from edgevit.base.progress import Status, tells_status
 from edgevit.core.manifest import CLASSIFICATION
 from edgevit.core.signature import OutputSpec, Role, Signature
 from edgevit.formats.registry import open_session
@@ -41,6 +41,7 @@ class DrawnExplanation:
     explanation: Explanation
 
 
+@tells_status
 def explain(
     model: str | Path,
     images: list[Path],

@@ -25,7 +25,7 @@ from edgevit.base.files import (
 )
 from edgevit.base.loading import load_attribute
 from edgevit.base.naming import split_names
-from edgevit.base.progress import Progress, Status
+from edgevit.base.progress import Progress, Status, tells_progress
 from edgevit.base.store import Store, cache_folder
 from edgevit.base.versions import tool_versions
 from edgevit.base.workspace import open_workspace
@@ -179,6 +179,7 @@ def export(
     return export_all(model, [find_target(target)], out, **arguments)[0]
 
 
+@tells_progress
 def export_all(
     model: str | Path | keras.Model,
     targets: Sequence[Target] | str,

@@ -20,7 +20,7 @@ from edgevit.base.errors import (
 from edgevit.base.files import check_place, digest_path, size_path, write_whole
 from edgevit.base.packages import REPORT, require
 from edgevit.base.printing import printable
-from edgevit.base.progress import Status
+from edgevit.base.progress import Status, tells_status
 from edgevit.bench.profile import record_environment
 from edgevit.core.format import Format
 from edgevit.core.manifest import RUNS, Manifest, find_change, read_manifest_file
@@ -100,6 +100,7 @@ class WrittenReport:
     size_bytes: int
 
 
+@tells_status
 def write_report(
     folder: str | Path,
     out: str | Path | None = None,

@@ -17,6 +17,7 @@ from edgevit.base.files import write_whole
 from edgevit.base.loading import load_attribute
 from edgevit.base.packages import REPORT, require
 from edgevit.base.printing import printable
+from edgevit.base.progress import JupyterBar, shown_in_jupyter
 from edgevit.core.cells import DEATHS, Budgets, CellResult, State, SweepReport, judge_cell
 from edgevit.sweeps.changes import find_changes
 from edgevit.sweeps.digests import Digests
@@ -50,6 +51,12 @@ class Progress:
     ran: set[str] = field(default_factory=set)
 
 
+def _show(bar: JupyterBar, event: Event, done: int, total: int) -> None:
+    bar.status("cells")
+    bar.advance(done, total)
+
+
+@shown_in_jupyter(watch=_show)
 def sweep(
     plan: str | Path,
     out: str | Path | None = None,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from edgevit.base.errors import ConfigError, MissingDependencyError, ModelFileError
 from edgevit.base.markup import show_table
-from edgevit.base.progress import Progress, Status
+from edgevit.base.progress import Progress, Status, tells_progress
 from edgevit.core.drift import find_drift, find_move
 from edgevit.core.manifest import CLASSIFICATION, Manifest, find_change
 from edgevit.core.parity import AccuracyReport, ParityReport, Verdict, judge
@@ -119,6 +119,7 @@ class Verification:
         return show_table(title, list_runs(self.judged, self.tolerance, self.real))
 
 
+@tells_progress
 def verify(
     path: str | Path,
     data: str | Path | None = None,

@@ -169,7 +169,7 @@ def find_strangers(source: str, allowed: set[str]) -> set[str]:
 @pytest.mark.parametrize(
     ("room", "packages"),
     [
-        ("base", {"numpy", "msgspec"}),
+        ("base", {"numpy", "msgspec", "IPython"}),
         ("core", {"numpy"}),
         ("reports", {"numpy", "jinja2", "markupsafe"}),
     ],

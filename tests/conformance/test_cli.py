@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -515,7 +517,7 @@ def test_evaluate_counts_validation_images_that_the_weights_have_not_seen(
     assert "of 10 test images" in command(*arguments[:-2]).out
     answer = command("evaluate", exported["onnx-float32"], *arguments[2:])
     assert answer.code == 2
-    assert "which images its weights learnt from" in answer.error
+    assert "which images its weights were trained on" in answer.error
 
 
 def test_evaluate_without_a_dataset_says_how_to_name_one(command, exported):
@@ -695,16 +697,16 @@ def test_doctor_looks_for_programs_too(command, monkeypatch, found, ready):
     assert ("valgrind" in check["get"]) is not ready
 
 
-# Verbs whose JSON other tests read: of a model that they train, of processes that they start.
+# Verb -> the test that reads its JSON: of a model that it trains, of processes that it starts.
 READ_ELSEWHERE = {
-    "export",
-    "calibrate",
-    "diff",
-    "evaluate",
-    "benchmark",
-    "explain",
-    "train",
-    "sweep",
+    "export": "test_plugins.test_its_architecture_arrives_at_its_target_in_its_runtime",
+    "calibrate": "test_calibrate.test_one_file_serves_tflite_and_onnx_and_its_exports_say_so",
+    "diff": "test_diff.test_json_has_the_promised_keys_and_the_report_reads_it",
+    "evaluate": "test_cli.test_evaluate_counts_the_right_answers_of_the_test_images",
+    "benchmark": "test_benchmark.test_formats_are_mixed_in_one_run_and_the_answer_is_one_document",
+    "explain": "test_outputs.test_explain_on_the_command_line_answers_where_it_drew",
+    "train": "test_train.test_bfloat16_on_a_processor_without_it_is_warned_of",
+    "sweep": "test_sweep.test_a_sweep_is_done_once_and_a_worse_model_is_named",
 }
 
 
@@ -724,7 +726,20 @@ def test_every_answer_in_json_is_one_document(command, exported, picture, tmp_pa
     )
     for arguments in cases:
         assert command(*arguments, "--json").document
-    assert {case[0] for case in cases} | READ_ELSEWHERE | {"completion"} == set(OPTIONS)
+    assert {case[0] for case in cases} | {*READ_ELSEWHERE, "completion"} == set(OPTIONS)
+
+
+@pytest.mark.parametrize("verb", READ_ELSEWHERE)
+def test_the_others_are_read_as_one_document_too(verb):
+    module, _, name = READ_ELSEWHERE[verb].partition(".")
+    source = Path(__file__).with_name(f"{module}.py").read_text()
+    (test,) = (
+        ast.unparse(node)
+        for node in ast.parse(source).body
+        if isinstance(node, ast.FunctionDef) and node.name == name
+    )
+    assert re.search(rf"command\([^=]*'{verb}'[^=]*'--json'", test)
+    assert "answer.document" in test or "first.document" in test
 
 
 @pytest.mark.parametrize("verb", sorted(set(OPTIONS) - {"completion"}))

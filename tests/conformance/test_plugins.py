@@ -1,4 +1,4 @@
-"""Another author's package adds a target, a runtime, an architecture and a task by entry point."""
+"""CONTRIBUTING.md's package adds a target, a runtime, an architecture and a task by entry point."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import edgevit
+from document_blocks import read_example
 from edgevit.base.errors import ConfigError, UnknownNameError
 from edgevit.core.class_names import CIFAR10_CLASSES
 from edgevit.core.golden_images import draw_images
@@ -24,9 +26,14 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory) -> Path:
-    """The folder that pip installed the package into, from its source and nothing else."""
+    """The folder that pip installed the package into, from the document and nothing else."""
     folder = tmp_path_factory.mktemp("plugin")
-    shutil.copytree(ROOT / "tests" / "plugin", folder / "source")
+    example = folder / "source" / "edgevit_example"
+    example.mkdir(parents=True)
+    (example / "__init__.py").touch()
+    for name, text in read_example((ROOT / "CONTRIBUTING.md").read_text()).items():
+        if name.startswith(("edgevit_example/", "pyproject.toml")):
+            (folder / "source" / name).write_text(text)
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
     command += ["--no-build-isolation", "--target", folder / "site", folder / "source"]
     subprocess.run(command, check=True, capture_output=True, text=True)
@@ -87,8 +94,8 @@ def test_its_architecture_arrives_at_its_target_in_its_runtime(run, command, tmp
     images = draw_images(20, (4, 4), seed=5)
     dataset, labels = tmp_path / "data.npz", np.arange(20) % 10
     np.savez(dataset, x_train=images, y_train=labels, x_test=images, y_test=labels)
-    options = ("--format", "tflite-halved,tflite-float32", "--out", tmp_path / "out", "--json")
-    answer = command("export", run, *options)
+    options = ("--format", "tflite-halved,tflite-float32", "--out", tmp_path / "out")
+    answer = command("export", run, *options, "--json")
     assert answer.code == 0, answer.err
     halved, plain = answer.document
     assert halved["path"].endswith("averagenet-small-tflite-halved.tflite")
@@ -112,16 +119,28 @@ def test_its_runtime_is_opened_by_its_name(run, tmp_path):
         assert session.runtime == "litert-doubled"
 
 
-def test_its_task_says_what_an_output_is(plugin):
+def test_its_task_says_what_an_output_is_and_judges_it(plugin, command, tmp_path):
     import keras
 
     from edgevit.frontend.opening import open_source
 
     images = keras.Input((4, 4, 3), name="images")
-    x = keras.layers.Dense(3, name="head")(keras.layers.GlobalAveragePooling2D()(images))
-    source = open_source(keras.Model(images, x), task="counting")
+    x = keras.layers.GlobalAveragePooling2D()(images)
+    counts = keras.layers.Dense(1, kernel_initializer="zeros", bias_initializer="ones", name="head")
+    model = keras.Model(images, counts(x))
+    source = open_source(model, task="counting")
     assert source.task == "counting"
     assert [output.role for output in source.signature.outputs] == ["values"]
+    model.layers[-1].bias.assign([3.2])
+    outcome = edgevit.export(model, "tflite-float32", tmp_path, task="counting", scaling="raw")
+    assert outcome.verdict is edgevit.Verdict.PASS
+    Image.fromarray(draw_images(1, (4, 4), seed=5)[0]).save(tmp_path / "picture.png")
+    answer = command("predict", outcome.artifact.path, tmp_path / "picture.png")
+    assert answer.out == f"{tmp_path / 'picture.png'}: about 3\n"
+    (tmp_path / "counts.csv").write_text("file,rings\npicture.png,3\npicture.png,2\n")
+    answer = command("evaluate", outcome.artifact.path, "--data", tmp_path / "counts.csv", "--json")
+    assert answer.document["task"] == "counting"
+    assert answer.document["rows"]["rings"]["mae"] == 0.5  # 3.2 is 3: right once, then off by one
 
 
 def test_its_names_are_among_the_near_misses_and_all_is_built_in(plugin):
@@ -153,7 +172,7 @@ def test_a_broken_package_is_named_in_one_line(
 ):
     broken = tmp_path / "site"
     shutil.copytree(installed, broken, ignore=shutil.ignore_patterns("__pycache__"))
-    rows = broken / "edgevit_example" / "rows.py"
+    rows = broken / "edgevit_example" / "target.py"
     rows.write_text(rows.read_text().replace(old, new, 1))
     install(broken)
     for find in (find_target, find_targets):

@@ -54,7 +54,9 @@ def test_bfloat16_on_a_processor_without_it_is_warned_of(
     monkeypatch.setattr(processor, "CPUINFO", tmp_path / "cpuinfo")
     answer = command(
         *("train", "shiftvit", "--data", dataset, "--init", tiny_run, *TRAIN),
-        *("--precision", "bfloat16", "--out", tmp_path / "run"),
+        *("--precision", "bfloat16", "--out", tmp_path / "run", "--json"),
     )
     assert answer.code == 0, answer.err
+    assert (answer.document["model"], answer.document["epochs"]) == ("shiftvit", 1)
+    assert Path(answer.document["weights"]).exists()
     assert "warning: this processor has no bfloat16 products" in answer.err

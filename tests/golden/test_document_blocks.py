@@ -20,8 +20,8 @@ import click
 import pytest
 
 import edgevit
-from document_blocks import BLOCK, PAGES, is_run, list_blocks, read_steps, tell_fates
-from edgevit.cli.main import VERBS
+from document_blocks import BLOCK, PAGES, is_run, list_blocks, read_example, read_steps, tell_fates
+from edgevit.cli.main import SETTINGS, VERBS
 from programs import ROOT
 
 FIGURE = re.compile(r"\d[\d,]*(\.\d+)?(e-?\d+)?")
@@ -55,7 +55,7 @@ def find_mistake(arguments: list[str]) -> str:
     verb = verbs[name]
     words = [word for word in others if word != "..." and word not in ("-q", "-v")]
     try:
-        verb.make_parser(click.Context(verb)).parse_args(words)
+        verb.make_parser(click.Context(verb, **SETTINGS)).parse_args(words)
     except click.UsageError as error:
         return error.format_message()
     return ""
@@ -116,13 +116,19 @@ def test_figures_are_left_out_and_words_are_not():
 def test_the_readme_is_a_minutes_reading():
     text = re.sub(r"<!--.*?-->", "", (ROOT / "README.md").read_text())
     prose = BLOCK.sub("", text)
-    assert len(prose.split()) <= MOST_WORDS
+    words = len(prose.split())
+    assert words <= MOST_WORDS
+    compared = (ROOT / "docs" / "other-projects.md").read_text()
+    assert f"| words of the README, without code | {words} |" in compared
     assert {"make demo", "make test"} <= set(re.findall(r"`(make \w+)`", prose))
 
 
 def test_every_block_that_is_not_run_has_a_reason():
     fates = [fate for path in PAGES for fate in tell_fates(path.read_text())]
     assert fates.count("run") >= 30
+    assert read_example("1. It:\n\n    ```python\n    # a/b.py\n    x = 1\n    ```\n") == {
+        "a/b.py": "# a/b.py\nx = 1\n"
+    }
     assert tell_fates("```console\n$ edgevit doctor\n```\n```yaml\na: 1\n```\n") == [
         "run",
         "shown: needs a service of continuous integration",

@@ -12,6 +12,11 @@ from document_blocks import NOTEBOOKS
 MACHINE = re.compile(r"/(home|root|tmp|work)/")
 
 
+def is_bar(output: dict) -> bool:
+    """Whether an output is a bar of long work, which is empty when that is done."""
+    return output.get("data") == {"text/plain": "", "text/html": ""}
+
+
 def read_cells(path) -> list[dict]:
     return json.loads(path.read_text())["cells"]
 
@@ -34,6 +39,8 @@ def test_every_cell_of_a_notebook_runs(path):
 
     before = [cell for cell in read_cells(path) if cell["cell_type"] == "code"]
     after = [cell for cell in run(path).cells if cell.cell_type == "code"]
+    bars = [output for cell in after for output in cell.outputs if is_bar(output)]
+    assert bars, "no verb showed how far it was"
     for old, new in zip(before, after, strict=True):
         wanted = {kind for output in old["outputs"] for kind in output.get("data", {})}
         assert wanted <= {kind for output in new.outputs for kind in output.get("data", {})}

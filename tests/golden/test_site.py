@@ -36,6 +36,9 @@ def test_the_reference_names_everything(pages):
         for option in verb.params:
             if option.opts[0].startswith("-"):
                 assert option.opts[0] in pages["command-line.md"]
+    assert "`-h, --help`" in pages["command-line.md"]
+    assert "Folder for the files. [default: exports]" in pages["command-line.md"]
+    assert '[default: ""]' not in pages["command-line.md"]
     public = {line.removeprefix("### ") for line in pages["python.md"].splitlines()}
     assert set(edgevit.__all__) - {"__version__"} <= public
     assert all(f"`{name}`" in pages["targets.md"] for name in (*TARGETS, *RUNTIMES))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import subprocess
 import sys
@@ -15,11 +16,31 @@ from edgevit.kits.table import PLACES
 from edgevit.models.shipped import folder_name, list_shipped
 from programs import ROOT
 
-USER = """
-import edgevit
-reveal_type(edgevit.export("my.keras", "tflite-int8", scaling="unit").verdict)
-edgevit.export("my.keras", "tflite-int8", scalling="unit")
-"""
+# Lines of a user's script, and what mypy says of each.
+USER = {
+    'reveal_type(edgevit.export("my.keras", "tflite-int8", scaling="unit").verdict)': (
+        'Revealed type is "edgevit.core.parity.Verdict"'
+    ),
+    'reveal_type(edgevit.export_all("my.keras", "all", calibration="photos"))': (
+        'Revealed type is "list[edgevit.verbs.outcome.Outcome]"'
+    ),
+    'reveal_type(edgevit.verify("my.tflite", status=print).verdict)': (
+        'Revealed type is "edgevit.core.parity.Verdict"'
+    ),
+    'reveal_type(edgevit.evaluate("my.tflite", "photos").top1)': 'Revealed type is "float"',
+    'edgevit.export("my.keras", "tflite-int8", scalling="unit")': (
+        'Unexpected keyword argument "scalling" for "export"'
+    ),
+    'edgevit.export_all("my.keras", "all", scalling="unit")': (
+        'Unexpected keyword argument "scalling" for "export_all"'
+    ),
+    'edgevit.verify("my.tflite", statuss=print)': (
+        'Unexpected keyword argument "statuss" for "verify"'
+    ),
+    'edgevit.calibrate("my.keras", "photos", images="many")': (
+        'Argument "images" to "calibrate" has incompatible type "str"; expected "int"'
+    ),
+}
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +84,11 @@ def test_a_wheel_holds_the_networks_that_the_registry_marks_and_no_others(wheel)
 def test_a_users_script_sees_the_types(wheel, tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
-    (tmp_path / "user.py").write_text(USER)
+    (tmp_path / "user.py").write_text("\n".join(["import edgevit", *USER]))
     command = [sys.executable, "-m", "mypy", "--config-file=", "user.py"]
     environment = {"MYPYPATH": str(tmp_path / "site"), "PATH": ""}
     found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
-    assert 'Revealed type is "edgevit.core.parity.Verdict"' in found.stdout
-    assert 'Unexpected keyword argument "scalling"' in found.stdout
+    said = found.stdout.splitlines()
+    for number, words in enumerate(USER.values(), start=2):
+        assert any(line.startswith(f"user.py:{number}: ") and words in line for line in said), said
+    assert len([line for line in said if re.match(r"user.py:\d+: error", line)]) == 4

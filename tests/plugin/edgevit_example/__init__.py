@@ -1,1 +1,0 @@
-"""A target, a runtime and an architecture for edgevit."""
