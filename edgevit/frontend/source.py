@@ -15,6 +15,7 @@ from edgevit.core.options import option
 from edgevit.core.signature import Signature
 from edgevit.core.tensors import Preprocess
 from edgevit.data.datasets import HELD_OUT
+from edgevit.frontend.dropped_values import values_dropped
 from edgevit.models.history import read_run, share_unseen
 
 if TYPE_CHECKING:
@@ -62,6 +63,11 @@ class Source:
         return picture.preparation if picture else None
 
     @property
+    def weights_bytes(self) -> int:
+        """Of all weights, in float32."""
+        return 4 * int(self.network.count_params())
+
+    @property
     def picture_size(self) -> tuple[int, int]:
         """(rows, columns) of the raw pictures that it takes.
 
@@ -86,7 +92,9 @@ class Source:
 
     def call(self, entering: Sequence[Any]) -> dict[str, Any]:
         """Runs the network on prepared tensors; its outputs by name."""
-        outputs: dict[str, Any] = self.network(pack_inputs(self.network, entering), training=False)
+        with values_dropped():
+            packed = pack_inputs(self.network, entering)
+            outputs: dict[str, Any] = self.network(packed, training=False)
         return outputs
 
     def share_unseen(self, data: str) -> float:

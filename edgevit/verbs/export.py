@@ -24,6 +24,7 @@ from edgevit.base.files import (
     write_whole,
 )
 from edgevit.base.loading import load_attribute
+from edgevit.base.memory import blocks_apart
 from edgevit.base.naming import split_names
 from edgevit.base.progress import Progress, Status, tells_progress
 from edgevit.base.store import Store, cache_folder
@@ -365,7 +366,8 @@ def _stage(
     staged = place / target.file_name(source.name)
     embedded = call.reference.embed(arguments.get("embed_samples", True))
     call.say(f"{target.name}: lowering")
-    written: Written = load_attribute(target.write)(source, options, ranges, staged)
+    with blocks_apart(source.weights_bytes):
+        written: Written = load_attribute(target.write)(source, options, ranges, staged)
     manifest = Manifest(
         model=source.name,
         target=target.name,

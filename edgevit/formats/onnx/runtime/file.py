@@ -10,6 +10,7 @@ from typing import Any
 from edgevit.base.errors import ModelFileError, in_one_line, needed
 from edgevit.core.tensors import TensorSpec
 
+_LARGE = 1 << 12  # bytes of a constant that no shape depends on
 _RENAMED = {"float": "float32", "double": "float64"}  # ONNX's names -> numpy's
 
 
@@ -29,7 +30,54 @@ def read_model(path: Path, purpose: str = "Reading an .onnx file", shapes: bool 
         import onnx
     with damage_told(path):
         model = onnx.load(str(path))
-        return onnx.shape_inference.infer_shapes(model) if shapes else model
+        if shapes:
+            _add_shapes(model)
+        return model
+
+
+def copy_without_weights(model: Any) -> Any:
+    """A copy that onnx can check and infer shapes in for little memory.
+
+    Args:
+        model: ModelProto; its large constants become inputs of the copy.
+    """
+    from onnx import ModelProto
+    from onnx.helper import make_tensor_value_info
+
+    light = ModelProto()
+    _copy_fields(model, light, "graph")
+    _copy_fields(model.graph, light.graph, "initializer")
+    for tensor in model.graph.initializer:
+        if tensor.ByteSize() < _LARGE:
+            light.graph.initializer.append(tensor)
+        else:
+            declared = make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
+            light.graph.input.append(declared)
+    return light
+
+
+def _copy_fields(source: Any, target: Any, without: str) -> None:
+    """Copies what a message says, but for one of its fields."""
+    for field, value in source.ListFields():
+        if field.name == without:
+            continue
+        if hasattr(value, "MergeFrom"):
+            getattr(target, field.name).MergeFrom(value)
+        else:
+            setattr(target, field.name, value)
+
+
+def _add_shapes(model: Any) -> None:
+    """Writes sizes and element types of intermediate tensors and of outputs into a model."""
+    from onnx.shape_inference import infer_shapes
+
+    inferred = infer_shapes(copy_without_weights(model)).graph
+    for own, found in (
+        (model.graph.value_info, inferred.value_info),
+        (model.graph.output, inferred.output),
+    ):
+        del own[:]
+        own.extend(found)
 
 
 @contextmanager

@@ -58,6 +58,7 @@ def inspect_onnx(path: Path) -> Inspection:
     if custom:  # onnxruntime may refuse to load it; what is inside can be told all the same
         specs = declared_specs(model)
     else:
+        del model, graph  # the runtime takes memory for the weights itself
         with OnnxRuntimeSession(path) as session:
             specs = session.inputs, session.outputs
     return Inspection.of(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import onnx
 import onnx_ir as ir
+
+from edgevit.formats.onnx.runtime.file import copy_without_weights
 
 
 def to_proto(model: ir.Model) -> onnx.ModelProto:
@@ -28,18 +31,28 @@ def serialise(proto: onnx.ModelProto) -> bytes:
     Raises:
         onnx.checker.ValidationError: it is no valid ONNX.
     """
-    content = proto.SerializeToString(deterministic=True)
-    onnx.checker.check_model(content, full_check=True)
-    return content
+    light = copy_without_weights(proto)
+    onnx.checker.check_model(light.SerializeToString(), full_check=True)
+    for tensor in proto.graph.initializer:
+        onnx.checker.check_tensor(tensor)
+    return proto.SerializeToString(deterministic=True)
 
 
-def add_documents(content: bytes, documents: Mapping[str, str]) -> bytes:
-    """A serialised model with text documents in its metadata, which had none.
+def add_documents(path: Path, length: int, documents: Mapping[str, str]) -> None:
+    """Puts text documents behind a serialised model, in place of those that are there.
 
     Two serialised messages, one behind the other, are one message with the fields of both (Protocol
     Buffers, "Last One Wins"), so the graph need not be serialised again. Metadata is the last field
     that these files have: the bytes are those of one message.
+
+    Args:
+        path: the file.
+        length: bytes of the model without documents.
+        documents: by key.
     """
     metadata = onnx.ModelProto()
     onnx.helper.set_model_props(metadata, dict(documents))
-    return content + metadata.SerializeToString(deterministic=True)
+    with path.open("r+b") as stream:
+        stream.truncate(length)
+        stream.seek(length)
+        stream.write(metadata.SerializeToString(deterministic=True))

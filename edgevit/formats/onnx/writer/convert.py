@@ -157,9 +157,9 @@ def _write_quantised(
 def _write(source: Source, model: ir.Model, steps: tuple[str, ...], staged: Path) -> Written:
     copy_outputs(model, [spec.name for spec in source.signature.outputs])
     proto = to_proto(model)
-    content = serialise(proto)
+    length = staged.write_bytes(serialise(proto))
 
     def finish(documents: Mapping[str, str]) -> None:
-        staged.write_bytes(add_documents(content, add_standard(documents, staged)))
+        add_documents(staged, length, add_standard(documents, staged))
 
     return Written(steps, *declared_specs(proto), finish)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from edgevit.formats.onnx.options import OnnxOptions
 from edgevit.formats.onnx.writer.names import layer_path
 from edgevit.formats.onnx.writer.ordered_sets import ordered_sets
 from edgevit.formats.onnx.writer.passes.table import PASSES
+from edgevit.formats.onnx.writer.stand_ins import Weights
 from edgevit.formats.passes import Pass, report_lines, run_passes
 from edgevit.frontend.lowering import (
     Lowering,
@@ -199,17 +199,12 @@ def convert_graph(name: str, function: Any, opset: int) -> Any:
     Raises:
         ExportError: tf2onnx refuses the graph, or leaves an operator that is not ONNX.
     """
-    import tf2onnx.convert  # with all of its modules, which ordered_sets finds
+    import tf2onnx.convert  # noqa: F401  (with all of its modules, which ordered_sets finds)
 
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     try:
-        with ordered_sets("tf2onnx"), _without_optimizers():
-            model, _ = tf2onnx.convert.from_function(
-                function,
-                input_signature=function.input_signature,
-                opset=opset,
-                custom_op_handlers={"Erfc": (erfc_handler, [])},
-            )
+        with ordered_sets("tf2onnx"):
+            model = _convert_plainly(function.get_concrete_function(), opset)
     except Exception as error:  # tf2onnx raises ValueError, KeyError, AssertionError ...
         text = in_one_line(error)
         raise ExportError(f"{name}: tf2onnx refuses it ({text[:300]}).") from None
@@ -230,6 +225,48 @@ def convert_graph(name: str, function: Any, opset: int) -> Any:
     return model
 
 
+def _convert_plainly(function: Any, opset: int) -> Any:
+    """What ``tf2onnx.convert.from_function`` does, without its optimizers."""
+    import tensorflow as tf
+    from tf2onnx.convert import tensor_names_from_structed
+    from tf2onnx.tfonnx import process_tf_graph
+
+    inputs, outputs = (
+        [tensor.name for tensor in side if tensor.dtype != tf.dtypes.resource]
+        for side in (function.inputs, function.outputs)
+    )
+    with tf.device("/cpu:0"):
+        frozen, weights = _freeze(function, inputs, outputs)
+        with tf.Graph().as_default() as graph:
+            tf.import_graph_def(frozen, name="")
+            converted = process_tf_graph(
+                graph,
+                continue_on_error=True,
+                opset=opset,
+                custom_op_handlers={"Erfc": (erfc_handler, [])},
+                input_names=inputs,
+                output_names=outputs,
+                tensors_to_rename=tensor_names_from_structed(function, inputs, outputs),
+                const_node_values=weights,
+            )
+            return converted.make_model(f"converted from {function.name}")
+
+
+def _freeze(
+    function: Any, inputs: list[str], outputs: list[str]
+) -> tuple[Any, Mapping[str, bytes] | None]:
+    """(a frozen graph, what its stand-ins stand for; None: it holds none)."""
+    from tf2onnx import tf_loader
+
+    weights = Weights(function)
+    if weights:
+        with weights.left_out():
+            frozen = tf_loader.from_function(function, inputs, outputs)
+        if weights.are_untouched(frozen):
+            return frozen, weights
+    return tf_loader.from_function(function, inputs, outputs), None
+
+
 def erfc_handler(ctx: Any, node: Any, name: str, args: Any) -> None:
     """tf2onnx handler: erfc(x) = 1 - erf(x)."""
     one = ctx.make_const(f"{name}_one", np.ones((), dtype=np.float32)).output[0]
@@ -240,16 +277,3 @@ def erfc_handler(ctx: Any, node: Any, name: str, args: Any) -> None:
     ctx.make_node(
         "Sub", [one, inner.output[0]], name=name, outputs=[result], shapes=[shape], dtypes=[dtype]
     )
-
-
-@contextlib.contextmanager
-def _without_optimizers() -> Iterator[None]:
-    """While the context lasts, tf2onnx leaves its graph as it was converted."""
-    from tf2onnx import optimizer
-
-    own = optimizer.optimize_graph
-    try:
-        optimizer.optimize_graph = lambda graph, *args, **options: graph
-        yield
-    finally:
-        optimizer.optimize_graph = own

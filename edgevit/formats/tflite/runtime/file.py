@@ -38,8 +38,6 @@ def parse_model(data: bytes, name: str) -> Any:
 
 def pack_model(model: Any) -> bytes:
     """The bytes of a ``ModelT``, with every buffer aligned to 16 bytes."""
-    import flatbuffers
-
     schema = read_schema()
 
     class AlignedBuffer(schema.BufferT):  # type: ignore[name-defined]
@@ -59,10 +57,17 @@ def pack_model(model: Any) -> bytes:
 
     for buffer in model.buffers:
         buffer.__class__ = AlignedBuffer
+    return pack_at_once(model)
+
+
+def pack_at_once(model: Any) -> bytes:
+    """The bytes of a ``ModelT``, as its buffers pack themselves."""
+    import flatbuffers
+
     stored = sum(len(buffer.data) for buffer in model.buffers if buffer.data is not None)
     builder = flatbuffers.Builder(stored + (1 << 20))  # one that grows copies all that is in it
     builder.Finish(model.Pack(builder), IDENTIFIER)
-    return bytes(builder.Output())
+    return bytes(memoryview(builder.Bytes)[builder.Head() :])
 
 
 def read_metadata(path: Path) -> dict[str, str]:

@@ -49,6 +49,7 @@ def inspect_tflite(path: Path) -> Inspection:
     if custom:  # LiteRT may refuse to load it; what is inside can be told all the same
         specs = declared_specs(model)
     else:
+        del model  # the runtime takes memory for the weights itself
         with LiteRTSession(path) as session:
             specs = session.inputs, session.outputs
     return Inspection.of(

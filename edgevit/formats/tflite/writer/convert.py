@@ -20,7 +20,7 @@ from edgevit.core.format import Format
 from edgevit.core.target import Precision, Written
 from edgevit.formats.passes import report_lines
 from edgevit.formats.tflite.options import TfliteOptions
-from edgevit.formats.tflite.runtime.file import signature_specs
+from edgevit.formats.tflite.runtime.file import pack_at_once, signature_specs
 from edgevit.formats.tflite.writer.graph import TfliteGraph
 from edgevit.formats.tflite.writer.observe import observe_activations
 from edgevit.formats.tflite.writer.passes import (
@@ -358,7 +358,7 @@ def _converter(traced: Traced) -> Any:
 def _convert(converter: Any, traced: Traced, source: Source) -> tuple[TfliteGraph, bytes | None]:
     """(the graph; the bytes that it was read from, unless they have another order)."""
     try:
-        with without_reloading():
+        with without_reloading(), packed_at_once():
             converted = bytes(converter.convert())
     except Exception as error:  # the converter's own exceptions share no public base class
         operations = {op.type: op.name for op in traced.function.graph.get_operations()}
@@ -387,6 +387,25 @@ def without_reloading() -> Iterator[None]:
         yield
     finally:
         lite._load, lite._save_options = own, options
+
+
+@contextlib.contextmanager
+def packed_at_once() -> Iterator[None]:
+    """While the context lasts, TensorFlow's Python packs files without growing its buffer.
+
+    It does so twice behind the converter, to share equal constants and to note its version, and
+    has the file in memory five times over while a buffer grows.
+    """
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    own = flatbuffer_utils.convert_object_to_bytearray
+    flatbuffer_utils.convert_object_to_bytearray = lambda model, extra_buffer=b"": (
+        pack_at_once(model) + extra_buffer if extra_buffer else pack_at_once(model)
+    )
+    try:
+        yield
+    finally:
+        flatbuffer_utils.convert_object_to_bytearray = own
 
 
 def _open_graph(data: bytes, source: Source) -> tuple[TfliteGraph, bool]:

@@ -13,7 +13,6 @@ import pytest
 
 from edgevit.formats.onnx.options import OnnxOptions
 from edgevit.formats.onnx.writer import convert
-from edgevit.formats.onnx.writer.content import add_documents
 from edgevit.frontend.source import Source
 from edgevit.quantization.observer import Observer
 from edgevit.quantization.ranges import RangeRecord
@@ -43,8 +42,10 @@ def ranges(source) -> RangeRecord:
     return RangeRecord(found, len(images), "noise", "0" * 64, "0" * 64, "net 8x8")
 
 
-def write(writer, source, ranges, path: Path, documents=DOCUMENTS, **options) -> bytes:
-    writer(source, OnnxOptions(**options), ranges, path).finish(documents)
+def write(writer, source, ranges, path: Path, *documents, **options) -> bytes:
+    written = writer(source, OnnxOptions(**options), ranges, path)
+    for found in documents or (DOCUMENTS,):
+        written.finish(found)
     return path.read_bytes()
 
 
@@ -77,7 +78,10 @@ def test_the_bytes_are_those_of_one_message_with_the_documents(source, ranges, t
     model = onnx.load_from_string(content)
     assert {entry.key: entry.value for entry in model.metadata_props} == DOCUMENTS
     assert model.SerializeToString(deterministic=True) == content
-    assert add_documents(content, {}) == content
+    again = write(
+        writer, source, ranges, tmp_path / "net.onnx", {"other": "longer" * 99}, DOCUMENTS
+    )
+    assert again == content
 
 
 def test_one_target_leaves_no_trace_in_the_next(source, ranges, tmp_path):
