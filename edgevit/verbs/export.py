@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 import numpy as np
 
-from edgevit.base.errors import ConfigError, EdgevitError
+from edgevit.base.bounds import WRITTEN_BYTES
+from edgevit.base.errors import ConfigError, EdgevitError, ExportError
 from edgevit.base.files import (
     check_place,
     check_writable,
@@ -24,7 +25,7 @@ from edgevit.base.files import (
     write_whole,
 )
 from edgevit.base.loading import load_attribute
-from edgevit.base.memory import blocks_apart
+from edgevit.base.memory import blocks_apart, give_back
 from edgevit.base.naming import split_names
 from edgevit.base.progress import Progress, Status, tells_progress
 from edgevit.base.store import Store, cache_folder
@@ -216,8 +217,11 @@ def export_all(
     given: dict[str, Any] = dict(arguments)
     opening: Any = {name: given[name] for name in Opening.__annotations__ if name in given}
     source = open_source(model, **opening)
+    give_back(source.weights_bytes)
     for row in rows:
         check_place(folder / row.file_name(source.name), folder=not row.suffix)
+    if len(rows) == 1:
+        _check_weights(source, rows[0])
     sample = held = None
     calibration = arguments.get("calibration")
     if calibration is not None:
@@ -289,7 +293,8 @@ def export_all(
         for row in rows:
             record = partial(ranges_of, row.format) if row.needs_calibration else lambda: None
             stage = partial(_stage, call, row, options[row.format], record, place / row.name)
-            staged = attempt(row, stage)
+            with blocks_apart(source.weights_bytes):
+                staged = attempt(row, stage)
             if staged and jobs > 1 and not _is_here(row):
                 check = stack.enter_context(Beside(_request(call, staged)))
                 staged = replace(staged, check=check)
@@ -351,6 +356,7 @@ def _stage(
     place: Path,
 ) -> _Staged:
     """Writes the file of one target into a folder of its own, and audits it."""
+    _check_weights(call.source, target)
     started = time.perf_counter()
     source, arguments, search = call.source, call.arguments, None
     budget, ranges = arguments.get("budget"), ranges_of()
@@ -366,8 +372,7 @@ def _stage(
     staged = place / target.file_name(source.name)
     embedded = call.reference.embed(arguments.get("embed_samples", True))
     call.say(f"{target.name}: lowering")
-    with blocks_apart(source.weights_bytes):
-        written: Written = load_attribute(target.write)(source, options, ranges, staged)
+    written: Written = load_attribute(target.write)(source, options, ranges, staged)
     manifest = Manifest(
         model=source.name,
         target=target.name,
@@ -391,6 +396,22 @@ def _stage(
     audit(inspect(staged), target, staged.name)
     seconds = time.perf_counter() - started
     return _Staged(target, staged, written, manifest, embedded, search, seconds)
+
+
+def _check_weights(source: Source, target: Target) -> None:
+    """Refuses a network that no file of the target's format can hold, before minutes are spent.
+
+    Every target starts from a float32 graph in its own format.
+
+    Raises:
+        ExportError: its weights are too many.
+    """
+    if target.suffix and source.weights_bytes > WRITTEN_BYTES:
+        raise ExportError(
+            f"{source.name}: its weights take {source.weights_bytes / 1e9:.1f} GB in float32, and "
+            f"{target.name} starts from a {target.suffix} file, which ends at "
+            f"{WRITTEN_BYTES / 1e9:.1f} GB of them. Export to savedmodel, or a smaller network."
+        )
 
 
 def _is_here(target: Target) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from edgevit.base.errors import ModelFileError, in_one_line, needed
 from edgevit.core.tensors import TensorSpec
 
+GRAPH, INITIALIZER = 7, 5  # fields of ModelProto and of GraphProto, onnx.proto
 _LARGE = 1 << 12  # bytes of a constant that no shape depends on
 _RENAMED = {"float": "float32", "double": "float64"}  # ONNX's names -> numpy's
 
@@ -45,8 +46,8 @@ def copy_without_weights(model: Any) -> Any:
     from onnx.helper import make_tensor_value_info
 
     light = ModelProto()
-    _copy_fields(model, light, "graph")
-    _copy_fields(model.graph, light.graph, "initializer")
+    copy_fields(model, light, lambda number: number != GRAPH)
+    copy_fields(model.graph, light.graph, lambda number: number != INITIALIZER)
     for tensor in model.graph.initializer:
         if tensor.ByteSize() < _LARGE:
             light.graph.initializer.append(tensor)
@@ -56,10 +57,10 @@ def copy_without_weights(model: Any) -> Any:
     return light
 
 
-def _copy_fields(source: Any, target: Any, without: str) -> None:
-    """Copies what a message says, but for one of its fields."""
+def copy_fields(source: Any, target: Any, wanted: Callable[[int], bool]) -> None:
+    """Copies what a message says in some of its fields, by their numbers in the schema."""
     for field, value in source.ListFields():
-        if field.name == without:
+        if not wanted(field.number):
             continue
         if hasattr(value, "MergeFrom"):
             getattr(target, field.name).MergeFrom(value)

@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from edgevit.core.inspection import Inspection, StoredTensor
+from edgevit.core.tensors import TensorSpec
 from edgevit.formats.onnx.runtime.file import declared_specs, element_type, read_model
 from edgevit.formats.onnx.runtime.onnxruntime import OnnxRuntimeSession
+
+Node = tuple[str, set[str]]  # name of an operator, element types that it touches
+Specs = tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]
 
 
 def _list_custom(model: Any) -> tuple[str, ...]:
@@ -34,6 +38,22 @@ def inspect_onnx(path: Path) -> Inspection:
         MissingDependencyError: onnx or onnxruntime is not installed.
         RuntimeFailure: onnxruntime refuses it, although it knows all operators.
     """
+    nodes, types, stored, custom, specs = _list_contents(path)
+    if not custom:
+        with OnnxRuntimeSession(path) as session:
+            specs = session.inputs, session.outputs
+    return Inspection.of(
+        "onnx", path.stat().st_size, nodes, types, specs, stored, custom_ops=custom
+    )
+
+
+def _list_contents(
+    path: Path,
+) -> tuple[list[Node], list[str], list[StoredTensor], tuple[str, ...], Specs]:
+    """(operators, element types, constants, custom operators, inputs and outputs) of a file.
+
+    Nothing of it leads to the file in memory: a runtime needs memory for the weights itself.
+    """
     model = read_model(path, "Inspecting an .onnx file", shapes=True)
     from onnx.helper import tensor_dtype_to_np_dtype
 
@@ -54,13 +74,5 @@ def inspect_onnx(path: Path) -> Inspection:
         )
         for tensor in graph.initializer
     ]
-    custom = _list_custom(model)
-    if custom:  # onnxruntime may refuse to load it; what is inside can be told all the same
-        specs = declared_specs(model)
-    else:
-        del model, graph  # the runtime takes memory for the weights itself
-        with OnnxRuntimeSession(path) as session:
-            specs = session.inputs, session.outputs
-    return Inspection.of(
-        "onnx", path.stat().st_size, nodes, types.values(), specs, stored, custom_ops=custom
-    )
+    # With custom ones onnxruntime may refuse to load it; what is inside can be told all the same.
+    return nodes, list(types.values()), stored, _list_custom(model), declared_specs(model)

@@ -1,14 +1,20 @@
-"""The content of an ONNX file: the graph is serialised once, documents are put behind it."""
+"""The content of an ONNX file: a graph is written piece by piece, documents are put behind it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import onnx
 import onnx_ir as ir
 
-from edgevit.formats.onnx.runtime.file import copy_without_weights
+from edgevit.formats.onnx.runtime.file import (
+    GRAPH,
+    INITIALIZER,
+    copy_fields,
+    copy_without_weights,
+)
 
 
 def to_proto(model: ir.Model) -> onnx.ModelProto:
@@ -25,8 +31,11 @@ def to_proto(model: ir.Model) -> onnx.ModelProto:
     return proto
 
 
-def serialise(proto: onnx.ModelProto) -> bytes:
-    """The bytes of a model that the checker accepts.
+def serialise(proto: onnx.ModelProto) -> Iterator[bytes]:
+    """The bytes of a model that the checker accepts, one constant after the other.
+
+    They are those of ``proto.SerializeToString(deterministic=True)``, which would need memory for
+    the whole model twice over: a message is its fields in the order of their numbers.
 
     Raises:
         onnx.checker.ValidationError: it is no valid ONNX.
@@ -35,7 +44,36 @@ def serialise(proto: onnx.ModelProto) -> bytes:
     onnx.checker.check_model(light.SerializeToString(), full_check=True)
     for tensor in proto.graph.initializer:
         onnx.checker.check_tensor(tensor)
-    return proto.SerializeToString(deterministic=True)
+    constants = proto.graph.initializer
+    before, behind = _serialise_around(proto.graph, onnx.GraphProto(), INITIALIZER)
+    heads = [_head(INITIALIZER, tensor.ByteSize()) for tensor in constants]
+    length = sum(map(len, (before, behind, *heads)))
+    length += sum(tensor.ByteSize() for tensor in constants)
+    first, last = _serialise_around(proto, onnx.ModelProto(), GRAPH)
+    yield first + _head(GRAPH, length) + before
+    for head, tensor in zip(heads, constants, strict=True):
+        yield head + tensor.SerializeToString(deterministic=True)
+    yield behind + last
+
+
+def _serialise_around(message: Any, empty: Any, field: int) -> list[bytes]:
+    """What a message says in the fields before one of them, and in those behind it."""
+    parts = []
+    for wanted in (field.__gt__, field.__lt__):
+        empty.Clear()
+        copy_fields(message, empty, wanted)
+        parts.append(empty.SerializeToString(deterministic=True))
+    return parts
+
+
+def _head(field: int, length: int) -> bytes:
+    """What stands before a message inside another: its field, and its length as a varint."""
+    head = bytearray([field << 3 | 2])
+    while length >= 0x80:
+        head.append(length & 0x7F | 0x80)
+        length >>= 7
+    head.append(length)
+    return bytes(head)
 
 
 def add_documents(path: Path, length: int, documents: Mapping[str, str]) -> None:

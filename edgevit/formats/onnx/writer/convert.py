@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgevit.base.errors import ExportError
+from edgevit.base.memory import give_back
 from edgevit.core.target import Written
 from edgevit.formats.onnx.options import ANY, OnnxOptions
 from edgevit.formats.onnx.runtime.file import declared_specs
@@ -156,8 +157,11 @@ def _write_quantised(
 
 def _write(source: Source, model: ir.Model, steps: tuple[str, ...], staged: Path) -> Written:
     copy_outputs(model, [spec.name for spec in source.signature.outputs])
+    give_back(source.weights_bytes)
     proto = to_proto(model)
-    length = staged.write_bytes(serialise(proto))
+    with staged.open("wb") as stream:
+        stream.writelines(serialise(proto))
+        length = stream.tell()
 
     def finish(documents: Mapping[str, str]) -> None:
         add_documents(staged, length, add_standard(documents, staged))

@@ -11,6 +11,7 @@ import onnx
 import onnx_ir as ir
 
 from edgevit.base.errors import ExportError, in_one_line
+from edgevit.base.memory import give_back
 from edgevit.core.format import Format
 from edgevit.formats.layer_names import layer_of_node
 from edgevit.formats.onnx.options import OnnxOptions
@@ -18,6 +19,7 @@ from edgevit.formats.onnx.writer.names import layer_path
 from edgevit.formats.onnx.writer.ordered_sets import ordered_sets
 from edgevit.formats.onnx.writer.passes.table import PASSES
 from edgevit.formats.onnx.writer.stand_ins import Weights
+from edgevit.formats.onnx.writer.uncopied import constants_uncopied, make_model
 from edgevit.formats.passes import Pass, report_lines, run_passes
 from edgevit.frontend.lowering import (
     Lowering,
@@ -93,8 +95,12 @@ def _clone(model: ir.Model) -> ir.Model:
 def plain_model(source: Source, options: OnnxOptions) -> tuple[ir.Model, tuple[str, ...]]:
     """The graph that tf2onnx writes, before any pass; see :func:`copy_float_model`."""
     traced = trace(source, options, check_io_dtype(options), LOWERING)
-    proto = convert_graph(source.name, traced.forward, min(options.opset, LAST_OF_TF2ONNX))
+    opset = min(options.opset, LAST_OF_TF2ONNX)
+    proto, large = convert_graph(source.name, traced.forward, opset)
     model = ir.from_proto(proto)
+    for name, tensor in large.items():
+        model.graph.initializers[name].const_value = ir.from_proto(tensor)
+    give_back(source.weights_bytes)  # the converter's graph, whose nodes know it and it them
     order_borders(model, traced.inputs, traced.outputs)
     model.opset_imports.clear()  # tf2onnx names domains that it does not use
     model.opset_imports[""] = options.opset
@@ -185,8 +191,8 @@ def store_captured(model: Any, function: Any) -> None:
             model.graph.input.remove(value)
 
 
-def convert_graph(name: str, function: Any, opset: int) -> Any:
-    """A tf.function as an ONNX ModelProto, one operation after the other.
+def convert_graph(name: str, function: Any, opset: int) -> tuple[Any, dict[str, Any]]:
+    """A tf.function as an ONNX graph, one operation after the other.
 
     tf2onnx's own optimizers are left out: its search for Transposes takes most of its time, and the
     passes of this package start from the plain graph.
@@ -196,6 +202,9 @@ def convert_graph(name: str, function: Any, opset: int) -> Any:
         function: tf.function with an input signature.
         opset: of the result, at most LAST_OF_TF2ONNX.
 
+    Returns:
+        A ModelProto, and by name the values of its large constants, which have none there.
+
     Raises:
         ExportError: tf2onnx refuses the graph, or leaves an operator that is not ONNX.
     """
@@ -204,7 +213,7 @@ def convert_graph(name: str, function: Any, opset: int) -> Any:
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     try:
         with ordered_sets("tf2onnx"):
-            model = _convert_plainly(function.get_concrete_function(), opset)
+            model, large = _convert_plainly(function.get_concrete_function(), opset)
     except Exception as error:  # tf2onnx raises ValueError, KeyError, AssertionError ...
         text = in_one_line(error)
         raise ExportError(f"{name}: tf2onnx refuses it ({text[:300]}).") from None
@@ -222,11 +231,15 @@ def convert_graph(name: str, function: Any, opset: int) -> Any:
             f"{name}: no ONNX form for {places}; onnxruntime would refuse the file. Replace the "
             "layer's operation, or export to savedmodel or tflite-float32."
         )
-    return model
+    return model, large
 
 
-def _convert_plainly(function: Any, opset: int) -> Any:
-    """What ``tf2onnx.convert.from_function`` does, without its optimizers."""
+def _convert_plainly(function: Any, opset: int) -> tuple[Any, dict[str, Any]]:
+    """What ``tf2onnx.convert.from_function`` does, without its optimizers.
+
+    Returns:
+        As :func:`convert_graph`.
+    """
     import tensorflow as tf
     from tf2onnx.convert import tensor_names_from_structed
     from tf2onnx.tfonnx import process_tf_graph
@@ -235,7 +248,7 @@ def _convert_plainly(function: Any, opset: int) -> Any:
         [tensor.name for tensor in side if tensor.dtype != tf.dtypes.resource]
         for side in (function.inputs, function.outputs)
     )
-    with tf.device("/cpu:0"):
+    with tf.device("/cpu:0"), constants_uncopied():
         frozen, weights = _freeze(function, inputs, outputs)
         with tf.Graph().as_default() as graph:
             tf.import_graph_def(frozen, name="")
@@ -249,7 +262,7 @@ def _convert_plainly(function: Any, opset: int) -> Any:
                 tensors_to_rename=tensor_names_from_structed(function, inputs, outputs),
                 const_node_values=weights,
             )
-            return converted.make_model(f"converted from {function.name}")
+            return make_model(converted, f"converted from {function.name}")
 
 
 def _freeze(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from edgevit.base.errors import ModelFileError
 from edgevit.core.inspection import Inspection, StoredTensor
+from edgevit.core.tensors import TensorSpec
 from edgevit.formats.tflite.runtime.file import (
     custom_op_names,
     declared_specs,
@@ -18,6 +19,9 @@ from edgevit.formats.tflite.runtime.file import (
 )
 from edgevit.formats.tflite.runtime.litert import LiteRTSession, count_partitions
 
+Node = tuple[str, set[str]]  # name of an operator, element types that it touches
+Specs = tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]
+
 
 def inspect_tflite(path: Path) -> Inspection:
     """Lists what is inside a .tflite file.
@@ -27,8 +31,31 @@ def inspect_tflite(path: Path) -> Inspection:
         MissingDependencyError: ai-edge-litert is not installed.
         RuntimeFailure: LiteRT refuses it, although all its operators are builtins.
     """
+    nodes, types, stored, custom, specs = _list_contents(path)
+    if not custom:
+        with LiteRTSession(path) as session:
+            specs = session.inputs, session.outputs
+    return Inspection.of(
+        "tflite",
+        path.stat().st_size,
+        nodes,
+        types,
+        specs,
+        stored,
+        custom_ops=custom,
+        partitions=None if custom else count_partitions(path),
+    )
+
+
+def _list_contents(
+    path: Path,
+) -> tuple[list[Node], list[str], list[StoredTensor], tuple[str, ...], Specs]:
+    """(operators, element types, constants, custom operators, inputs and outputs) of a file.
+
+    Nothing of it leads to the file in memory: a runtime needs memory for the weights itself.
+    """
     model = parse_model(path.read_bytes(), str(path))
-    nodes: list[tuple[str, set[str]]] = []
+    nodes: list[Node] = []
     types: list[str] = []
     stored: list[StoredTensor] = []
     for graph, names in zip(model.subgraphs, op_names(model), strict=True):
@@ -45,20 +72,5 @@ def inspect_tflite(path: Path) -> Inspection:
                 stored.append(
                     StoredTensor(tensor_name(tensor), tensor_shape(tensor), kind, size_bytes)
                 )
-    custom = tuple(custom_op_names(model))
-    if custom:  # LiteRT may refuse to load it; what is inside can be told all the same
-        specs = declared_specs(model)
-    else:
-        del model  # the runtime takes memory for the weights itself
-        with LiteRTSession(path) as session:
-            specs = session.inputs, session.outputs
-    return Inspection.of(
-        "tflite",
-        path.stat().st_size,
-        nodes,
-        types,
-        specs,
-        stored,
-        custom_ops=custom,
-        partitions=None if custom else count_partitions(path),
-    )
+    # With custom ones LiteRT may refuse to load it; what is inside can be told all the same.
+    return nodes, types, stored, tuple(custom_op_names(model)), declared_specs(model)

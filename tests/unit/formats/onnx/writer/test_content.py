@@ -65,11 +65,10 @@ def serialised(monkeypatch) -> Iterator[list[int]]:
     return sizes
 
 
-def test_a_graph_is_serialised_once(source, ranges, tmp_path, serialised):
+def test_a_graph_is_never_serialised_with_its_weights(source, ranges, tmp_path, serialised):
     for writer in WRITERS:
         write(writer, source, ranges, tmp_path / "net.onnx")
-        assert len(serialised) == 1, writer.__name__
-        serialised.clear()
+        assert not serialised, writer.__name__
 
 
 @pytest.mark.parametrize("writer", WRITERS, ids=lambda writer: writer.__name__)

@@ -85,7 +85,7 @@ def test_a_network_takes_raw_images_of_any_size():
     make_names_canonical(model)
     images = draw_images(1, (25, 25), seed=1)
     session = onnxruntime.InferenceSession(
-        serialise(to_proto(model)), providers=["CPUExecutionProvider"]
+        b"".join(serialise(to_proto(model))), providers=["CPUExecutionProvider"]
     )
     (logits,) = session.run(["logits"], {session.get_inputs()[0].name: images})
     expected = network.predict(plan.preprocess.apply(images), verbose=0)["logits"]
