@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from mmap import mmap
 from pathlib import Path
 
 from edgevit.base.files import digest_path
@@ -35,12 +36,13 @@ def seal(path: Path) -> None:
         place = _seal_file(path)
         place.write_text(_folder_seal(path, place))
         return
-    data = path.read_bytes()
-    count = data.count(BLANK.encode())
-    if count != 1:
-        raise ValueError(f"{path.name}: expected one blank seal, found {count}")
-    digest = hashlib.sha256(data).hexdigest()
-    path.write_bytes(data.replace(BLANK.encode(), _MARKER + digest.encode()))
+    blank = BLANK.encode()
+    with path.open("r+b") as stream, mmap(stream.fileno(), 0) as data:
+        start = data.find(blank)
+        if start < 0 or data.find(blank, start + 1) >= 0:
+            raise ValueError(f"{path.name}: expected one blank seal, found none or several")
+        digits = _MARKER + hashlib.sha256(data).hexdigest().encode()
+        data[start : start + len(blank)] = digits
 
 
 def find_damage(path: Path) -> str:
@@ -52,13 +54,15 @@ def find_damage(path: Path) -> str:
     if path.is_dir():
         return _find_folder_damage(path)
     data = path.read_bytes()
-    found = _SEAL.findall(data)
+    found = list(_SEAL.finditer(data))
     if not found and _MARKER not in data:
         return LOST if any(key in data for key in OWN_KEYS) else ""
     if len(found) != 1:
         return "its seal is damaged"
-    blank = data.replace(_MARKER + found[0], BLANK.encode())
-    if hashlib.sha256(blank).hexdigest().encode() == found[0]:
+    digest = hashlib.sha256(memoryview(data)[: found[0].start()])
+    digest.update(BLANK.encode())
+    digest.update(memoryview(data)[found[0].end() :])
+    if digest.hexdigest().encode() == found[0][1]:
         return ""
     return "its content is not what was sealed at export: bytes changed since"
 
