@@ -37,7 +37,8 @@ class Weights(Mapping[str, bytes]):
             if variable is not None and _may_stand_in(variable, reads):
                 self._standing.append(variable)
                 values = variable.read_value()  # shares its memory
-                self._values |= {operation.name: values for operation in (inner.op, *reads)}
+                named = (inner.op, *reads, *_find_reshapes(reads))
+                self._values |= {operation.name: values for operation in named}
 
     def __getitem__(self, name: str) -> bytes:
         return bytes(self._values[name].numpy().tobytes())
@@ -85,18 +86,28 @@ class Weights(Mapping[str, bytes]):
 
 
 def _may_stand_in(variable: Any, reads: list[Any]) -> bool:
-    """Whether a variable is large, and nothing but products read it.
+    """Whether a variable is large, and nothing but products read it, reshaped or not.
 
-    Into kernels of convolutions the optimiser multiplies scales, and what is reshaped or gathered
-    it computes beforehand. It looks for constants that are all zeros or all ones, too.
+    Into kernels of convolutions the optimiser multiplies scales, and what is gathered it computes
+    beforehand. What is reshaped has the same bytes. It looks for constants that are all zeros or
+    all ones, too.
     """
     if variable.dtype.name != "float32" or 4 * np.prod(variable.shape.as_list()) < LEAST:
         return False
-    users = {user.type for read in reads for user in read.outputs[0].consumers()}
-    if not users or not users <= PRODUCTS:
+    users = {user.type for step in (*reads, *_find_reshapes(reads)) for user in _users(step)}
+    if users == {"Reshape"} or not users or not users <= PRODUCTS | {"Reshape"}:
         return False
     values = variable.numpy()
     return bool(values.min() < values.max())
+
+
+def _users(operation: Any) -> list[Any]:
+    users: list[Any] = operation.outputs[0].consumers()
+    return users
+
+
+def _find_reshapes(reads: list[Any]) -> list[Any]:
+    return [user for read in reads for user in _users(read) if user.type == "Reshape"]
 
 
 def _make_stand_in(shape: tuple[int, ...]) -> Any:

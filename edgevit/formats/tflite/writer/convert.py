@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from edgevit.base.errors import ExportError
+from edgevit.base.memory import give_back
 from edgevit.core.format import Format
 from edgevit.core.target import Precision, Written
 from edgevit.formats.passes import report_lines
@@ -358,12 +359,13 @@ def _converter(traced: Traced) -> Any:
 def _convert(converter: Any, traced: Traced, source: Source) -> tuple[TfliteGraph, bytes | None]:
     """(the graph; the bytes that it was read from, unless they have another order)."""
     try:
-        with without_reloading(), packed_at_once():
+        with without_reloading(), packed_at_once(source.weights_bytes):
             converted = bytes(converter.convert())
     except Exception as error:  # the converter's own exceptions share no public base class
         operations = {op.type: op.name for op in traced.function.graph.get_operations()}
         raise ExportError(describe_refusal(source.name, error, operations)) from None
     graph, moved = _open_graph(converted, source)
+    give_back(source.weights_bytes)
     return graph, None if moved else converted
 
 
@@ -390,18 +392,25 @@ def without_reloading() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def packed_at_once() -> Iterator[None]:
+def packed_at_once(weights: int) -> Iterator[None]:
     """While the context lasts, TensorFlow's Python packs files without growing its buffer.
 
     It does so twice behind the converter, to share equal constants and to note its version, and
     has the file in memory five times over while a buffer grows.
+
+    Args:
+        weights: bytes of the network's.
     """
     from tensorflow.lite.tools import flatbuffer_utils
 
     own = flatbuffer_utils.convert_object_to_bytearray
-    flatbuffer_utils.convert_object_to_bytearray = lambda model, extra_buffer=b"": (
-        pack_at_once(model) + extra_buffer if extra_buffer else pack_at_once(model)
-    )
+
+    def pack(model: Any, extra_buffer: bytes = b"") -> bytes:
+        give_back(weights)  # what the converter has freed
+        packed = pack_at_once(model)
+        return packed + extra_buffer if extra_buffer else packed
+
+    flatbuffer_utils.convert_object_to_bytearray = pack
     try:
         yield
     finally:
