@@ -31,7 +31,7 @@ def parse_model(data: bytes, name: str) -> Any:
     if data[4:8] != IDENTIFIER:
         raise ModelFileError(f"{name}: no TFLite file (its identifier is {data[4:8]!r}).")
     try:
-        return schema.ModelT.InitFromObj(schema.Model.GetRootAs(bytearray(data), 0))
+        return schema.ModelT.InitFromObj(schema.Model.GetRootAs(data, 0))
     except Exception as error:  # flatbuffers raises whatever a wild offset leads to
         raise ModelFileError(f"{name}: the TFLite file is damaged ({error}).") from None
 
