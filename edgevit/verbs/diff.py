@@ -38,7 +38,7 @@ from edgevit.formats.registry import (
 )
 from edgevit.formats.trial import try_out
 from edgevit.frontend.opening import Opening, open_source
-from edgevit.verbs.foreign import matched
+from edgevit.verbs.foreign import check_sizes, matched
 from edgevit.verification.audit import list_contents
 from edgevit.verification.layer_diff import compare_layers
 from edgevit.verification.matching import guess_tolerance
@@ -233,6 +233,7 @@ def _open_float(
             f"{manifest.weights_sha256[:12]}...); {given} {source.weights_sha256[:12]}.... Name "
             f"the model it came from: edgevit diff {path.name} MODEL"
         )
+    check_sizes(source, manifest, named)
     if manifest.signature is None and manifest.preprocess is not None:
         (only,) = source.signature.inputs
         inputs: tuple[InputSpec, ...] = (replace(only, preparation=manifest.preprocess),)

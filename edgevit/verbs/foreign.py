@@ -50,14 +50,34 @@ def as_exported(source: Source, manifest: Manifest, against: str | Path) -> Sour
         against: how the user named it.
 
     Raises:
-        ConfigError: it has other weights.
+        ConfigError: it has other weights, or takes inputs of another size.
     """
     if source.weights_sha256 != manifest.weights_sha256:
         raise ConfigError(f"{against}: these are not the weights that the file was exported from.")
+    check_sizes(source, manifest, against)
     known, own = manifest.model_signature, source.signature
     if [spec.name for spec in known.outputs] != [spec.name for spec in own.outputs]:
         known = Signature(known.inputs, own.outputs)  # files from before name some otherwise
     return replace(source, signature=known)
+
+
+def check_sizes(source: Source, manifest: Manifest, named: object) -> None:
+    """Refuses a float model that has a file's weights and takes inputs of another size.
+
+    Raises:
+        ConfigError: it is one.
+    """
+    known = {spec.name: spec.shape for spec in manifest.model_signature.inputs}
+    for spec in source.signature.inputs:
+        sizes = known.get(spec.name, spec.shape)
+        both = zip(sizes, spec.shape, strict=False)
+        if len(sizes) != len(spec.shape) or any(
+            one != other for one, other in both if None not in (one, other)
+        ):
+            raise ConfigError(
+                f"{named}: takes {spec.name!r} of the shape {spec.shape}, where the file was "
+                f"exported from a model that takes {sizes}."
+            )
 
 
 def find_scores(signature: Signature, names: tuple[str, ...]) -> Signature:

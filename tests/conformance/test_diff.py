@@ -183,3 +183,22 @@ def test_another_manifest_version_is_refused(copied, tiny_run, command):
     path.write_bytes(pack_model(model))
     answer = command("diff", path, tiny_run, "--unsealed")
     assert (answer.code, "damaged" in answer.error) == (2, True)
+
+
+def test_the_same_weights_in_a_model_of_another_size_are_refused(
+    command, exported, source, tmp_path
+):
+    from edgevit.models.build import build_plan, plan_model
+    from edgevit.models.shiftvit import TINY
+    from edgevit.models.weights import save_weights
+
+    larger = plan_model("shiftvit", input_size=(12, 12), **{**TINY, "image_size": 32})
+    network = build_plan(larger)
+    network.set_weights(source.network.get_weights())
+    place = tmp_path / "weights.safetensors"
+    save_weights(place, larger, network.get_weights(), source.class_names, "float32")
+    file = exported["onnx-float32"]
+    for arguments in (("diff", file, place), ("verify", file, "--against", place)):
+        answer = command(*arguments)
+        assert answer.code == 2
+        assert "takes 'images' of the shape (None, 32, 32, 3)" in answer.error
