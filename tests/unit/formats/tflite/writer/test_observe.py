@@ -42,6 +42,25 @@ def test_every_activation_gets_the_range_that_was_seen(measure_ranges, graph, im
     assert any(pair == wanted for pair in ranges.values())
 
 
+def test_ranges_are_those_of_kernels_that_keep_every_tensor(
+    measure_ranges, graph, images, tmp_path
+):
+    from edgevit.formats.tflite.runtime.litert import open_interpreter
+
+    before = graph.to_bytes()
+    found = measure_ranges(graph, images[:1])
+    assert graph.to_bytes() == before
+    path = tmp_path / "float.tflite"
+    path.write_bytes(before)
+    interpreter = open_interpreter(path, "builtin", preserve_all=True)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], images[:1])
+    interpreter.invoke()
+    for index, name in graph.activations():
+        values = interpreter.get_tensor(index)
+        assert found[name] == pytest.approx((values.min(), values.max()), rel=1e-5, abs=1e-6)
+
+
 def test_the_order_of_the_images_does_not_matter(measure_ranges, graph, images):
     assert measure_ranges(graph, images) == measure_ranges(graph, images[::-1])
 
