@@ -66,12 +66,12 @@ def deploy(
     folder = Path(out) if out is not None else Path("kits") / f"{path.stem}-{place.name}"
     if folder.exists() and not force:
         raise OutputError(f"{folder}: is there already. Give --force, or another --out.")
+    if Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
+        raise OutputError(f"{folder}: holds {path.name} itself. Give the kit a folder of its own.")
     if not is_kit(folder):
         raise OutputError(
             f"{folder}: holds no kit, and --force replaces kits alone. Give another --out."
         )
-    if Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
-        raise OutputError(f"{folder}: holds {path.name} itself. Give the kit a folder of its own.")
     check_place(folder, folder=True)
     (status or (lambda line: None))(f"running {path.name} on golden samples")
     build: Callable[..., Files] = load_attribute(place.build)
