@@ -32,21 +32,19 @@ def find_saturation(path: Path, reference: ReferenceSet, reports: Sequence[Parit
     Returns:
         A line with both errors and two ways out; empty where saturation is not the cause.
     """
-    if path.suffix != ".onnx":
+    name = f"onnxruntime-{find_runtime(PLAIN).kernels}"
+    plain = [each for each in reports if (each.runtime, each.samples) == (name, SYNTHETIC)]
+    if path.suffix != ".onnx" or not plain:
         return ""
     with open_session(path, WIDE) as session:
         wide = compare(session, reference)
-    name = wide.runtime.replace(find_runtime(WIDE).kernels, find_runtime(PLAIN).kernels)
-    for report in reports:
-        if report.samples != SYNTHETIC or report.runtime != name:
-            continue
-        for here, there in zip(report.outputs, wide.outputs, strict=True):
-            if there.relative < LEFT * here.relative:
-                return (
-                    f"{here.name}: this processor adds pairs of 8-bit products in 16 bits, where "
-                    f"they saturate (x86 without VNNI): mean error {100 * here.relative:.2g} % of "
-                    f"the deviation, {100 * there.relative:.2g} % with wider sums. Set "
-                    'session.x64quantprecision to "1" in onnxruntime\'s session options here, or '
-                    "export with --x86 any"
-                )
+    for here, there in zip(plain[0].outputs, wide.outputs, strict=True):
+        if there.relative < LEFT * here.relative:
+            return (
+                f"{here.name}: this processor adds pairs of 8-bit products in 16 bits, where they "
+                f"saturate (x86 without VNNI): mean error {100 * here.relative:.2g} % of the "
+                f"deviation, {100 * there.relative:.2g} % with wider sums. Set "
+                'session.x64quantprecision to "1" in onnxruntime\'s session options here, or '
+                "export with --x86 any"
+            )
     return ""

@@ -94,7 +94,8 @@ def test_saturation_is_the_cause_where_wider_sums_halve_the_error(
     path = outcome.artifact.path
     line = saturation.find_saturation(path, reference, [report(relative, runtime)])
     assert bool(line) is told
-    assert asked == [("onnxruntime-wide", len(reference.synthetic))]
+    wanted = [("onnxruntime-wide", len(reference.synthetic))]
+    assert asked == (wanted if runtime == "onnxruntime-cpu" else [])  # it need not be installed
     if told:
         assert "mean error 40 % of the deviation, 10 % with wider sums" in line
         assert 'session.x64quantprecision to "1"' in line

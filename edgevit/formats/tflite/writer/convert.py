@@ -37,6 +37,7 @@ from edgevit.formats.tflite.writer.quantize.expand_gelu import expand_gelu
 from edgevit.formats.tflite.writer.quantize.expand_hard_swish import expand_hard_swish
 from edgevit.formats.tflite.writer.quantize.expand_prelu import expand_prelu
 from edgevit.formats.tflite.writer.quantize.float_graph import describe_graph
+from edgevit.formats.tflite.writer.quantize.give_room import give_room
 from edgevit.formats.tflite.writer.quantize.integer import (
     annotate_ranges,
     carry_through_reshapes,
@@ -190,7 +191,8 @@ def write_mixed(
     input_type = check_io_dtype(options)
     graph, record, steps = _calibrated_graph(source, options, ranges)
     precisions = choose_precisions(describe_graph(graph), options.recipe)
-    known = widen_operands(graph, carry_through_reshapes(graph, record.ranges))
+    known = give_room(graph, carry_through_reshapes(graph, record.ranges))
+    known = widen_operands(graph, known)
     corrected = _correct_biases(graph, record, options, precisions)
     set_precisions(graph, known, precisions, _raw_inputs(source, options, input_type))
     origin = "planned by kernel costs" if options.recipe is None else "precisions by a recipe"
@@ -278,6 +280,7 @@ def _write_int8(
     precisions = [Precision.INT8] * len(graph.operators)
     corrected = _correct_biases(graph, record, options, precisions)
     known, refined = refine_squares(graph, bound_masks(graph, record.ranges))
+    known = give_room(graph, known)
     if widen:
         known = widen_operands(graph, level_ranges(graph, known))
     functions = hide_functions(graph, TABLES_8)

@@ -33,24 +33,24 @@ def widen_operands(graph: TfliteGraph, ranges: Ranges) -> Ranges:
         kind, result = graph.kind(operator), graph.name(int(operator.outputs[0]))
         if kind not in OPERATORS or OPERATORS[kind].sign is None or result not in found:
             continue
-        wanted = SMALLEST * _width(found[result])
+        wanted = SMALLEST * width_of(found[result])
         for operand in (int(index) for index in operator.inputs):
             name = graph.name(operand)
-            if name not in found or _width(found[name]) >= wanted:
+            if name not in found or width_of(found[name]) >= wanted:
                 continue
             moved = tensors_of_equal_scale(graph, made, operand)
             if all(readers[tensor] == 1 for tensor in moved):  # nobody needs it finer
                 for key in {graph.name(tensor) for tensor in moved} & {*found}:
-                    found[key] = _widened(found[key], wanted)
+                    found[key] = widened(found[key], wanted)
     return found
 
 
-def _width(pair: tuple[float, float]) -> float:
+def width_of(pair: tuple[float, float]) -> float:
     """Of a range, which always holds zero."""
     return max(pair[1], 0.0) - min(pair[0], 0.0)
 
 
-def _widened(pair: tuple[float, float], width: float) -> tuple[float, float]:
+def widened(pair: tuple[float, float], width: float) -> tuple[float, float]:
     """The range in proportion; a range of nothing grows upwards."""
-    factor = width / _width(pair) if _width(pair) > 0 else 0.0
+    factor = width / width_of(pair) if width_of(pair) > 0 else 0.0
     return (min(pair[0], 0.0) * factor, max(pair[1], 0.0) * factor) if factor else (0.0, width)
