@@ -165,7 +165,7 @@ def test_the_page_on_speed_shows_the_medians_of_what_was_measured():
 
 
 def test_the_page_on_speed_shows_the_memory_that_was_measured():
-    rows = json.loads((ROOT / "benchmarks" / "results" / "export_cost.json").read_text())["rows"]
+    rows = json.loads((ROOT / "benchmarks" / "results" / "export_memory.json").read_text())["rows"]
     shown = (ROOT / "docs" / "how-to" / "speed.md").read_text().splitlines()
     measured = [row for row in rows if row["part"] == "growth"]
     assert len(measured) == 10
