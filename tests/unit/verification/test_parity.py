@@ -255,6 +255,23 @@ def test_the_users_own_samples_are_run_too_and_their_labels_counted(opened, refe
     assert reports[1].verdict(EXACT) is Verdict.FAIL
 
 
+def test_a_file_remembers_what_it_returned_on_the_samples_that_fit_into_it(
+    opened, reference, logits, monkeypatch
+):
+    own = Samples({"images": np.zeros((8, 2, 2, 3), np.uint8)}, {"logits": logits[:8]})
+    monkeypatch.setattr("edgevit.core.reference.OWN_BYTES", 3 * own.size_bytes)
+    opened(Several(logits, logits + 0.5), Several(logits, logits + 0.5))
+    at_export, _ = checked(replace(reference, own=own), 1)
+    inside = replace(reference, own=own).embed()
+    assert inside.own is not None
+    assert len(inside.own) == 3
+    later, _ = checked(inside, 1)
+    for before, after in zip(at_export, later, strict=True):
+        assert before.outputs[0].projections == after.outputs[0].projections
+    assert [report.outputs[0].projected for report in later] == [len(logits), 3]
+    assert (at_export[1].images, later[1].images) == (8, 3)
+
+
 class Several(Answering):
     """Gives other logits for every batch."""
 
