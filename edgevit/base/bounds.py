@@ -18,9 +18,8 @@ from edgevit.base.errors import InputError
 Refusal = type[InputError]
 
 MODEL_BYTES = 2 << 30  # of one exported file: flatbuffers and protobuf end there
-WRITTEN_BYTES = MODEL_BYTES - (
-    64 << 20
-)  # of float32 weights in one; graph and evidence come on top
+# Of float32 weights in one that is written; graph and evidence come on top.
+WRITTEN_BYTES = MODEL_BYTES - (64 << 20)
 WEIGHTS_BYTES = 64 << 30  # of one file of weights, which are read array by array
 DOCUMENT_BYTES = 256 << 20  # of one JSON, TOML or text file
 TOML_BYTES = 4 << 20  # of one TOML file, whose parser takes a second for each of them

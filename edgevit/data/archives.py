@@ -13,19 +13,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from tokenize import TokenError
 
 from edgevit.base.bounds import check_regular
 from edgevit.base.errors import DataError, in_one_line
 from edgevit.data.images import MAX_FILE_BYTES, is_image_name
+from edgevit.data.npy import HEADER_ERRORS
 
 SPLITS = ("train", "test")
 MOST_ARCHIVE_BYTES = 1 << 40  # it is read member by member
 # Name, bytes and contents of what an archive holds; no contents: it is no file.
 Member = tuple[str, int, Callable[[], bytes] | None]
 
-# What numpy raises on a damaged header of an array, which it parses as Python.
-HEADER_ERRORS = (SyntaxError, TokenError, RecursionError)
 # What the standard library raises on a damaged archive; RuntimeError: an encrypted zip member.
 READ_ERRORS = (
     tarfile.TarError,

@@ -7,6 +7,9 @@ from typing import IO
 
 import numpy as np
 
+# What numpy raises on a damaged header, which it parses as Python: nested too deeply, it overflows
+# the parser's stack.
+HEADER_ERRORS = (SyntaxError, TokenError, RecursionError, MemoryError)
 _READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -30,6 +33,6 @@ def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
         if version not in _READERS:
             raise ValueError(f"version {version[0]}.{version[1]} of its format")
         shape, by_columns, dtype = _READERS[version](stream)
-    except (KeyError, TypeError, SyntaxError, TokenError, EOFError) as error:
+    except (KeyError, TypeError, EOFError, *HEADER_ERRORS) as error:
         raise ValueError(str(error)) from None
     return shape, by_columns, dtype

@@ -622,8 +622,9 @@ def test_a_damaged_npz_is_refused(drawn_images, tmp_path):
         b"\x93NUMPY\x03\x00",
         b"\x93NUMPX\x01\x00",
         b"\x93NUMPY\x01\x00\x02\x00{]",
+        b"\x93NUMPY\x01\x00\x10\x27" + b"-" * 10_000,
     ],
-    ids=["version 1.64", "version 3.0", "magic", "no dict"],
+    ids=["version 1.64", "version 3.0", "magic", "no dict", "deep"],
 )
 def test_an_npz_with_a_damaged_array_is_refused(header, tmp_path):
     path = tmp_path / "set.npz"

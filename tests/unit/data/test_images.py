@@ -426,3 +426,9 @@ def test_npy_files_count_as_images_where_no_picture_file_can():
     assert is_image_name("a/b.NPY", channels=5)
     assert not is_image_name("a/b.png", channels=5)
     assert not is_image_name("a/b.npy", channels=3)
+
+
+def test_an_array_whose_header_is_nested_too_deeply_is_damaged():
+    header = b"-" * 10_000
+    data = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+    assert "damaged" in refusal(data, channels=5)
