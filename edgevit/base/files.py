@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import hashlib
 import os
 import re
 import shutil
-import sys
 import uuid
 from pathlib import Path
 
 from edgevit.base.errors import OutputError
+from edgevit.base.libc import call_libc
 
 _PARTIAL = re.compile(r"^\.(?P<name>.+)\.(?P<pid>\d+)-[0-9a-f]{8}\.partial$")
 _HERE, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux, see rename(2)
@@ -68,11 +67,8 @@ def move_whole(source: Path, path: Path) -> None:
 
 def _exchange(one: Path, other: Path) -> bool:
     """Swaps two entries in one step; whether the system and its file system can."""
-    rename = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
-    if rename is None:
-        return False
-    done: int = rename(_HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE)
-    return done == 0
+    places = (_HERE, os.fsencode(one), _HERE, os.fsencode(other))
+    return call_libc("renameat2", *places, _EXCHANGE) == 0
 
 
 def check_writable(folder: Path) -> None:

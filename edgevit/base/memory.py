@@ -8,9 +8,10 @@ of a network, then come to lie between small ones that live on, and stay with th
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 from collections.abc import Iterator
+
+from edgevit.base.libc import call_libc
 
 WORTH = 32 << 20  # bytes of weights from which on this pays
 LARGE = 1 << 20  # bytes of a block that is mapped by itself
@@ -32,11 +33,11 @@ def blocks_apart(weights: int) -> Iterator[None]:
         yield
         return
     give_back(weights)
-    _call("mallopt", _MMAP_THRESHOLD, LARGE)
+    call_libc("mallopt", _MMAP_THRESHOLD, LARGE)
     try:
         yield
     finally:
-        _call("mallopt", _MMAP_THRESHOLD, _GLIBC_MOST)
+        call_libc("mallopt", _MMAP_THRESHOLD, _GLIBC_MOST)
         give_back(weights)
 
 
@@ -48,10 +49,4 @@ def give_back(weights: int) -> None:
     """
     if weights >= WORTH:
         gc.collect()
-        _call("malloc_trim", 0)
-
-
-def _call(name: str, *arguments: int) -> None:
-    """Calls a function of glibc; other C libraries have none of these."""
-    with contextlib.suppress(OSError, AttributeError, TypeError):
-        getattr(ctypes.CDLL(None), name)(*arguments)
+        call_libc("malloc_trim", 0)

@@ -8,7 +8,6 @@ system's word where that is Linux, and because stdin ends elsewhere.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import pickle
@@ -21,6 +20,7 @@ from typing import Any, BinaryIO
 
 from edgevit.base.children import end_with_parent
 from edgevit.base.documents import to_json
+from edgevit.base.libc import call_libc
 from edgevit.base.loading import load_attribute
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
@@ -54,8 +54,7 @@ class Pipe:
 
 def die_with(parent: int) -> None:
     """Lets the system end this process with its parent, where it can."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    call_libc("prctl", PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
 
