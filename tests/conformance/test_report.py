@@ -82,9 +82,11 @@ def test_json_of_the_other_commands_fills_the_page(command, folder, tmp_path):
     assert answer.document["report"]["ignored"] == [], name
     page = (tmp_path / "page.html").read_text()
     assert ">pass<" in page
-    slowest = profiled.document["rows"][0]["name"]
-    assert "/" in slowest
-    assert slowest in page
+    # Which of them is the slowest depends on the moment: a file this small has steps of no layer.
+    names = [row["name"] for row in profiled.document["rows"]]
+    layer = next(name for name in names if "/" in name)
+    assert names[0] in page
+    assert layer in page
 
 
 def test_verify_runs_the_files_first(folder):
