@@ -10,6 +10,7 @@
     ├── MissingToolError          a program that this option needs is not installed
     ├── ExportError               a converter, a quantiser or the audit refused
     ├── RuntimeFailure            a runtime refused to load or to run a file
+    │   └── KernelsEnded          its kernels ended the process that they ran in
     └── OutputError               a file could not be written
 
 A message gives the fact, the limit and the next step, in one line. Only ``cli`` prints it.
@@ -169,6 +170,10 @@ class ExportError(EdgevitError):
 
 class RuntimeFailure(EdgevitError):
     """A runtime refused to load or to run a file."""
+
+
+class KernelsEnded(RuntimeFailure):
+    """A runtime's kernels ended the process that they ran in, which was one of their own."""
 
 
 class OutputError(EdgevitError):

@@ -92,6 +92,8 @@ def verify(file: Path, as_json: bool, **chosen: Any) -> None:
         document["drift"] = found.drift
     if found.saturation:
         document["saturation"] = found.saturation
+    if found.caveats:
+        document["caveats"] = list(found.caveats)
     if found.accuracy:
         document["accuracy"] = found.accuracy
     if found.real:
@@ -130,7 +132,7 @@ def _text(found: Verification, signed_by: str) -> str:
         )
     if signed_by:
         lines.append(f"{shown}: signed by {signed_by}, which you trust")
-    lines += [line for line in (found.drift, found.saturation) if line]
+    lines += [line for line in (found.drift, found.saturation, *found.caveats) if line]
     kind = found.target.name if found.target else "another tool's"
     lines.append(f"{shown} ({kind}): {console.paint(str(found.verdict))}")
     return "\n".join(lines)

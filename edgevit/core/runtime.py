@@ -22,6 +22,8 @@ class Runtime:
         device: what it computes on.
         slow: whether its kernels are written for clarity, not for speed: a verification runs as
             many golden images in them as time allows, other kernels run all.
+        find_end: ``path -> str``, written "module:attribute": what of a file may make its kernels
+            end the process on some inputs, or nothing. Such a file runs in a process of its own.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Runtime:
     extra: str
     device: str = "cpu"
     slow: bool = False
+    find_end: str = ""
 
     @property
     def need(self) -> Need:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import cast
 
 from edgevit.base.bounds import MODEL_BYTES, check_regular
 from edgevit.base.errors import (
@@ -28,6 +29,7 @@ from edgevit.core.roofline import Cost
 from edgevit.core.runtime import Runtime
 from edgevit.core.seal import find_damage, is_sealed
 from edgevit.core.target import Target
+from edgevit.formats.apart import ApartSession
 from edgevit.formats.intermediate import IntermediateReader
 from edgevit.formats.onnx import format as onnx
 from edgevit.formats.onnx import targets as onnx_targets
@@ -224,6 +226,13 @@ def load_session(path: Path, kernels: str | None = None, threads: int | None = N
         ModelFileError: it has no input or no output; else as there.
     """
     row = _find_reader(path, kernels)
+    session = open_here(path, row, threads)
+    reason = load_attribute(row.find_end)(path) if row.find_end else ""
+    return cast(Session, ApartSession(session, row.name, reason)) if reason else session
+
+
+def open_here(path: Path, row: Runtime, threads: int | None = None) -> Session:
+    """As :func:`load_session`, in this process even where kernels may end it."""
     opener: Callable[..., Session] = load_attribute(row.session)
     session = opener(path, kernels=row.kernels, threads=threads)
     for side, noun in ((session.inputs, "input"), (session.outputs, "output")):

@@ -60,7 +60,7 @@ from edgevit.verbs.diff import find_suspects
 from edgevit.verbs.outcome import Budget, Outcome
 from edgevit.verification.audit import audit, inspect
 from edgevit.verification.beside import Beside, Request
-from edgevit.verification.parity import check_file
+from edgevit.verification.parity import Check, check_file
 from edgevit.verification.saturation import find_saturation
 from edgevit.verification.signing import read_private_key, sign_file, signature_path
 
@@ -425,7 +425,7 @@ def _request(call: _Call, staged: _Staged) -> Request:
     return Request(staged.path, runtimes, call.reference, thorough)
 
 
-def _check(call: _Call, staged: _Staged) -> tuple[Sequence[ParityReport], float]:
+def _check(call: _Call, staged: _Staged) -> tuple[Check, float]:
     """(what the runtimes returned against the float model, seconds that this process waited not).
 
     A worker's own seconds count for a file that was verified beside the writing of others.
@@ -433,23 +433,23 @@ def _check(call: _Call, staged: _Staged) -> tuple[Sequence[ParityReport], float]
     name = staged.target.name
     if staged.check:
         call.say(f"{name}: waiting for its runtimes")
-        answer = staged.check.result()
-        return answer.reports, answer.seconds
+        return staged.check.result()
     started = time.perf_counter()
-    reports = check_file(
+    found = check_file(
         staged.path,
         verifying_runtimes(staged.target)[0],
         call.reference,
         lambda line: call.say(f"{name}: {line}"),
         thorough=bool(call.arguments.get("thorough")),
     )
-    return reports, time.perf_counter() - started
+    return found, time.perf_counter() - started
 
 
 def _conclude(call: _Call, staged: _Staged) -> Outcome:
     """Verifies a staged file and publishes it if it is right."""
     target, source, arguments = staged.target, call.source, call.arguments
-    reports, checked = _check(call, staged)
+    found, checked = _check(call, staged)
+    reports = found.reports
     started = time.perf_counter()
     suspects: tuple[LayerError, ...] = ()
     if target.precision not in FLOATS:  # their limits leave no room for a fault
@@ -460,7 +460,7 @@ def _conclude(call: _Call, staged: _Staged) -> Outcome:
     outcome = Outcome(
         target,
         None,
-        tuple(reports),
+        reports,
         0.0,
         tuple(verifying_runtimes(target)[1]),
         staged.search,
@@ -468,7 +468,7 @@ def _conclude(call: _Call, staged: _Staged) -> Outcome:
         source.signature,
         bool(arguments.get("accept_loss")),
         suspects,
-        caveats=staged.written.caveats,
+        caveats=(*staged.written.caveats, *found.caveats),
     )
     if outcome.verdict is not Verdict.PASS:
         line = find_saturation(staged.path, call.reference, reports)

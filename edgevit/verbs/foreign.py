@@ -12,7 +12,6 @@ import numpy as np
 from edgevit.base.errors import ConfigError
 from edgevit.base.progress import Status
 from edgevit.core.manifest import Manifest
-from edgevit.core.parity import ParityReport
 from edgevit.core.reference import ReferenceSet
 from edgevit.core.runtime import Runtime
 from edgevit.core.samples import Inputs
@@ -22,7 +21,7 @@ from edgevit.formats.registry import TARGETS, find_runtime
 from edgevit.formats.session import Session
 from edgevit.frontend.source import Source
 from edgevit.verification.matching import Matched, Matching, match
-from edgevit.verification.parity import check_file
+from edgevit.verification.parity import Check, check_file
 
 
 def matched(source: Source, lines: list[str]) -> Callable[[Any], Any]:
@@ -143,8 +142,8 @@ def check_foreign(
     reference: ReferenceSet,
     status: Status,
     thorough: bool = False,
-) -> tuple[list[ParityReport], list[str]]:
-    """(reports as those of :func:`check_file`, what was matched with what).
+) -> tuple[Check, list[str]]:
+    """(what :func:`check_file` found, what was matched with what).
 
     Raises:
         ConfigError: an input or output of the model is not in the file.

@@ -68,6 +68,7 @@ class Verification:
         own_runtimes: whether those ran it that its target asks for. Others round otherwise, so
             what they lose says nothing of a change.
         saturation: why it is further off on this processor than on others; empty if it is not.
+        caveats: a line for each runtime whose kernels ended their process; others ran the file.
     """
 
     path: Path
@@ -84,6 +85,7 @@ class Verification:
     task: str = ""
     own_runtimes: bool = True
     saturation: str = ""
+    caveats: tuple[str, ...] = ()
 
     @property
     def tolerance(self) -> Tolerance | None:
@@ -188,17 +190,19 @@ def verify(
         assert float_source is not None  # one that is named is found, or refused
         say("recording the outputs of the float model that you named")
         reference = record_again(float_source, reference)
-    reports = check_file(path, rows, reference, say, look, thorough=thorough)
+    check = check_file(path, rows, reference, say, look, thorough=thorough)
+    reports = check.reports
     result = Verification(
         path,
         target,
-        tuple(reports),
+        reports,
         arena_bytes=arenas[-1] if arenas else None,
         not_run=tuple(missing),
         manifest=manifest,
         task=manifest.task,
         own_runtimes={row.name for row in rows}
         <= {*target.runtimes, *target.runtimes_if_installed},
+        caveats=check.caveats,
     )
     if result.verdict is not Verdict.PASS:
         result = replace(result, saturation=find_saturation(path, reference, reports))
@@ -258,14 +262,15 @@ def _verify_foreign(
     reference = record_reference(source)
     source = refine_source(source, reference, opening.get("task") is not None)
     rows = choose_runtimes(first, asked)
-    reports, lines = check_foreign(path, rows, source, reference, say, thorough)
+    found, lines = check_foreign(path, rows, source, reference, say, thorough)
     return Verification(
         path,
         None,
-        tuple(reports),
+        found.reports,
         guessed=guess_tolerance(contents),
         matches=(*lines, *(f"warning: {line}" for line in source.warnings)),
         task=source.task,
+        caveats=found.caveats,
     )
 
 

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import pickle
-import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
-from edgevit.base.children import child_environment, describe_end, revive_error
+from edgevit.base.children import Child, ChildDied, revive_error
 from edgevit.base.errors import RuntimeFailure
-from edgevit.core.parity import ParityReport
 from edgevit.core.reference import ReferenceSet
+from edgevit.verification.parity import Check
 
 COMMAND = (sys.executable, "-m", "edgevit.verification.worker")
 
@@ -42,21 +37,18 @@ class Answer:
     """What a worker found.
 
     Attributes:
-        reports: of all comparisons.
+        check: of all runtimes; None where an error stopped it.
         seconds: wall time that it took, from its first line on.
         error: class and text of the error that stopped it; empty: none did.
     """
 
-    reports: tuple[ParityReport, ...]
+    check: Check | None
     seconds: float
     error: tuple[str, str] | tuple[()] = ()
 
 
 class Beside:
     """A context manager around one check in a process of its own, which ends with it.
-
-    The worker holds the other end of its standard input: when this process dies, however it does,
-    the worker sees the end of that and dies too.
 
     Args:
         request: what is checked.
@@ -65,53 +57,29 @@ class Beside:
 
     def __init__(self, request: Request, command: Sequence[str] = COMMAND):
         self._path = request.path
-        self._answer: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the worker)
-        self._process = subprocess.Popen(
-            list(command),
-            stdin=subprocess.PIPE,
-            stdout=self._answer,
-            stderr=subprocess.DEVNULL,
-            env=child_environment(),
-        )
-        assert self._process.stdin
-        with contextlib.suppress(OSError):  # it is gone already, and the answer tells
-            pickle.dump(request, self._process.stdin)
-            self._process.stdin.flush()
-
-    @property
-    def pid(self) -> int:
-        """Of the worker."""
-        return self._process.pid
+        self._child = Child(command, request)
 
     def __enter__(self) -> Beside:
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
-        with contextlib.suppress(OSError):
-            assert self._process.stdin
-            self._process.stdin.close()
-        self._answer.close()
+        self._child.__exit__(*error)
 
-    def result(self) -> Answer:
-        """Waits for what the worker found.
+    def result(self) -> tuple[Check, float]:
+        """Waits for the worker: (what it found, seconds that it took).
 
         Raises:
             EdgevitError: what the check itself raises.
             RuntimeFailure: the worker died.
         """
-        self._process.wait()
-        self._answer.seek(0)
         try:
-            answer: Answer = pickle.load(self._answer)  # of our own worker
-        except (EOFError, pickle.UnpicklingError):
-            how = describe_end(self._process.returncode)
+            answer: Answer = self._child.wait()
+        except ChildDied as died:
             raise RuntimeFailure(
-                f"{self._path.name}: the process that ran it died ({how}). "
+                f"{self._path.name}: the process that ran it died ({died.how}). "
                 "--jobs 1 runs it in the same process."
             ) from None
         if answer.error:
             raise revive_error(*answer.error)
-        return answer
+        assert answer.check is not None  # there is one of the two
+        return answer.check, answer.seconds

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from edgevit.base.errors import DataError, RuntimeFailure
+from edgevit.base.errors import DataError, KernelsEnded, RuntimeFailure
 from edgevit.base.progress import Progress, Status
 from edgevit.core.parity import (
     KERNELS,
@@ -39,6 +39,19 @@ SLOW_KERNELS_S = 90.0
 Outputs = dict[str, np.ndarray]
 
 
+@dataclass(frozen=True)
+class Check:
+    """What the runtimes of a file returned.
+
+    Attributes:
+        reports: of every comparison.
+        caveats: a line for each runtime whose kernels ended their process; others ran the file.
+    """
+
+    reports: tuple[ParityReport, ...]
+    caveats: tuple[str, ...] = ()
+
+
 def check_file(
     path: Path,
     rows: Sequence[Runtime],
@@ -47,7 +60,7 @@ def check_file(
     look: Callable[[Session], None] = lambda session: None,
     wrap: Callable[[Session], Session] = lambda session: session,
     thorough: bool = False,
-) -> list[ParityReport]:
+) -> Check:
     """Runs a file in several runtimes, against the float model and against one another.
 
     Args:
@@ -61,8 +74,10 @@ def check_file(
 
     Raises:
         RuntimeFailure: a runtime refuses the file, or an output is missing or of another shape.
+        KernelsEnded: the first runtime's kernels end their process.
     """
     reports: list[ParityReport] = []
+    caveats: list[str] = []
     first: Outputs | None = None
     for row in rows:
         status(f"running {path.name} in {row.name}")
@@ -73,16 +88,21 @@ def check_file(
                 # Where nothing else ran the file, its verdict rests on these kernels alone.
                 most = TELLING if reports else len(reference.synthetic)
                 compare_kind = partial(_compare_first, session, most)
-            found, report = compare_kind(reference.synthetic, SYNTHETIC)
-            reports.append(report)
-            if reference.own is not None:
-                reports.append(compare_kind(reference.own, OWN)[1])
+            try:
+                found, report = compare_kind(reference.synthetic, SYNTHETIC)
+                own = reference.own and compare_kind(reference.own, OWN)[1]
+            except KernelsEnded as error:
+                if not reports:
+                    raise
+                caveats.append(str(error))
+                continue
+            reports += [report, own] if own else [report]
             if first is None:
                 first = found
             else:
                 reports.append(_compare_kernels(session, found, first))
             look(session)
-    return reports
+    return Check(tuple(reports), tuple(caveats))
 
 
 def compare(session: Session, reference: ReferenceSet) -> ParityReport:

@@ -22,13 +22,23 @@ SPEC = FormatSpec(
 
 _SESSION = "edgevit.formats.tflite.runtime.litert:LiteRTSession"
 _LITERT = "ai_edge_litert.interpreter"
+_WIDE = "edgevit.formats.tflite.runtime.wide_softmax:find_wide_softmax"
 _MICRO = "tflite_micro.python.tflite_micro.runtime"
 
 # The first is the one that is used unless another is asked for.
 RUNTIMES = (
     Runtime("litert", Format.TFLITE, "xnnpack", _SESSION, _LITERT, "litert"),
     Runtime("litert-builtin", Format.TFLITE, "builtin", _SESSION, _LITERT, "litert"),
-    Runtime("litert-reference", Format.TFLITE, "reference", _SESSION, _LITERT, "litert", slow=True),
+    Runtime(
+        "litert-reference",
+        Format.TFLITE,
+        "reference",
+        _SESSION,
+        _LITERT,
+        "litert",
+        slow=True,
+        find_end=_WIDE,
+    ),
     Runtime(
         "tflm",
         Format.TFLITE,
@@ -37,5 +47,6 @@ RUNTIMES = (
         _MICRO,
         "tflm",
         slow=True,
+        find_end=_WIDE,
     ),
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgevit.base.errors import RuntimeFailure
+from edgevit.base.errors import KernelsEnded, RuntimeFailure
 from edgevit.core.golden_inputs import Draw
 from edgevit.core.parity import KERNELS, OWN, SYNTHETIC, Verdict
 from edgevit.core.reference import ReferenceSet, Samples
@@ -109,8 +109,8 @@ def test_slow_kernels_run_the_first_images_for_as_long_as_they_may(opened, logit
         monkeypatch.setattr(parity, "SLOW_KERNELS_S", limit_s)
         opened(*faster, session)
         places = [*ROWS[: len(faster)], *rows]
-        reports = check_file(Path("net.onnx"), places, reference, print, thorough=thorough)
-        return next(report for report in reports if report.runtime == "slow")
+        check = check_file(Path("net.onnx"), places, reference, print, thorough=thorough)
+        return next(report for report in check.reports if report.runtime == "slow")
 
     few = run(slow, 0.1)
     assert 1 <= few.images <= 10
@@ -224,8 +224,8 @@ def opened(monkeypatch):
 
 def checked(reference: ReferenceSet, rows: int):
     seen: list[Answering] = []
-    reports = check_file(Path("net.onnx"), ROWS[:rows], reference, print, seen.append)
-    return reports, seen
+    check = check_file(Path("net.onnx"), ROWS[:rows], reference, print, seen.append)
+    return check.reports, seen
 
 
 def test_every_runtime_is_held_against_the_float_model_and_the_others_against_the_first(
@@ -237,6 +237,21 @@ def test_every_runtime_is_held_against_the_float_model_and_the_others_against_th
     assert [report.samples for report in reports] == [SYNTHETIC, SYNTHETIC, KERNELS]
     assert [report.max_abs for report in reports] == pytest.approx([0.25, 0.75, 0.5], rel=1e-5)
     assert seen == [*sessions]
+
+
+class Ending(Answering):
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        raise KernelsEnded("it ends its process")
+
+
+def test_kernels_that_end_their_process_are_a_caveat_where_others_ran(opened, reference, logits):
+    opened(Answering(logits=logits), Ending(logits=logits))
+    check = check_file(Path("net.onnx"), ROWS[:2], reference, print)
+    assert [report.samples for report in check.reports] == [SYNTHETIC]
+    assert check.caveats == ("it ends its process",)
+    opened(Ending(logits=logits), Answering(logits=logits))
+    with pytest.raises(KernelsEnded):
+        check_file(Path("net.onnx"), ROWS[:2], reference, print)
 
 
 def test_the_users_own_samples_are_run_too_and_their_labels_counted(opened, reference, logits):
