@@ -69,8 +69,9 @@ test-pages: $(TEST_READY) ## axe over every page of site, report and kit in head
 	@npm ci --prefix tools/node --ignore-scripts --no-audit --no-fund --loglevel=error
 	@$(BIN)/pytest -m "long or not long" tests/conformance/test_pages.py $(ARGS)
 
-test-arm64: $(TEST_READY) ## kits for Python on an emulated Cortex-A76; unpacks that into build/ (0.3 GB)
+test-arm64: $(TEST_READY) ## kits for Python on an emulated Cortex-A76, Python 3.11 and 3.13; unpacks these into build/ (0.6 GB)
 	@PYTHON=$(BIN)/python tools/emulate_arm64.sh build/arm64
+	@PYTHON=$(BIN)/python tools/emulate_arm64.sh build/arm64-3.13 3.13
 	@$(BIN)/pytest -m "long or not long" tests/conformance/test_deploy_arm64.py $(ARGS)
 
 test-mediapipe: $(TEST_READY) ## files in MediaPipe Tasks; installs that (0.4 GB)

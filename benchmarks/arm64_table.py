@@ -4,10 +4,11 @@
     python benchmarks/arm64_table.py --json benchmarks/results/arm64.json
 
 Each file is exported here and verified by edgevit on the emulated machine (a Cortex-A76), with
-LiteRT or onnxruntime and without Keras. Instructions of an inference are counted by a plug-in of
-the emulator (tools/count_instructions.c): on a Cortex-A53, on a Cortex-A76, which has products of
-int8, and on an emulated x86-64, which has AVX2. They ignore caches and stand beside milliseconds,
-never for them. Rows that the JSON file holds, of the same code, are not made again.
+LiteRT or onnxruntime and without Keras, in Python 3.11 and 3.13. Instructions of an inference are
+counted by a plug-in of the emulator (tools/count_instructions.c): on a Cortex-A53, on a Cortex-A76,
+which has products of int8, and on an emulated x86-64, which has AVX2. They ignore caches and stand
+beside milliseconds, never for them. Rows that the JSON file holds, of the same code, are not made
+again.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import os
 import re
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ from edgevit.core.format import Format
 from edgevit.formats.registry import TARGETS
 from edgevit.verbs.export import export
 
-EMULATED = ROOT / "build" / "arm64"
+EMULATED = {"3.11": ROOT / "build" / "arm64", "3.13": ROOT / "build" / "arm64-3.13"}
 LIMIT_S = 900
 N = 2  # inferences between two marks
 PROCESSORS = ("cortex-a53", "cortex-a76", "x86-64")
@@ -51,7 +53,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--models", default="shiftvit:nano", help="commas between")
     parser.add_argument("--targets", default=",".join(TARGET_NAMES), help="commas between")
-    parser.add_argument("--counts-only", action="store_true", help="verify nothing")
+    parser.add_argument(
+        "--pythons", default=",".join(EMULATED), help="that verify, commas between; none: ''"
+    )
     parser.add_argument("--json", type=result_path, help="where to write the rows")
     options = parser.parse_args()
     rows = read_rows(options.json)
@@ -61,28 +65,28 @@ def main() -> None:
             if (network, target) in done:
                 continue
             rows.append({"network": network, "target": target})
-            rows[-1] |= measure(network, target, not options.counts_only)
+            rows[-1] |= measure(network, target, options.pythons.split(","))
             print(rows[-1], flush=True)
             if options.json:
                 write_result(options.json, {"rows": rows}, sorted({r["network"] for r in rows}))
 
 
-def measure(network: str, target: str, verified: bool) -> dict[str, Any]:
-    """Verdict and instructions of one file."""
+def measure(network: str, target: str, pythons: Sequence[str]) -> dict[str, Any]:
+    """Verdicts and instructions of one file."""
     with tempfile.TemporaryDirectory() as folder:
         outcome = export(network, target, folder, keep_failed=True)
         assert outcome.artifact is not None
         path = outcome.artifact.path
         return {
             "here": outcome.verdict,
-            "there": verify(path) if verified else "-",
+            "there": {version: verify(path, version) for version in pythons if version},
             "instructions": {name: count_one(path, name) for name in PROCESSORS},
         }
 
 
-def verify(path: Path) -> str:
+def verify(path: Path, python: str) -> str:
     """The verdict on the emulated Cortex-A76, or why there is none."""
-    found = run_emulated(["python", "-m", "edgevit", "verify", str(path)])
+    found = run_emulated(["python", "-m", "edgevit", "verify", str(path)], python)
     if isinstance(found, str):
         return found
     return {0: "pass", 1: "fail"}.get(found.returncode, found.stderr.strip()[-200:])
@@ -99,11 +103,13 @@ def count_one(path: Path, processor: str) -> int | str:
     return (counts[1] - counts[0]) // N
 
 
-def run_emulated(command: list[str]) -> subprocess.CompletedProcess[str] | str:
+def run_emulated(
+    command: list[str], python: str = "3.11"
+) -> subprocess.CompletedProcess[str] | str:
     """Runs a program of the emulated machine; a word if it takes too long."""
     words = {**os.environ, "GUEST_PATH": str(ROOT)}
     words.pop("PYTHONPATH", None)
-    program = [str(EMULATED / command[0]), *command[1:]]
+    program = [str(EMULATED[python] / command[0]), *command[1:]]
     try:
         return subprocess.run(program, capture_output=True, text=True, timeout=LIMIT_S, env=words)
     except subprocess.TimeoutExpired:

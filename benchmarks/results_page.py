@@ -158,9 +158,10 @@ def render_arm64(documents: Sequence[Document]) -> str:
             f"{count / 1e6:.2f}" if isinstance(count, int) else count
             for count in row["instructions"].values()
         ]
-        rows.append([f"{row['network']} {row['target']}", row["there"], *counts])
+        there = ", ".join(f"{verdict} ({python})" for python, verdict in row["there"].items())
+        rows.append([f"{row['network']} {row['target']}", there, *counts])
     names = list(documents[0]["rows"][0]["instructions"])
-    return table(["file", "verdict on aarch64", *names], rows)
+    return table(["file", "verdict on aarch64 (Python)", *names], rows)
 
 
 def render_calibration(documents: Sequence[Document]) -> str:
