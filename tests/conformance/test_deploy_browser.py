@@ -11,7 +11,7 @@ import pytest
 
 from edgevit.verbs.deploy import deploy
 from edgevit.verbs.export import export
-from helpers.kits import CHROMIUM, MODULES, ask, serve
+from helpers.kits import CHROMIUM, MODULES, NO_GPU, SOFTWARE_GPU, ask, serve
 from helpers.sorts import save_network
 
 pytestmark = [
@@ -42,7 +42,18 @@ def test_the_page_passes_its_own_test(exported, bare_file, served, tmp_path, nam
     verdict, page = ask(served, "self-test&sample=5", tmp_path)
     assert verdict[0] == "pass", verdict
     assert page.count("<li>") == 5
-    assert "8 samples" in verdict[-1]
+    assert "8 samples" in verdict[-2]
+    assert verdict[-1] == "run in onnxruntime-web, wasm"
+
+
+@pytest.mark.parametrize("name", ["onnx-float32", "bare"])
+@pytest.mark.parametrize(("gpu", "place"), [(SOFTWARE_GPU, "webgpu"), (NO_GPU, "wasm")])
+def test_it_runs_on_a_gpu_where_there_is_one(
+    exported, bare_file, served, tmp_path, name, gpu, place
+):
+    write_kit(bare_file if name == "bare" else exported[name], tmp_path)
+    verdict, _ = ask(served, "webgpu&self-test", tmp_path, gpu)
+    assert (verdict[0], verdict[-1]) == ("pass", f"run in onnxruntime-web, {place}"), verdict
 
 
 def break_weight(kit: Path, name: str) -> None:

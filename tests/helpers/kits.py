@@ -11,12 +11,13 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 MODULES = Path(__file__).parents[2] / "tools" / "node" / "node_modules"
+ASK_PAGE = Path(__file__).with_name("ask_page.mjs")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
 
 
@@ -69,14 +70,25 @@ def serve(folder: Path) -> Iterator[str]:
         server.shutdown()
 
 
-def ask(address: str, query: str, folder: Path) -> tuple[list[str], str]:
+NO_GPU = ("--disable-gpu",)
+# WebGPU on the CPU, by a Vulkan driver in software that comes with Chromium.
+SOFTWARE_GPU = (
+    "--enable-unsafe-webgpu",
+    "--use-webgpu-adapter=swiftshader",
+    "--enable-features=Vulkan",
+)
+
+
+def ask(
+    address: str, query: str, folder: Path, gpu: Sequence[str] = NO_GPU
+) -> tuple[list[str], str]:
     """(lines of the verdict, the whole page) after the page has run."""
-    command = [
-        *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu"),
-        *(f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=60000"),
-        *("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--dump-dom"),
-        f"{address}/kit/?{query}",
+    flags = [
+        *("--no-sandbox", *gpu, f"--user-data-dir={folder / 'profile'}"),
+        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     ]
-    page = subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
-    assert 'data-ready="yes"' in page, page[-1500:]
+    command = ["node", str(ASK_PAGE), str(CHROMIUM), f"{address}/kit/?{query}", *flags]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    page = found.stdout
+    assert 'data-ready="yes"' in page, found.stderr[-1500:]
     return re.search(r'<output id="verdict"[^>]*>(.*?)</output>', page, re.S)[1].splitlines(), page

@@ -1,16 +1,14 @@
-// Runs the model of this folder in onnxruntime-web (WebAssembly, one thread), without edgevit.
+// Runs the model of this folder in onnxruntime-web, without edgevit: in WebAssembly (one thread), or
+// on the GPU.
 //
-//     const model = await openModel();
+//     const model = await openModel();                          // or { webgpu: true }
 //     await model.run({ images: { rows, columns, values } });   // outputs by name
 //
 // A picture is { rows, columns, values }: levels of 0..255, rows x columns x channels, of any size.
 // Every other input is a flat array of numbers. The file kit.json says what goes in and out.
 
-import * as ort from "./node_modules/onnxruntime-web/dist/ort.wasm.min.mjs";
-
-ort.env.wasm.wasmPaths = new URL("./node_modules/onnxruntime-web/dist/", import.meta.url).href;
-ort.env.wasm.numThreads = 1;
-ort.env.logLevel = "error";
+const DIST = new URL("./node_modules/onnxruntime-web/dist/", import.meta.url).href;
+let ort;
 
 const ARRAYS = {
   uint8: Uint8Array,
@@ -20,17 +18,24 @@ const ARRAYS = {
   float32: Float32Array,
 };
 
-export async function openModel() {
+/** Loads the model. With webgpu it runs on the GPU where the browser offers one, else as without;
+ * place says which it is: "wasm" or "webgpu". */
+export async function openModel({ webgpu = false } = {}) {
+  const place = webgpu && (await navigator.gpu?.requestAdapter()) ? "webgpu" : "wasm";
+  ort = await import(`${DIST}ort.${place}.min.mjs`);
+  ort.env.wasm.wasmPaths = DIST;
+  ort.env.wasm.numThreads = 1;
+  ort.env.logLevel = "error";
   const kit = await (await fetch("kit.json")).json();
   const bytes = new Uint8Array(await (await fetch(kit.file)).arrayBuffer());
-  const session = await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"] });
+  const session = await ort.InferenceSession.create(bytes, { executionProviders: [place] });
   const run = async (inputs) => {
     const feeds = {};
     for (const entry of kit.inputs) feeds[entry.name] = prepare(inputs[entry.name], entry);
     const found = await session.run(feeds);
     return Object.fromEntries(kit.outputs.map(({ name }) => [name, withoutBatch(found[name])]));
   };
-  return { kit, bytes, run };
+  return { kit, bytes, run, place };
 }
 
 /** {shape, values: Float32Array} of the first sample of a batch. */
