@@ -63,7 +63,12 @@ HERE = sys.executable
 MICRO = "tflite-int8-micro"
 # Name, flash and RAM in bytes, where that is said.
 BOARDS = (
-    ("Arduino Uno R4", 256 << 10, 32 << 10, "https://docs.arduino.cc/hardware/uno-r4-minima/"),
+    (
+        "Arduino Uno R4",
+        256 << 10,
+        32 << 10,
+        "https://docs.zephyrproject.org/boards/arduino/uno_r4/doc/index.html",
+    ),
     ("BBC micro:bit V2", 512 << 10, 128 << 10, "https://tech.microbit.org/hardware/"),
     (
         "Arduino Nano 33 BLE Sense",
@@ -75,13 +80,13 @@ BOARDS = (
         "Raspberry Pi Pico",
         2 << 20,
         264 << 10,
-        "https://www.raspberrypi.com/documentation/microcontrollers/pico-series.html",
+        "https://datasheets.raspberrypi.com/pico/pico-product-brief.pdf",
     ),
     (
         "STM32F746G-DISCO",
         1 << 20,
         340 << 10,
-        "https://www.st.com/en/evaluation-tools/32f746gdiscovery.html",
+        "https://doc.riot-os.org/group__boards__stm32f746g-disco.html",
     ),
     (
         "ESP32-S3-DevKitC-1-N8",
@@ -93,7 +98,7 @@ BOARDS = (
         "NUCLEO-L4R5ZI",
         2 << 20,
         640 << 10,
-        "https://www.st.com/en/evaluation-tools/nucleo-l4r5zi.html",
+        "https://doc.riot-os.org/group__boards__nucleo144-l4r5.html",
     ),
 )
 INTERPRETER = 150_000  # bytes of flash for TensorFlow Lite Micro with its kernels, at most or so
@@ -289,8 +294,9 @@ def render_boards(cells: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [
         "## Boards",
         "",
-        f"`{MICRO}` beside the memory of common boards, as their makers state it. A network fits "
-        f"where its flash and {INTERPRETER // 1000} kB for the interpreter, and its arena (of a "
+        f"`{MICRO}` beside the memory of common boards, as the pages of their makers, of Zephyr or "
+        f"of RIOT state it. A network fits where its flash and {INTERPRETER // 1000} kB for the "
+        f"interpreter, and its arena (of a "
         f"64-bit machine, which is the larger) and {REST // 1000} kB for the rest, are there. "
         "None of the boards was tried.",
         "",
