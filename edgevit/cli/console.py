@@ -111,9 +111,21 @@ def not_run_lines(target: Target, runtimes: Sequence[Runtime]) -> list[str]:
 
 
 def verdict_lines(
-    name: str, tolerance: Tolerance, reports: Sequence[ParityReport], verdict: Verdict
+    name: str,
+    tolerance: Tolerance,
+    reports: Sequence[ParityReport],
+    verdict: Verdict,
+    saturation: str = "",
 ) -> list[str]:
-    """Why a file did not pass, with what helps; and what its golden outputs cannot prove."""
+    """Why a file did not pass, with what helps; and what its golden outputs cannot prove.
+
+    Args:
+        name: how the lines call the file.
+        tolerance: of its target.
+        reports: of its runtimes.
+        verdict: on it.
+        saturation: why it is further off on this processor than on others, which says what helps.
+    """
     lines = []
     for report in reports:
         found = report.verdict(tolerance)
@@ -128,7 +140,9 @@ def verdict_lines(
                 )
             elif report.samples != KERNELS and output.verdict(tolerance) is found:
                 lines.append(_figures_and_limits(name, tolerance, report, output))
-    if verdict is Verdict.LOSSY:
+    if saturation:
+        lines.append(f"{name}: {saturation}")
+    elif verdict is Verdict.LOSSY:
         lines.append(
             f"{name}: right, but lossy. What helps: more calibration samples like those it will "
             "meet, a target with more bits (tflite-mixed, tflite-int16x8, float16), or --max-drop "

@@ -290,6 +290,8 @@ def _document(outcome: Outcome) -> dict[str, Any]:
     document["task"] = outcome.task
     document["warnings"] = list(outcome.warnings)
     document["caveats"] = list(outcome.caveats)
+    if outcome.saturation:
+        document["saturation"] = outcome.saturation
     document["suspects"] = [row.layer for row in outcome.suspects]
     document["results"] = summarise_outputs(outcome.reports)
     document["runs"] = [report.to_document() for report in outcome.reports]
@@ -353,7 +355,11 @@ def _text(outcomes: list[Outcome], stages: Sequence[Stage], timings: bool) -> st
             for row in outcome.suspects[:1]
         ]
         lines += console.verdict_lines(
-            outcome.target.name, outcome.target.tolerance, outcome.reports, outcome.verdict
+            outcome.target.name,
+            outcome.target.tolerance,
+            outcome.reports,
+            outcome.verdict,
+            outcome.saturation,
         )
         lines += console.not_run_lines(outcome.target, outcome.not_run)
         lines += [f"{outcome.target.name}: {line}" for line in outcome.caveats]

@@ -124,7 +124,7 @@ def _text(found: Verification, signed_by: str) -> str:
         lines += console.not_run_lines(found.target, found.not_run)
     else:
         lines += [*found.matches, f"judged as a file with {tolerance.reason}"]
-    lines += console.verdict_lines(shown, tolerance, found.judged, found.verdict)
+    lines += console.verdict_lines(shown, tolerance, found.judged, found.verdict, found.saturation)
     if found.accuracy and not found.real:
         lines.append(
             f"{shown}: its float model is not at hand, so real images say nothing of the verdict. "
@@ -132,7 +132,7 @@ def _text(found: Verification, signed_by: str) -> str:
         )
     if signed_by:
         lines.append(f"{shown}: signed by {signed_by}, which you trust")
-    lines += [line for line in (found.drift, found.saturation, *found.caveats) if line]
+    lines += [line for line in (found.drift, *found.caveats) if line]
     kind = found.target.name if found.target else "another tool's"
     lines.append(f"{shown} ({kind}): {console.paint(str(found.verdict))}")
     return "\n".join(lines)

@@ -472,7 +472,9 @@ def _conclude(call: _Call, staged: _Staged) -> Outcome:
     )
     if outcome.verdict is not Verdict.PASS:
         line = find_saturation(staged.path, call.reference, reports)
-        outcome = replace(outcome, caveats=(line,) if line else outcome.caveats)
+        outcome = replace(
+            outcome, saturation=line, caveats=found.caveats if line else outcome.caveats
+        )
     manifest = staged.manifest
     if target.tolerance.exact is None:
         manifest = replace(manifest, errors=record_errors(reports), traces=record_traces(reports))

@@ -63,6 +63,7 @@ class Outcome:
         refusal: why the model cannot be written to this target; empty if it was.
         warnings: what a user should know of the model, a line each.
         caveats: what a user should know of the file, a line each: where it is further off.
+        saturation: why it is further off on this processor than on others; empty if it is not.
     """
 
     target: Target
@@ -78,6 +79,7 @@ class Outcome:
     refusal: str = ""
     warnings: tuple[str, ...] = ()
     caveats: tuple[str, ...] = ()
+    saturation: str = ""
 
     @property
     def verdict(self) -> Verdict:

@@ -12,8 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgevit.core.parity import SYNTHETIC, OutputParity, ParityReport
+from edgevit.cli.console import verdict_lines
+from edgevit.core.parity import SYNTHETIC, OutputParity, ParityReport, Verdict
 from edgevit.core.signature import Role
+from edgevit.core.tolerance import ALL_8BIT
 from edgevit.formats.registry import open_session, read_metadata
 from edgevit.verbs.export import export
 from edgevit.verbs.verify import verify
@@ -103,6 +105,13 @@ def test_saturation_is_the_cause_where_wider_sums_halve_the_error(
 
 def test_a_file_of_another_format_is_not_asked():
     assert saturation.find_saturation(Path("net.tflite"), None, [report(0.9)]) == ""
+
+
+@pytest.mark.parametrize("cause", ["", "this processor saturates: set an option"])
+def test_the_cause_says_what_helps_and_more_samples_do_not(cause):
+    lines = verdict_lines("net", ALL_8BIT, [report(0.9)], Verdict.LOSSY, cause)
+    assert ("more calibration samples" in lines[-1]) is not bool(cause)
+    assert lines[-1].startswith(f"net: {cause or 'right, but lossy'}")
 
 
 def test_a_file_that_is_off_because_sums_saturate_did_not_change(outcome):
