@@ -64,7 +64,7 @@ rejection of what is none of the ten.
 
 RUN = """\
 {number}. Recipe `{recipe}`, seed {seed}, from {start}: {completed} of {epochs} epochs{products}
-   on {images:,} images, batch {batch}, AdamW at {rate:g} (weight decay {decay:g}), warm-up
+   on {images:,} images, batch {batch}, {optimizer} at {rate:g} (weight decay {decay:g}), warm-up
    and cosine, label smoothing {smoothing:g}, {augmentation},
    stochastic depth up to {drop_path:g}, {patches}moving average of the weights ({ema:g}).
    {sizes}{teaching}Validation {top1:.2f} %.
@@ -215,6 +215,7 @@ def describe_runs(run: dict, name: str) -> list[str]:
         completed=run["epochs_completed"],
         images=run["train_images"],
         batch=recipe["batch_size"],
+        optimizer={"adamw": "AdamW", "sgd": "SGD with momentum"}[recipe.get("optimizer", "adamw")],
         rate=recipe["learning_rate"],
         decay=recipe["weight_decay"],
         smoothing=recipe["label_smoothing"],

@@ -30,6 +30,8 @@ RETIRED = frozenset(
     }
 )
 
+OPTIMIZERS = ("adamw", "sgd")  # the latter with Nesterov's momentum of 0.9
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -39,9 +41,10 @@ class Recipe:
         name: as typed on the command line and written into the model card.
         epochs: passes over the training images.
         batch_size: images a step.
-        learning_rate: peak of AdamW's rate, after the warm-up.
+        learning_rate: its peak, after the warm-up.
         warmup_epochs: epochs of linear warm-up; a cosine to zero follows.
-        weight_decay: of AdamW; not applied to biases and norms.
+        weight_decay: decoupled from the gradient (Loshchilov and Hutter 2017,
+            arXiv:1711.05101); not applied to biases and norms.
         label_smoothing: share of the target spread over all classes.
         clip_norm: global gradient norm; 0 is off.
         ema_momentum: of the exponential moving average of the weights, which is what is
@@ -61,6 +64,7 @@ class Recipe:
         held_out: share of the training images that are not learnt from, but validated on. A smaller
             share holds out some of the images of a larger one, so weights and teachers of an
             earlier run have not seen them either.
+        optimizer: one of OPTIMIZERS; "sgd" suits networks of a few convolutions.
     """
 
     name: str
@@ -82,6 +86,7 @@ class Recipe:
     teacher_share: float = 0.0
     temperature: float = 1.0
     held_out: float = HELD_OUT
+    optimizer: str = "adamw"
 
     def __post_init__(self):
         limits = {
@@ -94,6 +99,11 @@ class Recipe:
             "ema_momentum": 0 <= self.ema_momentum < 1,
             "mixup_probability": 0 <= self.cutmix_probability + self.mixup_probability <= 1,
         }
+        if self.optimizer not in OPTIMIZERS:
+            raise ConfigError(
+                f"a recipe's optimizer is one of {', '.join(OPTIMIZERS)}. Received: "
+                f"{self.optimizer!r}"
+            )
         wrong = [f"{name}={getattr(self, name)}" for name, holds in limits.items() if not holds]
         if wrong:
             raise ConfigError(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,11 @@ from edgevit.training.start import Start, fit_start, open_start
 StepProgress = Callable[[int, int, int, dict], None]
 EpochEnd = Callable[[int, Plan, list[np.ndarray]], None]
 VALIDATION_BATCH = 250
+# By the name in a recipe.
+MAKERS: Mapping[str, Callable[..., keras.Optimizer]] = {
+    "adamw": keras.optimizers.AdamW,
+    "sgd": partial(keras.optimizers.SGD, momentum=0.9, nesterov=True),
+}
 
 
 @dataclass(frozen=True)
@@ -181,7 +187,7 @@ def compile_model(
         warmup_target=recipe.learning_rate if warmup else None,
         warmup_steps=warmup,
     )
-    optimizer = keras.optimizers.AdamW(
+    optimizer = MAKERS[recipe.optimizer](
         rate,
         weight_decay=recipe.weight_decay,
         global_clipnorm=recipe.clip_norm or None,

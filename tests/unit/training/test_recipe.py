@@ -89,6 +89,7 @@ def test_a_value_of_another_type_and_a_missing_file_are_refused(tmp_path):
         {"epochs": 0},
         {"batch_size": 0},
         {"temperature": 0.0},
+        {"optimizer": "lion"},
         {"teacher_share": 1.5},
         {"teacher_share": -0.1},
         {"crop_padding": -1},

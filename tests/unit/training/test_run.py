@@ -24,7 +24,7 @@ from edgevit.base import interrupt
 from edgevit.base.errors import ConfigError, ModelFileError, OutputError
 from edgevit.models.build import build, plan_model
 from edgevit.models.weights import load_weights, save_weights
-from edgevit.training.recipe import Recipe
+from edgevit.training.recipe import OPTIMIZERS, Recipe
 from edgevit.training.run import TrainingResult, compile_model, train_model
 
 pytestmark = pytest.mark.usefixtures("fast_steps")
@@ -249,8 +249,9 @@ def test_the_rate_warms_up_and_follows_a_cosine_to_zero():
     assert found == pytest.approx(expected, abs=1e-6)
 
 
-def test_weight_decay_spares_biases_and_norms(data, tmp_path):
-    """With gradients clipped to nothing, AdamW's decay is the only force left."""
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_weight_decay_spares_biases_and_norms(data, tmp_path, optimizer):
+    """With gradients clipped to nothing, decay is the only force left."""
     initial = initial_weights(tmp_path / "half.safetensors", lambda one: np.full_like(one, 0.5))
     recipe = replace(
         RECIPE,
@@ -260,6 +261,7 @@ def test_weight_decay_spares_biases_and_norms(data, tmp_path):
         warmup_epochs=0.0,
         clip_norm=1e-20,
         ema_momentum=0.0,
+        optimizer=optimizer,
     )
     result = run(data, tmp_path / "run", recipe=recipe, initial=initial)
     rates = [0.5 * (1 + np.cos(np.pi * step / 2)) / 2 for step in range(2)]
@@ -267,6 +269,12 @@ def test_weight_decay_spares_biases_and_norms(data, tmp_path):
     for weight in result.weights:
         expected = decayed if weight.ndim > 1 else 0.5  # kernels; biases, gammas and betas
         np.testing.assert_allclose(weight, expected, rtol=1e-5)
+
+
+def test_sgd_has_the_momentum_of_nesterov():
+    plan = plan_model("shiftvit", input_size=(16, 16), num_classes=3, **SIZES)
+    _, model = compile_model(plan, replace(RECIPE, optimizer="sgd"), steps=1)
+    assert (model.optimizer.momentum, model.optimizer.nesterov) == (0.9, True)
 
 
 def test_bfloat16_is_the_precision_of_the_products_and_not_of_the_weights():
