@@ -21,7 +21,7 @@ from edgevit.core.parity import KERNELS, OWN, SYNTHETIC, OutputParity, ParityRep
 DRIFT, DRIFT_LEAST = 1.5, 0.01
 # A column moves by at most MOVED times what lay between two kernel sets then, and MOVED_LEAST of
 # the deviation: other processors run other kernels of the same set. LiteRT's reference kernels
-# compute the same integers everywhere.
+# compute the same integers everywhere, and not the same where they quantise floats on the fly.
 MOVED, MOVED_LEAST = 2.0, 0.03
 PROJECTIONS = 16  # of each column: the root of their mean square is known within 18 % then
 INSIDE = {SYNTHETIC: "golden inputs", OWN: "the samples inside"}
@@ -39,7 +39,8 @@ class Trace:
         images: how many of these samples, the first.
         projections: of each column's errors, see :func:`project`.
         apart: root mean square of the difference to other kernels, of the worst column, in units of
-            the deviation; 0 where the file ran in one set of kernels, or these came second.
+            the deviation; 0 where the file ran in one set of kernels, or these came second and
+            compute in integers.
     """
 
     runtime: str
@@ -93,8 +94,14 @@ def _size(projections: Sequence[Sequence[float]] | np.ndarray) -> np.ndarray:
         return np.asarray(np.sqrt(np.square(np.asarray(projections, np.float64)).mean(axis=1)))
 
 
-def record_traces(reports: Sequence[ParityReport]) -> tuple[Trace, ...]:
-    """What a file remembers of how it was rounded, for :func:`find_move`."""
+def record_traces(reports: Sequence[ParityReport], in_integers: bool) -> tuple[Trace, ...]:
+    """What a file remembers of how it was rounded, for :func:`find_move`.
+
+    Args:
+        reports: of its runtimes.
+        in_integers: whether it computes in integers throughout, so that kernels that came second,
+            which define the results, return the same on every processor.
+    """
     apart = max(
         (
             float(_size(output.projections).max())
@@ -105,6 +112,10 @@ def record_traces(reports: Sequence[ParityReport]) -> tuple[Trace, ...]:
         ),
         default=0.0,
     )
+
+    def by_processor(report: ParityReport) -> bool:
+        return not in_integers or report.runtime == reports[0].runtime
+
     return tuple(
         Trace(
             report.runtime,
@@ -112,7 +123,7 @@ def record_traces(reports: Sequence[ParityReport]) -> tuple[Trace, ...]:
             output.name,
             output.projected,
             output.projections,
-            float(f"{apart:.2e}") if report.runtime == reports[0].runtime else 0.0,
+            float(f"{apart:.2e}") if by_processor(report) else 0.0,
         )
         for report in reports
         if report.samples in INSIDE

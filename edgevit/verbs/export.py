@@ -477,7 +477,8 @@ def _conclude(call: _Call, staged: _Staged) -> Outcome:
         )
     manifest = staged.manifest
     if target.tolerance.exact is None:
-        manifest = replace(manifest, errors=record_errors(reports), traces=record_traces(reports))
+        traces = record_traces(reports, target.integer_only)
+        manifest = replace(manifest, errors=record_errors(reports), traces=traces)
         _finish(staged.written, manifest, staged.embedded, staged.path)
     artifact = None
     if outcome.verdict in (Verdict.PASS, Verdict.LOSSY) or arguments.get("keep_failed"):
