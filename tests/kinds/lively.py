@@ -46,7 +46,7 @@ def liven(
 
 
 def align_head(model: keras.Model, inputs: Arrays | np.ndarray, name: str, seed: int = 0) -> None:
-    """Lets a last Dense layer read the directions in which features vary most.
+    """Lets a last Dense layer, or convolution of one pixel, read what varies most of features.
 
     Args:
         model: changed in place.
@@ -56,14 +56,16 @@ def align_head(model: keras.Model, inputs: Arrays | np.ndarray, name: str, seed:
     """
     layer = model.get_layer(name)
     features = _to_float(keras.Model(model.inputs, layer.input)(inputs, training=False))
+    features = features.reshape(len(features), -1)
+    shape = tuple(layer.kernel.shape)
     middle = features.mean(axis=0)
     _, sizes, directions = np.linalg.svd(features - middle, full_matrices=False)
     reading = directions[:READ].T / sizes[:READ] * np.sqrt(len(features))  # D READ
     rng = np.random.default_rng((seed, 43))
-    mixed = rng.normal(0, 1, (READ, layer.units)) / np.sqrt(READ)
+    mixed = rng.normal(0, 1, (READ, shape[-1])) / np.sqrt(READ)
     kernel = (reading @ mixed).astype(np.float32)
-    layer.kernel.assign(kernel)
-    layer.bias.assign(rng.normal(0, 0.1, layer.units) - middle @ kernel)
+    layer.kernel.assign(kernel.reshape(shape))
+    layer.bias.assign(rng.normal(0, 0.1, shape[-1]) - middle @ kernel)
 
 
 def find_still(outputs: Arrays, wanted: Mapping[str, float]) -> list[str]:

@@ -36,6 +36,13 @@ FAMILIES: Mapping[str, tuple[str, int]] = {
     "InceptionResNetV2": ("signed", 75),
     "NASNetMobile": ("signed", SIDE),
 }
+# Where the layer that makes the scores is not called as the output.
+HEADS: Mapping[str, str] = {
+    "MobileNet": "conv_preds",
+    "MobileNetV3Small": "logits",
+    "MobileNetV3Large": "logits",
+}
+OUTPUTS: Mapping[str, str] = {"ConvNeXtTiny": "convnext_tiny_head_dense"}
 
 
 def _application(name: str, side: int) -> Callable[[], keras.Model]:
@@ -48,9 +55,10 @@ def _application(name: str, side: int) -> Callable[[], keras.Model]:
 
 
 def _family(name: str, scaling: str, side: int) -> Kind:
+    output = OUTPUTS.get(name, "predictions")
     return Kind(f"network_{name.lower()}", name, _application(name, side),
-                {"images": gratings(side, side)}, {"predictions": Out("logits", 0.0)},
-                "classification", scaling, head="predictions")  # fmt: skip
+                {"images": gratings(side, side)}, {output: Out("logits", 0.0)},
+                "classification", scaling, head=HEADS.get(name, output))  # fmt: skip
 
 
 def transfer(name: str = "MobileNetV2", **options: Any) -> keras.Model:

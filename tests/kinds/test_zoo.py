@@ -8,7 +8,7 @@ import pytest
 from kinds.check import LIMITS, Agreement, Mismatch, check, compare, dequantise, measure, quantise
 from kinds.float_model import prepare, run_keras, scale_pixels
 from kinds.lively import find_still
-from kinds.zoo import KINDS, build_kind, built
+from kinds.zoo import KINDS, NETWORKS, build_kind, built
 
 SOME = ("gray", "two_heads", "siamese", "shared_layers")
 FLOAT32 = LIMITS["float32"]
@@ -19,9 +19,14 @@ def each_kind():
     return [pytest.param(name, marks=() if name in SOME else pytest.mark.long) for name in KINDS]
 
 
-@pytest.mark.parametrize("name", each_kind())
+def each_network():
+    """Every published network, in the long suite."""
+    return [pytest.param(name, marks=pytest.mark.long) for name in NETWORKS]
+
+
+@pytest.mark.parametrize("name", [*each_kind(), *each_network()])
 def test_outputs_have_the_expected_names_and_vary_over_the_inputs(name):
-    kind = KINDS[name]
+    kind = {**KINDS, **NETWORKS}[name]
     outputs = run_keras(kind, built(name), kind.draw(48, seed=4))
     assert list(outputs) == list(kind.outputs)
     variation = {key: out.variation for key, out in kind.outputs.items()}
