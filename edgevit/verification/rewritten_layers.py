@@ -7,7 +7,8 @@ fault with the file's tensor. So the float model runs on the file's tensors once
 doubtful ones.
 
 Where a fault is in the very layer that follows, that says nothing. But one kind of rewrite shows
-by itself: a file with levels for each channel holds every channel on a scale of its own. A fault
+by itself: a file with levels for each channel holds every channel on a scale of its own, and one
+whose convolutions have taken in the norms behind them does too, some turned round. A fault
 hits one channel, or all alike. And an activation that no layer stands for may be in the step, as
 keras.ops.relu in a model's own call: then the tensor is the layer's output, cut off at its ends.
 """
@@ -85,7 +86,7 @@ def _shows_itself(trial: Trial) -> bool:
 
 
 def is_rescaled(trial: Trial) -> bool:
-    """Whether a tensor holds a layer's output with a factor for each channel, uneven ones."""
+    """Whether a tensor holds a layer's output with a factor for each channel, of uneven sizes."""
     answer, found = (
         values.reshape(-1, values.shape[-1]).astype(np.float64)
         for values in (trial.answer, trial.found)
@@ -97,10 +98,11 @@ def is_rescaled(trial: Trial) -> bool:
     if not live.any():
         return False
     alike = product[live] / np.sqrt(power[live] * power_found[live])
-    if np.mean(alike > SAME_SHAPE) < MOST_CHANNELS:
+    if np.mean(np.abs(alike) > SAME_SHAPE) < MOST_CHANNELS:
         return False
-    low, high = np.quantile(product[live] / power[live], (0.1, 0.9))
-    return bool(low > 0 and high / low > UNEVEN)
+    factors = product[live] / power[live]
+    low, high = np.quantile(np.abs(factors), (0.1, 0.9))
+    return bool(np.median(factors) > 0 and low > 0 and high / low > UNEVEN)
 
 
 def is_cut(trial: Trial) -> bool:

@@ -64,6 +64,7 @@ def test_a_sound_chain_has_no_doubts():
 
 
 UNEVEN = np.array([0.5, 0.7, 0.8, 1.0, 1.3, 1.6, 2.0, 3.0])
+TURNED = np.array([1, 1, -1, 1, 1, 1, -1, 1])
 
 
 def zeroed(x: np.ndarray) -> np.ndarray:
@@ -76,6 +77,7 @@ def zeroed(x: np.ndarray) -> np.ndarray:
         (lambda x: x * UNEVEN, True),
         (lambda x: np.round(x * UNEVEN / 0.1) * 0.1, True),  # and rounded
         (lambda x: zeroed(x * UNEVEN), True),  # what is behind it shows the fault
+        (lambda x: x * UNEVEN * TURNED, True),  # a norm was folded, of factors of either sign
         (lambda x: 2 * x, False),
         (lambda x: x * np.where(np.arange(8) == 3, 1.5, 1), False),
         (zeroed, False),
