@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+LEVELLED = "Levelled"  # in the name of a tensor whose channels a writer gave other sizes
 # What TensorFlow calls the insides of one layer: ops.gelu is "Gelu/mul_2", Dense on rank 3 is
 # "Tensordot/MatMul". Keras layers of the tutorials and of this package are written in lower case.
-SCOPES = {"BiasAdd", "Gelu", "LayerNorm", "MatMul", "Softmax", "Tensordot", "einsum", "moments"}
+SCOPES = {
+    *("BiasAdd", "Gelu", "LayerNorm", "MatMul", "Softmax", "Tensordot", "einsum", "moments"),
+    LEVELLED,
+}
 # Of several operators that were fused into one kernel, the layer of the one that does the work.
 WORK = ("MatMul", "Tensordot", "convolution", "Conv", "depthwise", "einsum")
 
@@ -22,6 +26,21 @@ def layer_of_node(name: str) -> str:
     while parts and parts[-1] in SCOPES:
         parts.pop()
     return "/".join(parts)
+
+
+def mark_levelled(name: str) -> str:
+    """The name of a tensor whose channels have other sizes than its layer's output.
+
+    >>> mark_levelled("net/dense/MatMul;net/dense/BiasAdd")
+    'net/dense/Levelled/MatMul;net/dense/Levelled/BiasAdd'
+    """
+    parts = [part.rpartition("/") for part in name.split(";")]
+    return ";".join(f"{path}/{LEVELLED}/{own}" if path else own for path, _, own in parts)
+
+
+def is_levelled(name: str) -> bool:
+    """Whether a tensor's name is one of :func:`mark_levelled`."""
+    return f"/{LEVELLED}/" in name
 
 
 def strip_retrace(names: Sequence[str]) -> list[str]:

@@ -12,12 +12,14 @@ import numpy as np
 from edgevit.core.layer_errors import FloatLayer, FloatNetwork, Role
 from edgevit.core.samples import Inputs
 from edgevit.formats.intermediate import IntermediateReader, IntermediateTensor
+from edgevit.formats.layer_names import is_levelled
 from edgevit.verification.fused_layers import find_ends, find_split
 
 CLEARLY = 0.1  # unlikeness of a better candidate, as a share of that of the last
 
 REPEATED = "is called several times, so the file's names do not tell its tensors apart"
 NO_NAME = "no tensor is named after it: fused into its neighbours"
+ON_SCALES = "its channels are on scales of their own: rewritten"
 OTHER_SIZE = "its tensors have other sizes: computed in part, or in pieces"
 FUSED = "computed in one step with the layer in front of it, and compared with that"
 MOVES_BARE = "moves a normalisation's values, whose scale and offset are in the weights behind it"
@@ -133,13 +135,14 @@ def align_layers(network: FloatNetwork, reader: IntermediateReader, images: Inpu
         return alike(own, whole(values, tensor, layer))
 
     chosen = choose_tensors(layers, candidates, likeness)
-    named = {tensor.layer for tensor in reader.tensors}
+    named = {tensor.layer: OTHER_SIZE for tensor in reader.tensors}
+    named |= {tensor.layer: ON_SCALES for tensor in reader.tensors if is_levelled(tensor.name)}
     reasons: dict[str, str] = {}
     for layer in layers:
         if layer.role is Role.REPEATED:
             reasons[layer.path] = REPEATED
         elif layer.role is Role.COMPUTES and layer.path not in chosen:
-            reasons[layer.path] = OTHER_SIZE if layer.path in named else NO_NAME
+            reasons[layer.path] = named.get(layer.path, NO_NAME)
     firsts: dict[str, str] = {}
     for first, last in find_split(layers, chosen, likeness).items():
         del chosen[first]
@@ -176,7 +179,8 @@ def find_candidates(
     for tensor in tensors:
         for owner in names.owners(tensor.layer):
             fits = math.prod(tensor.shape) == batch * math.prod(owner.shape)
-            if owner.role is Role.COMPUTES and tensor.shape and fits:
+            sound = tensor.shape and not is_levelled(tensor.name)
+            if owner.role is Role.COMPUTES and sound and fits:
                 found.setdefault(owner.path, []).append(tensor)
     return found
 

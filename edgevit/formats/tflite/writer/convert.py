@@ -27,12 +27,14 @@ from edgevit.formats.tflite.writer.observe import observe_activations
 from edgevit.formats.tflite.writer.passes import (
     CENTRE_NORMS,
     CORRECT_BIASES,
+    LEVEL_CHANNELS,
     chosen_passes,
     run_passes,
 )
 from edgevit.formats.tflite.writer.passes.suit_integers import slice_splits, suit_integers
 from edgevit.formats.tflite.writer.quantize.bound_masks import bound_masks
 from edgevit.formats.tflite.writer.quantize.correct_biases import correct_biases, entering_names
+from edgevit.formats.tflite.writer.quantize.cut_ranges import cut_ranges
 from edgevit.formats.tflite.writer.quantize.expand_gelu import expand_gelu
 from edgevit.formats.tflite.writer.quantize.expand_hard_swish import expand_hard_swish
 from edgevit.formats.tflite.writer.quantize.expand_prelu import expand_prelu
@@ -43,6 +45,7 @@ from edgevit.formats.tflite.writer.quantize.integer import (
     carry_through_reshapes,
     quantize,
 )
+from edgevit.formats.tflite.writer.quantize.level_channels import channel_names, level_channels
 from edgevit.formats.tflite.writer.quantize.micro import suit_micro
 from edgevit.formats.tflite.writer.quantize.refine_squares import refine_squares
 from edgevit.formats.tflite.writer.quantize.set_precisions import set_precisions
@@ -259,6 +262,8 @@ def observe_tflite(
         entering = dict(zip(names, source.prepare(inputs), strict=True))
     if CORRECT_BIASES in chosen_passes(options):
         observer.averaged = entering_names(graph)
+    if LEVEL_CHANNELS in chosen_passes(options):
+        observer.divided = channel_names(graph)
     found = observe_activations(graph, entering, observer, progress)
     for name in _raw_inputs(source, options, "uint8"):  # whatever the sample held
         entry = graph.name(graph.input_named(name))
@@ -277,9 +282,11 @@ def _write_int8(
     """``suit`` rewrites the integer graph; ``widen``: ranges as XNNPACK and products want them."""
     input_type = check_io_dtype(options, integer=True)
     graph, record, steps = _calibrated_graph(source, options, ranges)
+    record, levelled = _level_channels(graph, record, options)
     precisions = [Precision.INT8] * len(graph.operators)
     corrected = _correct_biases(graph, record, options, precisions)
-    known, refined = refine_squares(graph, bound_masks(graph, record.ranges))
+    cut = cut_ranges(graph, record.ranges)
+    known, refined = refine_squares(graph, bound_masks(graph, cut))
     known = give_room(graph, known)
     if widen:
         known = widen_operands(graph, level_ranges(graph, known))
@@ -290,7 +297,7 @@ def _write_int8(
     tables = write_tables(graph, functions, TABLES_8)
     rewritten = (*tables, *suit(graph))
     numbers = "int8 activations, int8 weights a channel, int32 biases"
-    lines = (*steps, *corrected, *refined, numbers, *rewritten)
+    lines = (*steps, *levelled, *corrected, *refined, numbers, *rewritten)
     return _written(staged, graph, lines, None if rewritten or moved else quantised)
 
 
@@ -303,6 +310,16 @@ def _calibrated_graph(
     graph, steps = float_graph(source, options)
     used = f"activation ranges of {ranges.images} images ({ranges.source})"
     return graph.copy(), ranges, (*steps, used)
+
+
+def _level_channels(
+    graph: TfliteGraph, record: RangeRecord, options: TfliteOptions
+) -> tuple[RangeRecord, tuple[str, ...]]:
+    """Levels channels, if that is asked for. (Ranges of the changed graph, a line)."""
+    if LEVEL_CHANNELS not in chosen_passes(options):
+        return record, ()
+    record, report = level_channels(graph, record)
+    return record, report_lines([report])
 
 
 def _correct_biases(

@@ -21,18 +21,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from edgevit.formats.onnx.writer.quantize.layers import WeightedLayer
-from edgevit.quantization.levels import (
-    ChannelLevels,
-    channel_levels,
-    channel_scales,
-    weight_scales,
+from edgevit.quantization.channel_levels import (
+    SHARES,
+    list_levels,
+    predict_error,
+    variances_of,
 )
+from edgevit.quantization.levels import ChannelLevels, channel_scales, weight_scales
 from edgevit.quantization.observer import ChannelRanges
-
-# Deviations from its mean that a channel keeps, as far as any channel goes: one of few places has
-# not shown its largest value on the samples. 6 cost MobileNetV2 1 dB.
-SPREAD = 4.0
-SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # how far channels go their own way
 
 
 def choose_levels(
@@ -58,11 +54,7 @@ def choose_levels(
     """
     if known is None:
         return None
-    shares = SHARES if readers else (1.0,)
-    spread = SPREAD * np.sqrt(np.maximum(known.squares - np.square(known.means), 0))
-    lows = np.minimum(known.lows, known.means - spread)
-    highs = np.maximum(known.highs, known.means + spread)
-    found = [channel_levels(low, high, lows, highs, share, one_zero) for share in shares]
+    found = list_levels(low, high, known, SHARES if readers else (1.0,), one_zero)
     errors = [sum(_predict(layer, levels, known, paired) for layer in readers) for levels in found]
     return found[int(np.argmin(errors))]
 
@@ -157,11 +149,6 @@ def _predict(
     shape = (*columns.shape, *(1,) * (layer.weights.ndim - 2))
     weights = layer.weights * factors[columns].reshape(shape)
     rows = layer.rows_of(weights)
-    of_tensor = np.square(rows).sum() * float(levels.affine.scale) ** 2
-    window = rows.shape[1] // columns.shape[1]
-    # The mean is not counted, whose error the bias makes up for.
-    variances = np.maximum(known.squares - np.square(known.means), 0)
-    power = (variances / np.square(factors))[columns].sum(axis=1) * window  # N
     scales = scale_weights(layer, rows, None, levels, known, paired).astype(np.float64)
-    of_weights = (np.square(scales) * power).sum()
-    return float(of_tensor + of_weights) / 12
+    step, variances = float(levels.affine.scale), variances_of(known)
+    return predict_error(rows, scales, columns, factors, step, variances)

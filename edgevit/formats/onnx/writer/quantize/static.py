@@ -45,6 +45,7 @@ from edgevit.formats.onnx.writer.quantize.channels import (
     correct_bias,
     scale_weights,
 )
+from edgevit.formats.onnx.writer.quantize.cut_ranges import cut_ranges
 from edgevit.formats.onnx.writer.quantize.layers import WeightedLayer, find_layers
 from edgevit.quantization.levels import (
     Affine,
@@ -87,7 +88,8 @@ def quantize_static(
     if not layers:
         raise ExportError("there is no Gemm, MatMul or Conv with constant weights to quantise.")
     check_ranges(layers, ranges)
-    writer = _Writer(model.graph, layers, ranges, channels or {}, paired)
+    cut = cut_ranges(layers, ranges)
+    writer = _Writer(model.graph, layers, cut, channels or {}, paired)
     for layer in layers:
         writer.write(layer)
     drop_activations(model)

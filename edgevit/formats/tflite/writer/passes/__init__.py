@@ -1,8 +1,9 @@
 """Named passes that rewrite a network for the integer kernels of TFLite, each one to switch.
 
-All but one are exact in real arithmetic: before anything is rounded the rewritten graph returns
-what the Keras model returns. They are rows of one table, run in its order on the float graph that
-calibration runs and that the quantiser starts from, so whatever network comes gains from them.
+All but the last two are exact in real arithmetic: before anything is rounded the rewritten graph
+returns what the Keras model returns. They are rows of one table, run in its order on the float
+graph that calibration runs and that the quantiser starts from, so whatever network comes gains from
+them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from edgevit.formats.tflite.writer.passes.equalise_channels import equalise_chan
 from edgevit.formats.tflite.writer.passes.fold_affine import fold_affine
 
 CENTRE_NORMS = "centre-norms"
+LEVEL_CHANNELS = "level-channels"
 CORRECT_BIASES = "correct-biases"
 
 
@@ -50,15 +52,22 @@ PASSES: dict[str, Pass[TfliteGraph]] = {
             default=False,
         ),
         Pass(
+            LEVEL_CHANNELS,
+            "channels of one size, as the samples show them (Nagel et al. 2019)",
+            _run_elsewhere,  # edgevit.formats.tflite.writer.quantize.level_channels
+            exact=False,
+        ),
+        Pass(
             CORRECT_BIASES,
             "the mean error of rounded weights off each bias (Nagel et al. 2019)",
             _run_elsewhere,  # edgevit.formats.tflite.writer.quantize.correct_biases
             exact=False,
-            default=False,
         ),
     )
 }
 DEFAULT_PASSES = tuple(row.name for row in PASSES.values() if row.default)
+# These begin with what a record of the float graph says, and leave that graph as it is.
+WITH_RECORD = (LEVEL_CHANNELS, CORRECT_BIASES)
 
 
 def find_passes(names: str | tuple[str, ...]) -> tuple[str, ...]:
@@ -93,7 +102,7 @@ def chosen_passes(options: TfliteOptions) -> tuple[str, ...]:
 
 def describe_passes(options: TfliteOptions) -> str:
     """What activation ranges depend on beside the network."""
-    return " ".join(chosen_passes(options)) or "no surgery"
+    return " ".join(n for n in chosen_passes(options) if n not in WITH_RECORD) or "no surgery"
 
 
 def run_passes(graph: TfliteGraph, names: tuple[str, ...]) -> tuple[str, ...]:

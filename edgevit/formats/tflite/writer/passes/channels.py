@@ -7,7 +7,7 @@ normalisation and a Dense layer, the layer's inputs still know their channels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from edgevit.formats.tflite.operators import WEIGHTED
 from edgevit.formats.tflite.writer.graph import NO_ACTIVATION, TfliteGraph
 
 SAME_PADDING = 0  # schema.Padding
+POOLS = ("AVERAGE_POOL_2D", "MAX_POOL_2D")  # of each channel by itself
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,12 @@ class Entry:
     Attributes:
         operator: FULLY_CONNECTED, CONV_2D or DEPTHWISE_CONV_2D.
         channels: int K; the channel that each of its K inputs belongs to.
+        way: tensors between where the channels began and the layer, its input the last of them.
     """
 
     operator: Any
     channels: np.ndarray
+    way: tuple[int, ...] = ()
 
 
 def find_entries(
@@ -41,8 +44,9 @@ def find_entries(
         graph: where to look.
         tensor: index of the tensor.
         labels: int, of the tensor's shape: the channel that each element belongs to.
-        scaled: whether channels are only scaled. They may then pass through a product with another
-            activation, as an attention's values do; an offset would not.
+        scaled: whether channels are only scaled, by factors above zero. They may then pass through
+            a product with another activation, as an attention's values do, through poolings, and
+            beside zeros; an offset would not.
     """
     if graph.is_output(tensor):
         return Declined("it is an output of the file")
@@ -63,21 +67,35 @@ def find_entries(
         moved = (
             _multiply_labels(graph, operator, labels)
             if through_product
-            else move_labels(graph, operator, labels)
+            else move_labels(graph, operator, labels, scaled)
         )
         if isinstance(moved, Declined):
             return moved
-        further = find_entries(graph, int(operator.outputs[0]), moved, scaled)
+        result = int(operator.outputs[0])
+        further = find_entries(graph, result, moved, scaled)
         if isinstance(further, Declined):
             return further
-        found += further
+        found += [replace(entry, way=(result, *entry.way)) for entry in further]
     return found or Declined("nothing takes it")
 
 
-def move_labels(graph: TfliteGraph, operator: Any, labels: np.ndarray) -> np.ndarray | Declined:
-    """Labels of an operator's output, where the operator only moves or averages values."""
+def move_labels(
+    graph: TfliteGraph, operator: Any, labels: np.ndarray, scaled: bool = False
+) -> np.ndarray | Declined:
+    """Labels of an operator's output, where the operator only moves or averages values.
+
+    Args:
+        graph: where the operator is.
+        operator: which it is.
+        labels: of what enters it.
+        scaled: see :func:`find_entries`.
+    """
     kind = graph.kind(operator)
     shape = graph.shape(int(operator.outputs[0]))
+    if scaled and kind in POOLS:
+        if np.any(labels != labels[:1, :1, :1]):
+            return Declined(f"{kind} mixes positions with channels")
+        return np.broadcast_to(labels[:1, :1, :1], shape)
     if kind in ("RESHAPE", "SQUEEZE", "EXPAND_DIMS"):
         if np.prod(shape, dtype=int) != labels.size:
             return Declined(f"{kind} of a size that is not fixed reads it")
@@ -87,6 +105,8 @@ def move_labels(graph: TfliteGraph, operator: Any, labels: np.ndarray) -> np.nda
         return Declined(f"{kind} reads it")
     if kind == "TRANSPOSE":
         return labels.transpose(second)
+    if scaled and kind == "PAD" and not second[-1].any():
+        return np.pad(labels, second, mode="edge")
     if kind == "MEAN":
         axes = tuple(int(axis) for axis in np.atleast_1d(second))
         low, high = labels.min(axis=axes), labels.max(axis=axes)

@@ -92,6 +92,22 @@ def test_onnxruntime_runs_every_convolution_in_integers(graphs, pictures, activa
     assert "Conv" not in fused
 
 
+def test_levels_end_where_a_hard_swish_does(graphs, pictures):
+    """It is zero below -3, and convolutions in front of it reach further down."""
+    model = inverted_residuals(graphs, "HardSwish")
+    ranges, channels = measured(model, pictures)
+    assert ranges["net/one/depthwise/Conv/out"][0] < -4
+    graphs.apply(quantize_static, model, ranges, channels)
+    made = {name: node for node in model.graph.node for name in node.output}
+    stored = {array.name: numpy_helper.to_array(array) for array in model.graph.initializer}
+    entering = [made[node.input[0]] for node in model.graph.node if node.op_type == "HardSwish"]
+    assert len(entering) == 4
+    for node in entering:  # levels less their zero, times the steps of channels
+        steps = stored[node.input[1]].astype(np.float64).reshape(-1)
+        zeros = stored[made[node.input[0]].input[2]]
+        assert (zeros * steps).max() <= 3 + steps.max() / 2
+
+
 def test_onnxruntime_still_takes_one_scale_for_granted():
     """When this fails, onnxruntime was mended, and keep_float can go."""
     import onnxruntime

@@ -26,7 +26,7 @@ from edgevit.formats.tflite.writer.convert import (  # noqa: E402
     write_mixed,
 )
 from edgevit.formats.tflite.writer.graph import TfliteGraph  # noqa: E402
-from edgevit.formats.tflite.writer.passes import DEFAULT_PASSES, find_passes  # noqa: E402
+from edgevit.formats.tflite.writer.passes import find_passes  # noqa: E402
 from edgevit.formats.tflite.writer.quantize.correct_biases import correct_biases  # noqa: E402
 from edgevit.frontend.source import Source  # noqa: E402
 from edgevit.quantization.observer import Observer  # noqa: E402
@@ -38,7 +38,8 @@ pytestmark = pytest.mark.skipif(
 )
 SHAPE = (24, 20, 3)
 LAYERS = 5
-STEPS = find_passes("default,correct-biases")
+STEPS = find_passes("default")
+WITHOUT = find_passes("default,no-correct-biases")
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +104,7 @@ def test_nothing_changes_where_nothing_is_rounded(source, record):
     precisions = [Precision.FLOAT32] * len(graph.operators)
     assert correct_biases(after, record.means, precisions).count == 0
     assert after.to_bytes() == before
-    plain, _ = float_graph(source, TfliteOptions())
+    plain, _ = float_graph(source, TfliteOptions(surgery=WITHOUT))
     assert (
         plain.to_bytes() == before
     )  # what is calibrated and what tflite-float32 holds is not corrected
@@ -113,7 +114,7 @@ def test_the_mean_error_of_every_layer_falls(source, images, record, tmp_path):
     graph, _ = float_graph(source, TfliteOptions(surgery=STEPS))
     expected = outputs_of(graph.to_bytes(), images, tmp_path / "float.tflite")
     errors = {}
-    for steps in (DEFAULT_PASSES, STEPS):
+    for steps in (WITHOUT, STEPS):
         options = TfliteOptions(surgery=steps)
         path = tmp_path / "int16.tflite"
         written = write_int16x8(source, options, record, path)
@@ -124,7 +125,7 @@ def test_the_mean_error_of_every_layer_falls(source, images, record, tmp_path):
             np.sqrt(np.mean((y - x) ** 2)) for x, y in zip(expected, found, strict=True)
         ]
     assert len(expected) == LAYERS
-    for before, after in zip(errors[DEFAULT_PASSES], errors[STEPS], strict=True):
+    for before, after in zip(errors[WITHOUT], errors[STEPS], strict=True):
         assert after < 0.2 * before
 
 
@@ -152,9 +153,11 @@ def test_a_layer_is_left_alone_for_a_reason(source, record):
     assert 0 < report.count < LAYERS
 
 
-def test_means_are_recorded_on_demand_and_travel_with_the_record(source, images, record):
+def test_means_are_recorded_where_they_are_wanted_and_travel_with_the_record(
+    source, images, record
+):
     assert len(record.means) == LAYERS
-    assert record_of(source, images, DEFAULT_PASSES).means == {}
+    assert record_of(source, images, WITHOUT).means == {}
     assert RangeRecord.from_text(record.to_text(), "record") == record
     text = record.to_text().replace('"means": {', '"means": {"stranger": [0.5],')
     with pytest.raises(ModelFileError, match="'stranger' has no range"):
