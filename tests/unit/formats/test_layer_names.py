@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from edgevit.formats.layer_names import layer_of_node, layers_of_tensors, strip_retrace
+from edgevit.formats.layer_names import (
+    is_levelled,
+    layer_of_node,
+    layers_of_tensors,
+    mark_levelled,
+    strip_retrace,
+)
 
 
 @pytest.mark.parametrize(
@@ -26,6 +32,21 @@ def test_the_layer_is_the_path_without_the_operator(name, layer):
 def test_a_fused_kernel_belongs_to_the_layer_that_does_the_work():
     fused = "net_1/relu_1/Relu;net_1/conv_1/BiasAdd;net_1/conv_1/convolution"
     assert layers_of_tensors([fused]) == ["net/conv"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "net/dense/Tensordot/MatMul;net/dense/BiasAdd",
+        "net_1/relu_1/Relu;net_1/conv_1/BiasAdd;net_1/conv_1/convolution",
+        "StatefulPartitionedCall:0;net/conv/convolution",
+    ],
+)
+def test_a_mark_of_levelled_channels_leaves_the_layer_what_it_is(name):
+    marked = mark_levelled(name)
+    assert is_levelled(marked)
+    assert not is_levelled(name)
+    assert layers_of_tensors([marked]) == layers_of_tensors([name])
 
 
 def test_the_number_of_a_second_trace_goes_and_the_layers_own_number_stays():

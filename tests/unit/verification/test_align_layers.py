@@ -59,6 +59,12 @@ def test_a_tensor_of_a_layer_that_only_passes_on_is_nobodys_output():
     assert find_candidates(layers, [tensor("x", "net/drop")], batch=1) == {}
 
 
+def test_a_tensor_whose_channels_were_levelled_is_nobodys_output():
+    tensors = [tensor("net/dense/Levelled/MatMul", "net/dense"), tensor("net/b/Relu", "net/b")]
+    found = find_candidates([layer("net/dense"), layer("net/b")], tensors, batch=1)
+    assert list(found) == ["net/b"]
+
+
 def test_the_files_batch_counts():
     layers = [layer("net/dense")]
     assert find_candidates(layers, [tensor("x", "net/dense", (3, 4))], batch=1) == {}
