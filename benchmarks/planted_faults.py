@@ -7,6 +7,13 @@ what it computes tells. A fault that moves no output by more than EFFECT of its 
 
     python benchmarks/planted_faults.py --networks FOLDER --json benchmarks/results/faults.json
     python benchmarks/planted_faults.py --table
+
+How many golden inputs tell in slow kernels? ``--few`` asks LiteRT's reference kernels alone,
+on the first so many of them:
+
+    python benchmarks/planted_faults.py --few --networks FOLDER --targets tflite-float32 \\
+        --json benchmarks/results/few_inputs.json
+    python benchmarks/planted_faults.py --few --table
 """
 
 from __future__ import annotations
@@ -16,6 +23,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +40,11 @@ from edgevit.frontend.opening import open_source
 from edgevit.frontend.source import Source
 from edgevit.verbs.export import export
 from edgevit.verbs.verify import verify
+from edgevit.verification.parity import compare
 from kinds import faults, faults_in_layers
 from kinds.zoo import KINDS, build_kind
 
-DEFAULT = RESULTS / "faults.json"
+DEFAULT, DEFAULT_FEW = RESULTS / "faults.json", RESULTS / "few_inputs.json"
 SUBJECTS = {
     "classifier": ("resnet8",),
     "segmenter": ("unet", "fcn"),
@@ -51,6 +60,7 @@ DRAWS = 3  # of each fault in each file; diff looks at the first
 EFFECT = {"float32": 1e-4, "float16": 1e-3, "int8": 0.01}  # by precision: below, a fault is none
 SAMPLES = 64  # on which an effect is measured
 LOOKED_AT = 32  # samples of diff
+FEW, SLOW = (16, 8, 4, 2, 1), "litert-reference"
 
 
 def main() -> None:
@@ -62,19 +72,21 @@ def main() -> None:
     parser.add_argument("--json", type=result_path, help="where to add the rows")
     parser.add_argument("--no-look", action="store_true", help="leave diff out")
     parser.add_argument("--against", action="store_true", help="verify against the model as well")
+    parser.add_argument("--few", action="store_true", help="slow kernels alone, on few inputs")
     parser.add_argument("--table", action="store_true", help="only print what was counted")
     options = parser.parse_args()
-    path = options.json or DEFAULT
+    path = options.json or (DEFAULT_FEW if options.few else DEFAULT)
     rows = json.loads(path.read_text())["rows"] if path.exists() else []
     if options.table:
-        print("\n".join(render_table(rows)))
+        print("\n".join((render_few if options.few else render_table)(rows)))
         return
     for name in options.subjects or [name for names in SUBJECTS.values() for name in names]:
         for target in options.targets.split(","):
             rows = [row for row in rows if (row["subject"], row["target"]) != (name, target)]
             with tempfile.TemporaryDirectory() as place:
-                looks = 0 if options.no_look else 1
-                arguments = options.networks, options.draws, looks, options.against, Path(place)
+                looks = 0 if options.no_look or options.few else 1
+                ways = options.against, options.few
+                arguments = options.networks, options.draws, looks, ways, Path(place)
                 for row in count(name, target, *arguments):
                     rows.append(row)
                     print(json.dumps(row), flush=True)
@@ -114,12 +126,21 @@ class Subject:
 
 
 def count(
-    name: str, target: str, folder: Path, draws: int, looks: int, against: bool, place: Path
+    name: str,
+    target: str,
+    folder: Path,
+    draws: int,
+    looks: int,
+    ways: tuple[bool, bool],
+    place: Path,
 ) -> Iterator[dict[str, Any]]:
-    """A row for each planted fault that has an effect, and one for the sound file."""
+    """A row for each planted fault that has an effect, and one for the sound file.
+
+    ``ways``: whether files are held against the model too; on few inputs alone.
+    """
     subject = Subject(name, folder)
     sound = subject.export(subject.build(), target, place)
-    judge = _Judge(subject, target, sound, against)
+    judge = _Judge(subject, target, sound, *ways)
     yield judge.row("none", sound, "")
     faulty = place / f"faulty{sound.suffix}"
     for number, (fault, _, _) in enumerate(faults_in_layers.FINE_KINDS):
@@ -145,8 +166,8 @@ def count(
 class _Judge:
     """Holds faulty files against the sound one."""
 
-    def __init__(self, subject: Subject, target: str, sound: Path, against: bool):
-        self._subject, self._target = subject, target
+    def __init__(self, subject: Subject, target: str, sound: Path, against: bool, few: bool):
+        self._subject, self._target, self._few = subject, target, few
         self._model = subject.path if against else None
         self._samples = subject.draw(SAMPLES, 12)
         self._least = EFFECT[str(TARGETS[target].precision)]
@@ -165,8 +186,10 @@ class _Judge:
             "target": self._target,
             "fault": fault,
             "effect": float(f"{self._measure(path):.3g}"),
-            "verdict": _verify(path),
         }
+        if self._few:
+            return found | {"few": _verify_few(path)}
+        found["verdict"] = _verify(path)
         if self._model is not None:
             found["against"] = _verify(path, self._model)
         if layer:
@@ -201,6 +224,26 @@ def _verify(path: Path, against: Path | None = None) -> str:
     except EdgevitError as error:
         return f"error: {error}"
     return f"{found.verdict}{' (changed)' if found.drift else ''}"
+
+
+def _verify_few(path: Path) -> list[str]:
+    """What slow kernels alone make of a file, on each number of golden inputs of FEW."""
+    with open_session(path, SLOW) as session:
+        manifest, reference = session.manifest, session.reference
+        assert manifest is not None
+        tolerance = find_target(manifest.target).tolerance
+        parts = [replace(reference, synthetic=reference.synthetic.first(n)) for n in FEW]
+        return [str(compare(session, part).verdict(tolerance)) for part in parts]
+
+
+def render_few(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """How many are found on how many golden inputs."""
+    lines = [f"| fault | {' | '.join(map(str, FEW))} |", f"|{' --- |' * (len(FEW) + 1)}"]
+    for fault in dict.fromkeys(row["fault"] for row in rows):
+        own = [row["few"] for row in rows if row["fault"] == fault]
+        counts = [sum(verdict != "pass" for verdict in found) for found in zip(*own, strict=True)]
+        lines.append(f"| {fault} | {' | '.join(f'{n} of {len(own)}' for n in counts)} |")
+    return lines
 
 
 def render_table(rows: Sequence[dict[str, Any]]) -> list[str]:

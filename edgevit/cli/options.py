@@ -62,7 +62,7 @@ thorough = click.option(
     "--thorough",
     is_flag=True,
     help="Run all golden inputs in slow kernels too (LiteRT's reference kernels, TensorFlow Lite "
-    "Micro); else they run the first sixteen.",
+    "Micro); else they run the first sixteen, of a float32 file four.",
 )
 
 weights = click.option(

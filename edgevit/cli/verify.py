@@ -42,8 +42,9 @@ def verify(file: Path, as_json: bool, **chosen: Any) -> None:
     The golden inputs and outputs were recorded at export and travel inside the file. A file of any
     other tool is held against the model that --against names; its inputs and outputs are matched by
     name, then by shape. A TFLite file runs twice: with XNNPACK, as on devices, and with LiteRT's
-    reference kernels, the first sixteen inputs. With --data the test images of a dataset are
-    classified as well: accuracy, and agreement with float Keras, which is part of the verdict.
+    reference kernels, the first sixteen inputs, or four of a float32 file. With --data the test
+    images of a dataset are classified as well: accuracy, and agreement with float Keras, which is
+    part of the verdict.
     Fails closed: damage, NaN, or a file without recorded outputs is never a pass.
 
     \b

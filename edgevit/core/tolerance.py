@@ -33,12 +33,16 @@ class Tolerance:
         kernels: how far two kernel sets of the same file may be apart: mean |difference| in units
             of the deviation. What is beyond is wrong: one of them does not compute the file.
         reason: why these limits.
+        telling: on how many inputs slow kernels are held against the float model and the other
+            kernels. Where nothing rounds, one number of one input that is computed otherwise is
+            beyond the limit; roundings are told from faults on many.
     """
 
     exact: float | None
     limits: tuple[tuple[Role, Limit], ...]
     kernels: float
     reason: str
+    telling: int = 16
 
     def limit(self, role: Role) -> Limit:
         """Of outputs of one role."""
@@ -77,6 +81,7 @@ EXACT = Tolerance(
     limits=_limits((1e-4, 0.99), (1e-4, 0.99), (1e-4, 0.9999), 1e-4, 0.99),
     kernels=1e-4,
     reason="same float32 arithmetic in another order",
+    telling=4,
 )
 WINOGRAD = replace(EXACT, reason="float32 arithmetic with fewer products, of other factors")
 HALF = Tolerance(

@@ -27,6 +27,7 @@ from edgevit.base.files import (
 from edgevit.base.loading import load_attribute
 from edgevit.base.memory import blocks_apart, give_back
 from edgevit.base.naming import split_names
+from edgevit.base.processor import count_cores
 from edgevit.base.progress import Progress, Status, tells_progress
 from edgevit.base.store import Store, cache_folder
 from edgevit.base.versions import tool_versions
@@ -101,7 +102,7 @@ class ExportArguments(Opening, ExportChoices, TfliteChoices, OnnxChoices, total=
             whoever verifies it judges it on them too.
         cache: whether the float model's outputs are read from the user's cache where an earlier run
             left them, and kept there (docs/decisions/0019-outputs-are-kept.md). Left out: not.
-        thorough: whether slow kernels run all golden inputs too, instead of the first sixteen.
+        thorough: whether slow kernels run all golden inputs too, instead of the first few.
         sign: a file of a private ed25519 key, which signs each file (see
             :mod:`edgevit.verification.signing`). None: files stay unsigned.
         jobs: processes at once: with more than one, a file is verified in a process of its own
@@ -322,6 +323,10 @@ class _Call:
         if status:
             status(line)
 
+    def telling(self, target: Target) -> int | None:
+        """How many samples slow kernels run; None: all."""
+        return None if self.arguments.get("thorough") else target.tolerance.telling
+
 
 @dataclass(frozen=True)
 class _Staged:
@@ -421,8 +426,7 @@ def _is_here(target: Target) -> bool:
 
 def _request(call: _Call, staged: _Staged) -> Request:
     runtimes = tuple(row.name for row in verifying_runtimes(staged.target)[0])
-    thorough = bool(call.arguments.get("thorough"))
-    return Request(staged.path, runtimes, call.reference, thorough)
+    return Request(staged.path, runtimes, call.reference, call.telling(staged.target))
 
 
 def _check(call: _Call, staged: _Staged) -> tuple[Check, float]:
@@ -440,7 +444,8 @@ def _check(call: _Call, staged: _Staged) -> tuple[Check, float]:
         verifying_runtimes(staged.target)[0],
         call.reference,
         lambda line: call.say(f"{name}: {line}"),
-        thorough=bool(call.arguments.get("thorough")),
+        telling=call.telling(staged.target),
+        lanes=count_cores(),
     )
     return found, time.perf_counter() - started
 

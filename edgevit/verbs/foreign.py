@@ -141,9 +141,9 @@ def check_foreign(
     source: Source,
     reference: ReferenceSet,
     status: Status,
-    thorough: bool = False,
+    telling: int | None = None,
 ) -> tuple[Check, list[str]]:
-    """(what :func:`check_file` found, what was matched with what).
+    """(what :func:`check_file` found, what was matched with what); arguments as there.
 
     Raises:
         ConfigError: an input or output of the model is not in the file.
@@ -151,4 +151,4 @@ def check_foreign(
     """
     lines: list[str] = []
     wrap = cast(Callable[[Session], Session], matched(source, lines))
-    return check_file(path, rows, reference, status, wrap=wrap, thorough=thorough), lines
+    return check_file(path, rows, reference, status, wrap=wrap, telling=telling), lines

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from edgevit.base.errors import ConfigError, MissingDependencyError, ModelFileError
 from edgevit.base.markup import show_table
+from edgevit.base.processor import count_cores
 from edgevit.base.progress import Progress, Status, tells_progress
 from edgevit.core.drift import find_drift, find_move
 from edgevit.core.manifest import CLASSIFICATION, Manifest, find_change
@@ -152,7 +153,7 @@ def verify(
         progress: called with (images done, images in all).
         runtime: a key of RUNTIMES, which runs the file instead; None: those that its target asks
             for.
-        thorough: whether slow kernels run all golden inputs too, instead of the first sixteen.
+        thorough: whether slow kernels run all golden inputs too, instead of the first few.
         trust: a file of a public key; a file that its owner did not sign is damaged.
         **opening: of another tool's file, how ``against`` is read: see
             :class:`edgevit.frontend.opening.Opening`.
@@ -190,7 +191,8 @@ def verify(
         assert float_source is not None  # one that is named is found, or refused
         say("recording the outputs of the float model that you named")
         reference = record_again(float_source, reference)
-    check = check_file(path, rows, reference, say, look, thorough=thorough)
+    telling = None if thorough else target.tolerance.telling
+    check = check_file(path, rows, reference, say, look, telling=telling, lanes=count_cores())
     reports = check.reports
     result = Verification(
         path,
@@ -262,12 +264,14 @@ def _verify_foreign(
     reference = record_reference(source)
     source = refine_source(source, reference, opening.get("task") is not None)
     rows = choose_runtimes(first, asked)
-    found, lines = check_foreign(path, rows, source, reference, say, thorough)
+    guessed = guess_tolerance(contents)
+    telling = None if thorough else guessed.telling
+    found, lines = check_foreign(path, rows, source, reference, say, telling)
     return Verification(
         path,
         None,
         found.reports,
-        guessed=guess_tolerance(contents),
+        guessed=guessed,
         matches=(*lines, *(f"warning: {line}" for line in source.warnings)),
         task=source.task,
         caveats=found.caveats,

@@ -23,13 +23,13 @@ class Request:
         path: the file.
         runtimes: names of those that run it.
         reference: what it is held against.
-        thorough: whether slow kernels run all samples too.
+        telling: how many samples slow kernels run; None: all.
     """
 
     path: Path
     runtimes: tuple[str, ...]
     reference: ReferenceSet
-    thorough: bool
+    telling: int | None
 
 
 @dataclass(frozen=True)

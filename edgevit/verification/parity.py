@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 
@@ -33,7 +36,6 @@ CHUNK = 50
 # LiteRT's reference kernels are written for clarity, not for speed: all golden inputs of a large
 # float network would take many minutes in them. They are held against the other kernels, input by
 # input, and kernels that compute something else do so on any input: a few tell.
-TELLING = 16
 SLOW_KERNELS_S = 90.0
 
 Outputs = dict[str, np.ndarray]
@@ -59,7 +61,8 @@ def check_file(
     status: Status,
     look: Callable[[Session], None] = lambda session: None,
     wrap: Callable[[Session], Session] = lambda session: session,
-    thorough: bool = False,
+    telling: int | None = None,
+    lanes: int = 1,
 ) -> Check:
     """Runs a file in several runtimes, against the float model and against one another.
 
@@ -70,7 +73,8 @@ def check_file(
         status: called with a line about what is being done.
         look: called with each session after it ran.
         wrap: what runs in the place of each session.
-        thorough: whether slow kernels run all samples too, instead of the first TELLING.
+        telling: how many samples slow kernels run beside others, the first; None: all.
+        lanes: sessions among which slow kernels share theirs, at once; the outputs are the same.
 
     Raises:
         RuntimeFailure: a runtime refuses the file, or an output is missing or of another shape.
@@ -81,13 +85,16 @@ def check_file(
     first: Outputs | None = None
     for row in rows:
         status(f"running {path.name} in {row.name}")
-        with open_session(path, row.name) as opened:
-            session = wrap(opened)
+        with contextlib.ExitStack() as stack:
+            count = min(lanes, telling) if row.slow and telling is not None else 1
+            opened = (open_session(path, row.name) for _ in range(count))
+            sessions = [wrap(stack.enter_context(session)) for session in opened]
+            session = sessions[0]
             compare_kind = partial(_compare_samples, session)
-            if row.slow and not thorough:
+            if row.slow and telling is not None:
                 # Where nothing else ran the file, its verdict rests on these kernels alone.
-                most = TELLING if reports else len(reference.synthetic)
-                compare_kind = partial(_compare_first, session, most)
+                most = telling if reports else None
+                compare_kind = partial(_compare_first, sessions, most)
             try:
                 found, report = compare_kind(reference.synthetic, SYNTHETIC)
                 own = reference.own and compare_kind(reference.own, OWN)[1]
@@ -115,17 +122,43 @@ def compare(session: Session, reference: ReferenceSet) -> ParityReport:
 
 
 def _compare_first(
-    session: Session, most: int, samples: Samples, kind: str
+    sessions: Sequence[Session], most: int | None, samples: Samples, kind: str
 ) -> tuple[Outputs, ParityReport]:
     """On the first samples: at most so many, and as many as run within SLOW_KERNELS_S."""
     started = time.perf_counter()
-    found = session.run(samples.first(1).inputs)
-    affordable = int(SLOW_KERNELS_S / max(time.perf_counter() - started, 1e-9))
-    few = samples.first(max(1, min(affordable, most)))
-    if len(few) > 1:
-        rest = session.run(take_samples(few.inputs, 1, len(few)))
+    found = _run_at_once(sessions, samples.first(len(sessions)).inputs)
+    begun, elapsed = min(len(sessions), len(samples)), time.perf_counter() - started
+    affordable = begun * int(SLOW_KERNELS_S / max(elapsed, 1e-9))
+    few = samples.first(max(begun, min(affordable, most or len(samples))))
+    if len(few) > begun:
+        rest = _run_at_once(sessions, take_samples(few.inputs, begun, len(few)))
         found = {name: np.concatenate([values, rest[name]]) for name, values in found.items()}
-    return _compare_found(session, found, few, kind)
+    return _compare_found(sessions[0], found, few, kind)
+
+
+def _run_at_once(sessions: Sequence[Session], inputs: Inputs) -> Outputs:
+    """Shares samples among sessions of the same file, each in a thread that ends with the process.
+
+    Runtimes compute without Python's lock.
+    """
+    if len(sessions) == 1:
+        return sessions[0].run(inputs)
+    total = count_samples(inputs)
+    size = -(-total // len(sessions))
+    futures: list[Future[Outputs]] = []
+    for session, start in zip(sessions, range(0, total, size), strict=False):
+        part = take_samples(inputs, start, min(start + size, total))
+        futures.append(Future())
+        Thread(target=_answer, args=(session, part, futures[-1]), daemon=True).start()
+    parts = [future.result() for future in futures]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _answer(session: Session, inputs: Inputs, future: Future[Outputs]) -> None:
+    try:
+        future.set_result(session.run(inputs))
+    except BaseException as error:
+        future.set_exception(error)
 
 
 def _compare_samples(session: Session, samples: Samples, kind: str) -> tuple[Outputs, ParityReport]:

@@ -17,7 +17,7 @@ def answer(request: Request) -> Answer:
     try:
         rows = [find_runtime(name) for name in request.runtimes]
         found = check_file(
-            request.path, rows, request.reference, lambda line: None, thorough=request.thorough
+            request.path, rows, request.reference, lambda line: None, telling=request.telling
         )
     except EdgevitError as error:
         return Answer(None, time.perf_counter() - started, (type(error).__name__, str(error)))

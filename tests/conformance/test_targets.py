@@ -19,7 +19,6 @@ from edgevit.core.tensors import Preprocess
 from edgevit.formats.registry import TARGETS, open_session, verifying_runtimes
 from edgevit.frontend.opening import open_source
 from edgevit.verbs.verify import verify
-from edgevit.verification.parity import TELLING
 
 KEYS = {"edgevit.manifest", "edgevit.labels", "edgevit.preprocess", "edgevit.reference"}
 LARGEST = {Precision.FLOAT32: 1e-4, Precision.FLOAT16: 2e-2}
@@ -43,7 +42,7 @@ def test_every_kernel_set_of_the_runtime_passes(outcomes, target):
     for report in outcome.reports:
         assert report.verdict(target.tolerance) is Verdict.PASS
         slow = report.runtime in [row.name for row in runtimes[1:] if row.slow]
-        assert report.images == (TELLING if slow else COUNT)
+        assert report.images == (target.tolerance.telling if slow else COUNT)
 
 
 def test_the_logits_are_as_near_as_the_precision_allows(outcomes, target):

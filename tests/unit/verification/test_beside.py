@@ -23,7 +23,7 @@ RUNTIMES = ("litert", "litert-reference")
 PARENT = """
 import sys, time
 from edgevit.verification.beside import Beside, Request
-beside = Beside(Request(None, (), None, False), [sys.executable, "-c", CODE])
+beside = Beside(Request(None, (), None, 2), [sys.executable, "-c", CODE])
 print(beside._child.pid, flush=True)
 time.sleep(60)
 """
@@ -53,15 +53,15 @@ def file(tmp_path_factory, convert_tflite) -> Path:
 
 def test_the_reports_are_those_of_this_process(file, reference):
     rows = [find_runtime(name) for name in RUNTIMES]
-    expected = check_file(file, rows, reference, lambda line: None)
-    with Beside(Request(file, RUNTIMES, reference, False)) as beside:
+    expected = check_file(file, rows, reference, lambda line: None, telling=2)
+    with Beside(Request(file, RUNTIMES, reference, 2)) as beside:
         found, seconds = beside.result()
     assert repr(found.reports) == repr(expected.reports)
     assert seconds > 0
 
 
 def test_an_error_of_the_check_arrives_as_what_it_is(tmp_path, reference):
-    request = Request(tmp_path / "none.tflite", RUNTIMES, reference, False)
+    request = Request(tmp_path / "none.tflite", RUNTIMES, reference, 2)
     with Beside(request) as beside, pytest.raises(ModelFileError, match="no such file"):
         beside.result()
 
@@ -69,7 +69,7 @@ def test_an_error_of_the_check_arrives_as_what_it_is(tmp_path, reference):
 def test_a_worker_that_dies_is_one_line(file, reference):
     command = [sys.executable, "-c", "import os; os.kill(os.getpid(), 11)"]
     with (
-        Beside(Request(file, RUNTIMES, reference, False), command) as beside,
+        Beside(Request(file, RUNTIMES, reference, 2), command) as beside,
         pytest.raises(RuntimeFailure, match=r"double.tflite: .* died \(SIGSEGV\)"),
     ):
         beside.result()

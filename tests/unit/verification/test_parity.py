@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,11 +18,10 @@ from edgevit.core.reference import ReferenceSet, Samples
 from edgevit.core.samples import count_samples
 from edgevit.core.signature import InputSpec, OutputSpec, Role, Signature
 from edgevit.core.tensors import TensorSpec
-from edgevit.core.tolerance import EXACT
+from edgevit.core.tolerance import EXACT, HALF
 from edgevit.formats.registry import RUNTIMES
 from edgevit.verification import parity
 from edgevit.verification.parity import (
-    TELLING,
     check_file,
     compare,
     find_output,
@@ -105,11 +105,11 @@ def test_slow_kernels_run_the_first_images_for_as_long_as_they_may(opened, logit
     slow = Slow(logits=logits, gates=gates)
     rows = [replace(ROWS[0], slow=True)]
 
-    def run(session: Answering, limit_s: float, *faster: Answering, thorough: bool = False):
+    def run(session: Answering, limit_s: float, *faster: Answering, telling: int | None = 16):
         monkeypatch.setattr(parity, "SLOW_KERNELS_S", limit_s)
         opened(*faster, session)
         places = [*ROWS[: len(faster)], *rows]
-        check = check_file(Path("net.onnx"), places, reference, print, thorough=thorough)
+        check = check_file(Path("net.onnx"), places, reference, print, telling=telling)
         return next(report for report in check.reports if report.runtime == "slow")
 
     few = run(slow, 0.1)
@@ -117,12 +117,34 @@ def test_slow_kernels_run_the_first_images_for_as_long_as_they_may(opened, logit
     assert few.others[0].images == few.images
     assert few.verdict(EXACT) is Verdict.PASS
     assert run(slow, 1e-6).images == 1
-    assert run(slow, 1e-6, thorough=True).images == 20
+    assert run(slow, 1e-6, telling=None).images == 20
     whole = run(slow, 60)
     assert [output.images for output in whole.outputs] == [20, 15]
-    assert run(slow, 60, Answering(logits=logits, gates=gates)).images == TELLING
+    fast = Answering(logits=logits, gates=gates)
+    for tolerance in (EXACT, HALF):
+        assert run(slow, 60, fast, telling=tolerance.telling).images == tolerance.telling
     wrong = Slow(logits=logits[::-1], gates=gates)
     assert run(wrong, 0.1).verdict(EXACT) is Verdict.FAIL
+
+
+def test_slow_kernels_share_their_inputs_among_sessions_and_return_the_same(opened, reference):
+    class Lane(Answering):
+        """Returns its inputs' numbers; both lanes meet before one of them goes on."""
+
+        def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+            meeting.wait(10)
+            ran.append(self)
+            return {"logits": np.float32(inputs["images"][:, 0, 0, :1]) * np.ones((1, 10))}
+
+    meeting, ran = threading.Barrier(2), []
+    lanes = Lane(logits=np.zeros((1, 10))), Lane(logits=np.zeros((1, 10)))
+    logits = np.arange(20, dtype=np.float32)[:, None] * np.ones((1, 10), np.float32)
+    opened(*lanes)
+    rows = [replace(ROWS[0], slow=True)]
+    expected = reference_of(logits=logits)
+    (report,) = check_file(Path("net.onnx"), rows, expected, print, telling=16, lanes=2).reports
+    assert set(ran) == set(lanes)
+    assert (report.images, report.max_abs) == (20, 0.0)
 
 
 def test_figures_are_those_that_can_be_computed_by_hand(reference, logits):
