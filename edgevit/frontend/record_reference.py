@@ -11,7 +11,7 @@ import numpy as np
 
 from edgevit.base.errors import ExportError
 from edgevit.base.store import Store
-from edgevit.core.golden_inputs import Draw, draw_inputs
+from edgevit.core.golden_inputs import FREE, Draw, draw_inputs
 from edgevit.core.reference import COUNT, ReferenceSet, Samples, count_recorded
 from edgevit.core.samples import count_samples
 from edgevit.frontend.compiled import compile_network
@@ -21,6 +21,7 @@ from edgevit.frontend.source import Source
 from edgevit.tasks import guess_task
 
 BATCH = 32
+BATCH_NUMBERS = 16 * 224 * 224 * 3  # fewer where samples are larger: between layers they are many
 NUMBERS = 256 * 32 * 32 * 3  # fewer samples where they are larger, so that an export stays quick
 LEAST = 32
 WORTH_COMPILING = 3  # batches: tracing costs about as much as two of them, layer by layer
@@ -142,13 +143,13 @@ def float_outputs(
     given = by_name(source, inputs)
     names = [output.name for output in source.signature.outputs]
     parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
-    total = count_samples(given)
-    first = {name: values[:BATCH] for name, values in given.items()}
-    compiled = compile_network(source, first) if total >= WORTH_COMPILING * BATCH else None
-    for start in range(0, total, BATCH):
-        chunk = {name: values[start : start + BATCH] for name, values in given.items()}
+    total, size = count_samples(given), _choose_batch(source)
+    first = {name: values[:size] for name, values in given.items()}
+    compiled = compile_network(source, first) if total >= WORTH_COMPILING * size else None
+    for start in range(0, total, size):
+        chunk = {name: values[start : start + size] for name, values in given.items()}
         entering = source.prepare(chunk)
-        call = compiled if compiled and len(entering[0]) == BATCH else source.call
+        call = compiled if compiled and len(entering[0]) == size else source.call
         for name, values in _to_numpy(call(entering)).items():
             parts[name].append(values)
     return {name: np.concatenate(values) for name, values in parts.items()}
@@ -169,6 +170,13 @@ def by_name(
     if isinstance(inputs, Mapping):
         return inputs
     return {source.signature.inputs[0].name: inputs}
+
+
+def _choose_batch(source: Source) -> int:
+    numbers = sum(
+        math.prod(side or FREE for side in spec.shape[1:]) for spec in source.signature.inputs
+    )
+    return max(2, min(BATCH, BATCH_NUMBERS // max(1, numbers)))
 
 
 def _choose_count(draws: Mapping[str, Draw]) -> int:

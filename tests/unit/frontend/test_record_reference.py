@@ -65,6 +65,21 @@ def test_outputs_are_those_of_the_network_on_prepared_pixels(model, source, coun
         np.testing.assert_allclose(found[name], np.asarray(tensor), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(("side", "batches"), [(8, [32, 8]), (224, [16, 16, 8])])
+def test_large_samples_run_in_smaller_batches_for_the_memory(monkeypatch, side, batches):
+    images = keras.Input((side, side, 3), name="photo")
+    mean = open_source(keras.Model(images, layers.GlobalAveragePooling2D(name="mean")(images)))
+    call, ran = Source.call, []
+
+    def watched(self: Source, entering):
+        ran.append(len(entering[0]))
+        return call(self, entering)
+
+    monkeypatch.setattr(Source, "call", watched)
+    float_outputs(mean, np.zeros((40, side, side, 3), np.uint8))
+    assert ran == batches
+
+
 def test_the_only_input_may_come_without_its_name():
     images = keras.Input((4, 4, 3), name="photo")
     only = open_source(keras.Model(images, layers.GlobalAveragePooling2D(name="mean")(images)))
