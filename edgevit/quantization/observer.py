@@ -71,6 +71,7 @@ class Observation:
 
 
 MOST_BYTES = 1 << 24  # of the ranges of a tensor's channels, unpacked
+AT_ONCE = 1 << 15  # values of a tensor that are counted together: small ones cost a call each
 FRACTION = 2.0**30  # means are added up as whole numbers of this fraction: in any order the same
 
 
@@ -90,6 +91,7 @@ class Observer:
         self.divided: frozenset[str] = frozenset()
         self._channels: dict[str, _ChannelSums] = {}
         self._counts = histograms
+        self._waiting: dict[str, list[np.ndarray]] = {}
         self._sums: dict[str, np.ndarray] = {}
         self._images: dict[str, int] = {}
         self._seen: dict[str, tuple[float, float]] = {}
@@ -100,12 +102,21 @@ class Observer:
 
         Args:
             name: of the tensor.
-            value: ... C.
+            value: ... C, which the caller leaves as it is.
 
         Raises:
-            ExportError: one of them is not finite.
+            ExportError: one of them, or of those before, is not finite.
         """
-        low, high = float(value.min()), float(value.max())  # NaN if there is one
+        waiting = self._waiting.setdefault(name, [])
+        waiting.append(value)
+        if len(waiting) * value.size >= AT_ONCE:
+            self._take_in(name)
+
+    def _take_in(self, name: str) -> None:
+        """Counts what waits: in parts or at once, the numbers are the same."""
+        values = self._waiting.pop(name)
+        joined = np.concatenate([value.reshape(-1) for value in values])
+        low, high = float(joined.min()), float(joined.max())  # NaN if there is one
         if not np.isfinite([low, high]).all():
             raise ExportError(
                 f"the activation {name!r} is not finite on the calibration images, so the weights "
@@ -113,6 +124,18 @@ class Observer:
             )
         known = self._seen.get(name, (low, high))
         self._seen[name] = min(known[0], low), max(known[1], high)
+        for value in values:
+            self._add_channels(name, value)
+        if self._counts:
+            found = Histogram.of_values(joined, (low, high))
+            older = self._histograms.get(name)
+            self._histograms[name] = older.merged(found) if older else found
+
+    def _take_in_all(self) -> None:
+        for name in [*self._waiting]:
+            self._take_in(name)
+
+    def _add_channels(self, name: str, value: np.ndarray) -> None:
         if name in self.averaged:
             mean = value.reshape(-1, value.shape[-1]).mean(axis=0, dtype=np.float64)  # C
             whole = np.rint(mean * FRACTION).astype(np.int64)
@@ -120,13 +143,11 @@ class Observer:
             self._images[name] = self._images.get(name, 0) + 1
         if name in self.divided:
             self._channels.setdefault(name, _ChannelSums(value.shape[-1])).see(value)
-        if self._counts:
-            found = Histogram.of_values(value, (low, high))
-            older = self._histograms.get(name)
-            self._histograms[name] = older.merged(found) if older else found
 
     def absorb(self, other: Observer) -> None:
         """Takes in what another one saw on other images, as if it had been seen here."""
+        self._take_in_all()
+        other._take_in_all()
         for name, (low, high) in other._seen.items():
             known = self._seen.get(name, (low, high))
             self._seen[name] = min(known[0], low), max(known[1], high)
@@ -141,7 +162,12 @@ class Observer:
             self._histograms[name] = older.merged(found) if older else found
 
     def observations(self) -> dict[str, Observation]:
-        """Everything seen so far, by name."""
+        """Everything seen so far, by name.
+
+        Raises:
+            ExportError: a value is not finite.
+        """
+        self._take_in_all()
         return {
             name: Observation(
                 low,
