@@ -58,6 +58,7 @@ class FloatLayer:
 
 # (path of a layer, float32 B ... that it computed) -> what all layers behind see instead; or None.
 Visitor = Callable[[str, np.ndarray], np.ndarray | None]
+Look = Callable[[str, np.ndarray], None]
 
 
 @dataclass(frozen=True)
@@ -69,11 +70,13 @@ class FloatNetwork:
         layers: in the order in which they finish.
         visit: runs samples and shows the visitor what each layer that computes something
             returns, in this order.
+        show: likewise, to whom puts nothing in the place of an output; it may show what it kept.
     """
 
     name: str
     layers: tuple[FloatLayer, ...]
     visit: Callable[[Inputs, Visitor], None]
+    show: Callable[[Inputs, Look], None]
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from edgevit.core.layer_errors import PREPROCESSING, FloatLayer, FloatNetwork, Role, Visitor
+from edgevit.core.layer_errors import (
+    PREPROCESSING,
+    FloatLayer,
+    FloatNetwork,
+    Look,
+    Role,
+    Visitor,
+)
 from edgevit.core.samples import Inputs, take_samples
 from edgevit.frontend.record_reference import by_name
 from edgevit.frontend.source import Source
@@ -20,16 +28,73 @@ from edgevit.frontend.source import Source
 Note = Callable[[str, Any, Role, Any, tuple[Any, ...], list[Any]], Any]
 
 
-def record_layers(source: Source, images: Inputs) -> FloatNetwork:
+KEPT_BYTES = 128 << 20  # of outputs that are shown again
+
+
+def record_layers(source: Source, images: Inputs, keep: bool = False) -> FloatNetwork:
     """The network as a comparison layer by layer needs it.
 
     Args:
         source: the model.
         images: B ... of every input; the first is run to list the layers.
+        keep: whether outputs are kept, for several files that are held against the same.
     """
-    return FloatNetwork(
-        source.name, list_layers(source, take_samples(images, 0, 1)), partial(visit_layers, source)
-    )
+    visit = partial(visit_layers, source)
+    layers = list_layers(source, take_samples(images, 0, 1))
+    return FloatNetwork(source.name, layers, visit, KeptOutputs(visit) if keep else visit)
+
+
+class KeptOutputs:
+    """Shows what every layer computes, and keeps it for the next time, up to KEPT_BYTES in all.
+
+    Args:
+        visit: runs the network, as :func:`visit_layers`.
+    """
+
+    def __init__(self, visit: Callable[[Inputs, Visitor], None]):
+        self._visit = visit
+        self._free = KEPT_BYTES
+        self._kept: dict[str, list[tuple[str, np.ndarray]]] = {}
+
+    def __call__(self, images: Inputs, look: Look) -> None:
+        """Calls ``look`` with each layer's path and its float32 B ... output, which stays as it is.
+
+        Args:
+            images: B ... of every input.
+            look: is told.
+        """
+        key = _digest(images)
+        if key not in self._kept:
+            self._keep(key, images, look)
+            return
+        for path, value in self._kept[key]:
+            look(path, value)
+
+    def _keep(self, key: str, images: Inputs, look: Look) -> None:
+        values: list[tuple[str, np.ndarray]] = []
+        free = self._free
+
+        def note(path: str, value: np.ndarray) -> None:
+            nonlocal free
+            free -= value.nbytes
+            if free >= 0:
+                values.append((path, value))
+            else:
+                values.clear()
+            look(path, value)
+
+        self._visit(images, note)
+        if free >= 0:
+            self._free, self._kept[key] = free, values
+
+
+def _digest(images: Inputs) -> str:
+    arrays = images if isinstance(images, Mapping) else {"": images}
+    digest = hashlib.sha256()
+    for name, values in arrays.items():
+        digest.update(f"{name} {values.dtype} {values.shape}".encode())
+        digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()
 
 
 def list_layers(source: Source, images: Inputs) -> tuple[FloatLayer, ...]:

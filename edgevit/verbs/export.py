@@ -257,7 +257,7 @@ def export_all(
 
     def layers_of(inputs: Inputs) -> FloatNetwork:  # of the reference, the same for all targets
         if not recorded:
-            recorded.append(record_layers(source, inputs))
+            recorded.append(record_layers(source, inputs, keep=len(rows) > 1))
         return recorded[0]
 
     call = _Call(source, reference, layers_of, folder, arguments)

@@ -28,6 +28,7 @@ MOVES_BARE = "moves a normalisation's values, whose scale and offset are in the 
 Likeness = Callable[[FloatLayer, IntermediateTensor], float]
 # (path of a layer, its float output, the file's values) -> what layers behind see; None: the first
 PairVisitor = Callable[[str, np.ndarray, np.ndarray], np.ndarray | None]
+PairLook = Callable[[str, np.ndarray, np.ndarray], None]
 
 
 @dataclass
@@ -96,6 +97,15 @@ class Alignment:
 
         self.network.visit(images, show)
 
+    def show(self, images: Inputs, found: Mapping[str, np.ndarray], look: PairLook) -> None:
+        """As :meth:`visit`, to whom puts nothing in the place of an output."""
+
+        def look_at(path: str, value: np.ndarray) -> None:
+            if path in self.chosen:
+                look(path, value, self._read(path, found, value))
+
+        self.network.show(images, look_at)
+
     def _read(self, path: str, found: Mapping[str, np.ndarray], like: np.ndarray) -> np.ndarray:
         """What the file computed for a layer, in the axes of its float output ``like``.
 
@@ -127,7 +137,7 @@ def align_layers(network: FloatNetwork, reader: IntermediateReader, images: Inpu
         if math.prod(value.shape[1:]) in sizes:
             expected[path] = value
 
-    network.visit(images, keep)
+    network.show(images, keep)
 
     def likeness(layer: FloatLayer, tensor: IntermediateTensor) -> float:
         own = expected[layer.path]

@@ -140,7 +140,7 @@ def _add_images(
         sums[path].add_added(value, own)
         return own if np.isfinite(own).all() else None
 
-    alignment.visit(images, found, add_total)
+    alignment.show(images, found, add_total)
     alignment.visit(images, found, add_own)
 
 

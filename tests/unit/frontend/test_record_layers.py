@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from edgevit.core.layer_errors import PREPROCESSING, Role
+from edgevit.frontend import record_layers
 from edgevit.frontend.opening import open_source
 from edgevit.frontend.record_layers import list_layers, visit_layers
 
@@ -119,3 +120,37 @@ def test_keras_is_left_as_it_was_even_after_an_error(source, images):
     with pytest.raises(RuntimeError):
         visit_layers(source, images, fail)
     assert keras.layers.Layer.__call__ is own
+
+
+def test_outputs_are_shown_again_without_a_run_as_far_as_memory_goes(source, images, monkeypatch):
+    ran = []
+
+    def visit(given, visitor):
+        ran.append(len(given))
+        visit_layers(source, given, visitor)
+
+    def shown(kept, given):
+        found = []
+        kept(given, lambda path, value: found.append((path, value)))
+        return found
+
+    kept = record_layers.KeptOutputs(visit)
+    first = shown(kept, images)
+    assert [path for path, _ in first] == [path for path, _ in shown(kept, images.copy())]
+    for (path, value), (_, again) in zip(first, shown(kept, images), strict=True):
+        np.testing.assert_array_equal(value, again, err_msg=path)
+    assert ran == [3]
+    assert len(shown(kept, images[:1])[0][1]) == 1
+    assert len(shown(kept, images + 1)[0][1]) == 3
+    assert ran == [3, 1, 3]
+    size = sum(value.nbytes for _, value in first)
+    monkeypatch.setattr(record_layers, "KEPT_BYTES", 2 * size - 1)
+    kept, ran[:] = record_layers.KeptOutputs(visit), []
+    for given in (
+        images,
+        images + 1,
+        images,
+        images + 1,
+    ):  # the second is too large for what is left
+        assert len(shown(kept, given)) == len(first)
+    assert ran == [3, 3, 3]

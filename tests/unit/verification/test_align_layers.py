@@ -155,7 +155,7 @@ def test_what_is_not_compared_counts_with_the_layer_behind_it():
         replace(layer("net/aside"), inputs=("net/first",)),
         replace(layer("net/sum"), inputs=("net/fused", "net/aside")),
     )
-    network = FloatNetwork("net", layers, lambda samples, visit: None)
+    network = FloatNetwork("net", layers, lambda samples, visit: None, lambda samples, look: None)
     chosen = {path: tensor(path, path) for path in ("net/first", "net/sum")}
     alignment = Alignment(network, None, chosen, {})
     assert alignment.within("net/sum") == ("net/fused", "net/aside")
