@@ -18,7 +18,7 @@ from edgevit.models import MODELS
 from edgevit.models.shipped import ARTIFACTS, REGISTRY, WEIGHTS, folder_name
 
 # What a wheel holds: 30 MB. The others are found by EDGEVIT_WEIGHTS.
-IN_PACKAGE = ("shiftvit", "shiftvit:nano", "patchconvnet", "patchconvnet:nano")
+IN_PACKAGE = ("shiftvit", "shiftvit:nano", "patchconvnet", "patchconvnet:nano", "resnet:mlperf")
 FILES = (WEIGHTS, "ranges.json", "ranges-onnx.json", "recipe.json")
 DATASETS = {"cifar10-jpeg.tar.gz": "CIFAR-10 (JPEG q75)"}
 

@@ -42,6 +42,7 @@ LEAST = {
     "shiftvit-nano": 85.0,
     "patchconvnet-nano": 82.0,
     "resnet-wide": 88.0,
+    "resnet-mlperf": 86.0,
 }
 
 
