@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")
+# Instruction sets that kernels of neural networks are chosen by.
+KERNEL_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,11 @@ class Processor:
     model: str
     flags: frozenset[str]
 
+    @property
+    def kernel_flags(self) -> tuple[str, ...]:
+        """Those of its instruction sets that kernels are chosen by."""
+        return tuple(flag for flag in KERNEL_FLAGS if flag in self.flags)
+
 
 def describe_processor() -> Processor:
     """The model and instruction sets of the last processor listed in proc_cpuinfo(5), if any is."""
@@ -35,6 +42,11 @@ def describe_processor() -> Processor:
             elif key.strip() in ("flags", "Features"):
                 flags = value
     return Processor(model or platform.machine(), frozenset(flags.split()))
+
+
+def describe_kernels() -> str:
+    """What decides which kernels a runtime chooses, such as "x86_64 avx2 avx512f"."""
+    return " ".join((platform.machine(), *describe_processor().kernel_flags))
 
 
 def count_cores() -> int:

@@ -12,7 +12,6 @@ from edgevit.base.versions import tool_versions
 from edgevit.core.measurements import Environment
 from edgevit.formats.registry import RUNTIMES
 
-FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")
 TOOLS = ("numpy", "keras", "tf2onnx", *dict.fromkeys(row.package for row in RUNTIMES.values()))
 _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 _IDENTITIES = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
@@ -27,7 +26,7 @@ def describe_environment(device: str = "") -> Environment:
     processor = describe_processor()
     return Environment(
         cpu=processor.model,
-        instruction_sets=tuple(flag for flag in FLAGS if flag in processor.flags),
+        instruction_sets=processor.kernel_flags,
         cores=count_cores(),
         memory_bytes=_memory(),
         system=platform.system(),

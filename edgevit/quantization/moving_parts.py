@@ -14,8 +14,6 @@ Pair = tuple[float, float]
 
 WHOLE: Pair = (-math.inf, math.inf)
 HARD_SWISH: Pair = (-3.0, math.inf)
-RELU: Pair = (0.0, math.inf)
-RELU6: Pair = (0.0, 6.0)
 
 
 def join_parts(parts: Iterable[Pair]) -> Pair:

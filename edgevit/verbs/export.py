@@ -27,7 +27,7 @@ from edgevit.base.files import (
 from edgevit.base.loading import load_attribute
 from edgevit.base.memory import blocks_apart, give_back
 from edgevit.base.naming import split_names
-from edgevit.base.processor import count_cores
+from edgevit.base.processor import count_cores, describe_kernels
 from edgevit.base.progress import Progress, Status, tells_progress
 from edgevit.base.store import Store, cache_folder
 from edgevit.base.versions import tool_versions
@@ -482,7 +482,7 @@ def _conclude(call: _Call, staged: _Staged) -> Outcome:
         )
     manifest = staged.manifest
     if target.tolerance.exact is None:
-        traces = record_traces(reports, target.integer_only)
+        traces = record_traces(reports, describe_kernels())
         manifest = replace(manifest, errors=record_errors(reports), traces=traces)
         _finish(staged.written, manifest, staged.embedded, staged.path)
     artifact = None

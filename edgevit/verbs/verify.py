@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from edgevit.base.errors import ConfigError, MissingDependencyError, ModelFileError
 from edgevit.base.markup import show_table
-from edgevit.base.processor import count_cores
+from edgevit.base.processor import count_cores, describe_kernels
 from edgevit.base.progress import Progress, Status, tells_progress
 from edgevit.core.drift import find_drift, find_move
 from edgevit.core.manifest import CLASSIFICATION, Manifest, find_change
@@ -98,7 +98,7 @@ class Verification:
         """Why the file is not what it was when it was written, by what it computes; or empty."""
         if self.manifest is None or self.saturation:
             return ""
-        line = find_move(self.reports, self.manifest.traces)
+        line = find_move(self.reports, self.manifest.traces, describe_kernels())
         if line or not self.own_runtimes:
             return line
         return find_drift(self.reports, self.manifest.errors)

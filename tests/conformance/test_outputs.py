@@ -88,7 +88,8 @@ def test_a_further_output_arrives_at_every_target(name, with_maps):
     for report in outcome.reports:
         (other,) = report.others
         few = report.runtime in ("litert-reference", "tflm")
-        count = 8 if report.samples == OWN else find_target(name).tolerance.telling if few else 256
+        count = 8 if report.samples == OWN else 256
+        count = min(count, find_target(name).tolerance.telling) if few else count
         assert (other.name, other.images) == ("attention", count)
 
 

@@ -27,6 +27,7 @@ from edgevit.core.parity import KERNELS, OWN, SYNTHETIC, OutputParity, ParityRep
 
 GOOD = OutputParity("scores", images=10, max_abs=2.0, relative=0.1, largest=4.0)
 RNG = np.random.default_rng(0)
+HERE = "x86_64 avx2"
 PINNED = (-1.732, 5.196, -0.5774, 5.196)
 
 
@@ -64,13 +65,13 @@ def test_a_column_that_moved_is_told_however_little_was_lost():
     then = RNG.normal(0, 0.1, (256, 3))
     now = then.copy()
     now[:, 1] = RNG.normal(0, 0.1, 256)  # as much is lost as before, but otherwise
-    traces = record_traces([ran(then)], True)
-    assert find_move([ran(then)], traces) == ""
-    assert find_move([ran(then + RNG.normal(0, 0.01, then.shape))], traces) == ""
-    line = find_move([ran(now)], traces)
+    traces = record_traces([ran(then)], HERE)
+    assert find_move([ran(then)], traces, HERE) == ""
+    assert find_move([ran(then + RNG.normal(0, 0.01, then.shape))], traces, HERE) == ""
+    line = find_move([ran(now)], traces, HERE)
     assert line.startswith("scores[1] moved by 1")
     assert "in fast since the file was written: it changed" in line
-    assert find_move([ran(now)], None) == ""  # of before anything was recorded
+    assert find_move([ran(now)], None, HERE) == ""  # of before anything was recorded
 
 
 def test_what_lies_between_kernels_is_no_move_of_the_first_and_one_of_the_second():
@@ -81,37 +82,41 @@ def test_what_lies_between_kernels_is_no_move_of_the_first_and_one_of_the_second
         ran(apart, KERNELS, "slow"),
         ran(then, OWN),
     ]
-    traces = record_traces(reports, in_integers=True)
+    traces = record_traces(reports, HERE)
     assert [(trace.runtime, trace.samples) for trace in traces] == [
         ("fast", SYNTHETIC),
         ("slow", SYNTHETIC),
         ("fast", OWN),
     ]
-    assert traces[0].limit == pytest.approx(MOVED * 0.1 + MOVED_LEAST, rel=0.5)
-    assert traces[1].limit == MOVED_LEAST
-    assert traces[2].limit == traces[0].limit
-    assert find_move([ran(then + apart)], traces) == ""
-    assert "in slow" in find_move([ran(then + apart, runtime="slow")], traces)
-    # Where floats are quantised on the fly, no kernels are the same on every processor.
-    traces = record_traces(reports, in_integers=False)
-    assert len({trace.limit for trace in traces}) == 1
-    assert find_move([ran(then + apart, runtime="slow")], traces) == ""
+    assert traces[0].limits(HERE) == pytest.approx(MOVED * 0.1 + MOVED_LEAST, rel=0.5)
+    assert traces[1].limits(HERE) == MOVED_LEAST
+    assert traces[2].limits(HERE) == traces[0].limits(HERE)
+    assert find_move([ran(then + apart)], traces, HERE) == ""
+    assert "in slow" in find_move([ran(then + apart, runtime="slow")], traces, HERE)
+
+
+@pytest.mark.parametrize("processor", [HERE, "aarch64 asimddp"])
+def test_a_file_may_be_rounded_otherwise_on_another_processor_and_no_worse(processor):
+    then, otherwise = RNG.normal(0, 0.05, (256, 2)), RNG.normal(0, 0.05, (256, 2))
+    traces = record_traces([ran(then)], HERE)
+    assert bool(find_move([ran(otherwise)], traces, processor)) is (processor == HERE)
+    assert find_move([ran(3 * otherwise)], traces, processor)
 
 
 def test_only_the_same_inputs_in_the_same_runtime_are_compared():
     then, now = np.zeros((256, 1)), np.ones((256, 1))
-    traces = record_traces([ran(then)], True)
-    assert find_move([ran(now)], traces)
-    assert find_move([ran(now, images=3)], traces) == ""
-    assert find_move([ran(now, runtime="other")], traces) == ""
-    assert find_move([ran(now, OWN)], traces) == ""
+    traces = record_traces([ran(then)], HERE)
+    assert find_move([ran(now)], traces, HERE)
+    assert find_move([ran(now, images=3)], traces, HERE) == ""
+    assert find_move([ran(now, runtime="other")], traces, HERE) == ""
+    assert find_move([ran(now, OWN)], traces, HERE) == ""
     assert "on the samples inside in fast" in find_move(
-        [ran(now, OWN)], record_traces([ran(then, OWN)], True)
+        [ran(now, OWN)], record_traces([ran(then, OWN)], HERE), HERE
     )
 
 
 def test_a_trace_is_read_as_it_was_written_and_refused_where_it_is_damaged():
-    (trace,) = record_traces([ran(RNG.normal(size=(8, 2)))], True)
+    (trace,) = record_traces([ran(RNG.normal(size=(8, 2)))], HERE)
     document = to_plain(trace)
     assert from_plain(Trace, document) == trace
     for damaged in ([], [[0.0]], [document["projections"][0], [0.0]]):

@@ -56,12 +56,14 @@ PASSES: dict[str, Pass[TfliteGraph]] = {
             "channels of one size, as the samples show them (Nagel et al. 2019)",
             _run_elsewhere,  # edgevit.formats.tflite.writer.quantize.level_channels
             exact=False,
+            default=False,
         ),
         Pass(
             CORRECT_BIASES,
             "the mean error of rounded weights off each bias (Nagel et al. 2019)",
             _run_elsewhere,  # edgevit.formats.tflite.writer.quantize.correct_biases
             exact=False,
+            default=False,
         ),
     )
 }

@@ -6,17 +6,11 @@ from collections.abc import Mapping
 
 from edgevit.formats.tflite.writer.graph import TfliteGraph
 from edgevit.formats.tflite.writer.quantize.integer import Ranges
-from edgevit.quantization.moving_parts import (
-    HARD_SWISH,
-    RELU,
-    RELU6,
-    WHOLE,
-    Pair,
-    cut_range,
-    join_parts,
-)
+from edgevit.quantization.moving_parts import HARD_SWISH, WHOLE, Pair, cut_range, join_parts
 
-MOVING: Mapping[str, Pair] = {"HARD_SWISH": HARD_SWISH, "RELU": RELU, "RELU6": RELU6}
+# A RELU is fused into the layer in front of it but in volumes, where layer diff compares what it
+# reads with the layer's own output.
+MOVING: Mapping[str, Pair] = {"HARD_SWISH": HARD_SWISH}
 
 
 def cut_ranges(graph: TfliteGraph, ranges: Ranges) -> Ranges:

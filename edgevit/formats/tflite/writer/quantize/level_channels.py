@@ -23,6 +23,7 @@ from edgevit.formats.tflite.operators import OPERATORS, WEIGHTED
 from edgevit.formats.tflite.writer.graph import NO_ACTIVATION, RELU, TfliteGraph
 from edgevit.formats.tflite.writer.passes import LEVEL_CHANNELS
 from edgevit.formats.tflite.writer.passes.channels import (
+    POOLS,
     Entry,
     activation,
     channel_labels,
@@ -41,7 +42,8 @@ from edgevit.quantization.observer import ChannelRanges
 from edgevit.quantization.ranges import RangeRecord
 
 RELU6 = 3  # ActivationFunctionType of the schema
-MOVES = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "PAD", "AVERAGE_POOL_2D", "MAX_POOL_2D")
+SHAPES = ("RESHAPE", "SQUEEZE", "EXPAND_DIMS")
+MOVES = (*SHAPES, "PAD", *POOLS)
 LEVELS = 255
 
 

@@ -38,8 +38,8 @@ pytestmark = pytest.mark.skipif(
 )
 SHAPE = (24, 20, 3)
 LAYERS = 5
-STEPS = find_passes("default")
-WITHOUT = find_passes("default,no-correct-biases")
+STEPS = find_passes("all,no-equalise-channels")
+WITHOUT = find_passes("default")
 
 
 @pytest.fixture(scope="module")

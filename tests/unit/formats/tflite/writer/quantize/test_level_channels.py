@@ -20,6 +20,7 @@ from edgevit.formats.tflite.runtime.litert import open_interpreter  # noqa: E402
 from edgevit.formats.tflite.runtime.nodes import read_nodes  # noqa: E402
 from edgevit.formats.tflite.writer.convert import float_graph, write_int8  # noqa: E402
 from edgevit.formats.tflite.writer.graph import RELU  # noqa: E402
+from edgevit.formats.tflite.writer.passes import find_passes  # noqa: E402
 from edgevit.formats.tflite.writer.passes.channels import activation  # noqa: E402
 from edgevit.formats.tflite.writer.quantize.level_channels import level_channels  # noqa: E402
 from edgevit.frontend.source import Source  # noqa: E402
@@ -67,7 +68,9 @@ def images() -> np.ndarray:
 
 
 def options_of(names: tuple[str, ...] | None = None) -> TfliteOptions:
-    return TfliteOptions(surgery=names)
+    return TfliteOptions(
+        surgery=find_passes("all,no-equalise-channels") if names is None else names
+    )
 
 
 @pytest.fixture(scope="module")
