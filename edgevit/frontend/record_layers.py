@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -20,6 +19,7 @@ from edgevit.core.layer_errors import (
     Visitor,
 )
 from edgevit.core.samples import Inputs, take_samples
+from edgevit.data.datasets import digest_arrays
 from edgevit.frontend.record_reference import by_name
 from edgevit.frontend.source import Source
 
@@ -90,11 +90,7 @@ class KeptOutputs:
 
 def _digest(images: Inputs) -> str:
     arrays = images if isinstance(images, Mapping) else {"": images}
-    digest = hashlib.sha256()
-    for name, values in arrays.items():
-        digest.update(f"{name} {values.dtype} {values.shape}".encode())
-        digest.update(np.ascontiguousarray(values).tobytes())
-    return digest.hexdigest()
+    return digest_arrays(*(arrays[name] for name in sorted(arrays)))
 
 
 def list_layers(source: Source, images: Inputs) -> tuple[FloatLayer, ...]:

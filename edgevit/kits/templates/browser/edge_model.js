@@ -8,7 +8,6 @@
 // Every other input is a flat array of numbers. The file kit.json says what goes in and out.
 
 const DIST = new URL("./node_modules/onnxruntime-web/dist/", import.meta.url).href;
-let ort;
 
 const ARRAYS = {
   uint8: Uint8Array,
@@ -22,7 +21,7 @@ const ARRAYS = {
  * place says which it is: "wasm" or "webgpu". */
 export async function openModel({ webgpu = false } = {}) {
   const place = webgpu && (await navigator.gpu?.requestAdapter()) ? "webgpu" : "wasm";
-  ort = await import(`${DIST}ort.${place}.min.mjs`);
+  const ort = await import(`${DIST}ort.${place}.min.mjs`);
   ort.env.wasm.wasmPaths = DIST;
   ort.env.wasm.numThreads = 1;
   ort.env.logLevel = "error";
@@ -31,7 +30,7 @@ export async function openModel({ webgpu = false } = {}) {
   const session = await ort.InferenceSession.create(bytes, { executionProviders: [place] });
   const run = async (inputs) => {
     const feeds = {};
-    for (const entry of kit.inputs) feeds[entry.name] = prepare(inputs[entry.name], entry);
+    for (const entry of kit.inputs) feeds[entry.name] = new ort.Tensor(...prepare(inputs[entry.name], entry));
     const found = await session.run(feeds);
     return Object.fromEntries(kit.outputs.map(({ name }) => [name, withoutBatch(found[name])]));
   };
@@ -44,7 +43,7 @@ function withoutBatch({ dims, data }) {
   return { shape: dims.slice(1), values: Float32Array.from(data.subarray(0, size), Number) };
 }
 
-/** One sample as the file takes it, as often as its batch. */
+/** [type, values, shape] of one sample as the file takes it, as often as its batch. */
 function prepare(given, entry) {
   if (given === undefined) throw new Error(`nothing is given for the input ${entry.name}`);
   let { values, shape } = given;
@@ -58,7 +57,7 @@ function prepare(given, entry) {
   const convert = entry.dtype === "int64" ? BigInt : Number;
   const all = new ARRAYS[entry.dtype](batch * values.length);
   for (let index = 0; index < all.length; index++) all[index] = convert(values[index % values.length]);
-  return new ort.Tensor(entry.dtype, all, [batch, ...shape]);
+  return [entry.dtype, all, [batch, ...shape]];
 }
 
 /** A picture in the size of the file: bilinear with antialiasing, to the bit as Pillow does it. */
