@@ -93,6 +93,7 @@ def _list(graph: Any, entries: set[str], batch: int) -> tuple[IntermediateTensor
             elif node.op_type in MOVES and node.input[0] in bare:
                 bare[name] = bare[node.input[0]]
             tensor = IntermediateTensor(name, "", node.op_type, position, shape, levels.get(name))
+            tensor = replace(tensor, depthwise=_groups(node) > 1)
             found.append((tensor, layer_of_node(telling)))
     layers = strip_retrace([layer for _, layer in found])
     by_name = {tensor.name: layer for (tensor, _), layer in zip(found, layers, strict=True)}
@@ -100,6 +101,11 @@ def _list(graph: Any, entries: set[str], batch: int) -> tuple[IntermediateTensor
         replace(tensor, layer=layer, bare=by_name.get(bare.get(tensor.name, ""), ""))
         for (tensor, _), layer in zip(found, layers, strict=True)
     )
+
+
+def _groups(node: Any) -> int:
+    """Into how many groups a convolution splits its channels; 1 for any other node."""
+    return next((entry.i for entry in node.attribute if entry.name == "group"), 1)
 
 
 def _is_bare(node: Any, constants: dict[str, Any]) -> bool:
