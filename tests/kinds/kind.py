@@ -68,6 +68,7 @@ class Kind:
             the output; None: there is no such task.
         settled_on: by how many inputs its weights are made lively. Deep networks need many: what
             hardly varies over few is blown up, and rules the outputs of others.
+        calibrated_on: how many raw samples an export is given for its ranges.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Kind:
     labels: Callable[[int, int], Arrays] | None = None
     head: str | None = None
     settled_on: int = 48
+    calibrated_on: int = 60
 
     def draw(self, count: int, seed: int) -> Arrays:
         """Raw inputs by name; uint8 pictures, float32 vectors and signals, int32 indices."""
