@@ -113,9 +113,7 @@ class OutputParity:
         have nothing to do with one another lie 1.4 times that apart, in the mean.
         """
         allowed = tolerance.beside(self.rounding).kernels
-        if tolerance.exact is not None or self.lost is None:
-            return allowed
-        return max(allowed, APART * self.lost)
+        return allowed if self.lost is None else max(allowed, APART * self.lost)
 
     def verdict(self, tolerance: Tolerance) -> Verdict:
         """FAIL for what is wrong, LOSSY for what rounding costs; no input is NOT_RUN."""

@@ -29,11 +29,12 @@ CLEARLY = 0.1  # error that is left without the tensor, as a share of the error 
 SAME_SHAPE = 0.98  # correlation of a channel with itself on another scale, rounded
 MOST_CHANNELS = 0.9  # share of channels that have to be so
 UNEVEN = 1.25  # between factors of channels, the smallest and largest tenth left out
-# Activations that a step may hold, the last two of a hard sigmoid: factor, offset, lowest, highest.
+# Activations that a step may hold: factor, offset, lowest, highest. The last three: hard sigmoid.
 CUTS = (
     (1.0, 0.0, 0.0, np.inf),
     (1.0, 0.0, 0.0, 6.0),
     (1.0, 0.0, -1.0, 1.0),
+    (1.0, 0.0, -3.0, 3.0),
     (1.0, 3.0, 0.0, 6.0),
     (1 / 6, 0.5, 0.0, 1.0),
 )

@@ -16,7 +16,7 @@ from kinds.drawing import gratings, vectors
 from kinds.kind import Kind, Out
 
 SIDE = 48  # pixels
-MANY: Mapping[str, int] = {"settled_on": 192, "calibrated_on": 192}
+MANY: Mapping[str, Any] = {"settled_on": 192, "calibrated_on": 192, "deep": True}
 CLASSES = 10
 # The smallest member of each family: the scaling that it was trained with, and the side of its
 # pictures where it takes no smaller one.

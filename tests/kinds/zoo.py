@@ -37,12 +37,14 @@ def build_kind(kind: Kind, seed: int = SEED) -> keras.Model:
     import keras
 
     from kinds.float_model import prepare
-    from kinds.lively import align_head, liven
+    from kinds.lively import align_head, calm, liven
 
     keras.utils.set_random_seed(seed)
     model = kind.build()
     entering = prepare(kind, model, kind.draw(kind.settled_on, seed=1))
     liven(model, entering, seed, kind.units)
+    if kind.deep:
+        calm(model, entering, seed)
     if kind.head is not None:
         align_head(model, entering, kind.head, seed)
     return model

@@ -154,7 +154,6 @@ def test_kernels_may_lie_apart_by_twice_what_a_file_loses(relative, lost, found)
     """0.05 where nothing is known of that."""
     kernels = report(replace(GOOD, relative=relative, lost=lost), samples=KERNELS)
     assert kernels.verdict(ROUNDED) is found
-    assert kernels.verdict(EXACT) is (PASS if relative <= 0.05 else FAIL)
 
 
 def test_an_output_that_does_not_vary_is_held_against_its_scale():

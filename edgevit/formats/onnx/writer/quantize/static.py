@@ -22,6 +22,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgevit.base.errors import ExportError
+from edgevit.formats.layer_names import UNROUNDED
 from edgevit.formats.onnx.writer.graph import (
     add_constant,
     constant,
@@ -309,7 +310,7 @@ class _Writer:
         node, result = layer.node, layer.result
         affine = affine_of(*self.ranges[layer.result_key])
         layers = self.readers.get(result, [])
-        outer = split_off(result, f"{node.name}/float")
+        outer = split_off(result, f"{node.name}/{UNROUNDED}")
         down = self._round(node, "output", node.outputs[0], affine)
         if levels is None or levels.alike:
             up = self._read(node, "output", down.outputs[0], affine, outer)
