@@ -90,7 +90,7 @@ class Tolerance:
                 (role, replace(limit, relative=max(limit.relative, mean)))
                 for role, limit in self.limits
             ),
-            kernels=max(self.kernels, mean),
+            kernels=max(self.kernels, 2 * mean),  # each of two may be that far off
         )
 
 
