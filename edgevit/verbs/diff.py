@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from edgevit.core.layer_errors import (
 )
 from edgevit.core.manifest import Manifest
 from edgevit.core.reference import ReferenceSet, Samples
-from edgevit.core.samples import Inputs
+from edgevit.core.samples import Inputs, take_samples
 from edgevit.core.seal import find_damage
 from edgevit.core.signature import InputSpec
 from edgevit.core.target import Precision, Target
@@ -50,10 +51,11 @@ if TYPE_CHECKING:
 
 IMAGES = 32
 CHECKED = 32  # samples of an export's own look at its layers
+CHECKED_VALUES = 160 << 20  # of layers' outputs; with larger ones fewer samples, FEWEST at least
 # Beyond expectation, from which on an export calls a file wrong. Sound files reach 25 on so few
 # samples: a class token has few values, and 16-bit activations let a table's rounding show.
 SURELY_DB = 30.0
-FEWEST = 8  # own samples that tell more than synthetic ones
+FEWEST = 8  # samples that tell something; so many own ones tell more than synthetic ones
 
 
 @tells_progress
@@ -154,11 +156,12 @@ def find_suspects(
     own = reference.own
     samples = own if own is not None and len(own) >= FEWEST else reference.synthetic
     inputs = samples.first(CHECKED).inputs
+    network = layers_of(inputs)
+    values = sum(math.prod(layer.shape) for layer in network.layers if layer.shape)
+    inputs = take_samples(inputs, 0, max(FEWEST, CHECKED_VALUES // max(1, values)))
     with open_intermediate(path) as reader:
         try:
-            layers, _, _ = compare_layers(
-                layers_of(inputs), reader, target.precision, inputs, status
-            )
+            layers, _, _ = compare_layers(network, reader, target.precision, inputs, status)
         except ModelFileError:
             return ()
     # What lies beyond a range was not in the calibration: that costs something, and is no fault.

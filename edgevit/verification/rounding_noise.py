@@ -17,7 +17,7 @@ import numpy as np
 from edgevit.formats.intermediate import IntermediateTensor, Product, Rounding
 from edgevit.formats.tflite.operators import OPERATORS, Role, names_of
 
-ROWS = 256  # of what enters that are kept, of each chunk of images
+ROWS = 256  # of what enters that are kept, of each run
 LEVELS = 255  # steps between the smallest and the largest value that 8 bits tell apart
 RARE = 0.05  # share of values beyond a tensor's levels that calibration may have left there
 FEW = 4  # values that are no more than chance, however few there are
