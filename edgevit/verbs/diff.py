@@ -23,7 +23,7 @@ from edgevit.core.layer_errors import (
 )
 from edgevit.core.manifest import Manifest
 from edgevit.core.reference import ReferenceSet, Samples
-from edgevit.core.samples import Inputs, take_samples
+from edgevit.core.samples import Inputs
 from edgevit.core.seal import find_damage
 from edgevit.core.signature import InputSpec
 from edgevit.core.target import Precision, Target
@@ -155,10 +155,10 @@ def find_suspects(
         return ()
     own = reference.own
     samples = own if own is not None and len(own) >= FEWEST else reference.synthetic
-    inputs = samples.first(CHECKED).inputs
-    network = layers_of(inputs)
+    network = layers_of(samples.first(CHECKED).inputs)
     values = sum(math.prod(layer.shape) for layer in network.layers if layer.shape)
-    inputs = take_samples(inputs, 0, max(FEWEST, CHECKED_VALUES // max(1, values)))
+    count = min(CHECKED, max(FEWEST, CHECKED_VALUES // max(1, values)))
+    inputs = samples.first(count).inputs
     with open_intermediate(path) as reader:
         try:
             layers, _, _ = compare_layers(network, reader, target.precision, inputs, status)

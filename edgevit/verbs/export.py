@@ -300,7 +300,8 @@ def export_all(
                 check = stack.enter_context(Beside(_request(call, staged)))
                 staged = replace(staged, check=check)
             waiting.extend([staged] if staged else [])
-            while len(waiting) >= jobs:
+            # A slow check keeps nobody from writing the next file, while there are few of them.
+            while waiting and (len(waiting) > jobs or waiting[0].checked):
                 conclude()
         while waiting:
             conclude()
@@ -351,6 +352,11 @@ class _Staged:
     search: SearchReport | None
     seconds: float
     check: Beside | None = None
+
+    @property
+    def checked(self) -> bool:
+        """Whether no other process is at work on it."""
+        return self.check is None or self.check.ended
 
 
 def _stage(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -206,12 +207,12 @@ class LayerSums:
         scale, offset = self.layer.affine  # from the file's tensor to the layer's output
         return levels.scale(scale).shift(offset)
 
-    @property
+    @cached_property
     def noise(self) -> np.ndarray:
         """Mean square of the systematic error that rounding should leave, by channel or for all.
 
         Rounding of values leaves little, unless a channel moves within few levels; rounding of
-        weights leaves all that it does.
+        weights leaves all that it does. It is to be asked for when all images were added.
         """
         share = 2 / max(1, self.added.count) + CORRELATED
         found = np.zeros(1)  # C, or 1

@@ -106,7 +106,8 @@ class ProductNoise:
         errors = np.concatenate(self.ended if rare else self.errors)  # R K
         whole = power * np.square(errors).mean()
         if weights.shape[1] == rows.shape[1]:
-            return whole, _on_a_line(rows @ weights.T, errors @ weights.T)
+            matrix = weights.T.astype(np.float32)  # half the time; it is an estimate
+            return whole, _on_a_line(*(x.astype(np.float32) @ matrix for x in (rows, errors)))
         return whole, power * _on_a_line(rows, errors).mean()
 
 
