@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -159,15 +160,24 @@ def find_suspects(
     values = sum(math.prod(layer.shape) for layer in network.layers if layer.shape)
     count = min(CHECKED, max(FEWEST, CHECKED_VALUES // max(1, values)))
     inputs = samples.first(count).inputs
+    compare = partial(compare_layers, network, precision=target.precision, images=inputs)
     with open_intermediate(path) as reader:
         try:
-            layers, _, _ = compare_layers(network, reader, target.precision, inputs, status)
+            layers, _, _ = compare(reader=reader, status=status, totals=False)
+            if max((row.excess_db for row in _list_held(layers)), default=0.0) <= SURELY_DB:
+                return ()
+            layers, _, _ = compare(reader=reader, status=status)
         except ModelFileError:
             return ()
-    # What lies beyond a range was not in the calibration: that costs something, and is no fault.
-    held = [row for row in layers if not row.clipped and row.kind not in RECURRENT]
-    worst = max((row.excess_db for row in held), default=0.0)
-    return tuple(list_suspects(held)) if worst > SURELY_DB else ()
+    return tuple(list_suspects(_list_held(layers)))
+
+
+def _list_held(layers: Sequence[LayerError]) -> list[LayerError]:
+    """The layers whose error is a fault if it is large.
+
+    What lies beyond a range was not in the calibration: that costs something, and is no fault.
+    """
+    return [row for row in layers if not row.clipped and row.kind not in RECURRENT]
 
 
 def _check_seal(path: Path, unsealed: bool) -> tuple[str, ...]:

@@ -37,6 +37,7 @@ def compare_layers(
     images: Inputs,
     status: Status,
     progress: Progress | None = None,
+    totals: bool = True,
 ) -> tuple[tuple[LayerError, ...], tuple[Unaligned, ...], dict[str, int]]:
     """Measures what each layer of a file adds to the error.
 
@@ -47,6 +48,8 @@ def compare_layers(
         images: N ... of every input.
         status: told what is being done.
         progress: called with (images done, images in all).
+        totals: whether the file is held against the float model on its own too; if not, the total
+            figures say that nothing differs.
 
     Returns:
         (layers in the order of computation, those without a tensor, how many compute nothing).
@@ -64,7 +67,7 @@ def compare_layers(
     for path in list_rewritten(alignment, take_samples(images, 0, few)):
         alignment.leave_out(path, REWRITTEN)
     status(f"comparing {len(alignment.chosen)} layers on {count_samples(images)} images")
-    rows = summarise(_sum_errors(alignment, images, progress), precision)
+    rows = summarise(_sum_errors(alignment, images, totals, progress), precision)
     unaligned = tuple(
         Unaligned(layer.path, layer.kind, alignment.reasons[layer.path])
         for layer in network.layers
@@ -75,7 +78,9 @@ def compare_layers(
     return rows, unaligned, skipped
 
 
-def _sum_errors(alignment: Alignment, images: Inputs, progress: Progress | None) -> list[LayerSums]:
+def _sum_errors(
+    alignment: Alignment, images: Inputs, totals: bool, progress: Progress | None
+) -> list[LayerSums]:
     """Sums over all images, of the layers in the order of computation."""
     reader = alignment.reader
     tensors = {tensor.name: tensor for tensor in reader.tensors}
@@ -101,7 +106,7 @@ def _sum_errors(alignment: Alignment, images: Inputs, progress: Progress | None)
             for layer, entry in inside.items():
                 entry.add(tensors_inside.get(layer, ()), found)
             parts.append({name: found[name] for name in alignment.tensor_names})
-        _add_images(alignment, chunk, _join(parts), (products, inside), sums)
+        _add_images(alignment, chunk, _join(parts), (products, inside), sums, totals)
         if progress:
             progress(min(start + many, total), total)
     return list(sums.values())
@@ -133,11 +138,12 @@ def _add_images(
     found: Mapping[str, np.ndarray],
     noises: tuple[Mapping[str, list[ProductNoise]], Mapping[str, InsideNoise]],
     sums: dict[str, LayerSums],
+    totals: bool,
 ) -> None:
     """Runs the float model on its own, and on the file's tensors, and adds to the layers' sums."""
     products, inside = noises
 
-    def add_total(path: str, value: np.ndarray, own: np.ndarray) -> None:
+    def sums_of(path: str) -> LayerSums:
         tensor = alignment.chosen[path]
         if path not in sums:
             last = path if path in alignment.firsts else ""
@@ -147,13 +153,17 @@ def _add_images(
                 products=products.get(tensor.layer, ()),
                 inside=inside[tensor.layer],
             )
-        sums[path].add_total(value, own)
+        return sums[path]
+
+    def add_total(path: str, value: np.ndarray, own: np.ndarray) -> None:
+        sums_of(path).add_total(value, own)
 
     def add_own(path: str, value: np.ndarray, own: np.ndarray) -> np.ndarray | None:
-        sums[path].add_added(value, own)
+        sums_of(path).add_added(value, own)
         return own if np.isfinite(own).all() else None
 
-    alignment.show(images, found, add_total)
+    if totals:
+        alignment.show(images, found, add_total)
     alignment.visit(images, found, add_own)
 
 
