@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -283,10 +282,11 @@ def export_all(
 
     with contextlib.ExitStack() as stack:
         place = stack.enter_context(open_workspace())
-        waiting: deque[_Staged] = deque()
+        waiting: list[_Staged] = []
 
         def conclude() -> None:
-            staged = waiting.popleft()
+            place = next((n for n, staged in enumerate(waiting) if staged.checked), 0)
+            staged = waiting.pop(place)
             outcome = attempt(staged.target, lambda: _conclude(call, staged))
             if outcome:
                 finish(outcome)
@@ -301,7 +301,7 @@ def export_all(
                 staged = replace(staged, check=check)
             waiting.extend([staged] if staged else [])
             # A slow check keeps nobody from writing the next file, while there are few of them.
-            while waiting and (len(waiting) > jobs or waiting[0].checked):
+            while len(waiting) > jobs or any(staged.checked for staged in waiting):
                 conclude()
         while waiting:
             conclude()
