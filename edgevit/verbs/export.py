@@ -296,6 +296,8 @@ def export_all(
             stage = partial(_stage, call, row, options[row.format], record, place / row.name)
             with blocks_apart(source.weights_bytes):
                 staged = attempt(row, stage)
+                if row is rows[-1]:  # nobody starts from these graphs any more
+                    source.lowered.clear()
             if staged and jobs > 1 and not _is_here(row):
                 check = stack.enter_context(Beside(_request(call, staged)))
                 staged = replace(staged, check=check)

@@ -12,6 +12,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,7 +40,10 @@ class Start:
     """
 
     traced: Traced
-    folder: tempfile.TemporaryDirectory[str] = field(default_factory=tempfile.TemporaryDirectory)
+    folder: str = field(default_factory=tempfile.mkdtemp)
+
+    def __post_init__(self) -> None:
+        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
 
     @property
     def steps(self) -> tuple[str, ...]:
@@ -88,7 +92,7 @@ def convert_model(
     if types:
         converter.target_spec.supported_types = list(types)
     try:
-        with saved_once(Path(start.folder.name, "saved")), packed_once(weights):
+        with saved_once(Path(start.folder, "saved")), packed_once(weights):
             found = converter.convert()
     except Exception as error:  # the converter's own exceptions share no public base class
         operations = {op.type: op.name for op in function.graph.get_operations()}

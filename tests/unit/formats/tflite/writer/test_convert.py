@@ -6,6 +6,7 @@ import contextlib
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -172,6 +173,10 @@ def test_targets_of_the_converter_share_what_it_saves(network, record, tmp_path,
         write(open_source(network), TfliteOptions(), None, alone).finish({})
         assert alone.read_bytes() == (tmp_path / f"{number}.tflite").read_bytes()
     assert len(saves) == 3
+    (folder,) = {start.folder for key, (start, _) in shared.lowered.items() if "traced" in key}
+    assert Path(folder, "saved").is_dir()
+    shared.lowered.clear()
+    assert not Path(folder).exists()
 
 
 def test_targets_share_a_float_graph_that_none_of_them_changes(network, record, tmp_path):
