@@ -76,6 +76,11 @@ class Child:
             self._process.stdin.close()
         self._answer.close()
 
+    @property
+    def ended(self) -> bool:
+        """Whether there is nothing to wait for."""
+        return self._process.poll() is not None
+
     def wait(self) -> Any:
         """Waits for the answer.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgevit.base.lean import import_frameworks
 from edgevit.cli import console, options
 from edgevit.cli.completion import complete_models
 from edgevit.core.format import Format
@@ -87,6 +88,8 @@ def calibrate(
         from edgevit.verbs.calibrate import calibrate as measure
 
         chosen["workers"] = options.choose_workers(jobs, ray)
+        work.status("importing Keras and TensorFlow")
+        import_frameworks()
         chosen |= {"status": work.status, "progress": work.advance}
         found = measure(model, find_source(data), **chosen)
     console.answer(_document(found), as_json, lambda: _text(found))

@@ -148,7 +148,9 @@ class BatchedSession(EmbeddedMetadata, ABC):
             }
             result = self.run_chunk(chunk)
             parts.append({name: value[: size - missing] for name, value in result.items()})
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        if len(parts) == 1:
+            return parts[0]
+        return {name: np.concatenate([part.pop(name) for part in parts]) for name in [*parts[0]]}
 
     @cached_property
     def preparations(self) -> dict[str, Preprocess]:

@@ -11,6 +11,7 @@ import base64
 import math
 import zlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,11 @@ class Histogram:
     exponent: int
     first: int
     counts: np.ndarray
+
+    @cached_property
+    def packed(self) -> str:
+        """The counts as :func:`pack_counts` writes them; of one that was read, what was read."""
+        return pack_counts(self.counts)
 
     @classmethod
     def of_values(cls, values: np.ndarray, ends: tuple[float, float] | None = None) -> Histogram:

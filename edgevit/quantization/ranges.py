@@ -11,7 +11,7 @@ import numpy as np
 from edgevit.base.documents import VERSION, parse_json, read_document, to_json
 from edgevit.base.errors import ConfigError, ModelFileError
 from edgevit.quantization.clipping import DEFAULT_METHOD, METHODS, find_method
-from edgevit.quantization.histogram import Histogram, pack_counts, unpack_counts
+from edgevit.quantization.histogram import Histogram, unpack_counts
 from edgevit.quantization.observer import ChannelRanges
 
 NOUN = "the calibration record"  # what errors call it
@@ -109,7 +109,7 @@ class RangeRecord:
                 name: {
                     "exponent": counted.exponent,
                     "first": counted.first,
-                    "counts": pack_counts(counted.counts),
+                    "counts": counted.packed,
                 }
                 for name, counted in sorted(self.histograms.items())
             }
@@ -136,6 +136,8 @@ class RangeRecord:
             ModelFileError: damaged, or a range that is no pair of finite numbers.
         """
         record = read_document(cls, document, name, NOUN, unpack_counts)
+        for key, histogram in record.histograms.items():  # packing takes longer than all the rest
+            vars(histogram)["packed"] = document["histograms"][key]["counts"]
         if record.method not in METHODS:
             raise ModelFileError(f"{name}: {NOUN} is damaged (unknown `method` {record.method!r}).")
         for key, (low, high) in [*record.ranges.items(), *record.seen.items()]:

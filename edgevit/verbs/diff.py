@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -50,10 +52,11 @@ if TYPE_CHECKING:
 
 IMAGES = 32
 CHECKED = 32  # samples of an export's own look at its layers
+CHECKED_VALUES = 160 << 20  # of layers' outputs; with larger ones fewer samples, FEWEST at least
 # Beyond expectation, from which on an export calls a file wrong. Sound files reach 25 on so few
 # samples: a class token has few values, and 16-bit activations let a table's rounding show.
 SURELY_DB = 30.0
-FEWEST = 8  # own samples that tell more than synthetic ones
+FEWEST = 8  # samples that tell something; so many own ones tell more than synthetic ones
 
 
 @tells_progress
@@ -153,18 +156,28 @@ def find_suspects(
         return ()
     own = reference.own
     samples = own if own is not None and len(own) >= FEWEST else reference.synthetic
-    inputs = samples.first(CHECKED).inputs
+    network = layers_of(samples.first(CHECKED).inputs)
+    values = sum(math.prod(layer.shape) for layer in network.layers if layer.shape)
+    count = min(CHECKED, max(FEWEST, CHECKED_VALUES // max(1, values)))
+    inputs = samples.first(count).inputs
+    compare = partial(compare_layers, network, precision=target.precision, images=inputs)
     with open_intermediate(path) as reader:
         try:
-            layers, _, _ = compare_layers(
-                layers_of(inputs), reader, target.precision, inputs, status
-            )
+            layers, _, _ = compare(reader=reader, status=status, totals=False)
+            if max((row.excess_db for row in _list_held(layers)), default=0.0) <= SURELY_DB:
+                return ()
+            layers, _, _ = compare(reader=reader, status=status)
         except ModelFileError:
             return ()
-    # What lies beyond a range was not in the calibration: that costs something, and is no fault.
-    held = [row for row in layers if not row.clipped and row.kind not in RECURRENT]
-    worst = max((row.excess_db for row in held), default=0.0)
-    return tuple(list_suspects(held)) if worst > SURELY_DB else ()
+    return tuple(list_suspects(_list_held(layers)))
+
+
+def _list_held(layers: Sequence[LayerError]) -> list[LayerError]:
+    """The layers whose error is a fault if it is large.
+
+    What lies beyond a range was not in the calibration: that costs something, and is no fault.
+    """
+    return [row for row in layers if not row.clipped and row.kind not in RECURRENT]
 
 
 def _check_seal(path: Path, unsealed: bool) -> tuple[str, ...]:

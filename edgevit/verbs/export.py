@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -283,10 +282,11 @@ def export_all(
 
     with contextlib.ExitStack() as stack:
         place = stack.enter_context(open_workspace())
-        waiting: deque[_Staged] = deque()
+        waiting: list[_Staged] = []
 
         def conclude() -> None:
-            staged = waiting.popleft()
+            place = next((n for n, staged in enumerate(waiting) if staged.checked), 0)
+            staged = waiting.pop(place)
             outcome = attempt(staged.target, lambda: _conclude(call, staged))
             if outcome:
                 finish(outcome)
@@ -296,11 +296,14 @@ def export_all(
             stage = partial(_stage, call, row, options[row.format], record, place / row.name)
             with blocks_apart(source.weights_bytes):
                 staged = attempt(row, stage)
+                if row is rows[-1]:  # nobody starts from these graphs any more
+                    source.lowered.clear()
             if staged and jobs > 1 and not _is_here(row):
                 check = stack.enter_context(Beside(_request(call, staged)))
                 staged = replace(staged, check=check)
             waiting.extend([staged] if staged else [])
-            while len(waiting) >= jobs:
+            # A slow check keeps nobody from writing the next file, while there are few of them.
+            while len(waiting) > jobs or any(staged.checked for staged in waiting):
                 conclude()
         while waiting:
             conclude()
@@ -351,6 +354,11 @@ class _Staged:
     search: SearchReport | None
     seconds: float
     check: Beside | None = None
+
+    @property
+    def checked(self) -> bool:
+        """Whether no other process is at work on it."""
+        return self.check is None or self.check.ended
 
 
 def _stage(

@@ -15,6 +15,7 @@ from edgevit.formats.intermediate import IntermediateReader, IntermediateTensor
 from edgevit.formats.layer_names import is_levelled
 from edgevit.verification.fused_layers import find_ends, find_split
 
+BLOCK = 1 << 15  # values that are multiplied at a time: their copies stay in a core's cache
 CLEARLY = 0.1  # unlikeness of a better candidate, as a share of that of the last
 
 REPEATED = "is called several times, so the file's names do not tell its tensors apart"
@@ -281,11 +282,15 @@ def whole(values: np.ndarray, tensor: IntermediateTensor, layer: FloatLayer) -> 
 
 def alike(first: np.ndarray, second: np.ndarray) -> float:
     """Cosine of two arrays, in [-1, 1]; -1 where one is not finite, 0 where one is zero."""
-    a, b = first.ravel().astype(np.float64), second.ravel().astype(np.float64)
-    size = float(np.sqrt((a @ a) * (b @ b)))
-    if not np.isfinite(size):
+    a, b, product = 0.0, 0.0, 0.0
+    first, second = first.ravel(), second.ravel()
+    for start in range(0, len(first), BLOCK):
+        x, y = (values[start : start + BLOCK].astype(np.float64) for values in (first, second))
+        a, b, product = a + float(x @ x), b + float(y @ y), product + float(x @ y)
+    size = math.sqrt(a * b) if math.isfinite(a * b) else math.inf
+    if not math.isfinite(size):
         return -1.0
-    return float(a @ b) / size if size > 0 else 0.0
+    return product / size if size > 0 else 0.0
 
 
 class _Names:

@@ -65,6 +65,11 @@ class Beside:
     def __exit__(self, *error: object) -> None:
         self._child.__exit__(*error)
 
+    @property
+    def ended(self) -> bool:
+        """Whether :meth:`result` returns at once."""
+        return self._child.ended
+
     def result(self) -> tuple[Check, float]:
         """Waits for the worker: (what it found, seconds that it took).
 

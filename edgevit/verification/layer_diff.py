@@ -17,13 +17,15 @@ from edgevit.formats.intermediate import IntermediateReader, IntermediateTensor
 from edgevit.verification.align_layers import Alignment, align_layers
 from edgevit.verification.layer_errors import LayerSums, summarise
 from edgevit.verification.rewritten_layers import list_rewritten
-from edgevit.verification.rounding_noise import MOVES, ProductNoise
+from edgevit.verification.rounding_noise import MOVES, InsideNoise, ProductNoise
 
-CHUNK = 8  # images whose intermediate tensors are in memory at a time
-# Of small images more, as far as so many bytes go: a float model that runs layer by layer takes as
-# long for one as for a few dozen.
-CHUNK_BYTES = 256 << 20
-MOST_CHUNKS = 4
+CHUNK = 8  # images whose intermediate tensors are in memory at a time, of large ones fewer
+RUN_BYTES = 256 << 20  # that these tensors take
+# The float model sees more images at once, as far as outputs of so many bytes go: layer by layer it
+# takes as long for one small image as for a few dozen. With fewer than MIN_AT_ONCE, a layer with
+# one value a channel would look as if it were on another scale.
+AT_ONCE_BYTES = 384 << 20
+MIN_AT_ONCE, MAX_AT_ONCE = 4, 32
 
 REWRITTEN = "the layers behind it show that its tensor is on another scale: rewritten"
 
@@ -35,6 +37,7 @@ def compare_layers(
     images: Inputs,
     status: Status,
     progress: Progress | None = None,
+    totals: bool = True,
 ) -> tuple[tuple[LayerError, ...], tuple[Unaligned, ...], dict[str, int]]:
     """Measures what each layer of a file adds to the error.
 
@@ -45,6 +48,8 @@ def compare_layers(
         images: N ... of every input.
         status: told what is being done.
         progress: called with (images done, images in all).
+        totals: whether the file is held against the float model on its own too; if not, the total
+            figures say that nothing differs.
 
     Returns:
         (layers in the order of computation, those without a tensor, how many compute nothing).
@@ -58,10 +63,11 @@ def compare_layers(
             f"{reader.path}: none of its tensors is named after a layer of {network.name}, so "
             "there is nothing to compare. Files that 'edgevit export' writes keep the names."
         )
-    for path in list_rewritten(alignment, take_samples(images, 0, CHUNK)):
+    few = min(CHUNK, _count_at_once(alignment, count_samples(images)))
+    for path in list_rewritten(alignment, take_samples(images, 0, few)):
         alignment.leave_out(path, REWRITTEN)
     status(f"comparing {len(alignment.chosen)} layers on {count_samples(images)} images")
-    rows = summarise(_sum_errors(alignment, images, progress), precision)
+    rows = summarise(_sum_errors(alignment, images, totals, progress), precision)
     unaligned = tuple(
         Unaligned(layer.path, layer.kind, alignment.reasons[layer.path])
         for layer in network.layers
@@ -72,75 +78,92 @@ def compare_layers(
     return rows, unaligned, skipped
 
 
-def _sum_errors(alignment: Alignment, images: Inputs, progress: Progress | None) -> list[LayerSums]:
+def _sum_errors(
+    alignment: Alignment, images: Inputs, totals: bool, progress: Progress | None
+) -> list[LayerSums]:
     """Sums over all images, of the layers in the order of computation."""
     reader = alignment.reader
     tensors = {tensor.name: tensor for tensor in reader.tensors}
-    products, inside = _group_products(alignment), _group_inside(alignment)
+    products, tensors_inside = _group_products(alignment), _group_inside(alignment)
     noises = [noise for group in products.values() for noise in group]
-    names = {tensor.name for group in inside.values() for tensor in group}
+    names = {tensor.name for group in tensors_inside.values() for tensor in group}
     names |= {noise.product.entering for noise in noises}
-    reader.select(sorted({*alignment.tensor_names, *names}))
+    names.update(alignment.tensor_names)
+    reader.select(sorted(names))
+    inside = {layer: InsideNoise() for layer in _layers_of(alignment.chosen.values())}
     sums: dict[str, LayerSums] = {}
-    size = max(1, CHUNK // reader.batch) * reader.batch
-    many = size * _count_chunks(reader, names.union(alignment.tensor_names), size)
+    size = min(CHUNK, RUN_BYTES // _count_bytes(reader, names))
+    size = max(1, size // reader.batch) * reader.batch
     total = count_samples(images)
+    many = math.ceil(_count_at_once(alignment, total) / size) * size
     for start in range(0, total, many):
         chunk = take_samples(images, start, start + many)
-        parts = [
-            reader.run(take_samples(chunk, first, first + size))
-            for first in range(0, count_samples(chunk), size)
-        ]
-        for found in parts:
+        parts: list[dict[str, np.ndarray]] = []
+        for first in range(0, count_samples(chunk), size):
+            found = reader.run(take_samples(chunk, first, first + size))
             for noise in noises:
                 noise.add(found[noise.product.entering], tensors[noise.product.entering].shape)
-        _add_images(alignment, chunk, _join(parts), products, sums)
-        for entry in sums.values():
-            for found in parts:
-                entry.inside.add(inside.get(entry.tensor.layer, ()), found)
+            for layer, entry in inside.items():
+                entry.add(tensors_inside.get(layer, ()), found)
+            parts.append({name: found[name] for name in alignment.tensor_names})
+        _add_images(alignment, chunk, _join(parts), (products, inside), sums, totals)
         if progress:
             progress(min(start + many, total), total)
     return list(sums.values())
 
 
-def _count_chunks(reader: IntermediateReader, names: Container[str], size: int) -> int:
-    """How many chunks the float model may run at once."""
-    numbers = sum(
-        math.prod(tensor.shape) // reader.batch for tensor in reader.tensors if tensor.name in names
-    )
-    return max(1, min(MOST_CHUNKS, CHUNK_BYTES // max(1, 4 * numbers * size)))
+def _count_at_once(alignment: Alignment, total: int) -> int:
+    """How many images the float model may see at once: equal parts of them all."""
+    size = _count_bytes(alignment.reader, alignment.tensor_names)
+    most = max(MIN_AT_ONCE, min(MAX_AT_ONCE, AT_ONCE_BYTES // size))
+    return math.ceil(total / math.ceil(total / most))
 
 
-def _join(parts: Sequence[Mapping[str, np.ndarray]]) -> Mapping[str, np.ndarray]:
-    """The same tensors for all images, as for those of one run after the other."""
+def _count_bytes(reader: IntermediateReader, names: Container[str]) -> int:
+    """What tensors take as float32 of one image."""
+    sizes = (math.prod(tensor.shape) for tensor in reader.tensors if tensor.name in names)
+    return max(1, 4 * sum(sizes) // reader.batch)
+
+
+def _join(parts: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The same tensors for all images, as for those of one run after the other; takes parts out."""
     if len(parts) == 1:
         return parts[0]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return {name: np.concatenate([part.pop(name) for part in parts]) for name in [*parts[0]]}
 
 
 def _add_images(
     alignment: Alignment,
     images: Inputs,
     found: Mapping[str, np.ndarray],
-    products: Mapping[str, list[ProductNoise]],
+    noises: tuple[Mapping[str, list[ProductNoise]], Mapping[str, InsideNoise]],
     sums: dict[str, LayerSums],
+    totals: bool,
 ) -> None:
     """Runs the float model on its own, and on the file's tensors, and adds to the layers' sums."""
+    products, inside = noises
 
-    def add_total(path: str, value: np.ndarray, own: np.ndarray) -> None:
+    def sums_of(path: str) -> LayerSums:
         tensor = alignment.chosen[path]
         if path not in sums:
-            entering = products.get(tensor.layer, ())
             last = path if path in alignment.firsts else ""
             shown, within = alignment.shown(path), alignment.within(path)
-            sums[path] = LayerSums(shown, tensor, last, within, products=entering)
-        sums[path].total.add(value, own)
+            sums[path] = LayerSums(
+                *(shown, tensor, last, within),
+                products=products.get(tensor.layer, ()),
+                inside=inside[tensor.layer],
+            )
+        return sums[path]
+
+    def add_total(path: str, value: np.ndarray, own: np.ndarray) -> None:
+        sums_of(path).add_total(value, own)
 
     def add_own(path: str, value: np.ndarray, own: np.ndarray) -> np.ndarray | None:
-        sums[path].add_added(value, own)
+        sums_of(path).add_added(value, own)
         return own if np.isfinite(own).all() else None
 
-    alignment.show(images, found, add_total)
+    if totals:
+        alignment.show(images, found, add_total)
     alignment.visit(images, found, add_own)
 
 

@@ -10,8 +10,9 @@ ranks the layers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -40,54 +41,35 @@ SQUASHING: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     **dict.fromkeys(("TANH", "Tanh"), lambda y: 1 - y * y),
 }
 PEERS = 3  # layers of a kind from which on their median speaks for the kind
+BLOCK = 1 << 15  # values that are summed up at a time: what they become stays in a core's cache
 
 
 @dataclass
-class ErrorSums:
+class LineSums:
     """Running sums over the images of one layer's output, for each channel of the last axis.
 
     Attributes:
         count: values of a channel.
-        error: sum of squared differences.
         expected: sum of the squares of the float values.
-        found: sum of the squares of the file's values.
-        product: sum of their products.
         shift: sum of the differences.
         slant: sum of the differences times the float values.
         level: sum of the float values.
     """
 
     count: int = 0
-    error: np.ndarray = field(default_factory=lambda: np.zeros(1))
     expected: np.ndarray = field(default_factory=lambda: np.zeros(1))
-    found: np.ndarray = field(default_factory=lambda: np.zeros(1))
-    product: np.ndarray = field(default_factory=lambda: np.zeros(1))
     shift: np.ndarray = field(default_factory=lambda: np.zeros(1))
     slant: np.ndarray = field(default_factory=lambda: np.zeros(1))
     level: np.ndarray = field(default_factory=lambda: np.zeros(1))
 
-    def add(self, expected: np.ndarray, found: np.ndarray) -> None:
-        """Adds B ... C values of the float layer and of the file."""
-        x = expected.reshape(-1, expected.shape[-1]).astype(np.float64)  # values C
-        y = found.reshape(x.shape).astype(np.float64)
+    def add(self, x: np.ndarray, y: np.ndarray) -> None:
+        """Adds float64 V C values of the float layer and of the file, few at a time."""
+        difference = y - x
         self.count += len(x)
-        self.error = self.error + np.square(y - x).sum(axis=0)
         self.expected = self.expected + np.square(x).sum(axis=0)
-        self.found = self.found + np.square(y).sum(axis=0)
-        self.product = self.product + (x * y).sum(axis=0)
-        self.shift = self.shift + (y - x).sum(axis=0)
-        self.slant = self.slant + ((y - x) * x).sum(axis=0)
+        self.shift = self.shift + difference.sum(axis=0)
+        self.slant = self.slant + (difference * x).sum(axis=0)
         self.level = self.level + x.sum(axis=0)
-
-    @property
-    def relative(self) -> float:
-        """Root mean square of the error over that of the float values. NaN counts as infinite."""
-        error, signal = float(self.error.sum()), float(self.expected.sum())
-        if not np.isfinite(error):
-            return float("inf")
-        if signal == 0:
-            return 0.0 if error == 0 else float("inf")
-        return float(np.sqrt(error / signal))
 
     @property
     def systematic(self) -> np.ndarray:
@@ -103,6 +85,38 @@ class ErrorSums:
         varies = variance > 1e-12 * max(float(variance.mean()), 1e-300)
         slope = np.divide(covariance, variance, out=np.zeros_like(variance), where=varies)
         return shift**2 + slope * covariance
+
+
+@dataclass
+class ErrorSums(LineSums):
+    """Likewise, with what tells how large errors are.
+
+    Attributes:
+        error: sum of squared differences.
+        found: sum of the squares of the file's values.
+        product: sum of the products of both.
+    """
+
+    error: np.ndarray = field(default_factory=lambda: np.zeros(1))
+    found: np.ndarray = field(default_factory=lambda: np.zeros(1))
+    product: np.ndarray = field(default_factory=lambda: np.zeros(1))
+
+    def add(self, x: np.ndarray, y: np.ndarray) -> None:
+        """See :meth:`LineSums.add`."""
+        super().add(x, y)
+        self.error = self.error + np.square(y - x).sum(axis=0)
+        self.found = self.found + np.square(y).sum(axis=0)
+        self.product = self.product + (x * y).sum(axis=0)
+
+    @property
+    def relative(self) -> float:
+        """Root mean square of the error over that of the float values. NaN counts as infinite."""
+        error, signal = float(self.error.sum()), float(self.expected.sum())
+        if not np.isfinite(error):
+            return float("inf")
+        if signal == 0:
+            return 0.0 if error == 0 else float("inf")
+        return float(np.sqrt(error / signal))
 
     @property
     def sqnr_db(self) -> float | None:
@@ -151,28 +165,37 @@ class LayerSums:
     saturated: int = 0
     clipped: int = 0
     values: int = 0
-    rounded: ErrorSums = field(default_factory=ErrorSums)
-    limited: ErrorSums = field(default_factory=ErrorSums)
+    rounded: LineSums = field(default_factory=LineSums)
+    limited: LineSums = field(default_factory=LineSums)
     products: Sequence[ProductNoise] = ()
     inside: InsideNoise = field(default_factory=InsideNoise)
     slope: np.ndarray = field(default_factory=lambda: np.zeros(1))
 
+    def add_total(self, expected: np.ndarray, found: np.ndarray) -> None:
+        """Adds B ... C of the float model on its own, and of the file."""
+        for x, y in _cut(expected, found):
+            self.total.add(x, y)
+
     def add_added(self, expected: np.ndarray, found: np.ndarray) -> None:
         """Adds B ... C of the float layer for the file's input, and of the file."""
-        self.added.add(expected, found)
-        if self.tensor.op in SQUASHING:
-            slopes = SQUASHING[self.tensor.op](expected.reshape(-1, expected.shape[-1]))
-            self.slope = self.slope + np.square(slopes, dtype=np.float64).sum(axis=0)
         levels = self._levels(expected.shape[-1])
-        if levels is not None:
-            ends, half = np.stack([levels.low, levels.high]), levels.step / 2  # 2 C, C
-            self.saturated += int(np.sum((found <= ends[0] + half) | (found >= ends[1] - half)))
-            self.clipped += int(np.sum((expected < ends[0] - half) | (expected > ends[1] + half)))
-            self.values += found.size
-            steps = np.maximum(2 * half, 1e-30)
-            rounded = np.rint((expected - ends[0]) / steps) * steps + ends[0]
-            self.rounded.add(expected, rounded)
-            self.limited.add(expected, np.clip(rounded, ends[0], ends[1]))
+        for x, y in _cut(expected, found):
+            self.added.add(x, y)
+            if self.tensor.op in SQUASHING:
+                self.slope = self.slope + np.square(SQUASHING[self.tensor.op](x)).sum(axis=0)
+            if levels is not None:
+                self._add_rounded(x, y, levels)
+
+    def _add_rounded(self, x: np.ndarray, y: np.ndarray, levels: Levels) -> None:
+        """Adds float64 V C of the float layer and of the file, which has these levels."""
+        low, high, half = levels.low, levels.high, levels.step / 2  # C, or one
+        self.saturated += int(np.sum((y <= low + half) | (y >= high - half)))
+        self.clipped += int(np.sum((x < low - half) | (x > high + half)))
+        self.values += y.size
+        steps = np.maximum(2 * half, 1e-30)
+        rounded = np.rint((x - low) / steps) * steps + low
+        self.rounded.add(x, rounded)
+        self.limited.add(x, np.clip(rounded, low, high))
 
     def _levels(self, channels: int) -> Levels | None:
         """Of the layer's output, C or one; None where the file's tensor is not rounded."""
@@ -184,12 +207,12 @@ class LayerSums:
         scale, offset = self.layer.affine  # from the file's tensor to the layer's output
         return levels.scale(scale).shift(offset)
 
-    @property
+    @cached_property
     def noise(self) -> np.ndarray:
         """Mean square of the systematic error that rounding should leave, by channel or for all.
 
         Rounding of values leaves little, unless a channel moves within few levels; rounding of
-        weights leaves all that it does.
+        weights leaves all that it does. It is to be asked for when all images were added.
         """
         share = 2 / max(1, self.added.count) + CORRELATED
         found = np.zeros(1)  # C, or 1
@@ -217,6 +240,16 @@ class LayerSums:
         """Mean square of the float layer's output, by channel; at least the mean of all."""
         found = self.added.expected / max(1, self.added.count)
         return np.maximum(found, found.mean())
+
+
+def _cut(expected: np.ndarray, found: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """B ... C values of a float layer and of the file, in float64 V C pieces of about BLOCK."""
+    expected = expected.reshape(-1, expected.shape[-1])
+    found = found.reshape(expected.shape)
+    rows = max(1, BLOCK // max(1, expected.shape[1]))
+    for start in range(0, len(expected), rows):
+        part = slice(start, start + rows)
+        yield expected[part].astype(np.float64), found[part].astype(np.float64)
 
 
 def summarise(sums: Sequence[LayerSums], precision: Precision) -> tuple[LayerError, ...]:

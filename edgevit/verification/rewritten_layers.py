@@ -29,6 +29,7 @@ CLEARLY = 0.1  # error that is left without the tensor, as a share of the error 
 SAME_SHAPE = 0.98  # correlation of a channel with itself on another scale, rounded
 MOST_CHANNELS = 0.9  # share of channels that have to be so
 UNEVEN = 1.25  # between factors of channels, the smallest and largest tenth left out
+VALUES = 1 << 18  # of a layer that are looked at; rows that are spread evenly stand for more
 # Activations that a step may hold: factor, offset, lowest, highest. The last three: hard sigmoid.
 CUTS = (
     (1.0, 0.0, 0.0, np.inf),
@@ -46,8 +47,8 @@ class Trial:
 
     Attributes:
         relative: error of the file's tensor, root mean square, over that of the answer.
-        answer: what the float layer computed.
-        found: the file's tensor.
+        answer: what the float layer computed: rows C, of about VALUES numbers.
+        found: the file's tensor, likewise.
     """
 
     relative: float
@@ -57,6 +58,7 @@ class Trial:
     @classmethod
     def of(cls, answer: np.ndarray, found: np.ndarray) -> Self:
         """From B ... C values of both."""
+        answer, found = _take_rows(answer), _take_rows(found)
         signal = float(np.sqrt(np.mean(np.square(answer, dtype=np.float64))))
         error = _distance(answer, found)
         return cls(error / signal if signal > 0 else float(error > 0), answer, found)
@@ -95,10 +97,7 @@ def _shows_itself(trial: Trial) -> bool:
 
 def is_rescaled(trial: Trial) -> bool:
     """Whether a tensor holds a layer's output with a factor for each channel, of uneven sizes."""
-    answer, found = (
-        values.reshape(-1, values.shape[-1]).astype(np.float64)
-        for values in (trial.answer, trial.found)
-    )
+    answer, found = trial.answer.astype(np.float64), trial.found.astype(np.float64)
     answer, found = answer - answer.mean(axis=0), found - found.mean(axis=0)  # values C
     product = (answer * found).sum(axis=0)
     power, power_found = np.square(answer).sum(axis=0), np.square(found).sum(axis=0)
@@ -181,6 +180,13 @@ def _moved(first: Trial, second: Trial) -> bool:
     """Whether a layer's answer depends on the doubted tensors before it."""
     change = _distance(first.answer, second.answer)
     return not change <= 1e-3 * max(_error(first), _error(second))
+
+
+def _take_rows(values: np.ndarray) -> np.ndarray:
+    """B ... C values as rows C, of which VALUES numbers or fewer are left."""
+    rows = values.reshape(-1, values.shape[-1])
+    most = max(1, VALUES // max(1, rows.shape[1]))
+    return rows if len(rows) <= most else rows[np.linspace(0, len(rows) - 1, most).astype(int)]
 
 
 def _error(trial: Trial) -> float:

@@ -17,7 +17,7 @@ import numpy as np
 from edgevit.formats.intermediate import IntermediateTensor, Product, Rounding
 from edgevit.formats.tflite.operators import OPERATORS, Role, names_of
 
-ROWS = 256  # of what enters that are kept, of each chunk of images
+ROWS = 256  # of what enters that are kept, of each run
 LEVELS = 255  # steps between the smallest and the largest value that 8 bits tell apart
 RARE = 0.05  # share of values beyond a tensor's levels that calibration may have left there
 FEW = 4  # values that are no more than chance, however few there are
@@ -106,7 +106,8 @@ class ProductNoise:
         errors = np.concatenate(self.ended if rare else self.errors)  # R K
         whole = power * np.square(errors).mean()
         if weights.shape[1] == rows.shape[1]:
-            return whole, _on_a_line(rows @ weights.T, errors @ weights.T)
+            matrix = weights.T.astype(np.float32)  # half the time; it is an estimate
+            return whole, _on_a_line(*(x.astype(np.float32) @ matrix for x in (rows, errors)))
         return whole, power * _on_a_line(rows, errors).mean()
 
 

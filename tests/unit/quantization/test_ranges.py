@@ -67,6 +67,20 @@ def test_histograms_and_what_was_seen_survive_the_round_trip():
     assert clipped.ranges["a"] == (0.0, 255.0)  # without a histogram nothing is cut
 
 
+def test_counts_are_packed_once_and_not_at_all_where_they_were_read(monkeypatch):
+    packed = []
+    monkeypatch.setattr(
+        "edgevit.quantization.histogram.pack_counts", lambda counts: packed.append(1) or "AA=="
+    )
+    record = replace(RECORD, histograms={"a": Histogram(0, 0, np.array([1, 2]))})
+    assert record.to_text() == record.to_text()
+    assert packed == [1]
+    monkeypatch.undo()
+    text = replace(RECORD, histograms={"a": Histogram(0, 0, np.array([1, 2]))}).to_text()
+    monkeypatch.setattr("edgevit.quantization.histogram.pack_counts", None)
+    assert RangeRecord.from_text(text, "here").to_text() == text
+
+
 def test_ranges_of_channels_survive_the_round_trip():
     record = replace(RECORD, channels={"a": PACKED})
     found = RangeRecord.from_text(record.to_text(), "x")

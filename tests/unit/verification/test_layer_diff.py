@@ -17,6 +17,7 @@ from edgevit.formats.registry import find_target, open_intermediate  # noqa: E40
 from edgevit.formats.tflite.writer.graph import TfliteGraph  # noqa: E402
 from edgevit.frontend.record_layers import record_layers  # noqa: E402
 from edgevit.frontend.source import Source  # noqa: E402
+from edgevit.verification import layer_diff, layer_errors, rewritten_layers  # noqa: E402
 from edgevit.verification.align_layers import MOVES_BARE  # noqa: E402
 from edgevit.verification.layer_diff import compare_layers  # noqa: E402
 from helpers.sources import source_of  # noqa: E402
@@ -44,11 +45,11 @@ def source() -> Source:
     return source_of(network)
 
 
-def compare(source: Source, path, name: str):
+def compare(source: Source, path, name: str, **how):
     images = np.random.default_rng(3).integers(0, 256, (16, 6, 6, 3), dtype=np.uint8)
     network, precision = record_layers(source, images), find_target(name).precision
     with open_intermediate(path) as reader:
-        return compare_layers(network, reader, precision, images, lambda line: None)
+        return compare_layers(network, reader, precision, images, lambda line: None, **how)
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +88,45 @@ def test_a_fault_behind_a_folded_norm_is_found_in_its_layer(source, files, tmp_p
     first, second = rank_layers(rows)[:2]
     assert (first.layer, first.channel) == ("net/head", 5)
     assert second.excess_db < SUSPECT_DB < first.excess_db
+
+
+@pytest.mark.parametrize("name", ["tflite-float32", "onnx-float32"])
+def test_large_tensors_are_compared_in_parts_with_the_same_figures(
+    source, files, name, monkeypatch
+):
+    rows, _, _ = compare(source, files[name], name)
+    runs = []
+    with open_intermediate(files[name]) as reader:
+        own = type(reader).run
+        count = reader.batch
+    monkeypatch.setattr(layer_diff, "RUN_BYTES", 1)
+    monkeypatch.setattr(layer_diff, "AT_ONCE_BYTES", 1)
+    monkeypatch.setattr(layer_errors, "BLOCK", 16)
+    monkeypatch.setattr(
+        type(reader), "run", lambda self, x: runs.append(len(x)) or own(self, x), raising=False
+    )
+    parts, _, _ = compare(source, files[name], name)
+    assert runs == [count, layer_diff.MIN_AT_ONCE] + [count] * 16
+    assert [row.layer for row in parts] == [row.layer for row in rows]
+    for field in ("excess_db", "relative", "total_cosine"):
+        found, expected = ([getattr(row, field) for row in own] for own in (parts, rows))
+        np.testing.assert_allclose(found, expected, rtol=0.05, atol=1e-6)
+
+
+def test_without_totals_the_rest_is_the_same(source, files):
+    whole, part = (
+        compare(source, files["tflite-float32"], "tflite-float32", totals=totals)[0]
+        for totals in (True, False)
+    )
+    assert [row.excess_db for row in part] == [row.excess_db for row in whole]
+    assert {row.total_sqnr_db for row in part} == {None} != {row.total_sqnr_db for row in whole}
+
+
+def test_few_rows_stand_for_many_in_a_trial(monkeypatch):
+    values = np.arange(4 * 50 * 3, dtype=np.float32).reshape(4, 50, 3)
+    assert rewritten_layers.Trial.of(values, values).answer.shape == (200, 3)
+    monkeypatch.setattr(rewritten_layers, "VALUES", 30)
+    trial = rewritten_layers.Trial.of(values, 2 * values)
+    assert trial.answer.shape == trial.found.shape == (10, 3)
+    assert (trial.answer[0, 0], trial.answer[-1, -1]) == (0, 599)
+    assert trial.relative == pytest.approx(1)

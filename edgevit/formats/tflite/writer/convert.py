@@ -7,10 +7,8 @@ file of static int8 is packed and read once more around it.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,7 +19,8 @@ from edgevit.core.format import Format
 from edgevit.core.target import Precision, Written
 from edgevit.formats.passes import report_lines
 from edgevit.formats.tflite.options import TfliteOptions
-from edgevit.formats.tflite.runtime.file import pack_at_once, signature_specs
+from edgevit.formats.tflite.runtime.file import signature_specs
+from edgevit.formats.tflite.writer.converter import Start, convert_model, trace_once
 from edgevit.formats.tflite.writer.graph import TfliteGraph
 from edgevit.formats.tflite.writer.observe import observe_activations
 from edgevit.formats.tflite.writer.passes import (
@@ -59,7 +58,6 @@ from edgevit.formats.tflite.writer.quantize.tables import (
     write_tables,
 )
 from edgevit.formats.tflite.writer.quantize.widen_operands import widen_operands
-from edgevit.formats.tflite.writer.refusal import describe_refusal
 from edgevit.formats.tflite.writer.standard_metadata import write_for_clients
 from edgevit.frontend.lowering import (
     KERAS,
@@ -72,7 +70,7 @@ from edgevit.frontend.lowering import (
     take_plainly,
 )
 from edgevit.frontend.source import Source
-from edgevit.frontend.trace import Traced, check_io_dtype, trace
+from edgevit.frontend.trace import check_io_dtype
 from edgevit.frontend.volumes import (
     adaptive_pool,
     conv_in_groups,
@@ -125,10 +123,11 @@ def write_float32(
         ConfigError: an input type that the target has not.
         ExportError: a converter refuses, or ranges are missing or of another graph.
     """
-    traced = trace(source, options, check_io_dtype(options), lowering_of(options))
-    graph, converted = _convert(_converter(traced), traced, source)
+    start = trace_once(source, options, check_io_dtype(options), lowering_of(options))
+    graph, moved, converted = _convert(start, source)
     changes = run_passes(graph, chosen_passes(options))
-    return _written(staged, graph, (*traced.steps, *changes), None if changes else converted)
+    unchanged = None if changes or moved else converted
+    return _written(staged, graph, (*start.steps, *changes), unchanged)
 
 
 def write_float16(
@@ -146,7 +145,7 @@ def write_dynamic(
 ) -> Written:
     """int8 weights, activations quantised at run time; see :func:`write_float32`."""
     step = "int8 weights a channel; activations quantised at run time"
-    return _write_converted(source, options, staged, step)
+    return _write_converted(source, options, staged, step, [])
 
 
 def write_dynamic_int4(
@@ -231,11 +230,11 @@ def float_graph(source: Source, options: TfliteOptions) -> tuple[TfliteGraph, tu
     names = chosen_passes(options)
     key = (Format.TFLITE, options.batch, options.preprocess, names)
     if key not in source.lowered:
-        traced = trace(source, options, "float32", lowering_of(options))
-        graph, _ = _convert(_converter(traced), traced, source)
+        start = trace_once(source, options, "float32", lowering_of(options))
+        graph, _, _ = _convert(start, source)
         changes = run_passes(graph, names)
         forms = report_lines([suit_integers(graph)])
-        source.lowered[key] = graph, (*traced.steps, *changes, *forms)
+        source.lowered[key] = graph, (*start.steps, *changes, *forms)
     return source.lowered[key]
 
 
@@ -332,18 +331,12 @@ def _correct_biases(
 
 
 def _write_converted(
-    source: Source, options: TfliteOptions, staged: Path, step: str, types: Sequence[Any] = ()
+    source: Source, options: TfliteOptions, staged: Path, step: str, types: Sequence[Any]
 ) -> Written:
     """What TensorFlow's converter makes of the weights; ``types``: all that it may make them."""
-    import tensorflow as tf
-
-    traced = trace(source, options, check_io_dtype(options), lowering_of(options))
-    converter = _converter(traced)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if types:
-        converter.target_spec.supported_types = list(types)
-    graph, converted = _convert(converter, traced, source)
-    return _written(staged, graph, (*traced.steps, step), converted)
+    start = trace_once(source, options, check_io_dtype(options), lowering_of(options))
+    graph, moved, converted = _convert(start, source, types)
+    return _written(staged, graph, (*start.steps, step), None if moved else converted)
 
 
 def _written(
@@ -368,73 +361,14 @@ def _written(
     return Written(steps, inputs, outputs, finish)
 
 
-def _converter(traced: Traced) -> Any:
-    import tensorflow as tf
-
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([traced.function], traced.module)
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]  # never Flex
-    return converter
-
-
-def _convert(converter: Any, traced: Traced, source: Source) -> tuple[TfliteGraph, bytes | None]:
-    """(the graph; the bytes that it was read from, unless they have another order)."""
-    try:
-        with without_reloading(), packed_at_once(source.weights_bytes):
-            converted = bytes(converter.convert())
-    except Exception as error:  # the converter's own exceptions share no public base class
-        operations = {op.type: op.name for op in traced.function.graph.get_operations()}
-        raise ExportError(describe_refusal(source.name, error, operations)) from None
+def _convert(
+    start: Start, source: Source, types: Sequence[Any] | None = None
+) -> tuple[TfliteGraph, bool, bytes]:
+    """(the graph, whether its borders moved, what it was read from); see :func:`convert_model`."""
+    converted = convert_model(start, source.name, source.weights_bytes, types)
     graph, moved = _open_graph(converted, source)
     give_back(source.weights_bytes)
-    return graph, None if moved else converted
-
-
-@contextlib.contextmanager
-def without_reloading() -> Iterator[None]:
-    """While the context lasts, the converter does not load the SavedModel that it has just written.
-
-    It only keeps what it loads there from being collected, and takes a tenth of its time for that;
-    nor does it look for the line of Python behind each operation.
-    """
-    from tensorflow.lite.python import lite
-
-    own = getattr(lite, "_load", None)
-    options = getattr(lite, "_save_options", None)
-    if own is None or options is None:  # another version, which may need it
-        yield
-        return
-    lite._load = lambda *arguments: None
-    lite._save_options = SimpleNamespace(SaveOptions=lambda **_: options.SaveOptions())
-    try:
-        yield
-    finally:
-        lite._load, lite._save_options = own, options
-
-
-@contextlib.contextmanager
-def packed_at_once(weights: int) -> Iterator[None]:
-    """While the context lasts, TensorFlow's Python packs files without growing its buffer.
-
-    It does so twice behind the converter, to share equal constants and to note its version, and
-    has the file in memory five times over while a buffer grows.
-
-    Args:
-        weights: bytes of the network's.
-    """
-    from tensorflow.lite.tools import flatbuffer_utils
-
-    own = flatbuffer_utils.convert_object_to_bytearray
-
-    def pack(model: Any, extra_buffer: bytes = b"") -> bytes:
-        give_back(weights)  # what the converter has freed
-        packed = pack_at_once(model)
-        return packed + extra_buffer if extra_buffer else packed
-
-    flatbuffer_utils.convert_object_to_bytearray = pack
-    try:
-        yield
-    finally:
-        flatbuffer_utils.convert_object_to_bytearray = own
+    return graph, moved, converted
 
 
 def _open_graph(data: bytes, source: Source) -> tuple[TfliteGraph, bool]:

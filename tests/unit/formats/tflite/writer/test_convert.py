@@ -6,6 +6,7 @@ import contextlib
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,9 +22,11 @@ from edgevit.formats.registry import TARGETS, open_session  # noqa: E402
 from edgevit.formats.tflite.options import TfliteOptions  # noqa: E402
 from edgevit.formats.tflite.runtime import file, nodes  # noqa: E402, F401  (counted)
 from edgevit.formats.tflite.runtime.file import op_names, parse_model  # noqa: E402
-from edgevit.formats.tflite.writer import convert  # noqa: E402
+from edgevit.formats.tflite.writer import converter  # noqa: E402
 from edgevit.formats.tflite.writer.convert import (  # noqa: E402
     float_graph,
+    write_dynamic,
+    write_float16,
     write_float32,
     write_int8,
     write_mixed,
@@ -135,7 +138,7 @@ def test_a_free_batch_is_declared(network, record, write, tmp_path):
         assert (written.inputs, written.outputs) == (session.inputs, session.outputs)
 
 
-def test_a_converter_that_reloads_what_it_saved_writes_the_same_bytes(
+def test_a_converter_that_does_everything_itself_writes_the_same_bytes(
     network, record, tmp_path, monkeypatch
 ):
     from tensorflow.lite.python import lite
@@ -144,14 +147,36 @@ def test_a_converter_that_reloads_what_it_saved_writes_the_same_bytes(
     own = lite._load
     monkeypatch.setattr(lite, "_load", lambda *given: loads.append(1) or own(*given))
     paths = [tmp_path / "quick.tflite", tmp_path / "plain.tflite"]
-    for path, context in zip(
-        paths, (convert.without_reloading, contextlib.nullcontext), strict=True
-    ):
-        monkeypatch.setattr(convert, "without_reloading", context)
+    for path in paths:
         write_float32(open_source(network), TfliteOptions(), record, path).finish({})
         loads.append(0)
+        for name in ("saved_once", "packed_once"):
+            monkeypatch.setattr(converter, name, lambda place: contextlib.nullcontext())
     assert loads == [0, 1, 0]
     assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_targets_of_the_converter_share_what_it_saves(network, record, tmp_path, monkeypatch):
+    from tensorflow.lite.python import lite
+
+    saves = []
+    own = lite._save.save
+    monkeypatch.setattr(
+        lite._save, "save", lambda *given, **how: saves.append(1) or own(*given, **how)
+    )
+    writers, shared = (write_float32, write_float16, write_dynamic), open_source(network)
+    for number, write in enumerate(writers):
+        write(shared, TfliteOptions(), None, tmp_path / f"{number}.tflite").finish({})
+    assert len(saves) == 1
+    for number, write in enumerate(writers[1:], start=1):
+        alone = tmp_path / f"{number}-alone.tflite"
+        write(open_source(network), TfliteOptions(), None, alone).finish({})
+        assert alone.read_bytes() == (tmp_path / f"{number}.tflite").read_bytes()
+    assert len(saves) == 3
+    (folder,) = {start.folder for key, (start, _) in shared.lowered.items() if "traced" in key}
+    assert Path(folder, "saved").is_dir()
+    shared.lowered.clear()
+    assert not Path(folder).exists()
 
 
 def test_targets_share_a_float_graph_that_none_of_them_changes(network, record, tmp_path):
