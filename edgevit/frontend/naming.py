@@ -60,8 +60,9 @@ def name_outputs(
     plain = _without_number if not isinstance(outputs, dict) else _as_it_is
     names = tell_apart([safe_name(plain(name, tensor)) for name, tensor in found])
     losses = find_losses(compiled or network, [name for name, _ in found])
+    vectors = {tuple(tensor.shape) for tensor in network.inputs or () if len(tensor.shape) == 2}
     specs = tuple(
-        describe_output(name, tensor, pictures, losses.get(own, ""))
+        describe_output(name, tensor, pictures, losses.get(own, ""), vectors)
         for name, (own, tensor) in zip(names, found, strict=True)
     )
     if isinstance(outputs, dict) and tuple(outputs) == names:

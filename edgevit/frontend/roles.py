@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,11 @@ SPREAD = 8.0  # columns of scores do not differ by more in their deviation: they
 
 
 def describe_output(
-    name: str, tensor: Any, pictures: list[tuple[int | None, ...]], loss: str = ""
+    name: str,
+    tensor: Any,
+    pictures: list[tuple[int | None, ...]],
+    loss: str = "",
+    vectors: Container[tuple[int | None, ...]] = (),
 ) -> OutputSpec:
     """One output of a functional model.
 
@@ -45,6 +50,7 @@ def describe_output(
         tensor: KerasTensor.
         pictures: shapes B H W C of the inputs that take pictures.
         loss: name of the loss that the model was compiled with; "" if unknown.
+        vectors: shapes B D of the inputs that are rows of numbers.
     """
     import keras
 
@@ -54,11 +60,16 @@ def describe_output(
         return OutputSpec(name, shape, dtype, Role.LABELS)
     activation, layer = find_ending(tensor)
     spec = OutputSpec(name, shape, "float32", Role.MAP, activation)
-    return replace(spec, role=_guess_role(spec, layer, pictures, loss))
+    role = _guess_role(spec, layer, pictures, loss, repainted=shape in vectors)
+    return replace(spec, role=role)
 
 
 def _guess_role(
-    spec: OutputSpec, layer: str, pictures: list[tuple[int | None, ...]], loss: str
+    spec: OutputSpec,
+    layer: str,
+    pictures: list[tuple[int | None, ...]],
+    loss: str,
+    repainted: bool,
 ) -> Role:
     rank, classes = len(spec.shape), spec.shape[-1]
     linear = spec.activation is Activation.LINEAR
@@ -81,7 +92,8 @@ def _guess_role(
     found = by_loss or told
     if found is not None and found is not Role.MASK:
         return found
-    return Role.LOGITS if classes is not None and classes >= CLASSES else Role.VALUES
+    scores = classes is not None and classes >= CLASSES and not repainted
+    return Role.LOGITS if scores else Role.VALUES  # an autoencoder gives back what it gets
 
 
 def _guess_role_of_map(spec: OutputSpec, pictures: list[tuple[int | None, ...]]) -> Role:

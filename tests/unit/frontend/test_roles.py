@@ -258,3 +258,10 @@ def test_a_task_that_was_asked_for_says_what_an_output_is():
     assert source.task == "regression"
     assert source.signature.outputs[0].role is Role.VALUES
     assert open_source(model).task == "classification"
+
+
+@pytest.mark.parametrize(("width", "role"), [(16, Role.VALUES), (15, Role.LOGITS)])
+def test_an_autoencoder_gives_back_what_it_gets(width, role):
+    machine = keras.Input((16,), name="machine")
+    x = layers.Dense(4, activation="relu")(machine)
+    assert only_output(machine, layers.Dense(width, name="restored")(x)).role is role
