@@ -353,7 +353,8 @@ def _open_trial(source: Source, options: TfliteOptions, record: RangeRecord) -> 
     if trial is None:
         return None
     graph, _ = float_graph(source, replace(options, batch=1))
-    return OpenedTrial(graph, trial, partial(_enter, source, options))
+    raw = _raw_inputs(source, options, "uint8")
+    return OpenedTrial(graph, trial, partial(_enter, source, options), raw)
 
 
 def _calibrated_graph(

@@ -9,7 +9,7 @@ that nothing was learnt from.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from edgevit.formats.passes import report_lines
 from edgevit.formats.tflite.runtime.litert import LiteRTSession
 from edgevit.formats.tflite.writer.graph import TfliteGraph
 from edgevit.formats.tflite.writer.observe import observe_activations
+from edgevit.formats.tflite.writer.quantize.avoid_ties import avoid_ties
 from edgevit.formats.tflite.writer.quantize.correct_biases import correct_biases, entering_names
 from edgevit.formats.tflite.writer.quantize.cut_ranges import cut_ranges
 from edgevit.formats.tflite.writer.quantize.float_graph import describe_graph
@@ -115,6 +116,8 @@ def rewrite(
         trial: samples to learn rounding from.
     """
     ends = list_loose_ends(graph)
+    if trial:
+        record = replace(record, ranges=avoid_ties(graph, record.ranges, trial.raw))
     graph, reports = graph.copy(), []
     if form.gates:
         record, report = gate_hard_swish(graph, record)
@@ -138,12 +141,17 @@ class OpenedTrial:
         graph: float32, a batch of one; it stays as it is.
         trial: the raw samples.
         enter: makes of raw samples what the graph takes.
+        raw: names of the graph's inputs that take pixels, 0..255.
     """
 
     def __init__(
-        self, graph: TfliteGraph, trial: Trial, enter: Callable[[Inputs], Mapping[str, np.ndarray]]
+        self,
+        graph: TfliteGraph,
+        trial: Trial,
+        enter: Callable[[Inputs], Mapping[str, np.ndarray]],
+        raw: Sequence[str] = (),
     ):
-        self.say = trial.say
+        self.say, self.raw = trial.say, raw
         self.learnt = enter(trial.learnt)
         outputs = sum(math.prod(graph.shape(int(index))) for index in graph.graph.outputs)
         most = MOST_BYTES // (4 * max(1, outputs))

@@ -1,10 +1,10 @@
 """Hard swish as a gate and a product, with levels for each channel.
 
 Channels in front of LiteRT's HARD_SWISH (Howard et al. 2019, arXiv:1905.02244) cannot be levelled:
-it returns no multiple where a multiple enters. Written as a gate, ``relu6(x + 3) / 6``, times x
-they can: the layer in front divides each channel by a factor, the gate's own weights multiply by
-it, one a channel, and the layers behind make up for it in the product. XNNPACK runs both operators;
-it leaves HARD_SWISH in int8 to slower kernels.
+it returns no multiple where a multiple enters. Written as a gate, ``relu6(x + 3)``, times x they
+can: the layer in front divides each channel by a factor, the gate's own weights multiply by it, one
+a channel, and the layers behind make up for it, and for six, in the product. Exact in real
+arithmetic. XNNPACK runs both operators; it leaves HARD_SWISH in int8 to slower kernels.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from edgevit.formats.layer_names import mark_levelled
 from edgevit.formats.passes import Declined, PassReport
 from edgevit.formats.tflite.operators import OPERATORS
-from edgevit.formats.tflite.writer.graph import NO_ACTIVATION, RELU, TfliteGraph
+from edgevit.formats.tflite.writer.graph import NO_ACTIVATION, TfliteGraph
 from edgevit.formats.tflite.writer.passes.channels import (
     Entry,
     activation,
@@ -41,6 +41,8 @@ LEAST = -0.375  # of all its values, at -1.5
 ROOMS = (3.0, 4.5, 6.0, 8.0, 12.0)
 SLOPE = 0.5  # of hard swish, in the mean
 SMALLEST = 0.1  # upper end
+SIX = 6.0
+RELU6 = 3  # ActivationFunctionType of the schema
 VALID = 1  # schema.Padding
 
 
@@ -64,7 +66,7 @@ class _Sizes:
     Attributes:
         factors: what each channel is divided by, at most 1. C.
         before: (smallest, largest) of what enters the hard swish, divided.
-        after: likewise, of what it returns.
+        after: likewise, of what it returns, six times as large.
     """
 
     factors: np.ndarray
@@ -160,13 +162,13 @@ def _size(lows: np.ndarray, highs: np.ndarray, high: float, room: float, share: 
     factors = (sizes / sizes.max()) ** share
     least = np.where(lows < LEAST * 4, LEAST, lows * (lows + 3) / 6)
     before = float((lows / factors).min()), float((highs / factors).max())
-    return _Sizes(factors, before, (float((least / factors).min()), before[1]))
+    return _Sizes(factors, before, (SIX * float((least / factors).min()), SIX * before[1]))
 
 
 def _step2(sizes: _Sizes) -> float:
     """Mean square of the two roundings, but for a factor."""
     before, after = (pair[1] - pair[0] for pair in (sizes.before, sizes.after))
-    return SLOPE * before**2 + after**2
+    return SLOPE * before**2 + (after / SIX) ** 2
 
 
 def _power_behind(graph: TfliteGraph, entries: Sequence[Entry], width: int) -> np.ndarray:
@@ -193,7 +195,7 @@ def _stretch(graph: TfliteGraph, swish: _Swish, factors: np.ndarray) -> None:
     graph.give_constant(maker, 1, weights.astype(np.float64) / factors.reshape(shape), "weights")
     graph.give_constant(maker, 2, bias.astype(np.float64) / factors, "bias")
     for entry in swish.entries:
-        scale_entry(graph, entry, factors)
+        scale_entry(graph, entry, factors / SIX)
 
 
 def _carry(
@@ -210,14 +212,15 @@ def _carry(
     found = {x: sizes.before, result: sizes.after}
     for tensor in {tensor for entry in swish.entries for tensor in entry.way}:
         channels = known[graph.name(tensor)]
-        lows, highs = channels.lows / sizes.factors, channels.highs / sizes.factors
+        lows, highs = (SIX * ends / sizes.factors for ends in (channels.lows, channels.highs))
         found[tensor] = float(lows.min()), float(highs.max())
     for tensor, pair in found.items():
         before = graph.name(tensor)
         after = graph.tensors[tensor].name = mark_levelled(before)
         ranges[after] = pair
         if before in means:
-            means[after] = tuple(np.asarray(means[before]) / sizes.factors)
+            size = 1.0 if tensor == x else SIX
+            means[after] = tuple(size * np.asarray(means[before]) / sizes.factors)
 
 
 def _write(
@@ -228,13 +231,13 @@ def _write(
     weights, bias = (
         graph.add_near(result, role, shape, "float32", values.astype("<f4"))
         for role, shape, values in (
-            ("gate_weights", (1, 1, 1, width), factors / 6),
-            ("gate_bias", (width,), np.full(width, 0.5)),
+            ("gate_weights", (1, 1, 1, width), factors),
+            ("gate_bias", (width,), np.full(width, -FLAT)),
         )
     )
     gate = graph.copy_tensor(result, "/gate", "float32")
     graph.set_scale(gate, [], [])  # the range goes in here
-    ranges[graph.name(gate)] = 0.0, 1.0  # the end of the range cuts as min(., 6) does
+    ranges[graph.name(gate)] = 0.0, SIX
     fields = {name: 1 for name in ("strideH", "strideW", "depthMultiplier")}
     fields |= {"dilationHFactor": 1, "dilationWFactor": 1, "padding": VALID}
     opened = graph.make_operator(
@@ -243,7 +246,7 @@ def _write(
         [x, weights, bias],
         [gate],
         "DepthwiseConv2DOptions",
-        fusedActivationFunction=RELU,
+        fusedActivationFunction=RELU6,
         **fields,
     )
     return [opened, graph.make_elementwise("MUL", [x, gate], result)]

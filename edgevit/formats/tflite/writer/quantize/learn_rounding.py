@@ -15,15 +15,17 @@ import numpy as np
 
 from edgevit.formats.passes import Declined, PassReport
 from edgevit.formats.tflite.operators import OPERATORS, WEIGHTED
-from edgevit.formats.tflite.writer.graph import TfliteGraph
+from edgevit.formats.tflite.writer.graph import RELU, TfliteGraph
 from edgevit.formats.tflite.writer.observe import watch_activations
-from edgevit.formats.tflite.writer.passes.channels import SAME_PADDING
+from edgevit.formats.tflite.writer.passes.channels import SAME_PADDING, activation
 from edgevit.formats.tflite.writer.passes.rewriting import rewrite_each
 from edgevit.formats.tflite.writer.quantize.integer import Ranges
 from edgevit.quantization.learned_rounding import learn_levels
 
 DEPTHWISE = "DEPTHWISE_CONV_2D"
 PLACES = 64  # of each sample at which is looked; positions of one picture tell much the same
+RELU6 = 3  # ActivationFunctionType of the schema
+SIX_OFF = 1e-4
 AT_ONCE = 512  # places that are added up together
 MOST_INPUTS = 2304  # of an output channel: a layer of more keeps the nearest levels
 MOST_BYTES = 1 << 29  # of all covariances; layers behind that keep the nearest levels
@@ -141,8 +143,18 @@ def _gather(
             sums[id(operator)].see(_rows_of(graph, operator, cut, rng))
 
     watched = {int(operator.inputs[0]): graph.name(int(operator.inputs[0])) for operator in layers}
-    watch_activations(graph, watched, inputs, see)
+    watch_activations(_cut_at_six(graph, ranges), watched, inputs, see)
     return {key: found.finish() for key, found in sums.items()}
+
+
+def _cut_at_six(graph: TfliteGraph, ranges: Ranges) -> TfliteGraph:
+    """A copy in which ReLU6, levelled away, cuts where the end of the range is going to."""
+    graph = graph.copy()
+    for operator in graph.operators:
+        high = ranges.get(graph.name(int(operator.outputs[0])), (0.0, 0.0))[1]
+        if activation(operator) == RELU and abs(high - 6) < SIX_OFF:
+            operator.builtinOptions.fusedActivationFunction = RELU6
+    return graph
 
 
 def _list_layers(graph: TfliteGraph) -> list[Any]:
