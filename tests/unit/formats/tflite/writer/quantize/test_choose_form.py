@@ -144,6 +144,18 @@ def test_what_the_samples_do_not_gain_from_is_left_out(source, record, tmp_path,
     assert found.to_bytes() == plain.to_bytes()
 
 
+@pytest.mark.parametrize("batch", [4, None])
+def test_other_batches_take_the_same_steps(source, record, tmp_path, batch):
+    path = tmp_path / "batch.tflite"
+    found = write_int8(source, TfliteOptions(batch=batch), record, path)
+    single, steps = written(source, record, tmp_path)
+    assert gains_in(found.steps) == gains_in(steps)
+    found.finish({})
+    inputs = {"images": draw(8, 7)}
+    outputs = [run_graph(part, inputs) for part in (TfliteGraph(path.read_bytes()), single)]
+    np.testing.assert_allclose(*(part["logits"] for part in outputs), atol=0.05)
+
+
 def test_microcontrollers_keep_their_hard_swishes(source, record, tmp_path):
     found, _ = written(source, record, tmp_path, write=write_int8_micro)
     assert "HARD_SWISH" in found.kinds
