@@ -1,4 +1,4 @@
-"""Accuracy, agreement, parity and size of every target of a shipped model, on all test images.
+"""Accuracy, agreement, parity and size of every target of a model, on all test images.
 
     python benchmarks/accuracy_of_targets.py shiftvit --data cifar10.tar.gz \\
         --json benchmarks/results/accuracy_of_targets_shiftvit.json
@@ -8,6 +8,11 @@ in its own runtime. The difference between the two is that of the same images, w
 interval (bootstrap) and the p-value of McNemar's exact test. Differences of logits are those of the
 golden images and of the test images. A run that was cut off goes on where it was: rows of the same
 weights, commit and machine stay as they are.
+
+A .keras file is measured as well, one of benchmarks/small_networks.py say: a classifier that takes
+raw pixels. It is calibrated on --calibration images of the training split.
+
+    python benchmarks/accuracy_of_targets.py FOLDER/mobilenetv2.keras --data cifar10.tar.gz
 """
 
 from __future__ import annotations
@@ -16,84 +21,105 @@ import argparse
 import json
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from provenance import KEY, provenance, result_path, write_result
+from provenance import KEY, provenance, result_path
 
+from edgevit.base.documents import to_json
 from edgevit.base.files import digest_path
 from edgevit.base.statistics import PairedDrop
-from edgevit.data.datasets import ImageDataset, find_source, load_dataset
+from edgevit.data.datasets import ImageDataset, find_source, limit_images, load_dataset
 from edgevit.formats.registry import find_targets, open_session
 from edgevit.frontend.opening import open_source
 from edgevit.frontend.record_reference import float_outputs
 from edgevit.frontend.source import Source
 from edgevit.reports.text import summarise_parity
+from edgevit.tasks import find_task
 from edgevit.verbs.export import export
+from edgevit.verbs.outcome import Outcome
 from edgevit.verification.audit import inspect
 from edgevit.verification.parity import find_output, measure_parity, run_all, score
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", help="as `edgevit models` calls it, such as shiftvit:nano")
+    parser.add_argument(
+        "model", help="as `edgevit models` calls it, such as shiftvit:nano, or a .keras file"
+    )
     parser.add_argument("--data", help="dataset; default: $EDGEVIT_DATA")
     parser.add_argument("--targets", default="all", help="commas between")
+    parser.add_argument("--calibration", type=int, default=300, help="images, of a .keras file")
     parser.add_argument("--json", type=result_path, help="where to write the figures")
     options = parser.parse_args()
     targets = find_targets(options.targets)
     source = open_source(options.model)
-    dataset = load_dataset(find_source(options.data), "test", source.preprocess.input_size)
-    rows = read_rows(options.json, options.model) if options.json else {}
+    given, size = find_source(options.data), source.preprocess.input_size
+    dataset, calibration = load_dataset(given, "test", size), None
+    name, weights = options.model, {}
+    if Path(name).suffix == ".keras":
+        name = Path(name).name
+        weights = {name: source.weights_sha256}
+        calibration = limit_images(load_dataset(given, "train", size), options.calibration).images
+    came_from = provenance([] if weights else [name], weights)
+    rows = read_rows(options.json, came_from) if options.json else {}
+    output = find_task(source.task).main_output(source.signature).name
     started = time.perf_counter()
-    expected = run_all(lambda images: float_outputs(source, images)["logits"], dataset.images)
+    expected = run_all(lambda images: float_outputs(source, images)[output], dataset.images)
     keras = score(expected, dataset.labels, "keras", dataset.source, time.perf_counter() - started)
-    rows = {"keras": {**asdict(keras), "model": options.model}, **rows}
-    print(f"{options.model}: {keras.top1:.2f} % of {len(dataset):,} images of {dataset.source}")
+    rows = {"keras": {**asdict(keras), "model": name}, **rows}
+    print(f"{name}: {keras.top1:.2f} % of {len(dataset):,} images of {dataset.source}")
     for target in targets:
         if target.name not in rows:
-            rows[target.name] = measure(options.model, source, target.name, dataset, expected)
+            written = partial(export, options.model, target.name, calibration=calibration)
+            rows[target.name] = measure(written, source, output, dataset, expected)
             if options.json:
-                write_result(options.json, rows, [options.model])
+                options.json.write_text(to_json({KEY: came_from, **rows}, indent=1) + "\n")
         print_row(target.name, rows[target.name])
 
 
-def read_rows(path: Path, model: str) -> dict[str, Any]:
+def read_rows(path: Path, came_from: dict[str, Any]) -> dict[str, Any]:
     """The rows that an earlier run wrote, if it ran the same code and weights on this machine."""
     found = json.loads(path.read_text()) if path.exists() else {}
-    same = found.pop(KEY, None) == provenance([model])
+    same = found.pop(KEY, None) == came_from
     return {name: row for name, row in found.items() if name != "keras"} if same else {}
 
 
 def measure(
-    model: str, source: Source, target: str, dataset: ImageDataset, expected: np.ndarray
+    write: Callable[..., Outcome],
+    source: Source,
+    output: str,
+    dataset: ImageDataset,
+    expected: np.ndarray,
 ) -> dict[str, Any]:
     """The figures of one target.
 
     Args:
-        model: as `edgevit export` takes it.
-        source: the same, opened.
-        target: name.
+        write: exports the target into a folder.
+        source: the model.
+        output: name of its scores.
         dataset: that the file classifies.
         expected: the float model's logits of it, B classes.
     """
     with tempfile.TemporaryDirectory() as folder:
-        outcome = export(model, target, folder, keep_failed=True)
+        outcome = write(folder, keep_failed=True)
         assert outcome.artifact is not None
         path = outcome.artifact.path
         started = time.perf_counter()
         with open_session(path) as session:
             logits = run_all(
-                lambda images: find_output(session.run(images), "logits", session),
+                lambda images: find_output(session.run(images), output, session),
                 dataset.images,
             )
             seconds = time.perf_counter() - started
             runtime = session.runtime
         right, found = (np.argmax(some, axis=-1) == dataset.labels for some in (expected, logits))
         drop, contents = PairedDrop.of(right, found), inspect(path)
-        outputs = {"logits": logits}, {"logits": expected}
+        outputs = {output: logits}, {output: expected}
         parity = measure_parity(*outputs, source.signature, runtime)
         lost = drop.interval()
         return {

@@ -203,6 +203,7 @@ MARKS = {
     State.RIGHT: "yes",
     State.LOSSY: "lossy",
     State.REFUSED: "refused",
+    State.USELESS: "useless",
     State.FAILED: "**FAILED**",
     State.TRACEBACK: "**TRACEBACK**",
 }
@@ -215,7 +216,9 @@ the exporter (`tests/kinds/check.py`), on inputs that neither saw.
 
 "yes": the file was verified, and the independent check agrees. "lossy": the file is right, but its
 precision costs more than the target's limit; the figure is the worst mean |difference| over the
-deviation. "refused": one line said why, and nothing was written. An empty cell was not measured."""
+deviation. "refused": one line said why, and nothing was written. "useless": nothing was written
+either, since rounded so coarsely the network says less than a constant would, as the verification
+said and the check agrees; the figure is the same. An empty cell was not measured."""
 
 
 def render_page(table: Table, cells: Cells) -> str:
@@ -261,8 +264,8 @@ def _render_notes(name: str, targets: Sequence[str], cells: Cells) -> list[str]:
 
 
 def _mark(cell: dict[str, Any]) -> str:
-    if cell["state"] == State.LOSSY:
-        return f"lossy {max(output['mean'] for output in cell['outputs'].values()):.2g}"
+    if cell["state"] in (State.LOSSY, State.USELESS):
+        return f"{cell['state']} {max(output['mean'] for output in cell['outputs'].values()):.2g}"
     return MARKS[State(cell["state"])]
 
 

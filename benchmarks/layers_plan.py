@@ -39,7 +39,7 @@ def write_plan(folder: Path, table: str, names: list[str]) -> Path:
     """The plan of a table, or of some of its rows."""
     sys.path.insert(0, str(TESTS))
     from kinds import zoo
-    from kinds.trial import CALIBRATED_WITH, CALIBRATION
+    from kinds.trial import CALIBRATED_WITH
 
     rows = getattr(zoo, table.upper())
     (folder / "calibration").mkdir(parents=True, exist_ok=True)
@@ -52,7 +52,7 @@ def write_plan(folder: Path, table: str, names: list[str]) -> Path:
     ]
     for name in names or rows:
         kind = rows[name]
-        drawn = kind.draw(CALIBRATION, CALIBRATED_WITH)
+        drawn = kind.draw(kind.calibrated_on, CALIBRATED_WITH)
         np.savez(folder / f"calibration/{name}.npz", **drawn)
         lines += [
             f'[[model]]\nsource = "models:{name}"\nname = "{name}"',

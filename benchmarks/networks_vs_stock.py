@@ -38,13 +38,12 @@ from edgevit.bench.measure import measure_interleaved
 from edgevit.data.datasets import find_source, limit_images, load_dataset
 from edgevit.frontend.opening import open_source
 from edgevit.verbs.export import export
-from kinds.lively import liven
+from kinds.lively import calm, liven
 
 SIZE = (96, 96)  # of the networks of keras.applications
 CLASSES = 10
 SIGNED = ("MobileNet", "MobileNetV2", "ResNet50", "DenseNet121")  # that want -1..1
 APPLICATIONS = (*SIGNED, "MobileNetV3Small", "EfficientNetB0", "ConvNeXtTiny")
-BRANCH = 0.25  # of the strength of what a residual branch is added to
 LIVELY = 32  # images that their weights are settled on
 RESAMPLES = 2000
 Run = Callable[[np.ndarray], np.ndarray]  # one raw image, float32 1 H W C -> outputs
@@ -130,32 +129,6 @@ def build_application(name: str, data: str | None) -> keras.Model:
     liven(model, pictures)
     calm(model, pictures)
     return model
-
-
-def calm(model: keras.Model, pictures: np.ndarray) -> None:
-    """Weakens residual branches, as training does, and measures the norms' statistics anew.
-
-    With branches as strong as what they are added to, errors double in every few blocks.
-    """
-    for layer in model._flatten_layers():
-        if isinstance(layer, keras.layers.Add):
-            inputs = layer._inbound_nodes[0].input_tensors
-            writers = [tensor._keras_history.operation for tensor in inputs]
-            norms = [row for row in writers if isinstance(row, keras.layers.BatchNormalization)]
-            for norm in norms[-1:]:
-                norm.gamma.assign(norm.gamma * BRANCH)
-                norm.beta.assign(norm.beta * BRANCH)
-    norms = [
-        layer
-        for layer in model._flatten_layers()
-        if isinstance(layer, keras.layers.BatchNormalization)
-    ]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.momentum = 0.0
-    model(pictures, training=True)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
 
 
 def with_preprocessing(name: str) -> keras.Model:

@@ -69,8 +69,9 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def render_accuracy(documents: Sequence[Document]) -> str:
-    """One column for each network, in the order of `edgevit models`."""
+    """One column for each network, in the order of `edgevit models`; others behind them."""
     order = list(list_shipped())
+    order += [name for d in documents if (name := d["keras"]["model"]) not in order]
     ordered = sorted(documents, key=lambda document: order.index(document["keras"]["model"]))
     names = [document["keras"]["model"] for document in ordered]
     rows = [["float Keras", *(f"{document['keras']['top1']:.2f}" for document in ordered)]]
@@ -250,7 +251,8 @@ SECTIONS: tuple[tuple[str, str, str, Callable[[Sequence[Document]], str]], ...] 
         "Accuracy and size",
         "accuracy_of_targets_*.json",
         "Every shipped network and target on the 10,000 test images of CIFAR-10 (JPEG q75); a "
-        "dash: not counted. The JSON has the paired difference to float Keras with its interval, "
+        "dash: not counted. A `.keras` file is a network of benchmarks/small_networks.py, trained "
+        "in minutes. The JSON has the paired difference to float Keras with its interval, "
         "and the differences of logits.",
         render_accuracy,
     ),

@@ -132,11 +132,12 @@ def verdict_lines(
         for output in report.outputs:
             if found not in (Verdict.FAIL, Verdict.LOSSY):
                 continue
-            if report.samples == KERNELS and output.relative > tolerance.kernels:
+            kernels = output.apart(tolerance)
+            if report.samples == KERNELS and output.relative > kernels:
                 lines.append(
                     f"{name}: {report.runtime} and {reports[0].runtime} differ by "
                     f"{100 * output.relative:.2g} % of the deviation of {output.name!r}; limit "
-                    f"{100 * tolerance.kernels:.2g} %. One of them does not compute the file."
+                    f"{100 * kernels:.2g} %. One of them does not compute the file."
                 )
             elif report.samples != KERNELS and output.verdict(tolerance) is found:
                 lines.append(_figures_and_limits(name, tolerance, report, output))
@@ -159,12 +160,20 @@ def verdict_lines(
             f"{name}: the float model returns nearly the same for all golden inputs, so agreement "
             "on them proves little. Give samples of your own (--calibration)."
         )
+    lines += [
+        f"{name}: float32 rounding alone moves {output.name!r} of this network by "
+        f"{100 * output.rounding.relative:.2g} % of its deviation, so its limits are wider"
+        for report in reports
+        for output in report.outputs
+        if output.rounding
+    ]
     return list(dict.fromkeys(lines))
 
 
 def _figures_and_limits(
     name: str, tolerance: Tolerance, report: ParityReport, output: OutputParity
 ) -> str:
+    tolerance = tolerance.beside(output.rounding)
     limit, parts = tolerance.limit(output.role), []
     if tolerance.exact is not None:
         parts.append(f"largest error {output.error:.2g} of its scale (limit {tolerance.exact:.2g})")

@@ -13,13 +13,14 @@ from edgevit.base.files import digest_path, write_whole
 from edgevit.core.drift import Trace
 from edgevit.core.signature import InputSpec, OutputSpec, Role, Signature
 from edgevit.core.tensors import Preprocess, TensorSpec
+from edgevit.core.tolerance import Rounding
 
 MANIFEST_SUFFIX = ".manifest.json"
 RUNS = "runs"  # key of the file beside: what the verification at export measured
 NOUN = "its manifest"  # what errors call it
 CLASSIFICATION = "classification"
 # Fields that files from before may lack.
-ADDED = ("task", "signature", "errors", "traces", "author", "license")
+ADDED = ("task", "signature", "errors", "traces", "author", "license", "roundings")
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class Manifest:
         traces: how it was rounded then, see :func:`edgevit.core.drift.record_traces`; likewise.
         author: of the model, as the exporter was told; empty if it was not.
         license: likewise.
+        roundings: of outputs that float32 rounding alone moves by more than exact arithmetic is
+            allowed, see :mod:`edgevit.frontend.record_rounding`; None where there are none.
     """
 
     model: str
@@ -67,6 +70,7 @@ class Manifest:
     traces: tuple[Trace, ...] | None = None
     author: str = ""
     license: str = ""
+    roundings: dict[str, Rounding] | None = None
 
     @property
     def model_signature(self) -> Signature:
@@ -86,7 +90,10 @@ class Manifest:
 
     def to_document(self) -> dict[str, Any]:
         """Plain JSON values, with the document's version."""
-        return {"version": VERSION, **to_plain(self)}
+        found = {"version": VERSION, **to_plain(self)}
+        if self.roundings is None:
+            del found["roundings"]
+        return found
 
     @classmethod
     def from_document(cls, document: Any, name: str) -> Manifest:

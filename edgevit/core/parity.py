@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 
 from edgevit.base.documents import NanFloat, to_plain
 from edgevit.core.signature import Role
-from edgevit.core.tolerance import Tolerance
+from edgevit.core.tolerance import Rounding, Tolerance
 
 
 class Verdict(StrEnum):
@@ -40,6 +40,7 @@ MEASURES: dict[Role, str] = {
 NAN = NanFloat("nan")
 COARSE = 0.1  # of an output's scale: what rounding may do to an output that does not vary
 MANY = 256  # columns whose errors are told apart
+APART = 2.0  # of what a file loses: how far two kernel sets may round it apart
 LITTLE = 1e-3  # of an output's scale: reference outputs that vary less prove nothing
 
 
@@ -70,6 +71,10 @@ class OutputParity:
         projections: of the errors, by column, see :func:`edgevit.core.drift.project`; no document
             shows them. Empty where nothing asks for them, or a value is not finite.
         projected: on how many inputs, the first; likewise.
+        lost: of kernels against others: what the better of both is off from the float model on
+            these inputs, as ``relative``; None elsewhere, or where that is no number.
+        rounding: what float32 rounding alone makes of the output, where that is more than limits
+            of exact arithmetic allow for; None elsewhere.
     """
 
     name: str
@@ -89,12 +94,26 @@ class OutputParity:
     columns: tuple[float, ...] = ()
     projections: tuple[tuple[float, ...], ...] = ()
     projected: int = 0
+    lost: float | None = None
+    rounding: Rounding | None = None
 
     def to_document(self) -> dict[str, Any]:
         """JSON values."""
         found: dict[str, Any] = to_plain(replace(self, projections=()))
         del found["projections"], found["projected"]
+        for name in ("lost", "rounding"):
+            if found[name] is None:
+                del found[name]
         return found
+
+    def apart(self, tolerance: Tolerance) -> float:
+        """How far this output of two kernel sets may lie apart, as ``relative``.
+
+        Behind many rounded layers kernels round altogether otherwise: two errors of one size that
+        have nothing to do with one another lie 1.4 times that apart, in the mean.
+        """
+        allowed = tolerance.beside(self.rounding).kernels
+        return allowed if self.lost is None else max(allowed, APART * self.lost)
 
     def verdict(self, tolerance: Tolerance) -> Verdict:
         """FAIL for what is wrong, LOSSY for what rounding costs; no input is NOT_RUN."""
@@ -102,7 +121,8 @@ class OutputParity:
             return Verdict.NOT_RUN
         if not np.isfinite(self.max_abs):
             return Verdict.FAIL
-        exact, limit = tolerance.exact, tolerance.limit(self.role)
+        allowed = tolerance.beside(self.rounding)
+        exact, limit = allowed.exact, allowed.limit(self.role)
         if exact is not None and not self.error <= exact:
             return Verdict.FAIL
         if self.constant:
@@ -184,7 +204,7 @@ class ParityReport:
     def verdict(self, tolerance: Tolerance) -> Verdict:
         """The worst of the outputs; of kernel sets against one another: FAIL where they differ."""
         if self.samples == KERNELS:
-            near = all(output.relative <= tolerance.kernels for output in self.outputs)
+            near = all(output.relative <= output.apart(tolerance) for output in self.outputs)
             return Verdict.PASS if near else Verdict.FAIL
         return worst([output.verdict(tolerance) for output in self.outputs])
 
@@ -222,6 +242,27 @@ class ParityReport:
             for other in found
         ]
         return {**document, "outputs": [first, *others]}
+
+
+def allow_rounding(
+    reports: Sequence[ParityReport], roundings: Mapping[str, Rounding] | None
+) -> tuple[ParityReport, ...]:
+    """Reports that are judged by what float32 rounding makes of the network's outputs.
+
+    Args:
+        reports: of a file's runs.
+        roundings: by output; None: nothing is known, or nothing of note.
+    """
+    known = roundings or {}
+    return tuple(
+        replace(
+            report,
+            outputs=tuple(
+                replace(output, rounding=known.get(output.name)) for output in report.outputs
+            ),
+        )
+        for report in reports
+    )
 
 
 def _scaled(output: dict[str, Any]) -> float | None:

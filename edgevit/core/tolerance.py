@@ -22,6 +22,31 @@ class Limit:
     agreement: float = 0.0
 
 
+# A float32 file is off by about what one unit in the last place of the inputs makes of the float
+# model's own outputs, well-conditioned network or not; see docs/decisions/0023. Beyond the ends,
+# float32 does not say what the network returns, and nothing that computes it is called right.
+ROUNDINGS, ROUNDINGS_LARGEST = 4.0, 8.0
+ROUNDED_MOST, ROUNDED_LARGEST = 0.01, 0.1
+
+
+@dataclass(frozen=True)
+class Rounding:
+    """What float32 rounding alone makes of one output of a network.
+
+    Attributes:
+        relative: mean |difference| of the worst column, in units of its standard deviation, where
+            every input moves by one unit in the last place.
+        error: likewise the largest |difference|, in units of the largest |value| of its column.
+    """
+
+    relative: float
+    error: float
+
+    def __post_init__(self) -> None:
+        if not (self.relative >= 0 and self.error >= 0):
+            raise ValueError(f"a rounding of {self.relative} and {self.error}")
+
+
 @dataclass(frozen=True)
 class Tolerance:
     """How far a file may be from the float model. All limits must hold.
@@ -47,6 +72,26 @@ class Tolerance:
     def limit(self, role: Role) -> Limit:
         """Of outputs of one role."""
         return dict(self.limits)[role]
+
+    def beside(self, rounding: Rounding | None) -> Tolerance:
+        """For an output of a network that float32 rounding moves by so much.
+
+        Args:
+            rounding: of this output; None: it moves it by no more than others.
+        """
+        if self.exact is None or rounding is None:
+            return self
+        mean = min(ROUNDINGS * rounding.relative, ROUNDED_MOST)
+        largest = min(ROUNDINGS_LARGEST * rounding.error, ROUNDED_LARGEST)
+        return replace(
+            self,
+            exact=max(self.exact, largest),
+            limits=tuple(
+                (role, replace(limit, relative=max(limit.relative, mean)))
+                for role, limit in self.limits
+            ),
+            kernels=max(self.kernels, 2 * mean),  # each of two may be that far off
+        )
 
 
 def _limits(

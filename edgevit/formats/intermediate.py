@@ -69,6 +69,7 @@ class IntermediateTensor:
         levels: that its values were rounded to; None for floats.
         bare: layer of the normalisation whose values it holds without their scale and offset,
             which may have been moved into the weights that follow; empty for anything else.
+        depthwise: whether a convolution computes it whose channels each see one channel only.
     """
 
     name: str
@@ -78,6 +79,7 @@ class IntermediateTensor:
     shape: tuple[int, ...]
     levels: Levels | None = None
     bare: str = ""
+    depthwise: bool = False
 
 
 class Rounding(StrEnum):

@@ -6,6 +6,9 @@ import re
 from collections.abc import Sequence
 
 LEVELLED = "Levelled"  # in the name of a tensor whose channels a writer gave other sizes
+# Last part of the name of an integer convolution's sums before they are rounded: channels may be on
+# scales of their own there.
+UNROUNDED = "float"
 # What TensorFlow calls the insides of one layer: ops.gelu is "Gelu/mul_2", Dense on rank 3 is
 # "Tensordot/MatMul". Keras layers of the tutorials and of this package are written in lower case.
 SCOPES = {

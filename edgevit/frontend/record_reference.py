@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -129,13 +129,16 @@ def refine_source(source: Source, reference: ReferenceSet, asked: bool) -> Sourc
 
 
 def float_outputs(
-    source: Source, inputs: Mapping[str, np.ndarray] | np.ndarray
+    source: Source,
+    inputs: Mapping[str, np.ndarray] | np.ndarray,
+    change: Callable[[list[np.ndarray]], list[np.ndarray]] | None = None,
 ) -> dict[str, np.ndarray]:
     """Every output of the float Keras network.
 
     Args:
         source: the model.
         inputs: N ... by name, as a caller hands them over; the only input may come alone.
+        change: of what enters the network, prepared, batch by batch; None: none.
 
     Returns:
         float32 N ... by name, in the model's order.
@@ -149,6 +152,7 @@ def float_outputs(
     for start in range(0, total, size):
         chunk = {name: values[start : start + size] for name, values in given.items()}
         entering = source.prepare(chunk)
+        entering = change(entering) if change else entering
         call = compiled if compiled and len(entering[0]) == size else source.call
         for name, values in _to_numpy(call(entering)).items():
             parts[name].append(values)

@@ -26,9 +26,10 @@ def list_runs(
     for report in reports:
         kind = "real" if report is real else KINDS[report.samples]
         for output in report.outputs:
-            verdict, limit = output.verdict(tolerance), tolerance.limit(output.role).relative
+            allowed = tolerance.beside(output.rounding)
+            verdict, limit = output.verdict(tolerance), allowed.limit(output.role).relative
             if report.samples == KERNELS:
-                verdict, limit = report.verdict(tolerance), tolerance.kernels
+                verdict, limit = report.verdict(tolerance), output.apart(tolerance)
             judged = report.samples != KERNELS
             rows.append(
                 {

@@ -14,7 +14,7 @@ from edgevit.base.processor import count_cores, describe_kernels
 from edgevit.base.progress import Progress, Status, tells_progress
 from edgevit.core.drift import find_drift, find_move
 from edgevit.core.manifest import CLASSIFICATION, Manifest, find_change
-from edgevit.core.parity import AccuracyReport, ParityReport, Verdict, judge
+from edgevit.core.parity import AccuracyReport, ParityReport, Verdict, allow_rounding, judge
 from edgevit.core.runtime import Runtime
 from edgevit.core.seal import find_damage
 from edgevit.core.target import Target
@@ -193,7 +193,7 @@ def verify(
         reference = record_again(float_source, reference)
     telling = None if thorough else target.tolerance.telling
     check = check_file(path, rows, reference, say, look, telling=telling, lanes=count_cores())
-    reports = check.reports
+    reports = allow_rounding(check.reports, manifest.roundings)
     result = Verification(
         path,
         target,
@@ -237,6 +237,7 @@ def verify(
     expected = run_outputs(partial(float_outputs, float_source), dataset.images, progress)
     known = {name: values for name, values in expected.items() if name in found}
     real = measure_parity(found, known, signature, accuracy.runtime)
+    (real,) = allow_rounding([real], manifest.roundings)
     return replace(result, accuracy=accuracy, real=real)
 
 
@@ -251,6 +252,7 @@ def _verify_foreign(
 ) -> Verification:
     """A file of another tool, held against the float model that it was made of."""
     from edgevit.frontend.record_reference import record_reference, refine_source
+    from edgevit.frontend.record_rounding import find_roundings
 
     contents = inspect(path)
     if contents.custom_ops:
@@ -267,10 +269,14 @@ def _verify_foreign(
     guessed = guess_tolerance(contents)
     telling = None if thorough else guessed.telling
     found, lines = check_foreign(path, rows, source, reference, say, telling)
+    reports = found.reports
+    if guessed.exact is not None and judge(reports, guessed) is Verdict.FAIL:
+        say("measuring what float32 rounding makes of this network")
+        reports = allow_rounding(reports, find_roundings(source, reference, guessed))
     return Verification(
         path,
         None,
-        found.reports,
+        reports,
         guessed=guessed,
         matches=(*lines, *(f"warning: {line}" for line in source.warnings)),
         task=source.task,

@@ -189,10 +189,15 @@ def find_candidates(
     for tensor in tensors:
         for owner in names.owners(tensor.layer):
             fits = math.prod(tensor.shape) == batch * math.prod(owner.shape)
-            sound = tensor.shape and not is_levelled(tensor.name)
+            sound = tensor.shape and not is_levelled(tensor.name) and not _is_half(tensor, owner)
             if owner.role is Role.COMPUTES and sound and fits:
                 found.setdefault(owner.path, []).append(tensor)
     return found
+
+
+def _is_half(tensor: IntermediateTensor, layer: FloatLayer) -> bool:
+    """Whether a tensor is the first of the two convolutions of a separable one."""
+    return tensor.depthwise and layer.kind.startswith("Separable")
 
 
 def choose_tensors(

@@ -107,7 +107,8 @@ def check_file(
             if first is None:
                 first = found
             else:
-                reports.append(_compare_kernels(session, found, first))
+                kernels = _compare_kernels(session, found, first, reference.synthetic.outputs)
+                reports.append(kernels)
             look(session)
     return Check(tuple(reports), tuple(caveats))
 
@@ -196,13 +197,27 @@ def _count_right(values: Outputs, samples: Samples, signature: Signature) -> tup
     return shares[0], shares[1]
 
 
-def _compare_kernels(session: Session, found: Outputs, first: Outputs) -> ParityReport:
-    """What one set of kernels returned against what the first did, on the inputs of both."""
+def _compare_kernels(
+    session: Session, found: Outputs, first: Outputs, expected: Outputs
+) -> ParityReport:
+    """What one set of kernels returned against what the first did, on the inputs of both.
+
+    Args:
+        session: of the kernels.
+        found: what they returned.
+        first: what the first did.
+        expected: what the float model does.
+    """
     signature, outputs = read_signature(session), []
     for name, values in found.items():
         count = min(len(values), len(first[name]))
         spec = find_spec(signature, name)
-        outputs.append(_compare(values[:count], first[name][:count], spec, count))
+        parity = _compare(values[:count], first[name][:count], spec, count)
+        lost = min(
+            compare_outputs(side[name][:count], expected[name][:count], spec).relative
+            for side in (found, first)
+        )
+        outputs.append(replace(parity, lost=lost if np.isfinite(lost) else None))
     return ParityReport(session.runtime, tuple(outputs), KERNELS)
 
 

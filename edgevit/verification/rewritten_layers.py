@@ -29,7 +29,15 @@ CLEARLY = 0.1  # error that is left without the tensor, as a share of the error 
 SAME_SHAPE = 0.98  # correlation of a channel with itself on another scale, rounded
 MOST_CHANNELS = 0.9  # share of channels that have to be so
 UNEVEN = 1.25  # between factors of channels, the smallest and largest tenth left out
-ENDS = ((0.0, np.inf), (0.0, 6.0), (-1.0, 1.0))  # of activations that a step may hold
+# Activations that a step may hold: factor, offset, lowest, highest. The last three: hard sigmoid.
+CUTS = (
+    (1.0, 0.0, 0.0, np.inf),
+    (1.0, 0.0, 0.0, 6.0),
+    (1.0, 0.0, -1.0, 1.0),
+    (1.0, 0.0, -3.0, 3.0),
+    (1.0, 3.0, 0.0, 6.0),
+    (1 / 6, 0.5, 0.0, 1.0),
+)
 
 
 @dataclass(frozen=True)
@@ -108,8 +116,9 @@ def is_rescaled(trial: Trial) -> bool:
 def is_cut(trial: Trial) -> bool:
     """Whether a tensor holds a layer's output behind an activation that cuts it off."""
     return any(
-        _distance(np.clip(trial.answer, *ends), trial.found) < CLEARLY * _error(trial)
-        for ends in ENDS
+        _distance(np.clip(factor * trial.answer + offset, low, high), trial.found)
+        < CLEARLY * _error(trial)
+        for factor, offset, low, high in CUTS
     )
 
 

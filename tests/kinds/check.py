@@ -36,11 +36,13 @@ class Agreement:
         mean: mean |difference| over the deviation; of values, in the worst column.
         share: of inputs, pixels or labels on which both choose the same; for an embedding the
             smallest cosine. None where there is nothing to choose.
+        chance: how much more a share of so few may be: 2 standard errors.
     """
 
     largest: float
     mean: float
     share: float | None = None
+    chance: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,9 @@ class Limit:
     share: float
 
     def holds(self, found: Agreement) -> bool:
-        """Whether all is within the limits; NaN is not."""
+        """Whether all is within the limits, a share as far as chance allows; NaN is not."""
         near = found.largest <= self.largest and found.mean <= self.mean
-        return near and (found.share is None or found.share >= self.share)
+        return near and (found.share is None or found.share + found.chance >= self.share)
 
 
 # By the precision of the target. What is rounded to 8 bits is judged by its mean.
@@ -133,7 +135,11 @@ def measure(found: np.ndarray, wanted: np.ndarray, role: str) -> Agreement:
     deviation = np.maximum(wanted.std(axis=axes), 1e-30)
     largest = float(np.max(away.max(axis=axes) / scale))
     mean = float(np.max(away.mean(axis=axes) / deviation))
-    return Agreement(largest, mean, _share(found, wanted, role))
+    share = _share(found, wanted, role)
+    if share is None or role == "embedding":
+        return Agreement(largest, mean, share)
+    chosen = found.size // found.shape[-1]  # at least: tags are chosen one by one
+    return Agreement(largest, mean, share, 2 * float(np.sqrt(share * (1 - share) / chosen)))
 
 
 def _share(found: np.ndarray, wanted: np.ndarray, role: str) -> float | None:
@@ -157,11 +163,11 @@ def _sums_to_one(values: np.ndarray) -> bool:
 
 
 def _worst(reports: list[Agreement]) -> Agreement:
-    shares = [report.share for report in reports if report.share is not None]
+    shares = [(each.share, each.chance) for each in reports if each.share is not None]
     return Agreement(
         float(np.max([report.largest for report in reports])),  # keeps a NaN
         float(np.max([report.mean for report in reports])),
-        min(shares) if shares else None,
+        *min(shares, default=(None, 0.0)),
     )
 
 

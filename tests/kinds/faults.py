@@ -231,11 +231,11 @@ def _find_in_file(kind: str, target: str, sound: Path) -> Iterator[Found]:
 def _find_in_model(kind: str, target: str, sound: Path) -> Iterator[Found]:
     from edgevit.formats.registry import TARGETS
     from edgevit.verbs.export import export
-    from kinds.trial import CALIBRATED_WITH, CALIBRATION
+    from kinds.trial import CALIBRATED_WITH
     from kinds.zoo import KINDS, build_kind
 
     row, out = KINDS[kind], sound.with_name(f"grafted{sound.suffix}")
-    calibration = row.draw(CALIBRATION, CALIBRATED_WITH)
+    calibration = row.draw(row.calibrated_on, CALIBRATED_WITH)
     given = {"calibration": calibration} if TARGETS[target].needs_calibration else {}
     for fault, change in MODEL_FAULTS.items():
         model = build_kind(row)

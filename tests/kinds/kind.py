@@ -66,6 +66,10 @@ class Kind:
             one reads noise behind a deep network.
         labels: (count, seed of the first input) -> what is true of the drawn inputs, by name of
             the output; None: there is no such task.
+        settled_on: by how many inputs its weights are made lively. Deep networks need many: what
+            hardly varies over few is blown up, and rules the outputs of others.
+        deep: whether it has residual branches in many layers, which training weakens.
+        calibrated_on: how many raw samples an export is given for its ranges.
     """
 
     name: str
@@ -80,6 +84,9 @@ class Kind:
     units: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
     labels: Callable[[int, int], Arrays] | None = None
     head: str | None = None
+    settled_on: int = 48
+    calibrated_on: int = 60
+    deep: bool = False
 
     def draw(self, count: int, seed: int) -> Arrays:
         """Raw inputs by name; uint8 pictures, float32 vectors and signals, int32 indices."""

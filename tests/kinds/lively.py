@@ -12,6 +12,7 @@ import numpy as np
 from kinds.kind import Arrays
 
 READ = 3  # directions that a head reads
+BRANCH = 0.25  # of the strength of what a residual branch is added to
 KERNELS = ("kernel", "pointwise_kernel")  # of a layer that multiplies what enters with weights
 
 
@@ -43,6 +44,39 @@ def liven(
     for name, (factor, offset) in (units or {}).items():
         (layer,) = (layer for layer in layers if layer.name == name)
         _set_units(layer, np.asarray(factor), np.asarray(offset))
+
+
+def calm(model: keras.Model, inputs: Arrays | np.ndarray, seed: int = 0) -> None:
+    """Weakens residual branches, as training does, and settles the norms anew.
+
+    With branches as strong as what they are added to, errors double in every few blocks.
+
+    Args:
+        model: changed in place.
+        inputs: what enters the network, ready for it.
+        seed: of how far moving statistics are off.
+    """
+    layers = list({id(layer): layer for layer in model._flatten_layers()}.values())
+    for layer in layers:
+        if isinstance(layer, keras.layers.Add):
+            for variable in _end_branch(layer):
+                variable.assign(variable * BRANCH)
+    norms = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
+    with _measuring(norms, np.random.default_rng((seed, 47))):
+        model(inputs, training=False)
+
+
+def _end_branch(total: keras.layers.Layer) -> list[keras.Variable]:
+    """Factor and offset of what a sum's last input ends with, dropout left out; none elsewhere."""
+    writer = total._inbound_nodes[0].input_tensors[-1]._keras_history.operation
+    while isinstance(writer, keras.layers.Dropout):
+        writer = writer._inbound_nodes[0].input_tensors[0]._keras_history.operation
+    if isinstance(writer, keras.layers.BatchNormalization):
+        found = (writer.gamma, writer.beta)
+    else:
+        kernel = _kernel(writer) if isinstance(writer, keras.layers.Layer) else None
+        found = () if kernel is None else (kernel, getattr(writer, "bias", None))
+    return [variable for variable in found if variable is not None]
 
 
 def align_head(model: keras.Model, inputs: Arrays | np.ndarray, name: str, seed: int = 0) -> None:

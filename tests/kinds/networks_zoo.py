@@ -16,6 +16,7 @@ from kinds.drawing import gratings, vectors
 from kinds.kind import Kind, Out
 
 SIDE = 48  # pixels
+MANY: Mapping[str, Any] = {"settled_on": 192, "calibrated_on": 192, "deep": True}
 CLASSES = 10
 # The smallest member of each family: the scaling that it was trained with, and the side of its
 # pictures where it takes no smaller one.
@@ -58,7 +59,8 @@ def _family(name: str, scaling: str, side: int) -> Kind:
     output = OUTPUTS.get(name, "predictions")
     return Kind(f"network_{name.lower()}", name, _application(name, side),
                 {"images": gratings(side, side)}, {output: Out("logits", 0.0)},
-                "classification", scaling, head=HEADS.get(name, output))  # fmt: skip
+                "classification", scaling, head=HEADS.get(name, output),
+                **MANY)  # fmt: skip
 
 
 def transfer(name: str = "MobileNetV2", **options: Any) -> keras.Model:
@@ -133,17 +135,17 @@ KINDS = (
          head="label"),
     Kind("network_person", "MLPerf Tiny: visual wake words", person_detector,
          {"images": gratings(96, 96)}, {"person": Out("probabilities")}, "classification",
-         head="person"),
+         head="person", **MANY),
     Kind("network_keyword", "MLPerf Tiny: keyword spotting", keyword_spotter,
          {"frames": gratings(49, 10, 1)}, {"word": Out("probabilities")}, "classification",
-         head="word"),
+         head="word", **MANY),
     Kind("network_anomaly", "MLPerf Tiny: anomaly detection", autoencoder,
          {"machine": vectors(640)}, {"restored": Out("values")}, "regression", scaling=None),
     Kind("network_transfer_mobilenetv2", "transfer learning on MobileNetV2, width 0.35",
          lambda: transfer("MobileNetV2", alpha=0.35), SMALL, FLOWER, "classification",
-         scaling="raw", head="flower"),
+         scaling="raw", head="flower", **MANY),
     Kind("network_transfer_mobilenet", "transfer learning on MobileNet, width 0.25",
          lambda: transfer("MobileNet", alpha=0.25), SMALL, FLOWER, "classification",
-         scaling="raw", head="flower"),
+         scaling="raw", head="flower", **MANY),
     *(_family(name, *given) for name, given in FAMILIES.items()),
 )  # fmt: skip

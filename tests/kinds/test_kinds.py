@@ -75,6 +75,9 @@ def test_a_verified_file_that_the_independent_check_refuses_is_a_failure():
     assert judge("lossy", target, {"a": wrong})[0] is State.FAILED
     assert judge("fail", target, {"a": right})[0] is State.FAILED
     assert judge("not run", target, {"a": right})[0] is State.FAILED
+    assert judge("fail", target, {"a": wrong}, useless=True)[0] is State.USELESS
+    assert judge("fail", target, {"a": right}, useless=True)[0] is State.FAILED
+    assert judge("fail", TARGETS["onnx-float32"], {"a": wrong}, useless=True)[0] is State.FAILED
 
 
 def test_every_expected_refusal_is_of_a_kind_and_a_target():

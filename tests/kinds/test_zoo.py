@@ -167,6 +167,19 @@ def test_inputs_in_another_order_are_a_mismatch(tmp_path):
         check(path, KINDS["siamese"], built("siamese"), turned)
 
 
+@pytest.mark.parametrize(("same", "holds"), [(24, True), (20, True), (18, False)])
+def test_a_share_of_few_is_as_far_off_as_chance_allows(same, holds):
+    """Of 32 inputs, where 75 % are asked."""
+    rng = np.random.default_rng(0)
+    wanted = rng.normal(0, 1, (32, 4))
+    wanted[:, 3] = wanted[:, :3].max(axis=1) + 0.01
+    found = wanted.copy()
+    found[same:, 3] -= 0.02
+    agreement = measure(found, wanted, "logits")
+    assert agreement.share == same / 32
+    assert LIMITS["int8"].holds(agreement) is holds
+
+
 def test_an_agreement_that_is_not_a_number_holds_no_limit():
     assert FLOAT32.holds(Agreement(0.0, 0.0))
     assert not FLOAT32.holds(Agreement(0.0, float("nan")))

@@ -17,7 +17,6 @@ from edgevit.verbs.export import Outcome, export_all
 from kinds.check import LIMITS, Agreement, Mismatch, check
 from kinds.zoo import ZOO, built
 
-CALIBRATION = 60  # raw samples
 CALIBRATED_WITH, CHECKED_WITH = 2, 3  # seeds
 CHECKED = 32  # raw samples
 NOISE = 0.9  # mean |difference| over deviation at which an output says nothing any more
@@ -29,6 +28,7 @@ class State(StrEnum):
     RIGHT = "right"  # verified, and the independent check agrees
     LOSSY = "lossy"  # the file is right, its precision costs more than the limit
     REFUSED = "refused"  # one line, and no file
+    USELESS = "useless"  # no file: a constant would be nearer, and the independent check agrees
     FAILED = "FAILED"  # no sound file, or one that was verified and is wrong
     TRACEBACK = "TRACEBACK"  # an error that nobody raised on purpose, or the process died
 
@@ -122,7 +122,7 @@ def run_exports(
     """The exports of a kind, calibrated on raw samples where one of the targets needs it."""
     kind, given = ZOO[name], dict(arguments)
     if any(target.needs_calibration for target in targets):
-        given["calibration"] = kind.draw(CALIBRATION, CALIBRATED_WITH)
+        given["calibration"] = kind.draw(kind.calibrated_on, CALIBRATED_WITH)
     return export_all(built(name), list(targets), folder, **{**kind.arguments, **given})
 
 
@@ -143,7 +143,8 @@ def _examine(name: str, outcome: Outcome, seed: int) -> tuple[State, str, dict[s
         return State.FAILED, f"verified as {outcome.verdict}, but {error}", {}
     except Exception as error:  # a file that was verified must run
         return State.FAILED, f"verified as {outcome.verdict}, but {describe(error)}", {}
-    return *judge(str(outcome.verdict), outcome.target, report), report
+    said = any(each.useless for each in outcome.reports) and not outcome.suspects
+    return *judge(str(outcome.verdict), outcome.target, report, said), report
 
 
 def _blame(line: str) -> State:
@@ -152,13 +153,16 @@ def _blame(line: str) -> State:
     return State.FAILED if written else State.REFUSED
 
 
-def judge(verdict: str, target: Target, report: dict[str, Agreement]) -> tuple[State, str]:
+def judge(
+    verdict: str, target: Target, report: dict[str, Agreement], useless: bool = False
+) -> tuple[State, str]:
     """What an export's own verdict and the independent check come to.
 
     Args:
         verdict: "pass", "lossy", "fail" or "not run".
         target: whose precision says what may be lost.
         report: of the independent check.
+        useless: whether the export said that a constant would be nearer, and nothing else.
     """
     limit = LIMITS[str(target.precision)]
     wrong = [name for name, found in report.items() if not limit.holds(found)]
@@ -170,6 +174,8 @@ def judge(verdict: str, target: Target, report: dict[str, Agreement]) -> tuple[S
         return State.RIGHT, text
     if verdict == "lossy" and not noise:
         return State.LOSSY, text
+    if verdict == "fail" and useless and wrong and target.tolerance.exact is None:
+        return State.USELESS, text
     return State.FAILED, f"verified as {verdict}; {'' if wrong else 'yet sound: '}{text}"
 
 

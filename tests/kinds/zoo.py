@@ -30,7 +30,6 @@ LAYERS: dict[str, Kind] = {kind.name: kind for kind in layers_zoo.KINDS}
 NETWORKS: dict[str, Kind] = {kind.name: kind for kind in networks_zoo.KINDS}
 ZOO: dict[str, Kind] = {**KINDS, **LAYERS, **NETWORKS}  # no two have one name
 SEED = 5  # of the weights; inputs of other seeds are new to the model
-SETTLED_ON = 48  # inputs by which the weights are made lively
 
 
 def build_kind(kind: Kind, seed: int = SEED) -> keras.Model:
@@ -38,12 +37,14 @@ def build_kind(kind: Kind, seed: int = SEED) -> keras.Model:
     import keras
 
     from kinds.float_model import prepare
-    from kinds.lively import align_head, liven
+    from kinds.lively import align_head, calm, liven
 
     keras.utils.set_random_seed(seed)
     model = kind.build()
-    entering = prepare(kind, model, kind.draw(SETTLED_ON, seed=1))
+    entering = prepare(kind, model, kind.draw(kind.settled_on, seed=1))
     liven(model, entering, seed, kind.units)
+    if kind.deep:
+        calm(model, entering, seed)
     if kind.head is not None:
         align_head(model, entering, kind.head, seed)
     return model

@@ -20,7 +20,7 @@ from edgevit.core.parity import (
     worst,
 )
 from edgevit.core.signature import Role
-from edgevit.core.tolerance import Limit, Tolerance
+from edgevit.core.tolerance import Limit, Rounding, Tolerance
 from edgevit.formats.registry import TARGETS
 
 ROUNDED = Tolerance(
@@ -121,6 +121,39 @@ def test_an_exact_limit_or_a_kernels_limit_of_nan_lets_nothing_pass():
     assert GOOD.verdict(replace(ROUNDED, exact=NAN)) is FAIL
     equal = report(replace(GOOD, relative=0.0), samples=KERNELS)
     assert equal.verdict(replace(ROUNDED, kernels=NAN)) is FAIL
+
+
+@pytest.mark.parametrize(
+    ("figure", "rounding", "found"),
+    [
+        ({"error": 0.7}, Rounding(0.0, 0.01), FAIL),  # 0.08, which is less than the limit
+        ({"error": 0.09}, Rounding(0.0, 0.01), FAIL),
+        ({"error": 0.079}, Rounding(0.0, 0.01), PASS),
+        ({"error": 0.11}, Rounding(0.0, 9.0), FAIL),  # float32 says nothing of such a network
+        ({"relative": 0.0041}, Rounding(0.001, 0.0), FAIL),
+        ({"relative": 0.0039}, Rounding(0.001, 0.0), PASS),
+        ({"relative": 0.011}, Rounding(9.0, 0.0), FAIL),
+    ],
+)
+def test_a_float_file_may_be_as_far_off_as_rounding_moves_the_network(figure, rounding, found):
+    limits = ((Role.LOGITS, Limit(0.001, 0.9)),)
+    tight = replace(EXACT, exact=0.001, limits=limits)
+    near = replace(GOOD, error=0.0, relative=0.0, rounding=rounding)
+    assert near.verdict(tight) is PASS
+    assert replace(near, **figure).verdict(tight) is found
+    assert replace(near, **figure, rounding=None).verdict(tight) is FAIL
+    rounded = replace(tight, exact=None)
+    assert rounded.beside(rounding) == rounded
+
+
+@pytest.mark.parametrize(
+    ("relative", "lost", "found"),
+    [(0.05, None, PASS), (0.051, None, FAIL), (0.59, 0.3, PASS), (0.61, 0.3, FAIL)],
+)
+def test_kernels_may_lie_apart_by_twice_what_a_file_loses(relative, lost, found):
+    """0.05 where nothing is known of that."""
+    kernels = report(replace(GOOD, relative=relative, lost=lost), samples=KERNELS)
+    assert kernels.verdict(ROUNDED) is found
 
 
 def test_an_output_that_does_not_vary_is_held_against_its_scale():

@@ -65,6 +65,14 @@ def test_a_tensor_whose_channels_were_levelled_is_nobodys_output():
     assert list(found) == ["net/b"]
 
 
+def test_the_depthwise_half_of_a_separable_convolution_is_nobodys_output():
+    half = replace(tensor("net/a/Conv", "net/a"), depthwise=True)
+    whole = FloatLayer("net/a", "SeparableConv2D", (4,), Role.COMPUTES)
+    assert find_candidates([whole], [half], batch=1) == {}
+    alone = replace(whole, kind="DepthwiseConv2D")
+    assert list(find_candidates([alone], [half], batch=1)) == ["net/a"]
+
+
 def test_the_files_batch_counts():
     layers = [layer("net/dense")]
     assert find_candidates(layers, [tensor("x", "net/dense", (3, 4))], batch=1) == {}

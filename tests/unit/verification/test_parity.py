@@ -258,6 +258,7 @@ def test_every_runtime_is_held_against_the_float_model_and_the_others_against_th
     reports, seen = checked(reference, 2)
     assert [report.samples for report in reports] == [SYNTHETIC, SYNTHETIC, KERNELS]
     assert [report.max_abs for report in reports] == pytest.approx([0.25, 0.75, 0.5], rel=1e-5)
+    assert reports[2].outputs[0].lost == reports[0].relative  # the nearer of the two
     assert seen == [*sessions]
 
 

@@ -96,6 +96,10 @@ def test_channels_on_scales_of_their_own_are_no_fault_of_the_layer(change, resca
     [
         (lambda x: np.maximum(x, 0), True),
         (lambda x: np.round(np.clip(x, 0, 6) / 0.05) * 0.05, True),
+        (lambda x: np.clip(x + 3, 0, 6), True),  # a hard sigmoid, before and behind its factor
+        (lambda x: np.clip(x, -3, 3), True),
+        (lambda x: np.clip(x / 6 + 0.5, 0, 1), True),
+        (lambda x: np.clip(x + 2, 0, 6), False),
         (lambda x: np.maximum(1.5 * x, 0), False),
         (zeroed, False),
         (lambda x: np.full_like(x, np.nan), False),

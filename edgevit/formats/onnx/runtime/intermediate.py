@@ -11,7 +11,7 @@ import numpy as np
 
 from edgevit.core.samples import count_samples
 from edgevit.formats.intermediate import IntermediateTensor, Levels, Product, Rounding
-from edgevit.formats.layer_names import layer_of_node, strip_retrace
+from edgevit.formats.layer_names import UNROUNDED, layer_of_node, strip_retrace
 from edgevit.formats.onnx.runtime.file import read_model
 from edgevit.formats.onnx.runtime.levels import MOVES, find_levels
 from edgevit.formats.onnx.runtime.onnxruntime import OnnxRuntimeSession, load_model
@@ -83,8 +83,8 @@ def _list(graph: Any, entries: set[str], batch: int) -> tuple[IntermediateTensor
             kind = typed.get(name)
             if not name or kind is None or TensorProto.DataType.Name(kind.elem_type) not in FLOATS:
                 continue
-            if name.rsplit("/", 1)[-1].startswith(QUANTIZERS):
-                continue  # a copy on its way into an integer kernel
+            if name.rsplit("/", 1)[-1].startswith((*QUANTIZERS, UNROUNDED)):
+                continue  # a copy on its way into an integer kernel, or sums that leave one
             telling = name if "/" in name else node.name
             sizes = (size.dim_value or batch for size in kind.shape.dim)
             shape = tuple(sizes) if kind.HasField("shape") else ()
@@ -93,6 +93,7 @@ def _list(graph: Any, entries: set[str], batch: int) -> tuple[IntermediateTensor
             elif node.op_type in MOVES and node.input[0] in bare:
                 bare[name] = bare[node.input[0]]
             tensor = IntermediateTensor(name, "", node.op_type, position, shape, levels.get(name))
+            tensor = replace(tensor, depthwise=_groups(node) > 1)
             found.append((tensor, layer_of_node(telling)))
     layers = strip_retrace([layer for _, layer in found])
     by_name = {tensor.name: layer for (tensor, _), layer in zip(found, layers, strict=True)}
@@ -100,6 +101,11 @@ def _list(graph: Any, entries: set[str], batch: int) -> tuple[IntermediateTensor
         replace(tensor, layer=layer, bare=by_name.get(bare.get(tensor.name, ""), ""))
         for (tensor, _), layer in zip(found, layers, strict=True)
     )
+
+
+def _groups(node: Any) -> int:
+    """Into how many groups a convolution splits its channels; 1 for any other node."""
+    return next((entry.i for entry in node.attribute if entry.name == "group"), 1)
 
 
 def _is_bare(node: Any, constants: dict[str, Any]) -> bool:

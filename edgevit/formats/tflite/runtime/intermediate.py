@@ -95,7 +95,8 @@ class LiteRTIntermediateReader(LiteRTSession):
                 tensor = self._describe_tensor(index, name, layer, node.op, position)
                 if tensor is not None and tensor.name not in indices:
                     tensor = _bound(tensor, operator)
-                    tensors.append(replace(tensor, bare=bare.get(index, "")))
+                    alone = node.op == "DEPTHWISE_CONV_2D"
+                    tensors.append(replace(tensor, bare=bare.get(index, ""), depthwise=alone))
                     indices[tensor.name] = index
         return tuple(tensors), indices
 

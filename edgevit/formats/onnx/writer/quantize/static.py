@@ -22,6 +22,7 @@ import numpy as np
 import onnx_ir as ir
 
 from edgevit.base.errors import ExportError
+from edgevit.formats.layer_names import UNROUNDED
 from edgevit.formats.onnx.writer.graph import (
     add_constant,
     constant,
@@ -184,8 +185,8 @@ def keep_float(model: ir.Model) -> None:
             axes = np.arange(2, len(dims(node.inputs[0])) or 4)
             set_constant(node, 1, axes, "axes")
         elif node.op_type != "QuantizeLinear":
-            for row in apart:
-                _multiply_apart(node, row)
+            for number, row in enumerate(dict.fromkeys(apart), 1):
+                _multiply_apart(node, row, number)
 
 
 def _is_rounded(value: ir.Value) -> bool:
@@ -204,15 +205,22 @@ def _is_apart(node: ir.Node) -> bool:
     return array is not None and array.size > 1 and constant(node.inputs[0]) is None
 
 
-def _multiply_apart(reader: ir.Node, node: ir.Node) -> None:
-    """Levels less their zero, then a product with the steps of each channel."""
+def _multiply_apart(reader: ir.Node, node: ir.Node, number: int) -> None:
+    """Levels less their zero, then a product with the steps of each channel.
+
+    Args:
+        reader: of the values.
+        node: its DequantizeLinear.
+        number: of this one among those of the reader, from 1.
+    """
+    name = reader.name if number == 1 else f"{reader.name}/{number}"
     steps = trained(node, 1)
     rank = len(dims(node.outputs[0])) or 4
     ones = add_constant(reader, np.ones_like(steps), "ones")
     inputs = [node.inputs[0], ones, node.inputs[2]]
-    plain = named_node("DequantizeLinear", inputs, f"{reader.name}/levels", {"axis": 1})
+    plain = named_node("DequantizeLinear", inputs, f"{name}/levels", {"axis": 1})
     scale = add_constant(reader, steps.reshape(-1, *(1,) * (rank - 2)), "steps")
-    scaled = named_node("Mul", [plain.outputs[0], scale], f"{reader.name}/steps")
+    scaled = named_node("Mul", [plain.outputs[0], scale], f"{name}/steps")
     graph_of(reader).insert_before(reader, (plain, scaled))
     for place, value in enumerate(reader.inputs):
         if value is node.outputs[0]:
@@ -302,7 +310,7 @@ class _Writer:
         node, result = layer.node, layer.result
         affine = affine_of(*self.ranges[layer.result_key])
         layers = self.readers.get(result, [])
-        outer = split_off(result, f"{node.name}/float")
+        outer = split_off(result, f"{node.name}/{UNROUNDED}")
         down = self._round(node, "output", node.outputs[0], affine)
         if levels is None or levels.alike:
             up = self._read(node, "output", down.outputs[0], affine, outer)

@@ -129,6 +129,32 @@ def test_onnxruntime_still_takes_one_scale_for_granted():
         onnxruntime.InferenceSession(model.SerializeToString())
 
 
+def test_a_sum_of_two_tensors_with_steps_for_channels_is_a_sound_graph(graphs, pictures):
+    """What enters a Concat twice over is stretched by two products, each under its own name."""
+    g = graphs.Graph([1, 4, 12, 12])
+    sizes = np.geomspace(0.05, 1.5, WIDTH).astype(np.float32)
+
+    def conv(layer, x, width, inner, spread=False, **attributes):
+        kernel = g.rng.normal(0, 1 / np.sqrt(inner), (width, inner, 1, 1))
+        kernel = kernel * (sizes[:, None, None, None] if spread else 1)
+        weights = g.constant(f"{layer}/kernel", kernel.astype(np.float32))
+        return g.add("Conv", layer, x, weights, g.weights(f"{layer}/bias", width), **attributes)
+
+    sides = []
+    for side in ("net/a", "net/b"):
+        x = g.add("Relu", f"{side}/act", conv(side, "images", WIDTH, 4, True))
+        sides.append(conv(f"{side}/own", x, WIDTH, 1, True, group=WIDTH))
+    joined = g.add("Concat", "net/joined", *sides, axis=1)
+    x = conv("net/last", joined, 10, 2 * WIDTH)
+    model = g.model(g.add("GlobalAveragePool", "net/pool", x), [1, 10, 1, 1])
+    ranges, channels = measured(model, pictures)
+    expected = graphs.run(model, pictures)
+    graphs.apply(quantize_static, model, ranges, channels)
+    onnx.checker.check_model(model, full_check=True)
+    assert sum(node.op_type == "Mul" for node in model.graph.node) == 2
+    assert noise(graphs.run(model, pictures), expected) > 20
+
+
 def layers_of(graphs, pictures):
     model = inverted_residuals(graphs)
     ranges, channels = measured(model, pictures)

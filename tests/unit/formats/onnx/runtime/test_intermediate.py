@@ -1,0 +1,57 @@
+"""Which tensors of an .onnx file are read for the layers that they come from."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from edgevit.formats.onnx.runtime.intermediate import OnnxIntermediateReader
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A depthwise convolution in integers whose channels are read by steps of their own."""
+    rng = np.random.default_rng(0)
+    constants = {
+        "weights": rng.normal(size=(4, 1, 1, 1)).astype(np.float32),
+        "step": np.float32(0.05),
+        "zero": np.uint8(128),
+        "steps": np.float32([0.05, 0.04, 0.03, 0.02]),
+        "zeros": np.full(4, 128, np.uint8),
+    }
+    nodes = [
+        helper.make_node("Conv", ["images", "weights"], ["net/b/Conv:0"], group=4),
+        helper.make_node("Conv", ["net/b/Conv:0", "weights"], ["net/a/Conv/float"], group=4),
+        helper.make_node(
+            "QuantizeLinear", ["net/a/Conv/float", "step", "zero"], ["net/a/Conv/QuantizeLinear:0"]
+        ),
+        helper.make_node(
+            "DequantizeLinear",
+            ["net/a/Conv/QuantizeLinear:0", "steps", "zeros"],
+            ["net/a/Conv:0"],
+            axis=1,
+        ),
+        helper.make_node("Relu", ["net/a/Conv:0"], ["logits"]),
+    ]
+    borders = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 4, 3, 3])
+        for name in ("images", "logits")
+    ]
+    arrays = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "test", borders[:1], borders[1:], arrays)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, tmp_path / "net.onnx")
+    return tmp_path / "net.onnx"
+
+
+def test_sums_before_they_are_rounded_belong_to_no_layer(path):
+    with OnnxIntermediateReader(path) as reader:
+        found = {tensor.name: (tensor.layer, tensor.depthwise) for tensor in reader.tensors}
+    assert found == {
+        "net/b/Conv:0": ("net/b", True),
+        "net/a/Conv:0": ("net/a", False),
+        "logits": ("", False),
+    }
