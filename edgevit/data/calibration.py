@@ -284,10 +284,7 @@ def hold_out(
     Returns:
         (what is left for calibration, what is held out or None).
     """
-    places: dict[bytes, list[int]] = {}
-    for index in range(len(sample)):
-        key = hashlib.sha256(_bytes_at(sample.inputs, index)).digest()
-        places.setdefault(key, []).append(index)
+    places = _list_places(sample)
     if len(places) < FEWEST:
         return sample, None
     keys = sorted(places)
@@ -299,6 +296,38 @@ def hold_out(
         sample.select(np.array(kept)),
         sample.select(np.array(aside), f"{sample.source}, held out"),
     )
+
+
+def split_off(
+    sample: CalibrationSample, learnt: int, judged: int
+) -> tuple[CalibrationSample, CalibrationSample] | None:
+    """Two parts of a sample, of different samples; None if there are too few.
+
+    The choice, and the order within each part, depend on the set of samples alone.
+
+    Args:
+        sample: at least ten different samples.
+        learnt: samples of the first part at most; it takes a half.
+        judged: of the second part at most.
+
+    Returns:
+        (what is learnt from, what is judged by).
+    """
+    places = _list_places(sample)
+    if len(places) < FEWEST:
+        return None
+    first = np.array([places[key][0] for key in sorted(places)])
+    count = min(len(first) // 2, learnt)
+    return sample.select(first[:count]), sample.select(first[count : count + judged])
+
+
+def _list_places(sample: CalibrationSample) -> dict[bytes, list[int]]:
+    """Where each different sample stands, by its digest."""
+    places: dict[bytes, list[int]] = {}
+    for index in range(len(sample)):
+        key = hashlib.sha256(_bytes_at(sample.inputs, index)).digest()
+        places.setdefault(key, []).append(index)
+    return places
 
 
 def digest_inputs(inputs: dict[str, np.ndarray]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +15,17 @@ from edgevit.base.loading import load_attribute
 from edgevit.base.progress import Progress, Status
 from edgevit.core.format import Format
 from edgevit.core.signature import InputSpec
-from edgevit.data.calibration import CalibrationSample
+from edgevit.data.calibration import CalibrationSample, split_off
 from edgevit.formats.registry import FORMATS
 from edgevit.frontend.source import ExportOptions, Source
 from edgevit.quantization.clipping import DEFAULT_METHOD, find_method
 from edgevit.quantization.observer import Observation, Observer
 from edgevit.quantization.ranges import RangeRecord
+from edgevit.quantization.trial import Trial, TriedRecord
 
 KIND = "edgevit.calibration"
 CALIBRATION_IMAGES = 300
+LEARNT, JUDGED = 150, 150  # of them at most: to round weights for, and to compare files on
 
 
 def calibrate(
@@ -75,6 +77,16 @@ def calibrate(
         channels={name: v.channels.to_text() for name, v in found.items() if v.channels},
     ).clipped(method)
     return record if histograms else replace(record, histograms={})
+
+
+def _keep_samples(record: RangeRecord, sample: CalibrationSample, say: Status) -> RangeRecord:
+    """The record with its samples at hand, if they are enough to compare files on."""
+    parts = split_off(sample, LEARNT, JUDGED)
+    if parts is None:
+        return record
+    learnt, judged = parts
+    found = {field.name: getattr(record, field.name) for field in fields(record)}
+    return TriedRecord(**found, trial=Trial(learnt.inputs, judged.inputs, say))
 
 
 def single(options: ExportOptions) -> ExportOptions:
@@ -187,7 +199,8 @@ def find_ranges(
     """
     if sample is not None:
         say(f"calibrating {kind} on {len(sample)} samples")
-        return calibrate(kind, source, options, sample, progress=progress)
+        record = calibrate(kind, source, options, sample, progress=progress)
+        return _keep_samples(record, sample, say)
     if file is not None:
         ranges, whose = read_record(file, kind), f"the activation ranges of {file}"
         remedy = "Run 'edgevit calibrate' with the same model and options."

@@ -17,11 +17,20 @@ from edgevit.quantization.observer import ChannelRanges
 # Deviations from its mean that a channel keeps, as far as any channel goes: one of few places has
 # not shown its largest value on the samples. 6 cost MobileNetV2 1 dB.
 SPREAD = 4.0
+# Of a channel's ends over what few samples showed, where a file is judged by others: a channel that
+# opens once in a hundred pictures is cut on the next one. Without it a network of hard swishes lost
+# 4 dB on unseen pictures that it had gained on the samples.
+MARGIN = 1.5
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # how far channels go their own way
 
 
 def list_levels(
-    low: float, high: float, known: ChannelRanges, shares: tuple[float, ...], one_zero: bool
+    low: float,
+    high: float,
+    known: ChannelRanges,
+    shares: tuple[float, ...],
+    one_zero: bool,
+    margin: float = 1.0,
 ) -> list[ChannelLevels]:
     """Levels to choose among, one for each share.
 
@@ -31,11 +40,17 @@ def list_levels(
         known: of the channels.
         shares: how far each channel goes its own way, 0..1.
         one_zero: whether zero has the same level in all channels.
+        margin: of a channel's ends over what the samples showed.
     """
-    spread = SPREAD * np.sqrt(variances_of(known))
-    lows = np.minimum(known.lows, known.means - spread)
-    highs = np.maximum(known.highs, known.means + spread)
+    lows, highs = keep_ends(known, margin)
     return [channel_levels(low, high, lows, highs, share, one_zero) for share in shares]
+
+
+def keep_ends(known: ChannelRanges, margin: float) -> tuple[np.ndarray, np.ndarray]:
+    """(smallest, largest) value to keep of each channel. float32 C, both."""
+    spread = SPREAD * np.sqrt(variances_of(known))
+    lows = np.minimum(margin * known.lows, known.means - spread)
+    return lows, np.maximum(margin * known.highs, known.means + spread)
 
 
 def variances_of(known: ChannelRanges) -> np.ndarray:

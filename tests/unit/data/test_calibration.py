@@ -19,6 +19,7 @@ from edgevit.data.calibration import (
     open_calibration,
     open_unseen,
     sample_source,
+    split_off,
 )
 from edgevit.data.datasets import digest_arrays
 from edgevit.data.images import resize_image
@@ -325,6 +326,18 @@ def test_no_order_changes_what_is_held_out():
     (kept, aside), (kept_2, aside_2) = hold_out(sample), hold_out(sample.select(order))
     assert set(rows(aside)) == set(rows(aside_2))
     assert (kept.digest, aside.digest) == (kept_2.digest, aside_2.digest)
+
+
+def test_samples_to_learn_from_and_to_judge_by_are_different_and_no_order_changes_them():
+    sample = sample_of(60)
+    twice = sample.select(np.random.default_rng(5).permutation(np.tile(np.arange(60), 2)))
+    learnt, judged = split_off(sample, 20, 150)
+    assert (len(learnt), len(judged)) == (20, 40)
+    assert not {*rows(learnt)} & {*rows(judged)}
+    again = split_off(twice, 20, 150)
+    assert [rows(part) for part in again] == [rows(learnt), rows(judged)]
+    assert [len(part) for part in split_off(sample, 150, 10)] == [30, 10]
+    assert split_off(sample_of(9), 20, 20) is None
 
 
 def test_equal_samples_never_lie_on_both_sides():

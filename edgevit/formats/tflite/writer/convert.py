@@ -8,6 +8,8 @@ file of static int8 is packed and read once more around it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +29,21 @@ from edgevit.formats.tflite.writer.passes import (
     CENTRE_NORMS,
     CORRECT_BIASES,
     LEVEL_CHANNELS,
+    TRY_ON_SAMPLES,
     chosen_passes,
     run_passes,
 )
 from edgevit.formats.tflite.writer.passes.suit_integers import slice_splits, suit_integers
 from edgevit.formats.tflite.writer.quantize.bound_masks import bound_masks
+from edgevit.formats.tflite.writer.quantize.choose_form import (
+    Built,
+    Form,
+    OpenedTrial,
+    Rewritten,
+    choose_form,
+    rewrite,
+)
 from edgevit.formats.tflite.writer.quantize.correct_biases import correct_biases, entering_names
-from edgevit.formats.tflite.writer.quantize.cut_ranges import cut_ranges
 from edgevit.formats.tflite.writer.quantize.expand_gelu import expand_gelu
 from edgevit.formats.tflite.writer.quantize.expand_hard_swish import expand_hard_swish
 from edgevit.formats.tflite.writer.quantize.expand_prelu import expand_prelu
@@ -44,8 +54,9 @@ from edgevit.formats.tflite.writer.quantize.integer import (
     carry_through_reshapes,
     quantize,
 )
-from edgevit.formats.tflite.writer.quantize.level_channels import channel_names, level_channels
+from edgevit.formats.tflite.writer.quantize.level_channels import channel_names
 from edgevit.formats.tflite.writer.quantize.micro import suit_micro
+from edgevit.formats.tflite.writer.quantize.narrow_ranges import narrow_ranges
 from edgevit.formats.tflite.writer.quantize.refine_squares import refine_squares
 from edgevit.formats.tflite.writer.quantize.set_precisions import set_precisions
 from edgevit.formats.tflite.writer.quantize.split_deviations import split_deviations
@@ -81,6 +92,7 @@ from edgevit.frontend.volumes import (
 from edgevit.quantization.observer import Observation, Observer
 from edgevit.quantization.precisions import choose_precisions, describe_precisions
 from edgevit.quantization.ranges import RangeRecord
+from edgevit.quantization.trial import trial_of
 
 LOWERING = Lowering(
     layer_norm_centred,
@@ -255,10 +267,7 @@ def observe_tflite(
         progress: called with (samples done, samples in all).
     """
     graph, _ = float_graph(source, options)
-    entering = inputs
-    if not options.preprocess:
-        names = [spec.name for spec in source.signature.inputs]
-        entering = dict(zip(names, source.prepare(inputs), strict=True))
+    entering = _enter(source, options, inputs)
     if CORRECT_BIASES in chosen_passes(options):
         observer.averaged = entering_names(graph)
     if LEVEL_CHANNELS in chosen_passes(options):
@@ -270,6 +279,16 @@ def observe_tflite(
     return found
 
 
+def _enter(
+    source: Source, options: TfliteOptions, inputs: Mapping[str, np.ndarray]
+) -> Mapping[str, np.ndarray]:
+    """Raw samples as the float graph takes them, by name."""
+    if options.preprocess:
+        return inputs
+    names = [spec.name for spec in source.signature.inputs]
+    return dict(zip(names, source.prepare(inputs), strict=True))
+
+
 def _write_int8(
     source: Source,
     options: TfliteOptions,
@@ -279,25 +298,62 @@ def _write_int8(
     widen: bool = True,
 ) -> Written:
     """``suit`` rewrites the integer graph; ``widen``: ranges as XNNPACK and products want them."""
-    input_type = check_io_dtype(options, integer=True)
+    check_io_dtype(options, integer=True)
     graph, record, steps = _calibrated_graph(source, options, ranges)
-    record, levelled = _level_channels(graph, record, options)
-    precisions = [Precision.INT8] * len(graph.operators)
-    corrected = _correct_biases(graph, record, options, precisions)
-    cut = cut_ranges(graph, record.ranges)
+    names = chosen_passes(options)
+    form = Form(levels=LEVEL_CHANNELS in names, biases=CORRECT_BIASES in names)
+    trial = _open_trial(source, options, record) if TRY_ON_SAMPLES in names else None
+    if trial:
+        record = trial.add_statistics(record)
+
+    rewritten: dict[Form, Rewritten] = {}
+
+    def build(form: Form) -> Built:
+        key = replace(form, width=1.0)
+        if key not in rewritten:
+            rewritten.clear()
+            rewritten[key] = rewrite(graph, record, key, trial)
+        return _build_int8(source, options, rewritten[key], form.width, suit, widen)
+
+    built = choose_form(build, form, trial, gates=widen) if trial else build(form)
+    return _written(staged, built.graph, (*steps, *built.steps), built.unchanged)
+
+
+def _build_int8(
+    source: Source,
+    options: TfliteOptions,
+    rewritten: Rewritten,
+    width: float,
+    suit: Callable[[TfliteGraph], tuple[str, ...]],
+    widen: bool,
+) -> Built:
+    """A file with ranges of a certain width."""
+    graph = rewritten.graph.copy()
+    cut, narrow = narrow_ranges(rewritten.ranges, rewritten.ends, width)
     known, refined = refine_squares(graph, bound_masks(graph, cut))
     known = give_room(graph, known)
     if widen:
         known = widen_operands(graph, level_ranges(graph, known))
     functions = hide_functions(graph, TABLES_8)
     annotate_ranges(graph, known)
+    input_type = options.input_type
     quantised = quantize(graph, input_type, options.output_dtype or _output_type(input_type))
     graph, moved = _open_graph(quantised, source)
     tables = write_tables(graph, functions, TABLES_8)
-    rewritten = (*tables, *suit(graph))
+    changes = (*tables, *suit(graph))
     numbers = "int8 activations, int8 weights a channel, int32 biases"
-    lines = (*steps, *levelled, *corrected, *refined, numbers, *rewritten)
-    return _written(staged, graph, lines, None if rewritten or moved else quantised)
+    lines = (*rewritten.steps, *narrow, *refined, numbers, *changes)
+    return Built(graph, lines, None if changes or moved else quantised)
+
+
+def _open_trial(source: Source, options: TfliteOptions, record: RangeRecord) -> OpenedTrial | None:
+    """The samples behind a record as its float graph takes them; None where none are at hand."""
+    trial = trial_of(record)
+    if trial is None:
+        return None
+    graph, _ = float_graph(source, replace(options, batch=1))
+    raw = _raw_inputs(source, options, "uint8")
+    return OpenedTrial(graph, trial, partial(_enter, source, options), raw)
 
 
 def _calibrated_graph(
@@ -309,16 +365,6 @@ def _calibrated_graph(
     graph, steps = float_graph(source, options)
     used = f"activation ranges of {ranges.images} images ({ranges.source})"
     return graph.copy(), ranges, (*steps, used)
-
-
-def _level_channels(
-    graph: TfliteGraph, record: RangeRecord, options: TfliteOptions
-) -> tuple[RangeRecord, tuple[str, ...]]:
-    """Levels channels, if that is asked for. (Ranges of the changed graph, a line)."""
-    if LEVEL_CHANNELS not in chosen_passes(options):
-        return record, ()
-    record, report = level_channels(graph, record)
-    return record, report_lines([report])
 
 
 def _correct_biases(

@@ -33,10 +33,32 @@ def observe_activations(
         ConfigError: no samples.
         ExportError: an activation is not finite.
     """
+    watch_activations(graph, dict(graph.activations()), inputs, observer.see, progress)
+    return observer.observations()
+
+
+def watch_activations(
+    graph: TfliteGraph,
+    watched: Mapping[int, str],
+    inputs: Mapping[str, np.ndarray],
+    see: Callable[[str, np.ndarray], None],
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Runs a float TFLite graph, sample after sample, and hands tensors on.
+
+    Args:
+        graph: float32 with float32 pictures; a sample fills its batch.
+        watched: names of the tensors to hand on, by index.
+        inputs: B ... by name, in the graph's own range.
+        see: called with the name of a tensor and its value on one sample.
+        progress: called with (samples done, samples in all).
+
+    Raises:
+        ConfigError: no samples.
+    """
     count = min((len(values) for values in inputs.values()), default=0)
     if count == 0:
         raise ConfigError("calibration needs at least one image. Received: 0")
-    watched = dict(graph.activations())
     with open_workspace() as folder:
         path = folder / "float.tflite"
         path.write_bytes(_hand_out(graph, watched))
@@ -44,16 +66,16 @@ def observe_activations(
         interpreter.allocate_tensors()
         names = border_names(interpreter)
         entries = [(detail, names[detail["index"]]) for detail in interpreter.get_input_details()]
+        batch = int(entries[0][0]["shape"][0])
         for number in range(count):
             for detail, name in entries:
                 sample = inputs[name][number : number + 1].astype(detail["dtype"])
-                interpreter.set_tensor(detail["index"], sample)
+                interpreter.set_tensor(detail["index"], np.repeat(sample, batch, axis=0))
             interpreter.invoke()
             for index, name in watched.items():
-                observer.see(name, interpreter.get_tensor(index))
+                see(name, interpreter.get_tensor(index))
             if progress:
                 progress(number + 1, count)
-    return observer.observations()
 
 
 def _hand_out(graph: TfliteGraph, watched: Mapping[int, str]) -> bytes:

@@ -1,6 +1,6 @@
 """Named passes that rewrite a network for the integer kernels of TFLite, each one to switch.
 
-All but the last two are exact in real arithmetic: before anything is rounded the rewritten graph
+All but the last three are exact in real arithmetic: before anything is rounded the rewritten graph
 returns what the Keras model returns. They are rows of one table, run in its order on the float
 graph that calibration runs and that the quantiser starts from, so whatever network comes gains from
 them.
@@ -20,6 +20,7 @@ from edgevit.formats.tflite.writer.passes.fold_affine import fold_affine
 CENTRE_NORMS = "centre-norms"
 LEVEL_CHANNELS = "level-channels"
 CORRECT_BIASES = "correct-biases"
+TRY_ON_SAMPLES = "try-on-samples"
 
 
 def _run_elsewhere(graph: TfliteGraph) -> PassReport:
@@ -65,11 +66,17 @@ PASSES: dict[str, Pass[TfliteGraph]] = {
             exact=False,
             default=False,
         ),
+        Pass(
+            TRY_ON_SAMPLES,
+            "the two above, learnt rounding and narrower ranges, each if the samples gain from it",
+            _run_elsewhere,  # edgevit.formats.tflite.writer.quantize.choose_form
+            exact=False,
+        ),
     )
 }
 DEFAULT_PASSES = tuple(row.name for row in PASSES.values() if row.default)
 # These begin with what a record of the float graph says, and leave that graph as it is.
-WITH_RECORD = (LEVEL_CHANNELS, CORRECT_BIASES)
+WITH_RECORD = (LEVEL_CHANNELS, CORRECT_BIASES, TRY_ON_SAMPLES)
 
 
 def find_passes(names: str | tuple[str, ...]) -> tuple[str, ...]:

@@ -32,6 +32,7 @@ from edgevit.formats.tflite.writer.passes.channels import (
 )
 from edgevit.formats.tflite.writer.passes.rewriting import rewrite_each
 from edgevit.quantization.channel_levels import (
+    MARGIN,
     SHARES,
     list_levels,
     predict_error,
@@ -148,7 +149,7 @@ def _choose(
     """The factors with which the least error is expected. float64 C."""
     name = graph.name(passage.tensor)
     low, high = ranges[name]
-    found = list_levels(low, high, known[name], SHARES, one_zero=True)
+    found = list_levels(low, high, known[name], SHARES, one_zero=True, margin=MARGIN)
     errors = []
     for levels in found:
         factors, step = levels.factors, float(levels.affine.scale)
