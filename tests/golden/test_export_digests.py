@@ -61,6 +61,9 @@ def test_every_network_is_written_as_it_was(same_machine, tmp_path):
 
 # Their tflite-int8 has other bytes where this target was added than where the others were recorded.
 OWED = {f"{name} tflite-int8-npu" for name in ("patchconvnet", "resnet:wide", "shiftvit:nano")}
+# Steps of channels are divided by in front of a QuantizeLinear, where onnxruntime is quicker: the
+# same values. Recorded with the next processor like that of the others.
+OWED |= {"resnet:wide onnx-int8"}
 LATER = "resnet:mlperf"  # came on a processor with other vector instructions
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -83,8 +83,8 @@ def _list(graph: Any, entries: set[str], batch: int) -> tuple[IntermediateTensor
             kind = typed.get(name)
             if not name or kind is None or TensorProto.DataType.Name(kind.elem_type) not in FLOATS:
                 continue
-            if name.rsplit("/", 1)[-1].startswith((*QUANTIZERS, UNROUNDED)):
-                continue  # a copy on its way into an integer kernel, or sums that leave one
+            if is_copy(name):
+                continue
             telling = name if "/" in name else node.name
             sizes = (size.dim_value or batch for size in kind.shape.dim)
             shape = tuple(sizes) if kind.HasField("shape") else ()
@@ -101,6 +101,11 @@ def _list(graph: Any, entries: set[str], batch: int) -> tuple[IntermediateTensor
         replace(tensor, layer=layer, bare=by_name.get(bare.get(tensor.name, ""), ""))
         for (tensor, _), layer in zip(found, layers, strict=True)
     )
+
+
+def is_copy(name: str) -> bool:
+    """Whether a name is of a copy on its way into an integer kernel, or of sums that leave one."""
+    return name.rsplit("/", 1)[-1].startswith((*QUANTIZERS, UNROUNDED))
 
 
 def _groups(node: Any) -> int:
@@ -150,7 +155,8 @@ def _list_products(graph: Any) -> tuple[Product, ...]:
         elif maker is not None and _is_dequantised(maker, constants):
             before = made.get(maker.input[0])
             if before is not None and before.op_type == "QuantizeLinear":
-                entering, rounding = before.input[0], Rounding.STORED
+                rounding = Rounding.STORED
+                entering, own, shifts = _find_steps(before, made, read)
                 step, *zero = (numpy_helper.to_array(constants[name]) for name in maker.input[1:])
                 levels = float(step), -np.inf, np.inf
                 if set(before.input[1:]) <= constants.keys() and len(before.input) > 2 and zero:
@@ -158,8 +164,8 @@ def _list_products(graph: Any) -> tuple[Product, ...]:
                     levels = float(step), grid.low.item(), grid.high.item()
                     # Channels with levels of their own are read as if they had one scale: what
                     # differs is in the weights.
-                    factors = float(step) / read(before.input[1]).reshape(-1)
-                    offsets = float(step) * (read(before.input[2]).reshape(-1) - float(zero[0]))
+                    factors = float(step) / own
+                    offsets = float(step) * (shifts - float(zero[0]))
         # quantize_dynamic puts what it makes below the name of the node that was there.
         whole = node.op_type == "MatMulInteger"
         found.append(
@@ -184,6 +190,23 @@ def _list_products(graph: Any) -> tuple[Product, ...]:
     return tuple(
         replace(product, layer=layer) for product, layer in zip(found, layers, strict=True)
     )
+
+
+def _find_steps(
+    node: Any, made: dict[str, Any], read: Callable[[str], np.ndarray]
+) -> tuple[str, np.ndarray, np.ndarray]:
+    """What enters a QuantizeLinear, with the steps and zeros of its channels, which nodes in front
+    of it may hold: (name of the floats, steps: C or one, zeros: C or one)."""
+    entering, steps, zeros = node.input[0], np.ones(1), np.zeros(1)
+    if len(node.input) > 2:
+        steps, zeros = (read(name).reshape(-1) for name in node.input[1:3])
+    while (maker := made.get(entering)) is not None and is_copy(entering):
+        if maker.op_type == "Div":
+            steps = steps * read(maker.input[1]).reshape(-1)
+        elif maker.op_type == "Add":
+            zeros = zeros + read(maker.input[1]).reshape(-1)
+        entering = maker.input[0]
+    return entering, steps, zeros
 
 
 def _inputs(node: Any, weights: np.ndarray) -> int:

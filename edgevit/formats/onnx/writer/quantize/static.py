@@ -28,17 +28,13 @@ from edgevit.formats.onnx.writer.graph import (
     constant,
     dims,
     forget_shapes,
-    graph_of,
     made_by,
     named_node,
     optional,
-    readers,
     remove_unread,
     scalar,
-    set_constant,
     sole_reader,
     split_off,
-    trained,
 )
 from edgevit.formats.onnx.writer.quantize.channels import (
     adapt_weights,
@@ -59,6 +55,7 @@ from edgevit.quantization.levels import (
 from edgevit.quantization.observer import ChannelRanges
 
 Ranges = dict[str, tuple[float, float]]
+STEPS = "_steps"  # behind the name of a QuantizeLinear, of what divides by those of channels
 
 
 def quantize_static(
@@ -95,7 +92,6 @@ def quantize_static(
         writer.write(layer)
     drop_activations(model)
     remove_unread(model)
-    keep_float(model)
     forget_shapes(model)
     left = (f"left in float32: {', '.join(declined)}",) if declined else ()
     weights = f"8-bit inputs and int8 weights a channel in {len(layers)} layers, int32 biases"
@@ -146,85 +142,20 @@ def drop_activations(model: ir.Model) -> None:
     Of convolutions only: what a Dense layer returns is looked at where its own activation ends.
     """
     for node in model.graph:
-        before = (
-            made_by(optional(node, 0), "Relu", "Clip") if node.op_type == "QuantizeLinear" else None
-        )
-        if before is None or sole_reader(before.outputs[0]) is not node:
+        if node.op_type != "QuantizeLinear":
+            continue
+        reader = made_by(optional(node, 0), "Div")  # by the steps of channels
+        if reader is None or reader.name != f"{node.name}{STEPS}":
+            reader = node
+        before = made_by(optional(reader, 0), "Relu", "Clip")
+        if before is None or sole_reader(before.outputs[0]) is not reader:
             continue
         if made_by(before.inputs[0], "Conv", "ConvTranspose") is None:
             continue
         zeros = constant(node.inputs[2])
         ends_at_zero = before.op_type == "Relu" or scalar(optional(before, 1)) == 0
         if ends_at_zero and zeros is not None and not zeros.any():
-            node.replace_input_with(0, before.inputs[0])
-
-
-# What onnxruntime moves a QuantizeLinear over, or drops in front of it.
-MOVERS = (
-    *("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "MaxPool", "Slice", "Identity"),
-    *("Relu", "Clip"),
-)
-
-
-def keep_float(model: ir.Model) -> None:
-    """Keeps onnxruntime from making integer kernels of floats that have levels a channel.
-
-    It takes any operator of a list between DequantizeLinear and QuantizeLinear, and then finds that
-    its kernel has one scale only: such a file does not load, or does not run. There are no kernels
-    for Sum and ReduceMean, and none behind a product.
-    """
-    for node in list(model.graph):
-        up = [made_by(value, "DequantizeLinear") for value in node.inputs]
-        apart = [row for row in up if row is not None and row.outputs[0].uses() and _is_apart(row)]
-        if not apart or not all(map(_is_rounded, node.outputs)):
-            continue
-        if node.op_type == "Add":
-            node.op_type = "Sum"
-        elif node.op_type == "GlobalAveragePool":
-            node.op_type = "ReduceMean"
-            axes = np.arange(2, len(dims(node.inputs[0])) or 4)
-            set_constant(node, 1, axes, "axes")
-        elif node.op_type != "QuantizeLinear":
-            for number, row in enumerate(dict.fromkeys(apart), 1):
-                _multiply_apart(node, row, number)
-
-
-def _is_rounded(value: ir.Value) -> bool:
-    """Whether a value goes to QuantizeLinear only, perhaps moved."""
-    uses = readers(value)
-    return bool(uses) and all(
-        use.op_type == "QuantizeLinear"
-        or (use.op_type in MOVERS and all(map(_is_rounded, use.outputs)))
-        for use in uses
-    )
-
-
-def _is_apart(node: ir.Node) -> bool:
-    """Whether a DequantizeLinear of activations has a scale for each channel."""
-    array = constant(node.inputs[1])
-    return array is not None and array.size > 1 and constant(node.inputs[0]) is None
-
-
-def _multiply_apart(reader: ir.Node, node: ir.Node, number: int) -> None:
-    """Levels less their zero, then a product with the steps of each channel.
-
-    Args:
-        reader: of the values.
-        node: its DequantizeLinear.
-        number: of this one among those of the reader, from 1.
-    """
-    name = reader.name if number == 1 else f"{reader.name}/{number}"
-    steps = trained(node, 1)
-    rank = len(dims(node.outputs[0])) or 4
-    ones = add_constant(reader, np.ones_like(steps), "ones")
-    inputs = [node.inputs[0], ones, node.inputs[2]]
-    plain = named_node("DequantizeLinear", inputs, f"{name}/levels", {"axis": 1})
-    scale = add_constant(reader, steps.reshape(-1, *(1,) * (rank - 2)), "steps")
-    scaled = named_node("Mul", [plain.outputs[0], scale], f"{name}/steps")
-    graph_of(reader).insert_before(reader, (plain, scaled))
-    for place, value in enumerate(reader.inputs):
-        if value is node.outputs[0]:
-            reader.replace_input_with(place, scaled.outputs[0])
+            reader.replace_input_with(0, before.inputs[0])
 
 
 class _Writer:
@@ -300,9 +231,9 @@ class _Writer:
             affine = affine_of(*self.ranges[f"{layer.key}/in"])
             levels = self._choose(value, f"{layer.key}/in") if layer.is_conv else None
             down = self._round(node, "input", value, affine, levels)
-            up = self._read(node, "input", down.outputs[0], affine)
-            self.graph.insert_before(node, (down, up))
-            self.quantized[value] = Quantised(up.outputs[0], affine, levels)
+            up = self._read(node, "input", down[-1].outputs[0], affine)
+            self.graph.insert_before(node, (*down, *up))
+            self.quantized[value] = Quantised(up[-1].outputs[0], affine, levels)
         return self.quantized[value]
 
     def _quantize_output(self, layer: WeightedLayer, levels: ChannelLevels | None) -> None:
@@ -313,14 +244,14 @@ class _Writer:
         outer = split_off(result, f"{node.name}/{UNROUNDED}")
         down = self._round(node, "output", node.outputs[0], affine)
         if levels is None or levels.alike:
-            up = self._read(node, "output", down.outputs[0], affine, outer)
-            self.graph.insert_after(node, (down, up))
+            up = self._read(node, "output", down[-1].outputs[0], affine, outer)
+            self.graph.insert_after(node, (*down, *up))
             self.quantized[outer] = Quantised(outer, affine, None)
         else:
-            exact = self._read(node, "output", down.outputs[0], affine)
-            up = self._read(node, "channels", down.outputs[0], levels, outer)
-            self.graph.insert_after(node, (down, exact, up))
-            self.quantized[outer] = Quantised(exact.outputs[0], affine, levels)
+            exact = self._read(node, "output", down[-1].outputs[0], affine)
+            up = self._read(node, "channels", down[-1].outputs[0], levels, outer)
+            self.graph.insert_after(node, (*down, *exact, *up))
+            self.quantized[outer] = Quantised(exact[-1].outputs[0], affine, levels)
         self.readers[outer] = layers
 
     def _round(
@@ -330,12 +261,24 @@ class _Writer:
         value: ir.Value,
         affine: Affine,
         levels: ChannelLevels | None = None,
-    ) -> ir.Node:
+    ) -> list[ir.Node]:
+        """Nodes that make levels of floats, the last of them QuantizeLinear.
+
+        Where channels have steps of their own, they are divided by these first. A QuantizeLinear
+        with an axis does the same to the bit, but onnxruntime brings it behind the Transpose to
+        channels last, where its kernel takes 34 ns a number and the two operators less than one.
+        """
         name = f"{node.name}/{role}/QuantizeLinear"
         if levels is None or levels.alike:
-            return named_node("QuantizeLinear", [value, *self._scalars(node, role, affine)], name)
-        inputs = [value, *self._vectors(node, role, levels)]
-        return named_node("QuantizeLinear", inputs, name, {"axis": 1})
+            inputs = [value, *self._scalars(node, role, affine)]
+            return [named_node("QuantizeLinear", inputs, name)]
+        steps, zeros = self._vectors(node, role, levels, value)
+        nodes = [named_node("Div", [value, steps], f"{name}{STEPS}")]
+        if zeros is not None:
+            nodes.append(named_node("Round", [nodes[-1].outputs[0]], f"{name}_levels"))
+            nodes.append(named_node("Add", [nodes[-1].outputs[0], zeros], f"{name}_zeros"))
+        inputs = [nodes[-1].outputs[0], *self._plain(node, role, levels)]
+        return [*nodes, named_node("QuantizeLinear", inputs, name)]
 
     def _read(
         self,
@@ -344,13 +287,23 @@ class _Writer:
         value: ir.Value,
         levels: Affine | ChannelLevels,
         result: ir.Value | None = None,
-    ) -> ir.Node:
+    ) -> list[ir.Node]:
+        """Nodes that make floats of levels, the first of them DequantizeLinear.
+
+        Where channels have steps of their own, they are multiplied by these behind it, see
+        :meth:`_round`. That also keeps onnxruntime from taking what lies between this and a
+        QuantizeLinear for an integer kernel, which would have one scale only.
+        """
         name, results = f"{node.name}/{role}/DequantizeLinear", [result] if result else []
         if isinstance(levels, Affine):
             inputs = [value, *self._scalars(node, role, levels)]
-            return named_node("DequantizeLinear", inputs, name, outputs=results)
-        inputs = [value, *self._vectors(node, role, levels)]
-        return named_node("DequantizeLinear", inputs, name, {"axis": 1}, outputs=results)
+            return [named_node("DequantizeLinear", inputs, name, outputs=results)]
+        steps, zeros = self._vectors(node, role, levels, node.outputs[0], -1)
+        nodes = [named_node("DequantizeLinear", [value, *self._plain(node, role, levels)], name)]
+        if zeros is not None:
+            nodes.append(named_node("Add", [nodes[-1].outputs[0], zeros], f"{name}_zeros"))
+        last = [nodes[-1].outputs[0], steps]
+        return [*nodes, named_node("Mul", last, f"{name}{STEPS}", outputs=results)]
 
     def _scalars(self, node: ir.Node, role: str, affine: Affine) -> tuple[ir.Value, ir.Value]:
         key = (node, role)
@@ -362,11 +315,22 @@ class _Writer:
         return self.scalars[key]
 
     def _vectors(
-        self, node: ir.Node, role: str, levels: ChannelLevels
-    ) -> tuple[ir.Value, ir.Value]:
+        self, node: ir.Node, role: str, levels: ChannelLevels, like: ir.Value, sign: int = 1
+    ) -> tuple[ir.Value, ir.Value | None]:
+        """(Steps of channels, their zeros times a sign; None where all have one zero.)"""
+        shape = (-1, *(1,) * ((len(dims(like)) or 4) - 2))
+        steps = add_constant(node, levels.steps.reshape(shape), f"{role}_steps")
+        if _has_one_zero(levels):
+            return steps, None
+        zeros = sign * levels.zeros.astype(np.float32).reshape(shape)
+        return steps, add_constant(node, zeros, f"{role}_zeros")
+
+    def _plain(self, node: ir.Node, role: str, levels: ChannelLevels) -> tuple[ir.Value, ir.Value]:
+        """A scale of one, and the zero that all channels share, or none."""
+        zero = levels.zeros[0] if _has_one_zero(levels) else 0
         return (
-            add_constant(node, levels.steps, f"{role}_steps"),
-            add_constant(node, levels.zeros, f"{role}_zeros"),
+            add_constant(node, np.asarray(np.float32(1)), f"{role}_one"),
+            add_constant(node, np.asarray(np.uint8(zero)), f"{role}_zero"),
         )
 
     def _quantized_weights(
@@ -390,6 +354,10 @@ class _Writer:
         added = named_node("DequantizeLinear", inputs, name, {"axis": axis})
         self.graph.insert_before(node, added)
         return added.outputs[0]
+
+
+def _has_one_zero(levels: ChannelLevels) -> bool:
+    return bool((levels.zeros == levels.zeros[0]).all())
 
 
 @dataclass(frozen=True, eq=False)

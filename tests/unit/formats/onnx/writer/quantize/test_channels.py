@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from onnx import helper, numpy_helper
+from onnx import numpy_helper
 
 from edgevit.base.errors import ExportError
 from edgevit.formats.onnx.writer.passes.library import infer_shapes
@@ -86,10 +86,27 @@ def test_onnxruntime_runs_every_convolution_in_integers(graphs, pictures, activa
     graphs.apply(quantize_static, model, *measured(model, pictures))
     kinds = [node.op_type for node in model.graph.node]
     assert activation not in kinds  # levels end where it does
-    assert kinds.count("Sum") == 1  # the residual sum that a convolution alone reads
+    assert kinds.count("Add") >= 1  # the residual sum that a convolution alone reads
     fused = graphs.kinds(graphs.optimised_nodes(model, tmp_path))
     assert fused.count("QLinearConv") == 9
     assert "Conv" not in fused
+
+
+@pytest.mark.parametrize("activation", ["Relu", "HardSwish"])
+def test_no_channel_of_activations_has_an_axis_of_its_own(graphs, pictures, activation):
+    """onnxruntime's kernel takes tens of times as long with one, channels last."""
+    model = inverted_residuals(graphs, activation)
+    ranges, channels = measured(model, pictures)
+    graphs.apply(quantize_static, model, ranges, channels)
+    stored = {array.name: numpy_helper.to_array(array) for array in model.graph.initializer}
+    moving = [
+        node
+        for node in model.graph.node
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear") and node.input[0] not in stored
+    ]
+    assert {stored[node.input[1]].size for node in moving} == {1}
+    divided = [node for node in model.graph.node if node.op_type == "Div"]
+    assert any(stored[node.input[1]].size == WIDTH for node in divided)
 
 
 def test_levels_end_where_a_hard_swish_does(graphs, pictures):
@@ -101,36 +118,20 @@ def test_levels_end_where_a_hard_swish_does(graphs, pictures):
     made = {name: node for node in model.graph.node for name in node.output}
     stored = {array.name: numpy_helper.to_array(array) for array in model.graph.initializer}
     entering = [made[node.input[0]] for node in model.graph.node if node.op_type == "HardSwish"]
-    assert len(entering) == 4
+    assert [node.op_type for node in entering] == ["Mul"] * 4
     for node in entering:  # levels less their zero, times the steps of channels
         steps = stored[node.input[1]].astype(np.float64).reshape(-1)
-        zeros = stored[made[node.input[0]].input[2]]
+        before = made[node.input[0]]
+        shifted = before.op_type == "Add"
+        zeros = -stored[before.input[1]].reshape(-1) if shifted else stored[before.input[2]]
         assert (zeros * steps).max() <= 3 + steps.max() / 2
 
 
-def test_onnxruntime_still_takes_one_scale_for_granted():
-    """When this fails, onnxruntime was mended, and keep_float can go."""
-    import onnxruntime
-
-    scales = np.array([0.5, 0.25], np.float32)
-    constants = {"s": scales, "z": np.zeros(2, np.uint8), "t": np.float32(1), "u": np.uint8(0)}
-    nodes = [
-        helper.make_node("DequantizeLinear", ["x", "s", "z"], ["a"], axis=1),
-        helper.make_node("Add", ["a", "a"], ["b"]),
-        helper.make_node("QuantizeLinear", ["b", "t", "u"], ["y"]),
-    ]
-    shape = [1, 2, 3, 3]
-    borders = [helper.make_tensor_value_info(n, onnx.TensorProto.UINT8, shape) for n in "xy"]
-    arrays = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
-    graph = helper.make_graph(nodes, "sum", borders[:1], borders[1:], arrays)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
-    onnx.checker.check_model(model, full_check=True)
-    with pytest.raises(Exception, match="must be a scalar"):
-        onnxruntime.InferenceSession(model.SerializeToString())
-
-
 def test_a_sum_of_two_tensors_with_steps_for_channels_is_a_sound_graph(graphs, pictures):
-    """What enters a Concat twice over is stretched by two products, each under its own name."""
+    """What enters a Concat twice over is stretched by two products, each under its own name.
+
+    onnxruntime would take a Concat between DequantizeLinear and QuantizeLinear for an integer one.
+    """
     g = graphs.Graph([1, 4, 12, 12])
     sizes = np.geomspace(0.05, 1.5, WIDTH).astype(np.float32)
 
@@ -151,7 +152,6 @@ def test_a_sum_of_two_tensors_with_steps_for_channels_is_a_sound_graph(graphs, p
     expected = graphs.run(model, pictures)
     graphs.apply(quantize_static, model, ranges, channels)
     onnx.checker.check_model(model, full_check=True)
-    assert sum(node.op_type == "Mul" for node in model.graph.node) == 2
     assert noise(graphs.run(model, pictures), expected) > 20
 
 
