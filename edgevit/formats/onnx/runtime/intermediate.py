@@ -200,7 +200,8 @@ def _find_steps(
     entering, steps, zeros = node.input[0], np.ones(1), np.zeros(1)
     if len(node.input) > 2:
         steps, zeros = (read(name).reshape(-1) for name in node.input[1:3])
-    while (maker := made.get(entering)) is not None and is_copy(entering):
+    while entering.rsplit("/", 1)[-1].startswith("QuantizeLinear_"):
+        maker = made[entering]
         if maker.op_type == "Div":
             steps = steps * read(maker.input[1]).reshape(-1)
         elif maker.op_type == "Add":

@@ -55,3 +55,48 @@ def test_sums_before_they_are_rounded_belong_to_no_layer(path):
         "net/a/Conv:0": ("net/a", False),
         "logits": ("", False),
     }
+
+
+def test_floats_in_front_of_steps_are_what_enters_a_product(tmp_path):
+    """Steps of channels are divided by in front of a QuantizeLinear, and zeros added behind."""
+    rng = np.random.default_rng(0)
+    steps = np.float32([0.05, 0.04, 0.03, 0.02])
+    constants = {
+        "one": np.float32(1),
+        "none": np.uint8(0),
+        "step": np.float32(0.1),
+        "zero": np.uint8(128),
+        "steps": steps.reshape(4, 1, 1),
+        "zeros": np.float32([0, 1, 2, 3]).reshape(4, 1, 1),
+        "weights": rng.normal(size=(2, 4, 1, 1)).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("Conv", ["images", "weights4"], ["net/a/Conv/float"], "net/a/Conv"),
+        helper.make_node("Div", ["net/a/Conv/float", "steps"], ["net/b/QuantizeLinear_steps:0"]),
+        helper.make_node(
+            "Round", ["net/b/QuantizeLinear_steps:0"], ["net/b/QuantizeLinear_levels:0"]
+        ),
+        helper.make_node(
+            "Add", ["net/b/QuantizeLinear_levels:0", "zeros"], ["net/b/QuantizeLinear_zeros:0"]
+        ),
+        helper.make_node(
+            "QuantizeLinear", ["net/b/QuantizeLinear_zeros:0", "one", "none"], ["levels"]
+        ),
+        helper.make_node("DequantizeLinear", ["levels", "step", "zero"], ["read"]),
+        helper.make_node("Conv", ["read", "weights"], ["logits"], "net/b/Conv"),
+    ]
+    constants["weights4"] = rng.normal(size=(4, 4, 1, 1)).astype(np.float32)
+    borders = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, channels, 3, 3])
+        for name, channels in (("images", 4), ("logits", 2))
+    ]
+    arrays = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "test", borders[:1], borders[1:], arrays)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, tmp_path / "net.onnx")
+    with OnnxIntermediateReader(tmp_path / "net.onnx") as reader:
+        product = reader.products[-1]
+    assert product.entering == "net/a/Conv/float"
+    np.testing.assert_allclose(product.factors, 0.1 / steps, rtol=1e-6)
+    np.testing.assert_allclose(product.offsets, 0.1 * (np.arange(4) - 128), rtol=1e-6)
