@@ -194,17 +194,22 @@ def render_networks(documents: Sequence[Document]) -> str:
     rows = []
     for row in all_rows(documents):
         if "failure" in row:
-            rows.append([row["network"], row["file"], row["failure"], "-", "-", "-"])
+            rows.append([row["network"], row["file"], row["failure"], *"-----"])
             continue
+        times = [
+            f"{middle:.2f} ({low:.2f} to {high:.2f}) of {name}"
+            for name, (middle, low, high) in (row.get("ratio") or {}).items()
+        ]
+        time = f"{row['median_ms']:.2f}" if row.get("median_ms") else "-"
         gains = [
             f"{middle:+.1f} ({low:+.1f} to {high:+.1f}) over {name}"
             for name, (middle, low, high) in row["over_stock_db"].items()
         ]
         agreement = f"{100 * row['agreement']:.1f}"
         figures = [f"{row['snr_db']:.1f}", agreement, row["nodes"], "; ".join(gains) or "-"]
-        rows.append([row["network"], row["file"], *figures])
+        rows.append([row["network"], row["file"], *figures, time, "; ".join(times) or "-"])
     names = ["network", "file", "signal to noise, dB", "same class, %", "operators"]
-    return table([*names, "dB (95 %)"], rows)
+    return table([*names, "dB (95 %)", "ms, one thread", "time (95 %)"], rows)
 
 
 def render_gate(documents: Sequence[Document]) -> str:
