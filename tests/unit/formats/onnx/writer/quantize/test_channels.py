@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from edgevit.base.errors import ExportError
 from edgevit.formats.onnx.writer.passes.library import infer_shapes
@@ -125,6 +125,27 @@ def test_levels_end_where_a_hard_swish_does(graphs, pictures):
         shifted = before.op_type == "Add"
         zeros = -stored[before.input[1]].reshape(-1) if shifted else stored[before.input[2]]
         assert (zeros * steps).max() <= 3 + steps.max() / 2
+
+
+def test_onnxruntime_still_takes_one_scale_for_granted():
+    """One reason why none of activations has an axis. When this fails, onnxruntime was mended."""
+    import onnxruntime
+
+    scales = np.array([0.5, 0.25], np.float32)
+    constants = {"s": scales, "z": np.zeros(2, np.uint8), "t": np.float32(1), "u": np.uint8(0)}
+    nodes = [
+        helper.make_node("DequantizeLinear", ["x", "s", "z"], ["a"], axis=1),
+        helper.make_node("Add", ["a", "a"], ["b"]),
+        helper.make_node("QuantizeLinear", ["b", "t", "u"], ["y"]),
+    ]
+    shape = [1, 2, 3, 3]
+    borders = [helper.make_tensor_value_info(n, onnx.TensorProto.UINT8, shape) for n in "xy"]
+    arrays = [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "sum", borders[:1], borders[1:], arrays)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    onnx.checker.check_model(model, full_check=True)
+    with pytest.raises(Exception, match="must be a scalar"):
+        onnxruntime.InferenceSession(model.SerializeToString())
 
 
 def test_a_sum_of_two_tensors_with_steps_for_channels_is_a_sound_graph(graphs, pictures):
