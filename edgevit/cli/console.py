@@ -173,7 +173,7 @@ def verdict_lines(
 def _figures_and_limits(
     name: str, tolerance: Tolerance, report: ParityReport, output: OutputParity
 ) -> str:
-    tolerance = tolerance.beside(output.rounding)
+    tolerance = output.allowed(tolerance)
     limit, parts = tolerance.limit(output.role), []
     if tolerance.exact is not None:
         parts.append(f"largest error {output.error:.2g} of its scale (limit {tolerance.exact:.2g})")

@@ -331,7 +331,7 @@ def _text(outcomes: list[Outcome], stages: Sequence[Stage], timings: bool) -> st
                 "MB": console.megabytes(artifact.size_bytes) if artifact else "-",
                 "max |diff|": f"{figures['max_abs']:.2g}",
                 "mean/std": share_and_limit(
-                    figures["relative"], tolerance.beside(first.rounding).limit(first.role).relative
+                    figures["relative"], first.allowed(tolerance).limit(first.role).relative
                 ),
                 **agreement_column(first, figures["top1_agreement"], tolerance),
                 "s": f"{outcome.seconds:.1f}",

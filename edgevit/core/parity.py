@@ -11,7 +11,7 @@ import numpy as np
 
 from edgevit.base.documents import NanFloat, to_plain
 from edgevit.core.signature import Role
-from edgevit.core.tolerance import Rounding, Tolerance
+from edgevit.core.tolerance import TELLING, Rounding, Tolerance
 
 
 class Verdict(StrEnum):
@@ -106,13 +106,17 @@ class OutputParity:
                 del found[name]
         return found
 
+    def allowed(self, tolerance: Tolerance) -> Tolerance:
+        """The limits of this output, of this network, on so many inputs."""
+        return tolerance.beside(self.rounding, few=self.images <= TELLING)
+
     def apart(self, tolerance: Tolerance) -> float:
         """How far this output of two kernel sets may lie apart, as ``relative``.
 
         Behind many rounded layers kernels round altogether otherwise: two errors of one size that
         have nothing to do with one another lie 1.4 times that apart, in the mean.
         """
-        allowed = tolerance.beside(self.rounding).kernels
+        allowed = self.allowed(tolerance).kernels
         return allowed if self.lost is None else max(allowed, APART * self.lost)
 
     def verdict(self, tolerance: Tolerance) -> Verdict:
@@ -121,7 +125,7 @@ class OutputParity:
             return Verdict.NOT_RUN
         if not np.isfinite(self.max_abs):
             return Verdict.FAIL
-        allowed = tolerance.beside(self.rounding)
+        allowed = self.allowed(tolerance)
         exact, limit = allowed.exact, allowed.limit(self.role)
         if exact is not None and not self.error <= exact:
             return Verdict.FAIL

@@ -27,6 +27,7 @@ class Limit:
 # float32 does not say what the network returns, and nothing that computes it is called right.
 ROUNDINGS, ROUNDINGS_LARGEST = 4.0, 8.0
 ROUNDED_MOST, ROUNDED_LARGEST = 0.01, 0.1
+TELLING = 16  # inputs
 
 
 @dataclass(frozen=True)
@@ -67,21 +68,23 @@ class Tolerance:
     limits: tuple[tuple[Role, Limit], ...]
     kernels: float
     reason: str
-    telling: int = 16
+    telling: int = TELLING
 
     def limit(self, role: Role) -> Limit:
         """Of outputs of one role."""
         return dict(self.limits)[role]
 
-    def beside(self, rounding: Rounding | None) -> Tolerance:
+    def beside(self, rounding: Rounding | None, few: bool = False) -> Tolerance:
         """For an output of a network that float32 rounding moves by so much.
 
         Args:
-            rounding: of this output; None: it moves it by no more than others.
+            rounding: of this output, on all inputs; None: it moves it by no more than others.
+            few: whether it is held against the float model on no more than TELLING inputs. Their
+                mean may be that of the one input that rounding moves most.
         """
         if self.exact is None or rounding is None:
             return self
-        mean = min(ROUNDINGS * rounding.relative, ROUNDED_MOST)
+        mean = ROUNDED_MOST if few else min(ROUNDINGS * rounding.relative, ROUNDED_MOST)
         largest = min(ROUNDINGS_LARGEST * rounding.error, ROUNDED_LARGEST)
         return replace(
             self,

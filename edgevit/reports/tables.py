@@ -26,7 +26,7 @@ def list_runs(
     for report in reports:
         kind = "real" if report is real else KINDS[report.samples]
         for output in report.outputs:
-            allowed = tolerance.beside(output.rounding)
+            allowed = output.allowed(tolerance)
             verdict, limit = output.verdict(tolerance), allowed.limit(output.role).relative
             if report.samples == KERNELS:
                 verdict, limit = report.verdict(tolerance), output.apart(tolerance)
