@@ -67,8 +67,8 @@ def calm(model: keras.Model, inputs: Arrays | np.ndarray, seed: int = 0) -> None
 
 
 def _end_branch(total: keras.layers.Layer) -> list[keras.Variable]:
-    """Factor and offset of what a sum's last input ends with, dropout left out; none elsewhere."""
-    writer = total._inbound_nodes[0].input_tensors[-1]._keras_history.operation
+    """Factor and offset of what a sum's branch ends with, dropout left out; none elsewhere."""
+    writer = _find_branch(total)
     while isinstance(writer, keras.layers.Dropout):
         writer = writer._inbound_nodes[0].input_tensors[0]._keras_history.operation
     if isinstance(writer, keras.layers.BatchNormalization):
@@ -77,6 +77,29 @@ def _end_branch(total: keras.layers.Layer) -> list[keras.Variable]:
         kernel = _kernel(writer) if isinstance(writer, keras.layers.Layer) else None
         found = () if kernel is None else (kernel, getattr(writer, "bias", None))
     return [variable for variable in found if variable is not None]
+
+
+def _find_branch(total: keras.layers.Layer) -> keras.Operation:
+    """What writes the one of a sum's inputs that is computed from another; the last where none."""
+    writers = [tensor._keras_history.operation for tensor in total._inbound_nodes[0].input_tensors]
+    for writer in writers:
+        if any(_is_behind(writer, other) for other in writers if other is not writer):
+            return writer
+    return writers[-1]
+
+
+def _is_behind(writer: keras.Operation, other: keras.Operation) -> bool:
+    """Whether an operation computes from what another one writes."""
+    waiting, seen = [writer], {id(writer)}
+    while waiting:
+        for tensor in waiting.pop()._inbound_nodes[0].input_tensors:
+            operation = tensor._keras_history.operation
+            if operation is other:
+                return True
+            if id(operation) not in seen:
+                seen.add(id(operation))
+                waiting.append(operation)
+    return False
 
 
 def align_head(model: keras.Model, inputs: Arrays | np.ndarray, name: str, seed: int = 0) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from kinds.check import LIMITS, Agreement, Mismatch, check, compare, dequantise, measure, quantise
 from kinds.float_model import prepare, run_keras, scale_pixels
-from kinds.lively import find_still
+from kinds.lively import calm, find_still
 from kinds.zoo import KINDS, NETWORKS, build_kind, built
 
 SOME = ("gray", "two_heads", "siamese", "shared_layers")
@@ -41,6 +41,22 @@ def test_the_same_seed_makes_the_same_model_and_the_same_inputs(name):
     for key, values in kind.draw(3, seed=9).items():
         np.testing.assert_array_equal(values, kind.draw(3, seed=9)[key])
         assert not np.array_equal(values, kind.draw(3, seed=8)[key])
+
+
+@pytest.mark.parametrize("branch_first", [True, False])
+def test_calm_weakens_the_branch_and_not_what_it_is_added_to(branch_first):
+    """EfficientNet adds the shortcut to the branch, MobileNetV2 the branch to the shortcut."""
+    import keras
+    from keras import layers
+
+    given = keras.Input((6,))
+    stem = layers.BatchNormalization(name="stem")(layers.Dense(4)(given))
+    branch = layers.BatchNormalization(name="branch")(layers.Dense(4, "relu")(stem))
+    model = keras.Model(given, layers.Add()([branch, stem] if branch_first else [stem, branch]))
+    calm(model, np.random.default_rng(0).normal(size=(64, 6)).astype(np.float32))
+    gains = {name: np.asarray(model.get_layer(name).gamma) for name in ("stem", "branch")}
+    np.testing.assert_array_equal(gains["stem"], 1.0)
+    np.testing.assert_array_equal(gains["branch"], 0.25)
 
 
 @pytest.mark.parametrize("name", ["mobilenet", "sequential"])
