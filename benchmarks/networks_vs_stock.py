@@ -23,6 +23,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,25 @@ SIGNED = ("MobileNet", "MobileNetV2", "ResNet50", "DenseNet121")  # that want -1
 APPLICATIONS = (*SIGNED, "MobileNetV3Small", "EfficientNetB0", "ConvNeXtTiny")
 LIVELY = 32  # images that their weights are settled on
 RESAMPLES = 2000
-Run = Callable[[np.ndarray], np.ndarray]  # one raw image, float32 1 H W C -> outputs
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A file in its runtime, on one thread.
+
+    Attributes:
+        prepare: one raw image, float32 1 H W C -> in the file's own type.
+        invoke: what prepare returned -> outputs as the file has them.
+        read: these -> float32.
+    """
+
+    prepare: Callable[[np.ndarray], np.ndarray]
+    invoke: Callable[[np.ndarray], np.ndarray]
+    read: Callable[[np.ndarray], np.ndarray] = lambda values: values
+
+    def run(self, image: np.ndarray) -> np.ndarray:
+        """Outputs of one raw image."""
+        return self.read(self.invoke(self.prepare(image)))
 
 
 @dataclass(frozen=True)
@@ -64,13 +83,13 @@ class Side:
     Attributes:
         targets: ours.
         stock: (name, target that it stands against, how it is written).
-        open: a function that runs a file on one thread.
+        open: opens a file in its runtime.
         count: operators of a file by kind.
     """
 
     targets: tuple[str, ...]
     stock: tuple[tuple[str, str, Callable[[keras.Model, Images, Path], None]], ...]
-    open: Callable[[Path], Run]
+    open: Callable[[Path], Opened]
     count: Callable[[Path], Counter[str]]
 
 
@@ -168,11 +187,11 @@ def compare(
     expected = network.predict(images.test.astype(np.float32), batch_size=50, verbose=0)
     with tempfile.TemporaryDirectory() as folder:
         files, failures = write_files(network, side, images, Path(folder))
-        runs, outputs = {}, {}
+        opened, outputs = {}, {}
         for label, path in files.items():
             try:
-                runs[label] = side.open(path)
-                outputs[label] = run_all(runs[label], images.test)
+                opened[label] = side.open(path)
+                outputs[label] = run_all(opened[label], images.test)
             except Exception as error:  # what a runtime refuses is a result
                 failures[label] = in_one_line(error)[:200]
         rows = [describe(label, outputs[label], expected, outputs, side) for label in outputs]
@@ -180,7 +199,7 @@ def compare(
             row["operators"] = dict(side.count(files[row["file"]]).most_common())
             row["nodes"] = sum(row["operators"].values())
         if rounds:
-            add_times(rows, runs, images.test[:1], rounds, side)
+            add_times(rows, opened, images.test[:1], rounds, side)
     rows += [{"file": label, "failure": reason} for label, reason in failures.items()]
     ships = name not in APPLICATIONS and ":" in name
     for row in rows:
@@ -257,17 +276,25 @@ def _powers(found: np.ndarray, expected: np.ndarray) -> tuple[np.ndarray, np.nda
     return np.square(rows - rows.mean(axis=0)).sum(axis=1), noise
 
 
-def run_all(run: Run, images: np.ndarray) -> np.ndarray:
+def run_all(file: Opened, images: np.ndarray) -> np.ndarray:
     """Outputs of all images, one at a time."""
-    return np.concatenate([run(image[None].astype(np.float32)) for image in images])
+    return np.concatenate([file.run(image[None].astype(np.float32)) for image in images])
 
 
 def add_times(
-    rows: list[dict[str, Any]], runs: dict[str, Run], image: np.ndarray, rounds: int, side: Side
+    rows: list[dict[str, Any]],
+    opened: dict[str, Opened],
+    image: np.ndarray,
+    rounds: int,
+    side: Side,
 ) -> None:
-    """Latency of each file, and its ratio to each stock file of its target."""
+    """Latency of each file, and its ratio to each stock file of its target.
+
+    An image of the file's own type goes in and its own numbers come out: what a camera delivers and
+    a program reads is another matter, and numpy's casts are slower than small networks' layers.
+    """
     value = image.astype(np.float32)
-    candidates = {name: (lambda run=run: run(value)) for name, run in runs.items()}
+    candidates = {name: partial(file.invoke, file.prepare(value)) for name, file in opened.items()}
     samples = measure_interleaved(candidates, rounds, runs=3, warmup=5)
     for row in rows:
         row["median_ms"] = samples.median_ms(row["file"])
@@ -275,7 +302,7 @@ def add_times(
         row["ratio"] = {
             name: samples.ratio(row["file"], name)
             for name, target, _ in side.stock
-            if target == row["file"] and name in runs
+            if target == row["file"] and name in opened
         }
 
 
@@ -329,7 +356,7 @@ class ImageReader:
         return None if image is None else {"images": image[None].astype(np.float32)}
 
 
-def open_onnx(path: Path) -> Run:
+def open_onnx(path: Path) -> Opened:
     """A session of one thread."""
     import onnxruntime
 
@@ -338,7 +365,10 @@ def open_onnx(path: Path) -> Run:
     session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
     entry = session.get_inputs()[0]
     dtype = np.uint8 if "uint8" in entry.type else np.float32
-    return lambda image: session.run(None, {entry.name: image.astype(dtype)})[0]
+    return Opened(
+        lambda image: image.astype(dtype),
+        lambda values: session.run(None, {entry.name: values})[0],
+    )
 
 
 def count_onnx(path: Path) -> Counter[str]:
@@ -371,7 +401,7 @@ def write_stock_tflite(quantised: bool) -> Callable[[keras.Model, Images, Path],
     return write
 
 
-def open_tflite(path: Path) -> Run:
+def open_tflite(path: Path) -> Opened:
     """An interpreter of one thread; integers in and out as their scales say."""
     from edgevit.formats.tflite.runtime.litert import open_interpreter
 
@@ -379,14 +409,16 @@ def open_tflite(path: Path) -> Run:
     interpreter.allocate_tensors()
     (entry,), result = interpreter.get_input_details(), interpreter.get_output_details()[0]
 
-    def run(image: np.ndarray) -> np.ndarray:
-        interpreter.set_tensor(entry["index"], image.astype(entry["dtype"]))
+    def invoke(values: np.ndarray) -> np.ndarray:
+        interpreter.set_tensor(entry["index"], values)
         interpreter.invoke()
-        values = interpreter.get_tensor(result["index"])
+        return interpreter.get_tensor(result["index"])
+
+    def read(values: np.ndarray) -> np.ndarray:
         scale, zero = result["quantization"]
         return values.astype(np.float32) if not scale else (values - np.float32(zero)) * scale
 
-    return run
+    return Opened(lambda image: image.astype(entry["dtype"]), invoke, read)
 
 
 def count_tflite(path: Path) -> Counter[str]:

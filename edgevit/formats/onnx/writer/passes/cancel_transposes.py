@@ -4,7 +4,10 @@
 - one that moves only axes of length one is a Reshape, which copies nothing;
 - one above an elementwise node moves below it where another Transpose waits there to meet it;
 - two above the same sum or product, as between residual blocks of convolutions, become one below;
-- one below a Pad moves above it, so that the Pad stands beside the convolution or pool it is for.
+- one below a Pad moves above it, so that the Pad stands beside the convolution or pool it is for;
+- one below a sum or product with a constant of few channels, the last axis, moves above it:
+  onnxruntime's loops run over the last axis, and cost 12 ns for each of three numbers there that a
+  vector of channels is added to, 116 us for a picture of 96x96 and 7 with channels first.
 """
 
 from __future__ import annotations
@@ -153,6 +156,45 @@ def _raise(node: ir.Node, pad: ir.Node, widths: np.ndarray) -> None:
     replace(node.outputs[0], result)
 
 
+def find_below_channels(node: ir.Node) -> Found:
+    """Starts from the Transpose."""
+    above = operand(node, 0).producer()
+    if above is None or above.op_type not in WITH_CONSTANT:
+        return None
+    arrays = [constant(value) for value in above.inputs]
+    place = next((i for i, array in enumerate(arrays) if array is not None), None)
+    x = None if place is None else above.inputs[1 - place]
+    if place is None or x is None:
+        return None
+    before, after, vector = dims(x), dims(node.outputs[0]), arrays[place]
+    assert vector is not None
+    rank = len(_order(node))
+    if len(before) != rank or vector.ndim > rank or vector.size != (vector.shape or (1,))[-1]:
+        return Declined("the constant has other axes than channels")
+    if vector.size == 1 or (before[-1] or 0) >= (after[-1] or 0):
+        return Declined("the last axis is no longer behind the Transpose")
+    if sole_reader(above.outputs[0]) is None:
+        return Declined("something else reads the result")
+    return partial(_raise_above, node, above, place, vector)
+
+
+def _raise_above(node: ir.Node, above: ir.Node, place: int, vector: np.ndarray) -> None:
+    """T(x + c) becomes T(x) + T(c)."""
+    order, x, shape = _order(node), operand(above, 1 - place), dims(node.outputs[0])
+    moved = add_node(node, "Transpose", [x], shape, {"perm": order})
+    turned = vector.reshape((1,) * (len(order) - 1) + (vector.size,)).transpose(order)
+    inputs: list[ir.Value | None] = [moved, moved]
+    inputs[place] = add_constant(node, turned, "operand")
+    result = node.outputs[0]
+    value = add_node(node, above.op_type, inputs, shape, attributes_of(above), dtype=result.dtype)
+    replace(result, value)
+
+
+def find_raising(node: ir.Node) -> Found:
+    """What the Transpose stands below decides."""
+    return find_below_pad(node) or find_below_channels(node)
+
+
 def _order(transpose: ir.Node) -> tuple[int, ...]:
     return tuple(attribute(transpose, "perm", ()))
 
@@ -181,7 +223,7 @@ sink_transposes = rewrite_pass(
 )
 raise_transposes = rewrite_pass(
     "raise_transposes",
-    "a Transpose below a Pad above it",
+    "a Transpose below a Pad, or a constant of few channels, above it",
     ("Transpose",),
-    find_below_pad,
+    find_raising,
 )

@@ -114,6 +114,37 @@ def test_a_sum_of_two_transposes_stays(decline, text, reason):
     decline(sink_transposes, text, reason=reason)
 
 
+@pytest.mark.parametrize("operation", ["Add(x, c)", "Sub(c, x)", "Mul(x, c)", "Div(x, c)"])
+def test_a_constant_of_few_channels_moves_below_the_transpose(rewrite, operation):
+    """onnxruntime adds vectors of three 12 ns each where channels are the last axis."""
+    text = f"""net (float[2,4,5,3] x) => (float[2,3,4,5] y) {{
+        a = {operation}  y = {FIRST}(a) }}"""
+    found = rewrite(raise_transposes, text, {"c": random(3)})
+    assert found.operators == ["Transpose", operation.split("(")[0]]
+
+
+@pytest.mark.parametrize(
+    ("shape", "constant", "reason"),
+    [
+        ("2,4,5,7", (7,), "no longer behind"),  # the loop over columns would be shorter
+        ("2,4,5,3", (5, 1), "other axes"),
+        ("2,4,5,3", (), "no longer behind"),  # a single number is as fast in either order
+    ],
+    ids=["many channels", "columns", "number"],
+)
+def test_another_constant_stays_above_the_transpose(decline, shape, constant, reason):
+    batch, rows, columns, channels = shape.split(",")
+    text = f"""net (float[{shape}] x) => (float[{batch},{channels},{rows},{columns}] y) {{
+        a = Add(x, c)  y = {FIRST}(a) }}"""
+    decline(raise_transposes, text, {"c": random(*constant)}, reason=reason)
+
+
+def test_a_constant_of_few_channels_that_others_read_stays(decline):
+    text = f"""net (float[2,4,5,3] x) => (float[2,3,4,5] y, float[2,4,5,3] z) {{
+        a = Add(x, c)  y = {FIRST}(a)  z = Neg(a) }}"""
+    decline(raise_transposes, text, {"c": random(3)}, reason="something else")
+
+
 def test_a_pad_moves_below_the_transpose(rewrite):
     text = f"""net (float[2,4,5,3] x) => (float[2,3,7,6] y) {{ p = Pad(x, w)  y = {FIRST}(p) }}"""
     found = rewrite(raise_transposes, text, {"w": whole(0, 1, 0, 0, 0, 2, 1, 0)})
