@@ -14,9 +14,12 @@ from edgevit.formats.onnx.writer.graph import (
     constant,
     dims,
     optional,
+    readers,
     scalar,
     sole_reader,
 )
+
+FEW_PRODUCTS = 64  # for each number that is returned
 
 
 @dataclass(frozen=True)
@@ -154,6 +157,41 @@ def find_layers(model: ir.Model) -> tuple[list[WeightedLayer], list[str]]:
         key = take_name(_layer_key(node), taken)
         layers.append(WeightedLayer(node, key, weights, _channel_axis(node), bias))
     return layers, declined
+
+
+def split_light_heads(
+    layers: list[WeightedLayer],
+) -> tuple[list[WeightedLayer], list[WeightedLayer]]:
+    """(All others, convolutions of few products that no weighted layer reads anything of).
+
+    What they return is read as floats, so integers would be made of what enters and leaves them for
+    the sake of a few products each: a float kernel takes less time, and rounds nothing. Where there
+    are no other layers, they are none.
+    """
+    weighted = {layer.node for layer in layers}
+    light = [
+        layer
+        for layer in layers
+        if layer.is_conv
+        and layer.weights[0].size <= FEW_PRODUCTS
+        and not _leads_to(layer.node, weighted)
+    ]
+    others = [layer for layer in layers if layer not in light]
+    return (others, light) if others else (layers, [])
+
+
+def _leads_to(node: ir.Node, wanted: set[ir.Node]) -> bool:
+    """Whether one of some nodes reads what a node returns, or anything that comes of it."""
+    waiting, seen = [node], {node}
+    while waiting:
+        for output in waiting.pop().outputs:
+            for reader in readers(output):
+                if reader in wanted:
+                    return True
+                if reader not in seen:
+                    seen.add(reader)
+                    waiting.append(reader)
+    return False
 
 
 def layers_before_weights(model: ir.Model, layers: list[WeightedLayer]) -> Iterator[WeightedLayer]:

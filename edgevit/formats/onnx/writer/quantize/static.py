@@ -2,9 +2,11 @@
 
 What is quantised: the inputs of Gemm, MatMul and Conv with constant weights, the weights (one scale
 an output channel), their biases (int32, scale = input scale * weight scale), and the outputs of
-Conv, since onnxruntime has no integer convolution that answers in float. Everything else stays
-float32: normalisation, softmax, activations and residual sums, which lose most in 8 bits and take
-little time; and products of two activations, whose 8-bit form is slower on CPUs.
+Conv, since onnxruntime has no integer convolution that answers in float. A convolution of few
+products behind which no weighted layer comes (a mask of six classes from sixteen channels) stays
+float32, and so does everything else: normalisation, softmax, activations and residual sums, which
+lose most in 8 bits and take little time; and products of two activations, whose 8-bit form is slower
+on CPUs.
 
 Activations are uint8 with a zero point, weights int8 and symmetric: see
 docs/decisions/0010-int8-onnx.md. Where the ranges of single channels are known, each channel of an
@@ -43,7 +45,11 @@ from edgevit.formats.onnx.writer.quantize.channels import (
     scale_weights,
 )
 from edgevit.formats.onnx.writer.quantize.cut_ranges import cut_ranges
-from edgevit.formats.onnx.writer.quantize.layers import WeightedLayer, find_layers
+from edgevit.formats.onnx.writer.quantize.layers import (
+    WeightedLayer,
+    find_layers,
+    split_light_heads,
+)
 from edgevit.quantization.levels import (
     Affine,
     ChannelLevels,
@@ -86,6 +92,8 @@ def quantize_static(
     if not layers:
         raise ExportError("there is no Gemm, MatMul or Conv with constant weights to quantise.")
     check_ranges(layers, ranges)
+    layers, light = split_light_heads(layers)
+    declined += [f"{layer.node.name} (its few products cost less than rounding)" for layer in light]
     cut = cut_ranges(layers, ranges)
     writer = _Writer(model.graph, layers, cut, channels or {}, paired)
     for layer in layers:

@@ -19,7 +19,7 @@ from edgevit.formats.onnx.writer.quantize.static import quantize_static
 from edgevit.quantization.levels import weight_levels
 from edgevit.quantization.observer import Observer
 
-WIDTH = 16
+WIDTH, HEAD = 16, 80  # of blocks, and of what the classifier reads
 SIX = {"zero": np.float32(0), "six": np.float32(6)}
 
 
@@ -31,7 +31,7 @@ def inverted_residuals(graphs, activation: str = "Clip") -> onnx.ModelProto:
 
     def conv(layer, x, width, inner, window=1, spread=False, **attributes):
         kernel = g.rng.normal(0, 1 / np.sqrt(inner * window**2), (width, inner, window, window))
-        kernel = kernel * (sizes[:, None, None, None] if spread else 1)
+        kernel = kernel * (np.resize(sizes, width)[:, None, None, None] if spread else 1)
         bias = g.weights(f"{layer}/bias", width, scale=0.1)
         weights = g.constant(f"{layer}/kernel", kernel.astype(np.float32))
         return g.add("Conv", layer, x, weights, bias, **attributes)
@@ -45,8 +45,8 @@ def inverted_residuals(graphs, activation: str = "Clip") -> onnx.ModelProto:
         y = conv(f"{block}/depthwise", y, WIDTH, 1, 3, True, group=WIDTH, pads=[1, 1, 1, 1])
         y = conv(f"{block}/project", act(f"{block}/b", y), 4, WIDTH)
         x = g.add("Add", f"{block}/sum", x, y)
-    x = g.add("GlobalAveragePool", "net/pool", conv("net/head", x, WIDTH, 4, spread=True))
-    return g.model(conv("net/classifier", x, 10, WIDTH), [1, 10, 1, 1])
+    x = g.add("GlobalAveragePool", "net/pool", conv("net/head", x, HEAD, 4, spread=True))
+    return g.model(conv("net/classifier", x, 10, HEAD), [1, 10, 1, 1])
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_no_channel_of_activations_has_an_axis_of_its_own(graphs, pictures, acti
     ]
     assert {stored[node.input[1]].size for node in moving} == {1}
     divided = [node for node in model.graph.node if node.op_type == "Div"]
-    assert any(stored[node.input[1]].size == WIDTH for node in divided)
+    assert any(stored[node.input[1]].size == HEAD for node in divided)
 
 
 def test_levels_end_where_a_hard_swish_does(graphs, pictures):
@@ -158,16 +158,16 @@ def test_a_sum_of_two_tensors_with_steps_for_channels_is_a_sound_graph(graphs, p
 
     def conv(layer, x, width, inner, spread=False, **attributes):
         kernel = g.rng.normal(0, 1 / np.sqrt(inner), (width, inner, 1, 1))
-        kernel = kernel * (sizes[:, None, None, None] if spread else 1)
+        kernel = kernel * (np.resize(sizes, width)[:, None, None, None] if spread else 1)
         weights = g.constant(f"{layer}/kernel", kernel.astype(np.float32))
         return g.add("Conv", layer, x, weights, g.weights(f"{layer}/bias", width), **attributes)
 
     sides = []
     for side in ("net/a", "net/b"):
-        x = g.add("Relu", f"{side}/act", conv(side, "images", WIDTH, 4, True))
-        sides.append(conv(f"{side}/own", x, WIDTH, 1, True, group=WIDTH))
+        x = g.add("Relu", f"{side}/act", conv(side, "images", HEAD, 4, True))
+        sides.append(conv(f"{side}/own", x, HEAD, 1, True, group=HEAD))
     joined = g.add("Concat", "net/joined", *sides, axis=1)
-    x = conv("net/last", joined, 10, 2 * WIDTH)
+    x = conv("net/last", joined, 10, 2 * HEAD)
     model = g.model(g.add("GlobalAveragePool", "net/pool", x), [1, 10, 1, 1])
     ranges, channels = measured(model, pictures)
     expected = graphs.run(model, pictures)

@@ -228,6 +228,23 @@ def test_a_layer_that_does_not_fit_is_left_in_float_and_named(graphs, trap):
     assert np.abs(found - expected).mean() < 0.1 * expected.std()
 
 
+@pytest.mark.parametrize(("channels", "light"), [(16, True), (64, True), (65, False)])
+def test_a_last_convolution_of_few_products_stays_float(graphs, channels, light):
+    """Integers would be made of what enters and leaves it, for the sake of those."""
+    g = graphs.Graph([1, 4, 6, 6])
+    x = g.add("Conv", "net/body", "images", g.weights("k", channels, 4, 1, 1))
+    x = g.add("Conv", "net/mask", g.add("Relu", "net/act", x), g.weights("m", 5, channels, 1, 1))
+    model = g.model(g.add("Sigmoid", "net/scores", x), [1, 5, 6, 6])
+    batch = np.random.default_rng(1).normal(size=(6, 1, 4, 6, 6)).astype(np.float32)
+    ranges = measure(ir.from_proto(model), {"images": batch[:, 0]}, {})
+    steps, _ = graphs.apply(quantize_static, model, ranges)
+    assert any("few products" in line and "net/mask" in line for line in steps) is light
+    assert any("net/body" in line for line in steps) is False
+    *_, mask = (node for node in model.graph.node if node.op_type == "Conv")
+    stored = {array.name for array in model.graph.initializer}
+    assert (mask.input[1] in stored) is light
+
+
 def test_a_graph_without_weights_is_refused(graphs):
     g = graphs.Graph([4, 4])
     with pytest.raises(ExportError, match="no Gemm, MatMul or Conv"):
