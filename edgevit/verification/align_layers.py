@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from edgevit.core.layer_errors import FloatLayer, FloatNetwork, Role
 from edgevit.core.samples import Inputs
 from edgevit.formats.intermediate import IntermediateReader, IntermediateTensor
 from edgevit.formats.layer_names import is_levelled
-from edgevit.verification.fused_layers import find_ends, find_split
+from edgevit.verification.fused_layers import Likeness, find_ends, find_split
 
 BLOCK = 1 << 15  # values that are multiplied at a time: their copies stay in a core's cache
 CLEARLY = 0.1  # unlikeness of a better candidate, as a share of that of the last
@@ -25,8 +26,6 @@ OTHER_SIZE = "its tensors have other sizes: computed in part, or in pieces"
 FUSED = "computed in one step with the layer in front of it, and compared with that"
 MOVES_BARE = "moves a normalisation's values, whose scale and offset are in the weights behind it"
 
-# (layer, tensor) -> how alike their values are, in [-1, 1]
-Likeness = Callable[[FloatLayer, IntermediateTensor], float]
 # (path of a layer, its float output, the file's values) -> what layers behind see; None: the first
 PairVisitor = Callable[[str, np.ndarray, np.ndarray], np.ndarray | None]
 PairLook = Callable[[str, np.ndarray, np.ndarray], None]
@@ -140,10 +139,16 @@ def align_layers(network: FloatNetwork, reader: IntermediateReader, images: Inpu
 
     network.show(images, keep)
 
-    def likeness(layer: FloatLayer, tensor: IntermediateTensor) -> float:
+    def compare(
+        measure: Callable[[np.ndarray, np.ndarray], float],
+        layer: FloatLayer,
+        tensor: IntermediateTensor,
+    ) -> float:
         own = expected[layer.path]
         values = arrange(found[tensor.name], tensor.shape, own.shape[1:], own)
-        return alike(own, whole(values, tensor, layer))
+        return measure(own, whole(values, tensor, layer))
+
+    likeness, nearness = partial(compare, alike), partial(compare, near)
 
     chosen = choose_tensors(layers, candidates, likeness)
     named = {tensor.layer: OTHER_SIZE for tensor in reader.tensors}
@@ -159,7 +164,7 @@ def align_layers(network: FloatNetwork, reader: IntermediateReader, images: Inpu
         del chosen[first]
         firsts[last] = firsts.pop(first, first)
         reasons[last] = FUSED
-    for first, behind in find_ends(layers, candidates, chosen, likeness).items():
+    for first, behind in find_ends(layers, candidates, chosen, likeness, nearness).items():
         chosen[behind[-1]] = chosen.pop(first)
         firsts[behind[-1]] = firsts.pop(first, first)
         reasons |= dict.fromkeys(behind, FUSED)
@@ -282,6 +287,17 @@ def whole(values: np.ndarray, tensor: IntermediateTensor, layer: FloatLayer) -> 
 
 def alike(first: np.ndarray, second: np.ndarray) -> float:
     """Cosine of two arrays, in [-1, 1]; -1 where one is not finite, 0 where one is zero."""
+    return _compare_sizes(first, second)[0]
+
+
+def near(first: np.ndarray, second: np.ndarray) -> float:
+    """Likewise, times the norm of the smaller over that of the larger."""
+    cosine, ratio = _compare_sizes(first, second)
+    return cosine * ratio
+
+
+def _compare_sizes(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
+    """(cosine of two arrays, norm of the smaller over that of the larger)."""
     a, b, product = 0.0, 0.0, 0.0
     first, second = first.ravel(), second.ravel()
     for start in range(0, len(first), BLOCK):
@@ -289,8 +305,8 @@ def alike(first: np.ndarray, second: np.ndarray) -> float:
         a, b, product = a + float(x @ x), b + float(y @ y), product + float(x @ y)
     size = math.sqrt(a * b) if math.isfinite(a * b) else math.inf
     if not math.isfinite(size):
-        return -1.0
-    return product / size if size > 0 else 0.0
+        return -1.0, 1.0
+    return (product / size, math.sqrt(min(a, b) / max(a, b))) if size > 0 else (0.0, 1.0)
 
 
 class _Names:

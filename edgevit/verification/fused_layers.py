@@ -19,13 +19,16 @@ from edgevit.formats.intermediate import IntermediateTensor
 
 CLEARLY = 0.1  # unlikeness of the layer that a step ends with, as a share of that of its first
 OTHER = 0.01  # unlikeness beyond what rounding does: a tensor is no layer's output
+# (layer, tensor) -> how alike their values are, in [-1, 1]
+Likeness = Callable[[FloatLayer, IntermediateTensor], float]
 
 
 def find_ends(
     layers: Sequence[FloatLayer],
     named: Container[str],
     chosen: Mapping[str, IntermediateTensor],
-    likeness: Callable[[FloatLayer, IntermediateTensor], float],
+    likeness: Likeness,
+    nearness: Likeness,
 ) -> dict[str, list[str]]:
     """The layers that a step computes beside the one that its tensor is named after.
 
@@ -33,7 +36,10 @@ def find_ends(
         layers: of the float model, in the order of computation.
         named: paths of layers that have tensors of their own.
         chosen: the tensor of each layer, by path.
-        likeness: of a layer's output and a tensor.
+        likeness: of a layer's output and a tensor, whatever their sizes: 1 if one is a multiple of
+            the other.
+        nearness: likewise, 1 if they are of one size too. It tells a layer that multiplies with one
+            number, as LayerScale does before it was trained, from the one before.
 
     Returns:
         Paths of the layers that follow in the step, the last one at the end, by the path of the
@@ -43,7 +49,10 @@ def find_ends(
     chains = {layer.path: _follow(layer, behind, named) for layer in layers if layer.path in chosen}
     chains = {path: chain for path, chain in chains.items() if len(chain) > 1}
     ends = {
-        path: _likest([likeness(layer, chosen[path]) for layer in chain])
+        path: _find_end(
+            [likeness(layer, chosen[path]) for layer in chain],
+            [nearness(layer, chosen[path]) for layer in chain],
+        )
         for path, chain in chains.items()
     }
     votes: dict[tuple[str, ...], Counter[int]] = {}
@@ -67,7 +76,7 @@ def find_ends(
 def find_split(
     layers: Sequence[FloatLayer],
     chosen: Mapping[str, IntermediateTensor],
-    likeness: Callable[[FloatLayer, IntermediateTensor], float],
+    likeness: Likeness,
 ) -> dict[str, str]:
     """Layers that end in the step of the layer behind them, as a table that holds two activations.
 
@@ -119,6 +128,16 @@ def _follow(
             break
         chain.append(layer)
     return chain
+
+
+def _find_end(likeness: Sequence[float], nearness: Sequence[float]) -> int | None:
+    """The place of the layer whose output a tensor is, by its values."""
+    end = _likest(likeness)
+    if end == 0 and 1 - nearness[0] > OTHER:
+        other = _likest(nearness)
+        if other is not None and 1 - likeness[other] < OTHER:
+            return other
+    return end
 
 
 def _likest(likeness: Sequence[float]) -> int | None:

@@ -163,7 +163,8 @@ def _draw_variables(layers: list[keras.layers.Layer], rng: np.random.Generator) 
             elif name == "alpha":  # of a PReLU
                 value = rng.uniform(0.05, 0.4, shape)
             else:
-                value = value + rng.normal(0, 0.3 * (value.std() or 0.1), shape)
+                spread = 0.1 if np.ptp(value) < 1e-6 else value.std()  # LayerScale begins at 1e-6
+                value = value + rng.normal(0, 0.3 * spread, shape)
             variable.assign(value.astype(np.float32))
 
 

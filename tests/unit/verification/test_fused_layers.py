@@ -27,12 +27,11 @@ def block(number: int, *, size: int = 4) -> list[FloatLayer]:
 def find(layers: list[FloatLayer], named: set[str], like: dict[str, str]) -> dict[str, list[str]]:
     """Steps, where each tensor is clearly like one layer: by the layer that it is named after."""
     chosen = {path: IntermediateTensor(path, path, "OP", 0, (1, 4)) for path in named}
-    return find_ends(
-        layers,
-        named,
-        chosen,
-        lambda layer, tensor: 1.0 if like.get(tensor.name) == layer.path else 0.5,
-    )
+
+    def likeness(layer: FloatLayer, tensor: IntermediateTensor) -> float:
+        return 1.0 if like.get(tensor.name) == layer.path else 0.5
+
+    return find_ends(layers, named, chosen, likeness, likeness)
 
 
 def test_a_step_ends_with_the_layer_whose_output_its_tensor_is():
@@ -103,9 +102,36 @@ def test_where_a_fault_hides_the_end_the_name_of_the_tensor_tells_it():
     layers = block(0)
     named = "net/Activation0_1/Relu;net/BatchNormalization0_1/add"
     chosen = {"Conv2D0": IntermediateTensor(named, "Conv2D0", "OP", 0, (1, 4))}
-    assert find_ends(layers, {"Conv2D0"}, chosen, lambda layer, tensor: 0.3) == {
+    unlike = {"likeness": lambda *_: 0.3, "nearness": lambda *_: 0.3}
+    assert find_ends(layers, {"Conv2D0"}, chosen, **unlike) == {
         "Conv2D0": ["BatchNormalization0", "Activation0"]
     }
+
+
+@pytest.mark.parametrize(
+    ("near", "found"),
+    [
+        ([1e-6, 1.0, 0.7], {"Conv2D0": ["BatchNormalization0"]}),  # one factor for all channels
+        ([0.999, 1.0, 0.7], {}),  # no factor, but rounding
+        ([0.6, 0.7, 0.8], {}),  # a factor that no layer has: a fault
+    ],
+)
+def test_sizes_tell_where_a_step_ends_that_multiplies_with_one_number(near, found):
+    """The cosine of what enters LayerScale and what leaves it is one before it was trained."""
+    layers = block(0)
+    chosen = {"Conv2D0": IntermediateTensor("Conv2D0", "Conv2D0", "OP", 0, (1, 4))}
+    by_path = dict(zip((layer.path for layer in layers), near, strict=True))
+    alike = {layers[0].path: 0.9999, layers[1].path: 0.9999, layers[2].path: 0.7}
+    assert (
+        find_ends(
+            layers,
+            {"Conv2D0"},
+            chosen,
+            likeness=lambda layer, tensor: alike[layer.path],
+            nearness=lambda layer, tensor: by_path[layer.path],
+        )
+        == found
+    )
 
 
 @pytest.mark.parametrize(
