@@ -10,6 +10,7 @@ import pytest
 from edgevit.base.documents import from_plain, to_json
 from edgevit.core.parity import (
     COARSE,
+    COUNTED,
     KERNELS,
     OWN,
     SYNTHETIC,
@@ -168,6 +169,24 @@ def test_kernels_may_lie_apart_by_twice_what_a_file_loses(relative, lost, found)
     """0.05 where nothing is known of that."""
     kernels = report(replace(GOOD, relative=relative, lost=lost), samples=KERNELS)
     assert kernels.verdict(ROUNDED) is found
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({}, PASS),  # nine of twelve may be 0.9 of many
+        ({"high": 0.89}, LOSSY),
+        ({"images": COUNTED}, LOSSY),
+        ({"relative": 0.051}, LOSSY),  # as far off as that, classes change for a reason
+        ({"role": Role.EMBEDDING, "agreement": 0.9}, LOSSY),  # a cosine is no share
+        ({"agreement": NAN}, LOSSY),
+    ],
+)
+def test_a_class_that_flips_on_few_samples_makes_no_file_lossy(change, found):
+    """Of numbers within half their limit: 0.1, and 0.9 for the share."""
+    few = replace(GOOD, images=12, relative=0.05, agreement=0.75, low=0.47, high=0.91)
+    assert replace(few, **change).verdict(ROUNDED) is found
+    assert replace(few, error=0.0, relative=0.0).verdict(EXACT) is FAIL
 
 
 def test_an_output_that_does_not_vary_is_held_against_its_scale():
