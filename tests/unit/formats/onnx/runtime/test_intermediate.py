@@ -74,10 +74,7 @@ def test_floats_in_front_of_steps_are_what_enters_a_product(tmp_path):
         helper.make_node("Conv", ["images", "weights4"], ["net/a/Conv/float"], "net/a/Conv"),
         helper.make_node("Div", ["net/a/Conv/float", "steps"], ["net/b/QuantizeLinear_steps:0"]),
         helper.make_node(
-            "Round", ["net/b/QuantizeLinear_steps:0"], ["net/b/QuantizeLinear_levels:0"]
-        ),
-        helper.make_node(
-            "Add", ["net/b/QuantizeLinear_levels:0", "zeros"], ["net/b/QuantizeLinear_zeros:0"]
+            "Add", ["net/b/QuantizeLinear_steps:0", "zeros"], ["net/b/QuantizeLinear_zeros:0"]
         ),
         helper.make_node(
             "QuantizeLinear", ["net/b/QuantizeLinear_zeros:0", "one", "none"], ["levels"]
