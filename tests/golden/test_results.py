@@ -103,6 +103,8 @@ def test_the_page_of_places_is_that_of_the_result(scripts):
 @pytest.mark.parametrize("path", ACCURACIES, ids=lambda path: path.stem)
 def test_float_accuracies_are_those_of_the_model_cards(path):
     float_keras = json.loads(path.read_text())["keras"]
+    if float_keras["model"].endswith(".keras"):
+        pytest.skip("a network that does not ship has no card")
     card = ARTIFACTS / float_keras["model"].replace(":", "-") / "README.md"
     assert f"{float_keras['top1']:.2f} %" in card.read_text()
 
