@@ -34,7 +34,7 @@ from kinds.kind import Kind
 from kinds.trial import State, Trial, try_targets
 from kinds.zoo import KINDS
 
-TIME_LIMIT_S = 1800  # of one process
+TIME_LIMIT_S = 3600  # of one process
 Cells = dict[str, dict[str, Any]]  # trials as documents, by "kind target"
 Cell = tuple[str, str]  # a kind and a target
 
