@@ -14,8 +14,8 @@ TEST_READY := $(VENV)/.ready-test
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-long test-fuzz test-kills test-web test-crosscheck test-browser \
-	test-pages test-arm64 test-mediapipe test-npu test-ray test-notebooks test-install docs lint \
-	format clean
+	test-pages test-arm64 test-mediapipe test-npu test-hub test-ray test-notebooks test-install docs \
+	lint format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +46,10 @@ test-crosscheck: $(TEST_READY) ## the ONNX files in OpenVINO and tract too; inst
 test-npu: $(TEST_READY) ## files for Arm's Ethos-U, compiled by Vela; installs that (10 MB)
 	@$(PIP_INSTALL) --constraint constraints.txt --editable '.[npu]'
 	@$(BIN)/pytest -m "long or not long" tests/conformance/test_npu.py $(ARGS)
+
+test-hub: $(TEST_READY) ## networks of keras-hub, from config and from .keras files; installs that (60 MB)
+	@$(PIP_INSTALL) --constraint constraints.txt --editable '.[hub]'
+	@$(BIN)/pytest -m "long or not long" tests/conformance/test_hub.py $(ARGS)
 
 test-ray: $(TEST_READY) ## sweeps on a Ray cluster of two nodes on this machine; installs Ray (0.2 GB)
 	@$(PIP_INSTALL) --constraint constraints.txt --editable '.[ray]'

@@ -29,7 +29,7 @@ from provenance import ROOT, read_commit
 sys.path.insert(0, str(ROOT / "tests"))
 
 from edgevit.formats.registry import TARGETS, find_targets
-from kinds import layers_zoo, networks_zoo
+from kinds import hub_zoo, layers_zoo, networks_zoo
 from kinds.kind import Kind
 from kinds.trial import State, Trial, try_targets
 from kinds.zoo import KINDS
@@ -74,6 +74,12 @@ class Table:
         """Names of the kinds in the order of the page."""
         return [kind.name for kinds in self.sections.values() for kind in kinds]
 
+    @property
+    def missing(self) -> list[str]:
+        """Names of the kinds whose package is not installed."""
+        found = (kind for kinds in self.sections.values() for kind in kinds)
+        return [kind.name for kind in found if kind.missing]
+
 
 TABLES: Mapping[str, Table] = {
     table.name: table
@@ -97,11 +103,15 @@ TABLES: Mapping[str, Table] = {
         Table(
             "networks",
             "Networks",
-            "The smallest member of each family of keras.applications, MLPerf Tiny's networks and "
-            "transfer learning, on small pictures and with seeded weights "
-            "(`tests/kinds/networks_zoo.py`).",
+            "The smallest member of each family of keras.applications, MLPerf Tiny's networks, "
+            "transfer learning (`tests/kinds/networks_zoo.py`) and the vision families of "
+            "keras-hub (`tests/kinds/hub_zoo.py`, with the extra `hub`), on small pictures and "
+            "with seeded weights.",
             "network",
-            {"": networks_zoo.KINDS},
+            {
+                "keras.applications, MLPerf Tiny, transfer learning": networks_zoo.KINDS,
+                "keras-hub": hub_zoo.KINDS,
+            },
         ),
     )
 }
@@ -128,11 +138,14 @@ def main() -> None:
     cells = read_cells(path)
     if not options.page:
         targets = [target.name for target in find_targets(options.targets)]
+        missing = [name for name in options.kinds or table.kinds if name in table.missing]
+        if missing:
+            print(f"not measured, as their package is not installed: {', '.join(missing)}")
         wanted = [
             (kind, target)
             for kind in options.kinds or table.kinds
             for target in targets
-            if options.again or _key(kind, target) not in cells
+            if kind not in missing and (options.again or _key(kind, target) not in cells)
         ]
         for part in split_cells(wanted, table.at_once):
             for trial in run_process(part):
@@ -230,6 +243,9 @@ def render_page(table: Table, cells: Cells) -> str:
     for title, kinds in table.sections.items():
         parts += [f"## {title}"] if title else []
         parts.append(_render_rows(table.column, kinds, targets, cells))
+        absent = [kind for kind in kinds if not any(_key(kind.name, t) in cells for t in targets)]
+        if absent:
+            parts.append(f"Not measured: {', '.join(f'`{kind.name}`' for kind in absent)}.")
     notes = [note for name in table.kinds for note in _render_notes(name, targets, cells)]
     if notes:
         parts += ["## What is not yes", "\n".join(notes)]

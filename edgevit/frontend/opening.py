@@ -88,7 +88,7 @@ def open_source(model: str | Path | keras.Model, **opening: Unpack[Opening]) -> 
     warnings = () if told else check_scaling(network, inputs, opening.get("scaling"))
     if find_scaling(opening.get("scaling") or "raw").reversed:
         if told:
-            raise ConfigError(f"{name}: turns its channels round itself. Drop --scaling.")
+            raise ConfigError(f"{name}: comes with its own scaling of the pixels. Drop --scaling.")
         network = reverse_channels(network, [spec.preparation is not None for spec in inputs])
     # An architecture of ours was built with the outputs that were asked for.
     pictures = [spec.shape for spec in inputs if spec.preparation]

@@ -44,6 +44,11 @@ RAY = {
     *("ray", "attrs", "filelock", "jsonschema", "jsonschema-specifications", "msgpack"),
     *("referencing", "rpds-py"),
 }
+HUB = {
+    *("keras-hub", "kagglehub", "kagglesdk", "regex", "sentencepiece", "tensorflow-text"),
+    *("tokenizers", "huggingface-hub", "filelock", "fsspec", "hf-xet", "httpx2", "httpcore2"),
+    *("anyio", "h11", "truststore"),
+}
 NOTEBOOKS = {
     "asttokens",
     "comm",
@@ -74,7 +79,7 @@ NOTEBOOKS = {
 }
 ON_REQUEST = {
     *("torch", "onnxruntime-gpu", "ethos-u-vela"),
-    *(*CROSSCHECK, *CLIENTS, *SITE, *RAY, *NOTEBOOKS),
+    *(*CROSSCHECK, *CLIENTS, *SITE, *RAY, *HUB, *NOTEBOOKS),
 }
 
 
@@ -117,8 +122,9 @@ def test_what_is_installed_is_what_the_lock_says():
         (CLIENTS, "mediapipe", "make test-mediapipe"),
         (SITE, "docs", "make docs"),
         (NOTEBOOKS, "notebooks", "make test-notebooks"),
+        (HUB, "hub", "make test-hub"),
     ],
-    ids=["crosscheck", "mediapipe", "docs", "notebooks"],
+    ids=["crosscheck", "mediapipe", "docs", "notebooks", "hub"],
 )
 def test_what_an_extra_on_request_brings_is_pinned_with_all_that_it_needs(names, extra, target):
     for name in names:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -70,6 +71,7 @@ class Kind:
             hardly varies over few is blown up, and rules the outputs of others.
         deep: whether it has residual branches in many layers, which training weakens.
         calibrated_on: how many raw samples an export is given for its ranges.
+        package: that brings its layers, where an extra of edgevit brings that; its name to import.
     """
 
     name: str
@@ -87,6 +89,7 @@ class Kind:
     settled_on: int = 48
     calibrated_on: int = 60
     deep: bool = False
+    package: str | None = None
 
     def draw(self, count: int, seed: int) -> Arrays:
         """Raw inputs by name; uint8 pictures, float32 vectors and signals, int32 indices."""
@@ -99,6 +102,11 @@ class Kind:
         """What is true of the inputs that :meth:`draw` draws, by name of the output."""
         assert self.labels is not None
         return self.labels(count, _SEEDS * seed)
+
+    @property
+    def missing(self) -> bool:
+        """Whether the package that brings it is not installed."""
+        return self.package is not None and importlib.util.find_spec(self.package) is None
 
     @property
     def arguments(self) -> dict[str, Any]:

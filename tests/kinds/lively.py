@@ -67,7 +67,10 @@ def calm(model: keras.Model, inputs: Arrays | np.ndarray, seed: int = 0) -> None
 
 
 def _end_branch(total: keras.layers.Layer) -> list[keras.Variable]:
-    """Factor and offset of what a sum's branch ends with, dropout left out; none elsewhere."""
+    """Factor and offset of what a sum's branch ends with, dropout left out; none elsewhere, and
+    none inside a layer of the model's own, whose graph is not known."""
+    if not total._inbound_nodes:
+        return []
     writer = _find_branch(total)
     while isinstance(writer, keras.layers.Dropout):
         writer = writer._inbound_nodes[0].input_tensors[0]._keras_history.operation

@@ -20,8 +20,16 @@ def each_kind():
 
 
 def each_network():
-    """Every published network, in the long suite."""
-    return [pytest.param(name, marks=pytest.mark.long) for name in NETWORKS]
+    """Every published network whose package is installed, in the long suite."""
+    return [
+        pytest.param(name, marks=[pytest.mark.long, unless_missing(kind)])
+        for name, kind in NETWORKS.items()
+    ]
+
+
+def unless_missing(kind):
+    reason = f"{kind.package} is not installed: make test-hub (edgevit[hub])"
+    return pytest.mark.skipif(kind.missing, reason=reason)
 
 
 @pytest.mark.parametrize("name", [*each_kind(), *each_network()])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from kinds import (
     building_blocks,
     every_place,
+    hub_zoo,
     layers_zoo,
     many_inputs,
     networks_zoo,
@@ -27,7 +28,7 @@ KINDS: dict[str, Kind] = {
     for kind in room.KINDS
 }
 LAYERS: dict[str, Kind] = {kind.name: kind for kind in layers_zoo.KINDS}
-NETWORKS: dict[str, Kind] = {kind.name: kind for kind in networks_zoo.KINDS}
+NETWORKS: dict[str, Kind] = {kind.name: kind for kind in (*networks_zoo.KINDS, *hub_zoo.KINDS)}
 ZOO: dict[str, Kind] = {**KINDS, **LAYERS, **NETWORKS}  # no two have one name
 SEED = 5  # of the weights; inputs of other seeds are new to the model
 

@@ -22,6 +22,7 @@ from edgevit.frontend.sources.configs import (
     without_training,
 )
 from edgevit.frontend.sources.keras2_config import is_keras2
+from edgevit.frontend.sources.publishers import import_publishers
 from edgevit.models.bounded import bounded_weights
 
 if TYPE_CHECKING:
@@ -43,12 +44,14 @@ def read_archive(path: Path, trust: bool) -> keras.Model:
 
     Raises:
         ModelFileError: damaged, code that nobody trusted, or parts that Keras does not know.
+        MissingDependencyError: classes of a publisher's package that is not installed.
     """
     held = _check_members(path)
     found = _read_json(path, CONFIG)
     config = without_training(found)
     check_form(str(path), config)
     check_code(str(path), config, trust)
+    import_publishers(str(path), config)
     told = _read_json(path, METADATA).get("keras_version") if _has(path, METADATA) else "3"
     version = None if told is None else str(told)
     if path.is_file() and path.suffix != ".keras":

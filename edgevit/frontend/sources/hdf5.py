@@ -13,6 +13,7 @@ from edgevit.base.errors import ModelFileError, in_one_line
 from edgevit.frontend.sources.building import build_from_config, wrong_weights
 from edgevit.frontend.sources.configs import check_code, check_form, keep_losses
 from edgevit.frontend.sources.keras2_graph import safe_layer_name
+from edgevit.frontend.sources.publishers import import_publishers, name_in_full
 from edgevit.models.bounded import bounded_weights
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def read_hdf5_model(path: Path, trust: bool) -> keras.Model:
     Raises:
         ModelFileError: truncated, weights without a network, code that nobody trusted, or parts
             that Keras does not know.
+        MissingDependencyError: classes of a publisher's package that is not installed.
     """
     with open_hdf5(path) as file:
         if "model_config" not in file.attrs:
@@ -40,6 +42,8 @@ def read_hdf5_model(path: Path, trust: bool) -> keras.Model:
         config = parse_object(file.attrs["model_config"], str(path), "the config inside")
         check_form(str(path), config)
         check_code(str(path), config, trust)
+        import_publishers(str(path), config)
+        config = name_in_full(config)
         with bounded_weights(str(path), path.stat().st_size):
             model = build_from_config(str(path), config, _version(file), trust)
         group = file.get("model_weights", file)

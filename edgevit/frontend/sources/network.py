@@ -10,6 +10,7 @@ from edgevit.base.errors import ModelFileError, in_one_line
 from edgevit.core.tensors import Preprocess
 from edgevit.frontend.names import safe_name
 from edgevit.frontend.sources.float_network import as_float_network
+from edgevit.frontend.sources.publishers import read_preprocessor
 from edgevit.models.weights import TrainedModel, check_weights, digest_weights
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ def describe_network(
         model: of somebody else; it is left as it is.
         title: what its files are called.
         origin: what errors call it.
-        preprocess: raw pixels to what it takes, where its publisher says so.
+        preprocess: raw pixels to what it takes, where its publisher says so; None: what a
+            preprocessor that hangs on it says.
 
     Raises:
         ModelFileError: it was never built, has no input or output, weights that are not finite, or
@@ -44,7 +46,8 @@ def describe_network(
     if network is not model and getattr(model, "loss", None) is not None:
         network.loss = model.loss  # says what the outputs are
     digest = digest_weights(network.get_weights())
-    return TrainedModel(None, network, (), digest, None, safe_name(title), preprocess)
+    told = preprocess or read_preprocessor(model)
+    return TrainedModel(None, network, (), digest, None, safe_name(title), told)
 
 
 def check_finite(origin: str, network: keras.Model) -> None:
