@@ -33,8 +33,10 @@ from edgevit.formats.tflite.writer.passes import (
     chosen_passes,
     run_passes,
 )
+from edgevit.formats.tflite.writer.passes.fold_constants import fold_constants
 from edgevit.formats.tflite.writer.passes.suit_integers import slice_splits, suit_integers
 from edgevit.formats.tflite.writer.quantize.bound_masks import bound_masks
+from edgevit.formats.tflite.writer.quantize.bound_padding import bound_padding
 from edgevit.formats.tflite.writer.quantize.choose_form import (
     Built,
     Form,
@@ -363,8 +365,12 @@ def _calibrated_graph(
     if ranges is None:
         raise ExportError("static integers need activation ranges. Give --calibration PATH.")
     graph, steps = float_graph(source, options)
+    graph = graph.copy()
+    known = bound_padding(graph, ranges.ranges)
+    seen = {name: pair for name, pair in ranges.seen.items() if known[name] == ranges.ranges[name]}
+    record = replace(ranges, ranges=known, seen=seen)
     used = f"activation ranges of {ranges.images} images ({ranges.source})"
-    return graph.copy(), ranges, (*steps, used)
+    return graph, record, (*steps, used)
 
 
 def _correct_biases(
@@ -410,11 +416,12 @@ def _written(
 def _convert(
     start: Start, source: Source, types: Sequence[Any] | None = None
 ) -> tuple[TfliteGraph, bool, bytes]:
-    """(the graph, whether its borders moved, what it was read from); see :func:`convert_model`."""
+    """(the graph, whether it changed since, what it was read from); see :func:`convert_model`."""
     converted = convert_model(start, source.name, source.weights_bytes, types)
     graph, moved = _open_graph(converted, source)
+    folded = fold_constants(graph)
     give_back(source.weights_bytes)
-    return graph, moved, converted
+    return graph, moved or folded.count > 0, converted
 
 
 def _open_graph(data: bytes, source: Source) -> tuple[TfliteGraph, bool]:

@@ -308,6 +308,10 @@ class TfliteGraph:
         inputs[place] = made
         operator.inputs = inputs
 
+    def store(self, tensor: int, values: np.ndarray) -> None:
+        """Makes a computed tensor a constant; the operator behind it is the caller's to remove."""
+        self._store(self.tensors[tensor], values)
+
     def bypass(self, operator: Any, place: int) -> None:
         """Removes an operator; who read its output reads its input of this place instead."""
         (result,) = operator.outputs

@@ -10,7 +10,6 @@ measured ranges.
   a factor.
 - An output of SPLIT that nothing reads has no scale, for which TensorFlow's quantiser leaves the
   operator in float: each output that is read is a SLICE.
-- A CAST of stored values, such as a mask, is stored itself.
 - The quantiser writes a version of TILE that LiteRT does not know: a repetition is a CONCATENATION.
 """
 
@@ -60,20 +59,6 @@ def _replace_kinds(graph: TfliteGraph, kinds: Mapping[str, Form]) -> int:
     if count:
         graph.prune()
     return count
-
-
-def _store_cast(graph: TfliteGraph, operator: Any) -> list[Any] | None:
-    source, result = int(operator.inputs[0]), int(operator.outputs[0])
-    values = graph.constant(source)
-    if values is None or graph.is_output(result):
-        return None
-    kind = graph.type(result)
-    stored = graph.add_near(result, "stored", values.shape, kind, values.astype(kind))
-    for reader, place in list(graph.readers(result)):
-        inputs = [int(index) for index in reader.inputs]
-        inputs[place] = stored
-        reader.inputs = np.array(inputs, np.int32)
-    return []
 
 
 def _multiply(graph: TfliteGraph, operator: Any) -> list[Any]:
@@ -226,7 +211,6 @@ def _is_read(graph: TfliteGraph, tensor: int) -> bool:
 
 
 REWRITES = {
-    "CAST": _store_cast,
     "DIV": _take_reciprocal,
     "SPLIT": _slice_read,
     "SPLIT_V": _slice_read,

@@ -1,9 +1,9 @@
 """Stored masks in front of a softmax, as bounds that integers can hold.
 
-A mask puts -1e9 or less where attention must not look. One scale for that and for the scores beside
-it leaves one level to all scores. What is ten below the smallest score weighs less than 5e-5 behind
-a softmax, a hundredth of a level of int8, so a MINIMUM with a stored bound does the same: the
-largest score where it may look, ten below the smallest where it may not.
+A mask puts -1e9, or -100 in Swin, where attention must not look. One scale for that and for the
+scores beside it leaves few levels to the scores. What is ten below the smallest score weighs less
+than 5e-5 behind a softmax, a hundredth of a level of int8, so a MINIMUM with a stored bound does
+the same: the largest score where it may look, ten below the smallest where it may not.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from edgevit.formats.tflite.writer.graph import TfliteGraph
 from edgevit.formats.tflite.writer.quantize.integer import Ranges
 
-HIDDEN = -1e3  # what is lower is a mask
+HIDDEN = -50.0  # what is lower may be a mask, if it brings every score below the smallest
 BELOW = 10.0  # exp(-10) is 4.5e-5
 
 
@@ -30,7 +30,7 @@ def bound_masks(graph: TfliteGraph, ranges: Ranges) -> Ranges:
         The ranges; those of what is masked are computed.
     """
     found = dict(ranges)
-    masks = [_find_mask(graph, operator) for operator in graph.operators]
+    masks = [_find_mask(graph, operator, ranges) for operator in graph.operators]
     if any(masks):
         graph.operators = [
             operator if mask is None else _bound(graph, operator, *mask, found)
@@ -40,7 +40,7 @@ def bound_masks(graph: TfliteGraph, ranges: Ranges) -> Ranges:
     return found
 
 
-def _find_mask(graph: TfliteGraph, operator: Any) -> tuple[int, np.ndarray] | None:
+def _find_mask(graph: TfliteGraph, operator: Any, ranges: Ranges) -> tuple[int, np.ndarray] | None:
     """(the scores, where they are seen) of an operator that hides some of them."""
     kind, inputs = graph.kind(operator), [int(index) for index in operator.inputs]
     stored = [graph.constant(index) for index in inputs]
@@ -59,7 +59,9 @@ def _find_mask(graph: TfliteGraph, operator: Any) -> tuple[int, np.ndarray] | No
     assert added is not None
     if not (np.all((added == 0) | (added <= HIDDEN)) and np.any(added)):
         return None
-    return scores, added == 0
+    low, high = ranges[graph.name(scores)]
+    hidden = float(added[added != 0].max()) + max(high, 0.0)  # the largest score that is masked
+    return (scores, added == 0) if hidden <= min(low, 0.0) - BELOW else None
 
 
 def _bound(graph: TfliteGraph, operator: Any, scores: int, seen: np.ndarray, ranges: Ranges) -> Any:
