@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -122,7 +122,7 @@ def list_layers(source: Source, images: Inputs) -> tuple[FloatLayer, ...]:
             before = found[path].inputs
             found[path] = FloatLayer(path, kind, (), Role.REPEATED, inputs=before)
         else:
-            affine = _affine(layer, len(value.shape)) if computes else None
+            affine = _affine(layer, value.shape) if computes else None
             # What a layer computes after those inside of it comes from results that none of them
             # has used.
             last = [made for made in inside if id(made) in makers and id(made) not in used]
@@ -236,27 +236,47 @@ def _look_at(
     return (replaced, *result[1:]) if isinstance(result, (tuple, list)) else replaced
 
 
-def _affine(layer: Any, rank: int) -> tuple[np.ndarray, np.ndarray] | None:
+def _affine(layer: Any, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray] | None:
     """(scale, offset) of a normalisation's channels, which exporters move away."""
     import keras
 
     kinds = keras.layers
-    norms = (kinds.LayerNormalization, kinds.GroupNormalization, kinds.RMSNormalization)
-    if not isinstance(layer, norms):
-        return None
+    if isinstance(layer, (kinds.LayerNormalization, kinds.GroupNormalization)):
+        weights = layer.gamma, layer.beta
+    elif isinstance(layer, kinds.RMSNormalization):
+        weights = layer.scale, None
+    else:
+        return _affine_of_others(layer, shape)
     axes = layer.axis if isinstance(layer.axis, (list, tuple)) else (layer.axis,)
-    if len(axes) != 1 or axes[0] % rank != rank - 1:
+    if len(axes) != 1 or axes[0] % len(shape) != len(shape) - 1:
         return None
-    root = isinstance(layer, kinds.RMSNormalization)
-    scale, offset = (
-        None if weights is None else keras.ops.convert_to_numpy(weights)
-        for weights in ((layer.scale, None) if root else (layer.gamma, layer.beta))
-    )
-    if scale is None and offset is None:
+    return _fill_affine(*weights)
+
+
+def _affine_of_others(layer: Any, shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray] | None:
+    """Likewise of a layer that is not Keras' own and calls its weights as those do."""
+    import keras
+
+    weights = getattr(layer, "gamma", None), getattr(layer, "beta", None)
+    for found in weights:
+        if found is not None and not isinstance(found, keras.Variable):
+            return None
+        if found is not None and tuple(found.shape) != (shape[-1],):
+            return None
+    return None if hasattr(layer, "moving_mean") else _fill_affine(*weights)
+
+
+def _fill_affine(scale: Any, offset: Any) -> tuple[np.ndarray, np.ndarray] | None:
+    """Both as arrays, ones or zeros for the one that is None; None where both are."""
+    import keras
+
+    known = scale if offset is None else offset
+    if known is None:
         return None
-    like = scale if offset is None else offset
-    return (np.ones_like(like) if scale is None else scale), (
-        np.zeros_like(like) if offset is None else offset
+    ones = np.ones(known.shape, np.float32)
+    return (
+        ones if scale is None else keras.ops.convert_to_numpy(scale),
+        0 * ones if offset is None else keras.ops.convert_to_numpy(offset),
     )
 
 

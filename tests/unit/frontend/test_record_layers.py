@@ -154,3 +154,36 @@ def test_outputs_are_shown_again_without_a_run_as_far_as_memory_goes(source, ima
     ):  # the second is too large for what is left
         assert len(shown(kept, given)) == len(first)
     assert ran == [3, 3, 3]
+
+
+class RootOfSomebodyElse(keras.layers.Layer):
+    """A normalisation as packages of networks write their own."""
+
+    def build(self, shape):
+        self.gamma = self.add_weight(shape=(shape[-1],), name="gamma")
+
+    def call(self, x):
+        return x * keras.ops.rsqrt(keras.ops.mean(x * x, axis=-1, keepdims=True)) * self.gamma
+
+
+class Counted(keras.layers.Layer):
+    """Its gamma is no weight."""
+
+    gamma = 3
+
+    def call(self, x):
+        return 2.0 * x
+
+
+def test_the_scale_of_a_normalisation_of_somebody_else_is_known():
+    entry = keras.Input((4, 4, 3))
+    x = keras.layers.BatchNormalization(name="statistics")(entry)
+    x = RootOfSomebodyElse(name="root")(Counted(name="counted")(x))
+    model = keras.Model(entry, keras.layers.GlobalAveragePooling2D(name="pool")(x))
+    model.get_layer("root").gamma.assign([1.0, -2.0, 3.0])
+    layers = list_layers(open_source(model), np.zeros((1, 4, 4, 3), np.uint8))
+    found = {layer.path.rpartition("/")[2]: layer.affine for layer in layers}
+    scale, offset = found.pop("root")
+    np.testing.assert_array_equal(scale, [1.0, -2.0, 3.0])
+    np.testing.assert_array_equal(offset, [0.0, 0.0, 0.0])
+    assert set(found.values()) == {None}
