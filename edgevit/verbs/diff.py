@@ -56,6 +56,8 @@ CHECKED_VALUES = 160 << 20  # of layers' outputs; with larger ones fewer samples
 # Beyond expectation, from which on an export calls a file wrong. Sound files reach 25 on so few
 # samples: a class token has few values, and 16-bit activations let a table's rounding show.
 SURELY_DB = 30.0
+# Layers, of any kind, whose roundings together are no longer like those of one.
+DEEP = 32
 FEWEST = 8  # samples that tell something; so many own ones tell more than synthetic ones
 
 
@@ -164,20 +166,28 @@ def find_suspects(
     with open_intermediate(path) as reader:
         try:
             layers, _, _ = compare(reader=reader, status=status, totals=False)
-            if max((row.excess_db for row in _list_held(layers)), default=0.0) <= SURELY_DB:
+            if max((row.excess_db for row in list_held(layers)), default=0.0) <= SURELY_DB:
                 return ()
             layers, _, _ = compare(reader=reader, status=status)
         except ModelFileError:
             return ()
-    return tuple(list_suspects(_list_held(layers)))
+    return tuple(list_suspects(list_held(layers)))
 
 
-def _list_held(layers: Sequence[LayerError]) -> list[LayerError]:
+def list_held(layers: Sequence[LayerError]) -> list[LayerError]:
     """The layers whose error is a fault if it is large.
 
     What lies beyond a range was not in the calibration: that costs something, and is no fault.
+    Where no layer of a deep network has a tensor up to this one, as where each channel has a scale
+    of its own, its error is that of all of them, which the verdict on the outputs is about.
     """
-    return [row for row in layers if not row.clipped and row.kind not in RECURRENT]
+    sound = [row for row in layers if not row.clipped and row.kind not in RECURRENT]
+    return [row for row in sound if not _is_of_all(row)]
+
+
+def _is_of_all(row: LayerError) -> bool:
+    """Whether a layer's own error is that of a deep network up to it."""
+    return len(row.within) >= DEEP and row.sqnr_db == row.total_sqnr_db
 
 
 def _check_seal(path: Path, unsealed: bool) -> tuple[str, ...]:
