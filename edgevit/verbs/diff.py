@@ -58,6 +58,7 @@ CHECKED_VALUES = 160 << 20  # of layers' outputs; with larger ones fewer samples
 SURELY_DB = 30.0
 # Layers, of any kind, whose roundings together are no longer like those of one.
 DEEP = 32
+NEARLY_DB = 1.0  # between a layer's own error and that of all layers up to it: pixels are rounded
 FEWEST = 8  # samples that tell something; so many own ones tell more than synthetic ones
 
 
@@ -187,7 +188,9 @@ def list_held(layers: Sequence[LayerError]) -> list[LayerError]:
 
 def _is_of_all(row: LayerError) -> bool:
     """Whether a layer's own error is that of a deep network up to it."""
-    return len(row.within) >= DEEP and row.sqnr_db == row.total_sqnr_db
+    if len(row.within) < DEEP or row.sqnr_db is None or row.total_sqnr_db is None:
+        return False
+    return row.sqnr_db - row.total_sqnr_db <= NEARLY_DB
 
 
 def _check_seal(path: Path, unsealed: bool) -> tuple[str, ...]:

@@ -30,7 +30,8 @@ SAME_SHAPE = 0.98  # correlation of a channel with itself on another scale, roun
 MOST_CHANNELS = 0.9  # share of channels that have to be so
 UNEVEN = 1.25  # between factors of channels, the smallest and largest tenth left out
 VALUES = 1 << 18  # of a layer that are looked at; rows that are spread evenly stand for more
-# Activations that a step may hold: factor, offset, lowest, highest. The last three: hard sigmoid.
+# Activations that a step may hold: factor, offset, lowest, highest. The last four: hard sigmoid,
+# whose sixth may be in the weights behind it.
 CUTS = (
     (1.0, 0.0, 0.0, np.inf),
     (1.0, 0.0, 0.0, 6.0),
@@ -38,6 +39,7 @@ CUTS = (
     (1.0, 0.0, -3.0, 3.0),
     (1.0, 3.0, 0.0, 6.0),
     (1 / 6, 0.5, 0.0, 1.0),
+    (6.0, 0.0, 0.0, 6.0),
 )
 
 

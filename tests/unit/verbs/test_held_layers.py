@@ -21,6 +21,7 @@ def row(within: int = 0, total_db: float | None = 3.0, clipped: float | None = N
     [
         (row(), True),
         (row(DEEP), False),  # no layer of a deep network has a tensor up to this one
+        (row(DEEP, total_db=2.1), False),  # but for rounded pixels
         (row(DEEP - 1), True),  # of a small one, whose layers round as one does
         (row(DEEP, total_db=1.0), True),  # tensors before it added an error of their own
         (row(DEEP, total_db=None), True),  # not asked for yet

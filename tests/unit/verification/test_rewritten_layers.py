@@ -91,6 +91,13 @@ def test_channels_on_scales_of_their_own_are_no_fault_of_the_layer(change, resca
     assert is_rescaled(Trial.of(answer, change(answer))) is rescaled
 
 
+def test_a_hard_sigmoid_is_in_the_file_six_times_as_large():
+    """Its sixth is in the weights behind it."""
+    answer = np.random.default_rng(5).uniform(0.0, 1.0, (400, 8))
+    assert is_cut(Trial.of(answer, np.round(answer * 6 / 0.02) * 0.02))
+    assert not is_cut(Trial.of(answer, answer * 5))
+
+
 @pytest.mark.parametrize(
     ("change", "cut"),
     [
