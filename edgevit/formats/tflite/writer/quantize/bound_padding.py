@@ -12,11 +12,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from edgevit.formats.tflite.operators import Role, names_of
 from edgevit.formats.tflite.writer.graph import TfliteGraph
 from edgevit.formats.tflite.writer.quantize.integer import Ranges
 
 CHOOSING = "MAX_POOL_2D"
-MOVING = ("EXPAND_DIMS", "RESHAPE", "SQUEEZE", "TRANSPOSE")  # values stay what they are
+MOVING = names_of(Role.MOVES)
 
 
 def bound_padding(graph: TfliteGraph, ranges: Ranges) -> Ranges:
