@@ -14,7 +14,7 @@ from edgevit.core.layer_errors import FloatLayer, FloatNetwork, Role
 from edgevit.core.samples import Inputs
 from edgevit.formats.intermediate import IntermediateReader, IntermediateTensor
 from edgevit.formats.layer_names import is_levelled
-from edgevit.verification.fused_layers import Likeness, find_ends, find_split
+from edgevit.verification.fused_layers import Likeness, find_ends, find_split, told_names
 
 BLOCK = 1 << 15  # values that are multiplied at a time: their copies stay in a core's cache
 CLEARLY = 0.1  # unlikeness of a better candidate, as a share of that of the last
@@ -62,6 +62,10 @@ class Alignment:
         """Compares a layer no longer."""
         del self.chosen[path]
         self.reasons[self.firsts.get(path, path)] = reason
+
+    def is_named(self, path: str) -> bool:
+        """Whether the name of a layer's tensor tells of the layer."""
+        return path.split("/")[-1] in told_names(self.chosen[path].name)
 
     def shown(self, path: str) -> FloatLayer:
         """The layer that stands for a compared output: of a step, the first."""

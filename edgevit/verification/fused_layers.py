@@ -151,10 +151,15 @@ def _likest(likeness: Sequence[float]) -> int | None:
 
 def _last_named(chain: Sequence[FloatLayer], tensor: IntermediateTensor) -> int:
     """The place of the last layer that a tensor's name tells of."""
-    parts = re.split("[/;:]", tensor.name)
-    told = {re.sub(r"(_\d+)?$", "", part) for part in parts} | set(parts)
+    told = told_names(tensor.name)
     places = [place for place, layer in enumerate(chain) if layer.path.split("/")[-1] in told]
     return max(places, default=0)
+
+
+def told_names(tensor: str) -> set[str]:
+    """Names of layers that a tensor's name may tell of."""
+    parts = re.split("[/;:]", tensor)
+    return {re.sub(r"(_\d+)?$", "", part) for part in parts} | set(parts)
 
 
 def _kinds(chain: Sequence[FloatLayer]) -> tuple[str, ...]:

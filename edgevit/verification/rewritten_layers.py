@@ -26,6 +26,7 @@ from edgevit.verification.align_layers import Alignment
 
 DOUBTFUL = 0.1  # relative error from which on a tensor's meaning is checked
 CLEARLY = 0.1  # error that is left without the tensor, as a share of the error with it
+MULTIPLE = 0.05  # error of a multiple, as a share of what the tensor holds
 SAME_SHAPE = 0.98  # correlation of a channel with itself on another scale, rounded
 MOST_CHANNELS = 0.9  # share of channels that have to be so
 UNEVEN = 1.25  # between factors of channels, the smallest and largest tenth left out
@@ -82,7 +83,12 @@ def list_rewritten(alignment: Alignment, images: Inputs) -> list[str]:
     if not doubted:
         return []
     untrusted = _run_trials(alignment, images, found, doubted)
-    shown = [path for path, trial in untrusted.items() if path in doubted and _shows_itself(trial)]
+    shown = [
+        path
+        for path, trial in untrusted.items()
+        if path in doubted
+        and (_shows_itself(trial) or (is_multiple(trial) and not alignment.is_named(path)))
+    ]
     if shown:  # what else is doubtful is judged without them
         trusted = _run_trials(alignment, images, found, {*shown})
         doubted = {path for path in doubted.difference(shown) if trusted[path].relative > DOUBTFUL}
@@ -112,6 +118,22 @@ def is_rescaled(trial: Trial) -> bool:
     factors = product[live] / power[live]
     low, high = np.quantile(np.abs(factors), (0.1, 0.9))
     return bool(np.median(factors) > 0 and low > 0 and high / low > UNEVEN)
+
+
+def is_multiple(trial: Trial) -> bool:
+    """Whether a tensor holds a layer's output times one number.
+
+    A layer that scales its input and adds another one, as those of InceptionResNetV2 do, has its
+    factor in the weights of the layer in front. A fault may look like that too, but not in a tensor
+    that is named after the layer that scales.
+    """
+    answer, found = (side.astype(np.float64).ravel() for side in (trial.answer, trial.found))
+    power, product = float(answer @ answer), float(answer @ found)
+    if not (np.isfinite(product) and product > 0):
+        return False
+    return _distance(product / power * answer, found) < MULTIPLE * float(
+        np.sqrt(np.mean(np.square(found)))
+    )
 
 
 def is_cut(trial: Trial) -> bool:

@@ -10,6 +10,7 @@ from edgevit.verification.rewritten_layers import (
     Trial,
     find_rewritten,
     is_cut,
+    is_multiple,
     is_rescaled,
 )
 
@@ -115,3 +116,18 @@ def test_a_hard_sigmoid_is_in_the_file_six_times_as_large():
 def test_an_activation_that_is_no_layer_is_no_fault_of_the_one_before(change, cut):
     answer = np.random.default_rng(5).normal(1.0, 4.0, (400, 8))
     assert is_cut(Trial.of(answer, change(answer))) is cut
+
+
+@pytest.mark.parametrize(
+    ("change", "multiple"),
+    [
+        (lambda x: np.round(0.1 * x / 0.01) * 0.01, True),
+        (lambda x: -0.1 * x, False),
+        (lambda x: 0.1 * np.maximum(x, 0), False),
+        (zeroed, False),
+        (lambda x: np.zeros_like(x), False),
+    ],
+)
+def test_one_factor_for_all_channels_is_seen(change, multiple):
+    answer = np.random.default_rng(5).normal(1.0, 4.0, (400, 8))
+    assert is_multiple(Trial.of(answer, change(answer))) is multiple
