@@ -63,9 +63,11 @@ class Alignment:
         del self.chosen[path]
         self.reasons[self.firsts.get(path, path)] = reason
 
-    def is_named(self, path: str) -> bool:
-        """Whether the name of a layer's tensor tells of the layer."""
-        return path.split("/")[-1] in told_names(self.chosen[path].name)
+    def ends_in_product(self, path: str) -> bool:
+        """Whether a layer's tensor has the name of another layer's product first."""
+        first = self.chosen[path].name.split(";")[0]
+        product = first.rpartition("/")[2].lower().startswith("mul")
+        return product and path.split("/")[-1] not in told_names(first)
 
     def shown(self, path: str) -> FloatLayer:
         """The layer that stands for a compared output: of a step, the first."""

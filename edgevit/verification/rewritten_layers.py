@@ -87,7 +87,9 @@ def list_rewritten(alignment: Alignment, images: Inputs) -> list[str]:
         path
         for path, trial in untrusted.items()
         if path in doubted
-        and (_shows_itself(trial) or (is_multiple(trial) and not alignment.is_named(path)))
+        and (
+            _shows_itself(trial) or (is_multiple(trusted[path]) and alignment.ends_in_product(path))
+        )
     ]
     if shown:  # what else is doubtful is judged without them
         trusted = _run_trials(alignment, images, found, {*shown})
@@ -124,8 +126,8 @@ def is_multiple(trial: Trial) -> bool:
     """Whether a tensor holds a layer's output times one number.
 
     A layer that scales its input and adds another one, as those of InceptionResNetV2 do, has its
-    factor in the weights of the layer in front. A fault may look like that too, but not in a tensor
-    that is named after the layer that scales.
+    factor in the weights of the layer in front. A fault may look like that too, so it counts only
+    in a tensor that is named after the product of another layer.
     """
     answer, found = (side.astype(np.float64).ravel() for side in (trial.answer, trial.found))
     power, product = float(answer @ answer), float(answer @ found)

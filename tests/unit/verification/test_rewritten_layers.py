@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from edgevit.formats.intermediate import IntermediateTensor
+from edgevit.verification.align_layers import Alignment
 from edgevit.verification.rewritten_layers import (
     DOUBTFUL,
     Trial,
@@ -131,3 +135,18 @@ def test_an_activation_that_is_no_layer_is_no_fault_of_the_one_before(change, cu
 def test_one_factor_for_all_channels_is_seen(change, multiple):
     answer = np.random.default_rng(5).normal(1.0, 4.0, (400, 8))
     assert is_multiple(Trial.of(answer, change(answer))) is multiple
+
+
+@pytest.mark.parametrize(
+    ("name", "product"),
+    [
+        ("net_1/scale_10_1/mul;net_1/conv_1/BiasAdd;net_1/conv_1/convolution", True),
+        ("net_1/conv_1/mul", False),  # its own
+        ("net_1/scale_10_1/add;net_1/conv_1/BiasAdd", False),
+        ("net_1/conv_1/BiasAdd;net_1/scale_10_1/mul", False),  # the step ends with the layer
+    ],
+)
+def test_a_tensor_may_be_named_after_the_product_of_another_layer(name, product):
+    tensor = IntermediateTensor(name, "net/conv", "CONV_2D", 0, (1, 4))
+    alignment = Alignment(SimpleNamespace(layers=[]), None, {"net/conv": tensor}, {})
+    assert alignment.ends_in_product("net/conv") is product
