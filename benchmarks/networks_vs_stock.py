@@ -38,6 +38,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 import keras
 
 from edgevit.base.errors import EdgevitError, in_one_line
+from edgevit.base.files import digest_path
 from edgevit.bench.measure import Samples, measure_interleaved
 from edgevit.data.datasets import find_source, limit_images, load_dataset
 from edgevit.frontend.opening import open_source
@@ -123,12 +124,19 @@ def main() -> None:
             side = choose_targets(SIDES[kind], options.targets)
             rows += compare(name, network, kind, side, images, options.rounds)
             if options.json:
-                write_result(options.json, {"rows": rows}, list_shipped(rows))
+                own = list_files(rows, options.folder)
+                write_result(options.json, {"rows": rows}, list_shipped(rows), own)
 
 
 def list_shipped(rows: list[dict[str, Any]]) -> list[str]:
     """Names of networks whose weights ship."""
     return sorted({row["network"] for row in rows if row["ships"]})
+
+
+def list_files(rows: list[dict[str, Any]], folder: Path) -> dict[str, str]:
+    """Digests of the trained networks' files, by name."""
+    names = sorted({f"{row['network']}.keras" for row in rows})
+    return {name: digest_path(folder / name) for name in names if (folder / name).exists()}
 
 
 def find_network(folder: Path, name: str, data: str | None) -> keras.Model:

@@ -86,10 +86,12 @@ def provenance(models: Sequence[str], own: Mapping[str, str] = {}) -> dict[str, 
     }
 
 
-def write_result(path: Path, body: Mapping[str, Any], models: Sequence[str]) -> None:
-    """Writes a result with its provenance in front."""
+def write_result(
+    path: Path, body: Mapping[str, Any], models: Sequence[str], own: Mapping[str, str] = {}
+) -> None:
+    """Writes a result with its provenance in front; see :func:`provenance`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(to_json({KEY: provenance(models), **body}, indent=1) + "\n")
+    path.write_text(to_json({KEY: provenance(models, own), **body}, indent=1) + "\n")
 
 
 def read_rows(path: Path | None) -> list[dict[str, Any]]:
@@ -100,7 +102,10 @@ def read_rows(path: Path | None) -> list[dict[str, Any]]:
     """
     document = json.loads(path.read_text()) if path and path.exists() else {}
     found: Any = document.get(KEY)
-    if not found or found != provenance(list(found["weights_sha256"])):
+    if not found:
+        return []
+    own = {name: digest for name, digest in found["weights_sha256"].items() if ".keras" in name}
+    if found != provenance([name for name in found["weights_sha256"] if name not in own], own):
         return []
     rows: list[dict[str, Any]] = document["rows"]
     return rows
