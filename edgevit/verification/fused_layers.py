@@ -49,11 +49,7 @@ def find_ends(
     chains = {layer.path: _follow(layer, behind, named) for layer in layers if layer.path in chosen}
     chains = {path: chain for path, chain in chains.items() if len(chain) > 1}
     ends = {
-        path: _find_end(
-            [likeness(layer, chosen[path]) for layer in chain],
-            [nearness(layer, chosen[path]) for layer in chain],
-        )
-        for path, chain in chains.items()
+        path: _find_end(chain, chosen[path], likeness, nearness) for path, chain in chains.items()
     }
     votes: dict[tuple[str, ...], Counter[int]] = {}
     for path, end in ends.items():
@@ -130,14 +126,22 @@ def _follow(
     return chain
 
 
-def _find_end(likeness: Sequence[float], nearness: Sequence[float]) -> int | None:
-    """The place of the layer whose output a tensor is, by its values."""
-    end = _likest(likeness)
-    if end == 0 and 1 - nearness[0] > OTHER:
-        other = _likest(nearness)
-        if other is not None and 1 - likeness[other] < OTHER:
-            return other
-    return end
+def _find_end(
+    chain: Sequence[FloatLayer],
+    tensor: IntermediateTensor,
+    likeness: Likeness,
+    nearness: Likeness,
+) -> int | None:
+    """The place of the layer whose output a tensor is, by its values.
+
+    Sizes are looked at only where the first layer is alike and of another size.
+    """
+    alike = [likeness(layer, tensor) for layer in chain]
+    end = _likest(alike)
+    if end != 0 or 1 - nearness(chain[0], tensor) <= OTHER:
+        return end
+    other = _likest([nearness(layer, tensor) for layer in chain])
+    return end if other is None or 1 - alike[other] >= OTHER else other
 
 
 def _likest(likeness: Sequence[float]) -> int | None:
