@@ -16,7 +16,6 @@ ranges them: no rounding of weights brings that file further.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -40,6 +39,7 @@ from provenance import result_path, write_result
 from small_networks import NETWORKS, draw_samples
 
 import edgevit
+from edgevit.base.files import digest_path
 from edgevit.core.format import Format
 from edgevit.data.calibration import CalibrationSample
 from edgevit.formats.calibration import calibrate
@@ -80,7 +80,8 @@ def main() -> None:
         images = draw_images(name, network, options)
         for kind in options.formats.split(","):
             found = compare(network, kind, images, options)
-            digest = digest_file(options.folder / f"{name}.keras")
+            file = options.folder / f"{name}.keras"
+            digest = digest_path(file) if file.exists() else None  # None for one that ships
             rows += [{"network": name, "format": kind, "file_sha256": digest, **r} for r in found]
             for row in rows[-len(found) :]:
                 print_row(row)
@@ -88,11 +89,6 @@ def main() -> None:
             shipped = sorted({row["network"] for row in rows if ":" in row["network"]})
             body = {"calibrated": options.calibrated, "tested": options.tested, "rows": rows}
             write_result(options.json, body, shipped)
-
-
-def digest_file(path: Path) -> str | None:
-    """sha256 of a .keras file as hex; None for a network that ships."""
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
 
 
 def draw_images(name: str, network: keras.Model, options: argparse.Namespace) -> Images:
