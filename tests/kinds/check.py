@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 RUNTIMES = {".tflite": ("default", "reference"), ".onnx": ("onnxruntime",), "": ("tensorflow",)}
 CLASSES = ("logits", "probabilities", "mask")
+NOISE = 0.9  # mean |difference| over deviation at which an output says nothing any more
 
 
 class Mismatch(AssertionError):
@@ -37,12 +38,19 @@ class Agreement:
         share: of inputs, pixels or labels on which both choose the same; for an embedding the
             smallest cosine. None where there is nothing to choose.
         chance: how much more a share of so few may be: 2 standard errors.
+        typical: of values, the mean in the middle column; else as ``mean``, and where it is None.
     """
 
     largest: float
     mean: float
     share: float | None = None
     chance: float = 0.0
+    typical: float | None = None
+
+    @property
+    def is_noise(self) -> bool:
+        """Whether most of the output says no more than a constant would; NaN does not either."""
+        return not (self.mean if self.typical is None else self.typical) <= NOISE
 
 
 @dataclass(frozen=True)
@@ -98,11 +106,6 @@ def check(path: Path, kind: Kind, model: keras.Model, raw: Arrays) -> dict[str, 
     return {name: _worst([report[name] for report in reports]) for name in wanted}
 
 
-def _suffix(path: Path) -> str:
-    """Of a file; a folder has none, whatever dots its name has."""
-    return "" if path.is_dir() else path.suffix
-
-
 def compare(found: Arrays, wanted: Arrays, kind: Kind) -> dict[str, Agreement]:
     """Outputs of a file against those of the model, by name.
 
@@ -135,15 +138,23 @@ def measure(found: np.ndarray, wanted: np.ndarray, role: str) -> Agreement:
     scale = np.maximum(np.abs(wanted).max(axis=axes), 1e-30)
     deviation = np.maximum(wanted.std(axis=axes), 1e-30)
     largest = float(np.max(away.max(axis=axes) / scale))
-    mean = float(np.max(away.mean(axis=axes) / deviation))
+    means = away.mean(axis=axes) / deviation
+    mean, typical = float(np.max(means)), float(np.median(means))
     share = _share(found, wanted, role)
-    if share is None or role == "embedding":
-        return Agreement(largest, mean, share)
-    chosen = found.size // found.shape[-1]  # at least: tags are chosen one by one
-    return Agreement(largest, mean, share, 2 * float(np.sqrt(share * (1 - share) / chosen)))
+    chance = 0.0
+    if share is not None and role != "embedding":
+        chosen = found.size // found.shape[-1]  # at least: tags are chosen one by one
+        chance = 2 * float(np.sqrt(share * (1 - share) / chosen))
+    return Agreement(largest, mean, share, chance, typical if role == "values" else None)
 
 
 def _share(found: np.ndarray, wanted: np.ndarray, role: str) -> float | None:
+    """What Agreement says of a share.
+
+    The class that a file chooses agrees if the model's own score of it is within two mean errors of
+    the best: of a network whose scores are as near as that, chance chooses, and limits on errors
+    are what tells.
+    """
     if role == "embedding":
         lengths = np.linalg.norm(found, axis=-1) * np.linalg.norm(wanted, axis=-1)
         return float(((found * wanted).sum(axis=-1) / np.maximum(lengths, 1e-30)).min())
@@ -155,7 +166,7 @@ def _share(found: np.ndarray, wanted: np.ndarray, role: str) -> float | None:
         near = np.abs(wanted - threshold) < 1e-4
         return float((((found > threshold) == (wanted > threshold)) | near).mean())
     chosen = np.take_along_axis(wanted, found.argmax(axis=-1)[..., None], axis=-1)[..., 0]
-    tie = 1e-4 * np.abs(wanted).max()
+    tie = max(1e-4 * np.abs(wanted).max(), 2 * np.abs(found - wanted).mean())
     return float((chosen >= wanted.max(axis=-1) - tie).mean())
 
 
@@ -165,10 +176,12 @@ def _sums_to_one(values: np.ndarray) -> bool:
 
 def _worst(reports: list[Agreement]) -> Agreement:
     shares = [(each.share, each.chance) for each in reports if each.share is not None]
+    typical = [each.typical for each in reports if each.typical is not None]
     return Agreement(
         float(np.max([report.largest for report in reports])),  # keeps a NaN
         float(np.max([report.mean for report in reports])),
         *min(shares, default=(None, 0.0)),
+        float(np.max(typical)) if typical else None,
     )
 
 

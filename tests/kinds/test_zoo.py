@@ -204,6 +204,29 @@ def test_a_share_of_few_is_as_far_off_as_chance_allows(same, holds):
     assert LIMITS["int8"].holds(agreement) is holds
 
 
+def test_a_class_counts_as_another_where_more_than_errors_lie_between():
+    """Two scores lie 0.05 apart: errors of 0.1 choose between them, and turned scores do not."""
+    rng = np.random.default_rng(0)
+    wanted = rng.normal(0, 1, (64, 4))
+    wanted[:, 3] = wanted[:, :3].max(axis=1) + 0.05
+    near, turned, few = wanted + rng.normal(0, 0.1, wanted.shape), wanted[:, ::-1], wanted.copy()
+    few[:12] = turned[:12]
+    assert (near.argmax(axis=1) == 3).mean() < 0.75
+    assert measure(near, wanted, "logits").share >= 0.95
+    assert measure(few, wanted, "logits").share <= 0.9
+    assert not LIMITS["int8"].holds(measure(turned, wanted, "logits"))
+
+
+def test_values_are_noise_where_most_of_their_columns_are():
+    rng = np.random.default_rng(0)
+    wanted = rng.normal(0, 1, (200, 5))
+    for columns, noise in ((1, False), (3, True)):
+        found = wanted.copy()
+        found[:, :columns] += rng.normal(0, 3, (200, columns))
+        assert measure(found, wanted, "values").mean > 0.9
+        assert measure(found, wanted, "values").is_noise is noise
+
+
 def test_an_agreement_that_is_not_a_number_holds_no_limit():
     assert FLOAT32.holds(Agreement(0.0, 0.0))
     assert not FLOAT32.holds(Agreement(0.0, float("nan")))

@@ -19,7 +19,6 @@ from kinds.zoo import ZOO, built
 
 CALIBRATED_WITH, CHECKED_WITH = 2, 3  # seeds
 CHECKED = 32  # raw samples
-NOISE = 0.9  # mean |difference| over deviation at which an output says nothing any more
 
 
 class State(StrEnum):
@@ -167,7 +166,7 @@ def judge(
     limit = LIMITS[str(target.precision)]
     wrong = [name for name, found in report.items() if not limit.holds(found)]
     text = "; ".join(_line(name, report[name]) for name in wrong or report)
-    noise = [name for name, found in report.items() if not found.mean <= NOISE]
+    noise = [name for name, found in report.items() if found.is_noise]
     if verdict == "pass":
         if wrong:
             return State.FAILED, f"verified as pass, but {text}"

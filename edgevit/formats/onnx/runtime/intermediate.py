@@ -66,19 +66,30 @@ class OnnxIntermediateReader(OnnxRuntimeSession):
 
 
 def _list(graph: Any, entries: set[str], batch: int) -> tuple[IntermediateTensor, ...]:
-    """Float tensors that depend on the image; those that were quantised know their levels."""
+    """Float tensors that depend on the image; those that were quantised know their levels.
+
+    Scales that are measured at run time, and what is made of them alone, are none of a layer's
+    outputs, though a vector of them may be of the same size.
+    """
     from onnx import TensorProto
 
     constants = {tensor.name: tensor for tensor in graph.initializer}
     typed = {value.name: value.type.tensor_type for value in (*graph.value_info, *graph.output)}
-    moving = set(entries)
+    moving, scales = set(entries), set[str]()
     levels = find_levels(graph)
     found: list[tuple[IntermediateTensor, str]] = []
     bare: dict[str, str] = {}  # tensor -> normalisation that it comes from
     for position, node in enumerate(graph.node):
-        if moving.isdisjoint(node.input):
+        read = moving.intersection(node.input)
+        if not read:
             continue
         moving.update(name for name in node.output if name)
+        if node.op_type == "DynamicQuantizeLinear":
+            scales.add(node.output[1])
+            continue
+        if read <= scales:
+            scales.update(node.output)
+            continue
         for name in node.output:
             kind = typed.get(name)
             if not name or kind is None or TensorProto.DataType.Name(kind.elem_type) not in FLOATS:

@@ -159,22 +159,33 @@ def find_layers(model: ir.Model) -> tuple[list[WeightedLayer], list[str]]:
     return layers, declined
 
 
-def split_light_heads(
+def split_light(
     layers: list[WeightedLayer],
 ) -> tuple[list[WeightedLayer], list[WeightedLayer]]:
-    """(All others, convolutions of few products that no weighted layer reads anything of).
+    """(All others, convolutions of few products that stand alone between operators on floats).
 
-    What they return is read as floats, so integers would be made of what enters and leaves them for
-    the sake of a few products each: a float kernel takes less time, and rounds nothing. Where there
-    are no other layers, they are none.
+    Alone stands what no weighted layer reads anything of, and what reads floats that are computed
+    and returns floats that are computed with: a depthwise convolution between two swishes. Integers
+    would be made of what enters and leaves it for the sake of a few products each. A float kernel
+    takes less time, and rounds nothing. Of one pixel there is little to round, and weights are most
+    of what is read: those in the middle stay. Where there are no other layers, they are none.
     """
     weighted = {layer.node for layer in layers}
+    written = {layer.result for layer in layers if layer.is_conv}
+    read = {layer.node.inputs[0] for layer in layers}
     light = [
         layer
         for layer in layers
         if layer.is_conv
         and layer.weights[0].size <= FEW_PRODUCTS
-        and not _leads_to(layer.node, weighted)
+        and (
+            not _leads_to(layer.node, weighted)
+            or (
+                layer.node.inputs[0] not in written
+                and layer.result not in read
+                and any(length != 1 for length in dims(layer.node.outputs[0])[2:])
+            )
+        )
     ]
     others = [layer for layer in layers if layer not in light]
     return (others, light) if others else (layers, [])

@@ -48,7 +48,7 @@ from edgevit.formats.onnx.writer.quantize.cut_ranges import cut_ranges
 from edgevit.formats.onnx.writer.quantize.layers import (
     WeightedLayer,
     find_layers,
-    split_light_heads,
+    split_light,
 )
 from edgevit.quantization.levels import (
     Affine,
@@ -92,7 +92,7 @@ def quantize_static(
     if not layers:
         raise ExportError("there is no Gemm, MatMul or Conv with constant weights to quantise.")
     check_ranges(layers, ranges)
-    layers, light = split_light_heads(layers)
+    layers, light = split_light(layers)
     declined += [f"{layer.node.name} (its few products cost less than rounding)" for layer in light]
     cut = cut_ranges(layers, ranges)
     writer = _Writer(model.graph, layers, cut, channels or {}, paired)

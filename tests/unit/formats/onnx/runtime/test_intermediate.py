@@ -97,3 +97,29 @@ def test_floats_in_front_of_steps_are_what_enters_a_product(tmp_path):
     assert product.entering == "net/a/Conv/float"
     np.testing.assert_allclose(product.factors, 0.1 / steps, rtol=1e-6)
     np.testing.assert_allclose(product.offsets, 0.1 * (np.arange(4) - 128), rtol=1e-6)
+
+
+def test_scales_measured_at_run_time_are_no_outputs(tmp_path):
+    """Of two classes there are two scales, and both stand in the layer's name."""
+    nodes = [
+        helper.make_node("DynamicQuantizeLinear", ["features"], ["levels", "scale", "zero"]),
+        helper.make_node("MatMulInteger", ["levels", "weights", "zero"], ["sums"]),
+        helper.make_node("Cast", ["sums"], ["net/a/Gemm/Cast:0"], to=onnx.TensorProto.FLOAT),
+        helper.make_node("Mul", ["scale", "scales"], ["net/a/Gemm/Mul:0"]),
+        helper.make_node("Mul", ["net/a/Gemm/Cast:0", "net/a/Gemm/Mul:0"], ["net/a/Gemm/scaled"]),
+        helper.make_node("Softmax", ["net/a/Gemm/scaled"], ["scores"]),
+    ]
+    weights = np.random.default_rng(0).integers(-127, 128, (4, 2)).astype(np.int8)
+    constants = {"weights": weights, "scales": np.float32([0.1, 0.2])}
+    borders = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, size])
+        for name, size in (("features", 4), ("scores", 2))
+    ]
+    arrays = [numpy_helper.from_array(value, name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "test", borders[:1], borders[1:], arrays)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, tmp_path / "net.onnx")
+    with OnnxIntermediateReader(tmp_path / "net.onnx") as reader:
+        found = {tensor.name for tensor in reader.tensors}
+    assert found == {"net/a/Gemm/Cast:0", "net/a/Gemm/scaled", "scores"}

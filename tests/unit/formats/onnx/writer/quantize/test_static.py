@@ -245,6 +245,42 @@ def test_a_last_convolution_of_few_products_stays_float(graphs, channels, light)
     assert (mask.input[1] in stored) is light
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "light"),
+    [
+        ("swish", "swish", True),
+        ("swish", "Relu", False),  # what it returns is read as integers
+        ("Relu", "swish", False),  # what enters it are integers already
+        ("Relu", "Relu", False),
+    ],
+)
+def test_a_convolution_of_few_products_between_floats_stays_float(graphs, before, after, light):
+    """Both sides of a depthwise convolution are rounded for nine products a number else."""
+    g = graphs.Graph([1, 72, 6, 6])
+
+    def activate(name, kind, x):
+        if kind == "swish":
+            return g.add("Mul", f"{name}/swish", x, g.add("Sigmoid", f"{name}/sigmoid", x))
+        return g.add(kind, f"{name}/act", x)
+
+    x = g.add("Conv", "net/expand", "images", g.weights("k", 72, 72, 1, 1))
+    x = activate("net/a", before, x)
+    x = g.add("Conv", "net/each", x, g.weights("d", 72, 1, 3, 3), group=72)
+    x = g.add("Conv", "net/project", activate("net/b", after, x), g.weights("m", 5, 72, 1, 1))
+    model = g.model(g.add("Sigmoid", "net/scores", x), [1, 5, 4, 4])
+    model = onnx.shape_inference.infer_shapes(model)
+    batch = np.random.default_rng(1).normal(size=(6, 72, 6, 6)).astype(np.float32)
+    steps, _ = graphs.apply(
+        quantize_static, model, measure(ir.from_proto(model), {"images": batch}, {})
+    )
+    left = [line for line in steps if "few products" in line]
+    assert any("net/each" in line for line in left) is light
+    assert not any(name in line for line in left for name in ("net/expand", "net/project"))
+    (each,) = (n for n in model.graph.node if n.op_type == "Conv" and "net/each" in n.name)
+    stored = {array.name for array in model.graph.initializer}
+    assert (each.input[1] in stored) is light
+
+
 def test_a_graph_without_weights_is_refused(graphs):
     g = graphs.Graph([4, 4])
     with pytest.raises(ExportError, match="no Gemm, MatMul or Conv"):
