@@ -64,6 +64,12 @@ OWED = {f"{name} tflite-int8-npu" for name in ("patchconvnet", "resnet:wide", "s
 # Steps of channels are divided by in front of a QuantizeLinear, where onnxruntime is quicker: the
 # same values. Recorded with the next processor like that of the others.
 OWED |= {"resnet:wide onnx-int8"}
+# Convolutions of few products between float operators stay float: less time, and less error.
+OWED |= {f"{name} onnx-int8" for name in ("focalnet", "gcvit:cifar64", "patchconvnet")}
+OWED |= {
+    f"patchconvnet:nano onnx-int8 {variant}"
+    for variant in ("batch=free", "batch=4", "io=float32", "opset=17")
+}
 LATER = "resnet:mlperf"  # came on a processor with other vector instructions
 
 

@@ -3,10 +3,10 @@
 What is quantised: the inputs of Gemm, MatMul and Conv with constant weights, the weights (one scale
 an output channel), their biases (int32, scale = input scale * weight scale), and the outputs of
 Conv, since onnxruntime has no integer convolution that answers in float. A convolution of few
-products behind which no weighted layer comes (a mask of six classes from sixteen channels) stays
-float32, and so does everything else: normalisation, softmax, activations and residual sums, which
-lose most in 8 bits and take little time; and products of two activations, whose 8-bit form is
-slower on CPUs.
+products that would be rounded on both sides for their sake stays float32 (a mask of six classes
+from sixteen channels, a depthwise one between two swishes), and so does everything else:
+normalisation, softmax, activations and residual sums, which lose most in 8 bits and take little
+time; and products of two activations, whose 8-bit form is slower on CPUs.
 
 Activations are uint8 with a zero point, weights int8 and symmetric: see
 docs/decisions/0010-int8-onnx.md. Where the ranges of single channels are known, each channel of an
