@@ -37,6 +37,11 @@ CHUNK = 50
 # float network would take many minutes in them. They are held against the other kernels, input by
 # input, and kernels that compute something else do so on any input: a few tell.
 SLOW_KERNELS_S = 90.0
+# Where running all golden inputs takes longer than that, they are shared among cores. Each session
+# packs the weights anew, so of large files there is one.
+SHARED_FROM_S = 0.5
+SHARED_MOST_BYTES = 256 << 20
+PROBED = 16  # inputs that tell how long all of them take
 
 Outputs = dict[str, np.ndarray]
 
@@ -74,7 +79,8 @@ def check_file(
         look: called with each session after it ran.
         wrap: what runs in the place of each session.
         telling: how many samples slow kernels run beside others, the first; None: all.
-        lanes: sessions among which slow kernels share theirs, at once; the outputs are the same.
+        lanes: sessions among which kernels share their inputs, at once: slow ones, and others where
+            it takes long and the file is small enough to be opened twice. The outputs are the same.
 
     Raises:
         RuntimeFailure: a runtime refuses the file, or an output is missing or of another shape.
@@ -90,7 +96,12 @@ def check_file(
             opened = (open_session(path, row.name) for _ in range(count))
             sessions = [wrap(stack.enter_context(session)) for session in opened]
             session = sessions[0]
-            compare_kind = partial(_compare_samples, session)
+            shared = lanes if path.is_file() and path.stat().st_size <= SHARED_MOST_BYTES else 1
+
+            def open_more(row: Runtime = row, stack: contextlib.ExitStack = stack) -> Session:
+                return wrap(stack.enter_context(open_session(path, row.name)))
+
+            compare_kind = partial(_compare_shared, sessions, open_more, shared)
             if row.slow and telling is not None:
                 # Where nothing else ran the file, its verdict rests on these kernels alone.
                 most = telling if reports else None
@@ -135,6 +146,26 @@ def _compare_first(
         rest = _run_at_once(sessions, take_samples(few.inputs, begun, len(few)))
         found = {name: np.concatenate([values, rest[name]]) for name, values in found.items()}
     return _compare_found(sessions[0], found, few, kind)
+
+
+def _compare_shared(
+    sessions: list[Session],
+    open_more: Callable[[], Session],
+    lanes: int,
+    samples: Samples,
+    kind: str,
+) -> tuple[Outputs, ParityReport]:
+    """On all samples, shared among sessions that are opened once it is known to take long."""
+    if lanes == 1 or len(samples) <= PROBED:
+        return _compare_samples(sessions[0], samples, kind)
+    started = time.perf_counter()
+    found = sessions[0].run(samples.first(PROBED).inputs)
+    left = len(samples) - PROBED
+    if (time.perf_counter() - started) / PROBED * left > SHARED_FROM_S:
+        sessions += [open_more() for _ in range(lanes - len(sessions))]
+    rest = _run_at_once(sessions, take_samples(samples.inputs, PROBED, len(samples)))
+    found = {name: np.concatenate([values, rest[name]]) for name, values in found.items()}
+    return _compare_found(sessions[0], found, samples, kind)
 
 
 def _run_at_once(sessions: Sequence[Session], inputs: Inputs) -> Outputs:

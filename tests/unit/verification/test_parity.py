@@ -147,6 +147,33 @@ def test_slow_kernels_share_their_inputs_among_sessions_and_return_the_same(open
     assert (report.images, report.max_abs) == (20, 0.0)
 
 
+@pytest.mark.parametrize(
+    ("limit_s", "most_bytes", "probed", "expected"),
+    [(0.0, 8, 6, {0, 1}), (60.0, 8, 6, {0}), (0.0, 7, 6, {0}), (0.0, 8, 20, {0})],
+)
+def test_sessions_share_what_takes_long_where_the_file_is_small(
+    opened, tmp_path, monkeypatch, limit_s, most_bytes, probed, expected
+):
+    class Lane(Answering):
+        """Returns its inputs' numbers."""
+
+        def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+            ran.add(lanes.index(self))
+            return {"logits": np.float32(inputs["images"][:, 0, 0, :1]) * np.ones((1, 10))}
+
+    monkeypatch.setattr(parity, "SHARED_FROM_S", limit_s)
+    monkeypatch.setattr(parity, "SHARED_MOST_BYTES", most_bytes)
+    monkeypatch.setattr(parity, "PROBED", probed)
+    path, ran = tmp_path / "net.onnx", set()
+    path.write_bytes(bytes(8))
+    lanes = Lane(logits=np.zeros((1, 10))), Lane(logits=np.zeros((1, 10)))
+    opened(*lanes)
+    logits = np.arange(20, dtype=np.float32)[:, None] * np.ones((1, 10), np.float32)
+    (report,) = check_file(path, ROWS[:1], reference_of(logits=logits), print, lanes=2).reports
+    assert ran == expected
+    assert (report.images, report.max_abs) == (20, 0.0)
+
+
 def test_figures_are_those_that_can_be_computed_by_hand(reference, logits):
     found = logits.copy()
     found[4, 7] += 0.5
