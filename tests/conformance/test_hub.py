@@ -67,6 +67,7 @@ def test_a_saved_classifier_is_exported_by_name_and_takes_the_pixels_that_it_too
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(("kind", "row"), HARD)
 def test_a_network_that_was_hard_arrives(hub, kind, row, tmp_path):
     trial = try_target(kind, TARGETS[row], tmp_path)
