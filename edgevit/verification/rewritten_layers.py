@@ -11,6 +11,10 @@ by itself: a file with levels for each channel holds every channel on a scale of
 whose convolutions have taken in the norms behind them does too, some turned round. A fault
 hits one channel, or all alike. And an activation that no layer stands for may be in the step, as
 keras.ops.relu in a model's own call: then the tensor is the layer's output, cut off at its ends.
+
+A block that learns one factor and one offset, behind which an average is taken, leaves both to the
+weights of the Dense layer behind that (HGNetV2). Where a tensor is exactly so, what follows need
+not agree as clearly: weights of 8 bits have an error of their own.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ from edgevit.verification.align_layers import Alignment
 
 DOUBTFUL = 0.1  # relative error from which on a tensor's meaning is checked
 CLEARLY = 0.1  # error that is left without the tensor, as a share of the error with it
+RATHER = 0.5  # likewise, where the tensor is one factor and one offset from the layer's output
 MULTIPLE = 0.05  # error of a multiple, as a share of what the tensor holds
 SAME_SHAPE = 0.98  # correlation of a channel with itself on another scale, rounded
 MOST_CHANNELS = 0.9  # share of channels that have to be so
@@ -122,20 +127,21 @@ def is_rescaled(trial: Trial) -> bool:
     return bool(np.median(factors) > 0 and low > 0 and high / low > UNEVEN)
 
 
-def is_multiple(trial: Trial) -> bool:
-    """Whether a tensor holds a layer's output times one number.
+def is_multiple(trial: Trial, offset: bool = False) -> bool:
+    """Whether a tensor holds a layer's output times one number, and plus another where so asked.
 
     A layer that scales its input and adds another one, as those of InceptionResNetV2 do, has its
     factor in the weights of the layer in front. A fault may look like that too, so it counts only
-    in a tensor that is named after the product of another layer.
+    in a tensor that is named after the product of another layer, or where what follows says so.
     """
     answer, found = (side.astype(np.float64).ravel() for side in (trial.answer, trial.found))
+    scale = float(np.sqrt(np.mean(np.square(found))))
+    if offset:
+        answer, found = answer - answer.mean(), found - found.mean()
     power, product = float(answer @ answer), float(answer @ found)
     if not (np.isfinite(product) and product > 0):
         return False
-    return _distance(product / power * answer, found) < MULTIPLE * float(
-        np.sqrt(np.mean(np.square(found)))
-    )
+    return _distance(product / power * answer, found) < MULTIPLE * scale
 
 
 def is_cut(trial: Trial) -> bool:
@@ -182,7 +188,8 @@ def find_rewritten(
     for path, with_tensors in trusted.items():
         without = untrusted[path]
         if waiting and _moved(with_tensors, without):
-            better = _error(without) < CLEARLY * _error(with_tensors)
+            affine = all(is_multiple(trusted[layer], offset=True) for layer in waiting)
+            better = _error(without) < (RATHER if affine else CLEARLY) * _error(with_tensors)
             if better or (path not in doubted and len(waiting) == 1):
                 for layer in waiting:
                     votes.setdefault(_last(layer), []).append(better)

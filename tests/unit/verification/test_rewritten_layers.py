@@ -56,6 +56,24 @@ def test_a_fault_behind_a_rewrite_stays_a_fault():
     assert judge({"net/a": 100 * a, "net/b": b, "net/c": b @ THIRD}) == ["net/a"]
 
 
+@pytest.mark.parametrize(
+    ("bend", "follows", "rewritten"),
+    [
+        (0.0, False, True),  # what is behind takes the factor and the offset back
+        (0.3, False, False),  # no factor and offset: what is behind has to agree clearly
+        (0.0, True, False),  # a fault: what is behind goes on with it
+    ],
+)
+def test_behind_one_factor_and_offset_coarse_weights_decide(bend, follows, rewritten):
+    a = X @ FIRST
+    moved = 1.3 * a + 1 + bend * np.abs(a)
+    with_it, without = moved @ SECOND, a @ SECOND
+    b = with_it if follows else without
+    b = b + 0.2 * np.sqrt(np.mean(np.square(with_it - without))) * RNG.normal(size=b.shape)
+    stored = {"net/a": moved, "net/b": b, "net/c": b @ THIRD}
+    assert ("net/a" in judge(stored)) is rewritten
+
+
 @pytest.mark.parametrize("last", [np.nan, np.inf])
 def test_what_is_no_number_is_no_rewrite(last):
     a = X @ FIRST
