@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import re
 import sys
 import tempfile
 from collections import Counter
@@ -204,7 +205,7 @@ def compare(
             try:
                 outputs[label] = run_all(side.open(path), images.test)
             except Exception as error:  # what a runtime refuses is a result
-                failures[label] = in_one_line(error)[:200]
+                failures[label] = say(error)
         rows = [describe(label, outputs[label], expected, outputs, side) for label in outputs]
         for row in rows:
             row["operators"] = dict(side.count(files[row["file"]]).most_common())
@@ -232,7 +233,7 @@ def write_files(
             assert found.artifact is not None
             files[target] = found.artifact.path
         except EdgevitError as error:
-            failures[target] = in_one_line(error)[:200]
+            failures[target] = say(error)
     for name, target, write in side.stock:
         path = folder / name / f"stock{files[target].suffix}" if target in files else folder / name
         path.parent.mkdir(exist_ok=True)
@@ -240,8 +241,13 @@ def write_files(
             write(network, images, path)
             files[name] = path
         except Exception as error:  # converters raise anything
-            failures[name] = in_one_line(error)[:200]
+            failures[name] = say(error)
     return files, failures
+
+
+def say(error: Exception) -> str:
+    """Why a file is missing, in a line without the folders of this machine."""
+    return re.sub(r"(?<!\w)(/[^/\s]+)+/", "", in_one_line(error))[:200]
 
 
 def describe(
