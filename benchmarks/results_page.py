@@ -11,6 +11,7 @@ import argparse
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from provenance import KEY, RESULTS, ROOT
@@ -212,6 +213,34 @@ def render_networks(documents: Sequence[Document]) -> str:
     return table([*names, "dB (95 %)", "ms, one thread", "time (95 %)"], rows)
 
 
+def render_costs(documents: Sequence[Document]) -> str:
+    """Seconds from shell to verdict: our sides and stock's of a network and target in a row."""
+    groups: dict[tuple[str, ...], dict[str, Document]] = {}
+    for number, document in enumerate(documents):  # ratios are those of one run
+        for row in document["rows"]:
+            if row["wall_s"]:
+                labels = (row["network"], row.get("target", "-"), row["part"], str(row["cores"]))
+                groups.setdefault((*labels, str(number)), {})[row["side"]] = row
+    rows = []
+    for (*labels, _), sides in groups.items():
+        last = next((name for name in ("stock", "plain loop") if name in sides), "")
+        ours = [name for name in sides if name != last]
+        base = _median_s(sides[last]) if last else 0.0
+        shown = []
+        for name in ours:
+            seconds = _median_s(sides[name])
+            ratio = f", {seconds / base:.2f} of {last}" if base else ""
+            memory = median(sides[name]["peak_mb"])
+            shown.append(f"{name}: {seconds:.1f}{ratio} ({memory:,.0f} MB)")
+        stock = f"{base:.1f} ({median(sides[last]['peak_mb']):,.0f} MB)" if last else "-"
+        rows.append([*labels, "; ".join(shown), stock])
+    return table(["network", "target", "verb", "cores", "seconds (peak memory)", "beside"], rows)
+
+
+def _median_s(row: Document) -> float:
+    return float(median(row["wall_s"]))
+
+
 def render_gate(documents: Sequence[Document]) -> str:
     """Verdicts by kind of comparison."""
     verdicts = ("ok", "slower", "inconclusive")
@@ -320,11 +349,20 @@ SECTIONS: tuple[tuple[str, str, str, Callable[[Sequence[Document]], str]], ...] 
     ),
     (
         "Convolutional networks against stock exporters and quantisers",
-        "networks_vs_stock.json",
+        "networks_vs_stock*.json",
         "The same weights, calibration images and other test images for all files, against float "
         "Keras. Networks of keras.applications have seeded weights, whose errors grow more from "
         "layer to layer than those of trained ones: only their differences count.",
         render_networks,
+    ),
+    (
+        "From shell to verdict",
+        "export_cost*.json",
+        "Whole processes, one after the other. An export opens, records, converts and verifies; a "
+        "second target finds the outputs that the first one kept. Beside it stands the stock "
+        "script, which imports, opens and converts, and verifies nothing; beside a calibration "
+        "with 300 images, a plain loop of LiteRT over them.",
+        render_costs,
     ),
     (
         "The latency gate",
