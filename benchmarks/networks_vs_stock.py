@@ -43,6 +43,7 @@ from edgevit.base.files import digest_path
 from edgevit.bench.measure import Samples, measure_interleaved
 from edgevit.data.datasets import find_source, limit_images, load_dataset
 from edgevit.frontend.opening import open_source
+from edgevit.models.weights import digest_weights
 from edgevit.verbs.export import export
 from kinds.lively import calm, liven
 
@@ -125,7 +126,7 @@ def main() -> None:
             side = choose_targets(SIDES[kind], options.targets)
             rows += compare(name, network, kind, side, images, options.rounds)
             if options.json:
-                own = list_files(rows, options.folder)
+                own = list_own(rows, options.folder)
                 write_result(options.json, {"rows": rows}, list_shipped(rows), own)
 
 
@@ -134,10 +135,12 @@ def list_shipped(rows: list[dict[str, Any]]) -> list[str]:
     return sorted({row["network"] for row in rows if row["ships"]})
 
 
-def list_files(rows: list[dict[str, Any]], folder: Path) -> dict[str, str]:
-    """Digests of the trained networks' files, by name."""
+def list_own(rows: list[dict[str, Any]], folder: Path) -> dict[str, str]:
+    """Digests of the trained networks' files, and of seeded weights, by name."""
     names = sorted({f"{row['network']}.keras" for row in rows})
-    return {name: digest_path(folder / name) for name in names if (folder / name).exists()}
+    files = {name: digest_path(folder / name) for name in names if (folder / name).exists()}
+    seeded = {f"{r['network']} (seeded)": r["seeded_sha256"] for r in rows if "seeded_sha256" in r}
+    return files | seeded
 
 
 def find_network(folder: Path, name: str, data: str | None) -> keras.Model:
@@ -216,6 +219,8 @@ def compare(
     ships = name not in APPLICATIONS and ":" in name
     for row in rows:
         row.update(network=name, format=kind, ships=ships)
+        if name in APPLICATIONS:
+            row["seeded_sha256"] = digest_weights(network.get_weights())
         print_row(row)
     return rows
 
