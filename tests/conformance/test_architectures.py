@@ -13,6 +13,7 @@ from edgevit.core.class_names import CIFAR10_CLASSES
 from edgevit.core.format import Format
 from edgevit.core.golden_images import draw_images
 from edgevit.core.parity import Verdict
+from edgevit.formats.onnx.writer.quantize.layers import FEW_PRODUCTS
 from edgevit.formats.registry import RUNTIMES, TARGETS, is_installed, open_session, runtimes_of
 from edgevit.frontend.lowering import Lowering, applied, gelu_textbook
 from edgevit.frontend.opening import open_source
@@ -174,8 +175,10 @@ def test_onnx_int8_keeps_no_float_weights_where_the_table_promises_integers(outc
     stored = {t.name: (t.data_type, t.dims) for t in model.graph.initializer}
     weighted = [n for n in model.graph.node if n.op_type in ("Gemm", "MatMul", "Conv")]
     # The row of a mean (mean_as_product) is a first operand; weights are second.
-    floats = [n.name for n in weighted if any(name in stored for name in n.input[1:])]
-    assert floats == []
+    floats = [n for n in weighted if any(name in stored for name in n.input[1:])]
+    # A convolution of so few products a number may stay float: split_light says which.
+    assert {n.op_type for n in floats} <= {"Conv"}
+    assert all(np.prod(stored[n.input[1]][1][1:]) <= FEW_PRODUCTS for n in floats)
     levels = [dims for kind, dims in stored.values() if kind == onnx.TensorProto.INT8]
     assert sum(len(dims) > 1 for dims in levels) >= 5
     whole = sum(int(np.prod(dims)) for _, dims in stored.values())
