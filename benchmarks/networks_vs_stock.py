@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from provenance import ROOT, read_rows, result_path, write_result
+from provenance import ROOT, SEEDED, read_rows, result_path, write_result
 
 sys.path.insert(0, str(ROOT / "tests"))
 
@@ -139,7 +139,7 @@ def list_own(rows: list[dict[str, Any]], folder: Path) -> dict[str, str]:
     """Digests of the trained networks' files, and of seeded weights, by name."""
     names = sorted({f"{row['network']}.keras" for row in rows})
     files = {name: digest_path(folder / name) for name in names if (folder / name).exists()}
-    seeded = {f"{r['network']} (seeded)": r["seeded_sha256"] for r in rows if "seeded_sha256" in r}
+    seeded = {r["network"] + SEEDED: r["seeded_sha256"] for r in rows if "seeded_sha256" in r}
     return files | seeded
 
 
@@ -208,7 +208,7 @@ def compare(
             try:
                 outputs[label] = run_all(side.open(path), images.test)
             except Exception as error:  # what a runtime refuses is a result
-                failures[label] = say(error)
+                failures[label] = tell_reason(error)
         rows = [describe(label, outputs[label], expected, outputs, side) for label in outputs]
         for row in rows:
             row["operators"] = dict(side.count(files[row["file"]]).most_common())
@@ -216,11 +216,11 @@ def compare(
         if rounds:
             add_times(rows, files, images.test[:1], rounds, side)
     rows += [{"file": label, "failure": reason} for label, reason in failures.items()]
-    ships = name not in APPLICATIONS and ":" in name
+    about = {"network": name, "format": kind, "ships": name not in APPLICATIONS and ":" in name}
+    if name in APPLICATIONS:
+        about["seeded_sha256"] = digest_weights(network.get_weights())
     for row in rows:
-        row.update(network=name, format=kind, ships=ships)
-        if name in APPLICATIONS:
-            row["seeded_sha256"] = digest_weights(network.get_weights())
+        row.update(about)
         print_row(row)
     return rows
 
@@ -238,7 +238,7 @@ def write_files(
             assert found.artifact is not None
             files[target] = found.artifact.path
         except EdgevitError as error:
-            failures[target] = say(error)
+            failures[target] = tell_reason(error)
     for name, target, write in side.stock:
         path = folder / name / f"stock{files[target].suffix}" if target in files else folder / name
         path.parent.mkdir(exist_ok=True)
@@ -246,11 +246,11 @@ def write_files(
             write(network, images, path)
             files[name] = path
         except Exception as error:  # converters raise anything
-            failures[name] = say(error)
+            failures[name] = tell_reason(error)
     return files, failures
 
 
-def say(error: Exception) -> str:
+def tell_reason(error: Exception) -> str:
     """Why a file is missing, in a line without the folders of this machine."""
     return re.sub(r"(?<!\w)(/[^/\s]+)+/", "", in_one_line(error))[:200]
 

@@ -30,7 +30,8 @@ from edgevit.models.weights import WEIGHTS_FILE, digest_weights
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 KEY = "provenance"
-OWN = (".keras", " (seeded)")  # ends of the names of weights that do not ship
+SEEDED = " (seeded)"  # behind the name of a network whose weights a seed makes
+OWN = (".keras", SEEDED)  # ends of the names of weights that do not ship
 MACHINE = ("cpu", "cores", "instruction_sets", "machine", "system", "versions")
 
 
@@ -76,7 +77,7 @@ def provenance(models: Sequence[str], own: Mapping[str, str] = {}) -> dict[str, 
     Args:
         models: whose shipped weights were measured, such as "shiftvit:nano".
         own: digests of weights that do not ship, by the name of their .keras file, or by that of
-            a network and " (seeded)".
+            a network and SEEDED.
 
     Returns:
         "weights_sha256" by model, "commit" and "machine".

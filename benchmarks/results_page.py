@@ -223,22 +223,19 @@ def render_costs(documents: Sequence[Document]) -> str:
                 groups.setdefault((*labels, str(number)), {})[row["side"]] = row
     rows = []
     for (*labels, _), sides in groups.items():
-        last = next((name for name in ("stock", "plain loop") if name in sides), "")
-        ours = [name for name in sides if name != last]
-        base = _median_s(sides[last]) if last else 0.0
-        shown = []
-        for name in ours:
-            seconds = _median_s(sides[name])
-            ratio = f", {seconds / base:.2f} of {last}" if base else ""
-            memory = median(sides[name]["peak_mb"])
-            shown.append(f"{name}: {seconds:.1f}{ratio} ({memory:,.0f} MB)")
-        stock = f"{base:.1f} ({median(sides[last]['peak_mb']):,.0f} MB)" if last else "-"
-        rows.append([*labels, "; ".join(shown), stock])
+        beside = next((name for name in ("stock", "plain loop") if name in sides), "")
+        seconds = {name: float(median(row["wall_s"])) for name, row in sides.items()}
+        memory = {name: f"({median(row['peak_mb']):,.0f} MB)" for name, row in sides.items()}
+        shown = [
+            f"{name}: {seconds[name]:.1f}"
+            + (f", {seconds[name] / seconds[beside]:.2f} of {beside} " if beside else " ")
+            + memory[name]
+            for name in sides
+            if name != beside
+        ]
+        other = f"{seconds[beside]:.1f} {memory[beside]}" if beside else "-"
+        rows.append([*labels, "; ".join(shown), other])
     return table(["network", "target", "verb", "cores", "seconds (peak memory)", "beside"], rows)
-
-
-def _median_s(row: Document) -> float:
-    return float(median(row["wall_s"]))
 
 
 def render_gate(documents: Sequence[Document]) -> str:

@@ -92,16 +92,15 @@ def check_file(
     for row in rows:
         status(f"running {path.name} in {row.name}")
         with contextlib.ExitStack() as stack:
-            count = min(lanes, telling) if row.slow and telling is not None else 1
-            opened = (open_session(path, row.name) for _ in range(count))
-            sessions = [wrap(stack.enter_context(session)) for session in opened]
-            session = sessions[0]
-            shared = lanes if path.is_file() and path.stat().st_size <= SHARED_MOST_BYTES else 1
 
-            def open_more(row: Runtime = row, stack: contextlib.ExitStack = stack) -> Session:
+            def open_one(row: Runtime = row, stack: contextlib.ExitStack = stack) -> Session:
                 return wrap(stack.enter_context(open_session(path, row.name)))
 
-            compare_kind = partial(_compare_shared, sessions, open_more, shared)
+            count = min(lanes, telling) if row.slow and telling is not None else 1
+            sessions = [open_one() for _ in range(count)]
+            session = sessions[0]
+            shared = lanes if path.is_file() and path.stat().st_size <= SHARED_MOST_BYTES else 1
+            compare_kind = partial(_compare_shared, sessions, open_one, shared)
             if row.slow and telling is not None:
                 # Where nothing else ran the file, its verdict rests on these kernels alone.
                 most = telling if reports else None
@@ -142,15 +141,12 @@ def _compare_first(
     begun, elapsed = min(len(sessions), len(samples)), time.perf_counter() - started
     affordable = begun * int(SLOW_KERNELS_S / max(elapsed, 1e-9))
     few = samples.first(max(begun, min(affordable, most or len(samples))))
-    if len(few) > begun:
-        rest = _run_at_once(sessions, take_samples(few.inputs, begun, len(few)))
-        found = {name: np.concatenate([values, rest[name]]) for name, values in found.items()}
-    return _compare_found(sessions[0], found, few, kind)
+    return _compare_found(sessions[0], _run_rest(sessions, few, found, begun), few, kind)
 
 
 def _compare_shared(
     sessions: list[Session],
-    open_more: Callable[[], Session],
+    open_one: Callable[[], Session],
     lanes: int,
     samples: Samples,
     kind: str,
@@ -162,10 +158,16 @@ def _compare_shared(
     found = sessions[0].run(samples.first(PROBED).inputs)
     left = len(samples) - PROBED
     if (time.perf_counter() - started) / PROBED * left > SHARED_FROM_S:
-        sessions += [open_more() for _ in range(lanes - len(sessions))]
-    rest = _run_at_once(sessions, take_samples(samples.inputs, PROBED, len(samples)))
-    found = {name: np.concatenate([values, rest[name]]) for name, values in found.items()}
-    return _compare_found(sessions[0], found, samples, kind)
+        sessions += [open_one() for _ in range(lanes - len(sessions))]
+    return _compare_found(sessions[0], _run_rest(sessions, samples, found, PROBED), samples, kind)
+
+
+def _run_rest(sessions: Sequence[Session], samples: Samples, found: Outputs, begun: int) -> Outputs:
+    """Outputs of all samples, those of the first ``begun`` being there."""
+    if len(samples) == begun:
+        return found
+    rest = _run_at_once(sessions, take_samples(samples.inputs, begun, len(samples)))
+    return {name: np.concatenate([values, rest[name]]) for name, values in found.items()}
 
 
 def _run_at_once(sessions: Sequence[Session], inputs: Inputs) -> Outputs:

@@ -246,17 +246,20 @@ def test_a_last_convolution_of_few_products_stays_float(graphs, channels, light)
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "light"),
+    ("before", "after", "side", "light"),
     [
-        ("swish", "swish", True),
-        ("swish", "Relu", False),  # what it returns is read as integers
-        ("Relu", "swish", False),  # what enters it are integers already
-        ("Relu", "Relu", False),
+        ("swish", "swish", 6, True),
+        ("swish", "swish", 3, False),  # one pixel: weights are most of what is read
+        ("swish", "Relu", 6, False),  # what it returns is read as integers
+        ("Relu", "swish", 6, False),  # what enters it are integers already
+        ("Relu", "Relu", 6, False),
     ],
 )
-def test_a_convolution_of_few_products_between_floats_stays_float(graphs, before, after, light):
+def test_a_convolution_of_few_products_between_floats_stays_float(
+    graphs, before, after, side, light
+):
     """Both sides of a depthwise convolution are rounded for nine products a number else."""
-    g = graphs.Graph([1, 72, 6, 6])
+    g = graphs.Graph([1, 72, side, side])
 
     def activate(name, kind, x):
         if kind == "swish":
@@ -267,9 +270,9 @@ def test_a_convolution_of_few_products_between_floats_stays_float(graphs, before
     x = activate("net/a", before, x)
     x = g.add("Conv", "net/each", x, g.weights("d", 72, 1, 3, 3), group=72)
     x = g.add("Conv", "net/project", activate("net/b", after, x), g.weights("m", 5, 72, 1, 1))
-    model = g.model(g.add("Sigmoid", "net/scores", x), [1, 5, 4, 4])
+    model = g.model(g.add("Sigmoid", "net/scores", x), [1, 5, side - 2, side - 2])
     model = onnx.shape_inference.infer_shapes(model)
-    batch = np.random.default_rng(1).normal(size=(6, 72, 6, 6)).astype(np.float32)
+    batch = np.random.default_rng(1).normal(size=(6, 72, side, side)).astype(np.float32)
     steps, _ = graphs.apply(
         quantize_static, model, measure(ir.from_proto(model), {"images": batch}, {})
     )
